@@ -1,0 +1,37 @@
+# make demo    the events of a photograph, under out/
+# make test    checks and the whole test suite
+# make check   formatting, lint and types
+# make bench   the benchmarks and their report
+# make clean   remove what the others made
+#
+# Each sets up a virtual environment in .venv first; PYTHON chooses the interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench clean
+
+demo: $(READY)
+	$(BIN)/i2e convert "$$($(BIN)/python -c 'import pathlib, skimage; print(pathlib.Path(skimage.__file__).with_name("data") / "astronaut.png")')" -o out
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+
+$(READY): pyproject.toml setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --upgrade --quiet pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@

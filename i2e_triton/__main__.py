@@ -1,0 +1,16 @@
+"""``i2e`` and ``python -m i2e_triton``."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say what it needs."""
+    try:
+        from i2e_triton.cli import app
+    except ModuleNotFoundError as error:
+        sys.exit(f"i2e needs the package {error.name}: pip install 'i2e-triton[cli]'")
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Image-to-event conversion as functions."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from i2e_triton import operator
+from i2e_triton.images import Images, as_image_tensor
+
+
+IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+EVENT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
+#: One byte per pixel and polarity holds this many timesteps.
+PACKED_TIMESTEPS = 8
+
+
+def convert(
+    images: Images,
+    ratio: float | Tensor = 0.12,
+    *,
+    shifts: Tensor | None = None,
+    timesteps: int = 8,
+    dtype: torch.dtype = torch.float32,
+    packed: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Convert images to events, as an event camera would see them through a microsaccade.
+
+    An ON event (polarity 0) fires where the value channel rises by at least theta from one position of the
+    microsaccade to the next, an OFF event (polarity 1) where it falls by as much; theta is ``ratio`` times the range
+    of the image's values (paper, section 3, equations 1 to 4). Runs as one operator,
+    ``torch.ops.i2e_triton.convert``: a fused Triton kernel on a GPU, vectorised PyTorch on the CPU, bit for bit equal.
+
+    Args:
+        images: ``[C, H, W]`` or ``[B, C, H, W]``; uint8 in [0, 255] (scaled to [0, 1]) or float16, bfloat16, float32,
+            float64 in any range; any strides. On the CPU also a PIL image, or a NumPy array whose channels (1 or 3)
+            are unmistakable.
+        ratio: sensitivity of the threshold, at least 0: one number, or a floating-point tensor ``[B]`` on the images'
+            device. On a GPU the values of a tensor are not checked, which would wait for it.
+        shifts: motion vectors, an integer tensor ``[T, 4]`` of ``(dy0, dx0, dy1, dx1)`` in pixels, or one microsaccade
+            per image ``[B, T, 4]``, on the images' device. None is :func:`canonical_shifts`. Sets the number of
+            timesteps.
+        timesteps: how many of the canonical ones, 1 to 8. Ignored where ``shifts`` is given.
+        dtype: of dense events: float32, float16, bfloat16, uint8 or bool.
+        packed: return one byte per pixel and polarity, bit ``t`` of it timestep ``t`` (at most 8), whatever ``dtype``.
+        out: tensor that receives the events, of their shape, dtype and device; any strides without overlap.
+
+    Returns:
+        Dense events ``[T, B, 2, H, W]``, values 0 and 1, or packed events ``[B, 2, H, W]`` uint8; without the batch
+        dimension for a single image. ``out`` where that is given. Never requires a gradient.
+        An image with a NaN or infinite pixel has no events.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if a shape, dtype, device or value is unfit; the message names it and what would be right.
+    """
+    images = as_image_tensor(images)
+    _check_images(images)
+    single = images.dim() == 3
+    batch = images[None] if single else images
+    ratios = ratio if isinstance(ratio, Tensor) else None
+    if ratios is None:
+        _check_ratio(ratio)
+    else:
+        _check_ratios(ratios, batch)
+    if shifts is None:
+        _check_timesteps(timesteps)
+    else:
+        _check_shifts(shifts, batch)
+        timesteps = shifts.shape[-2]
+    dtype = _event_dtype(dtype, packed, timesteps)
+    number = 0.0 if isinstance(ratio, Tensor) else float(ratio)
+    if out is None:
+        events = torch.ops.i2e_triton.convert(batch, shifts, ratios, number, timesteps, dtype, packed)
+        return events.squeeze(-4) if single else events
+    shape = operator.event_shape(batch, timesteps, packed)
+    _check_out(out, (shape[:-4] + shape[-3:]) if single else shape, dtype, batch.device)
+    target = out.unsqueeze(-4) if single else out
+    torch.ops.i2e_triton.convert.out(batch, shifts, ratios, number, timesteps, dtype, packed, out=target)
+    return out
+
+
+def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Spread packed events over their timesteps.
+
+    Args:
+        packed: uint8 ``[B, 2, H, W]`` or ``[2, H, W]``; bit ``t`` is timestep ``t``.
+        timesteps: how many to read, 1 to 8.
+        dtype: of the result: float32, float16, bfloat16, uint8 or bool.
+
+    Returns:
+        Dense events ``[timesteps, B, 2, H, W]`` or ``[timesteps, 2, H, W]`` on the same device.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if a shape or value is unfit.
+    """
+    if not isinstance(packed, Tensor):
+        raise TypeError(f"packed must be a tensor, got {type(packed).__name__}")
+    if packed.dtype != torch.uint8 or packed.dim() not in (3, 4) or packed.shape[-3] != 2:
+        raise ValueError(
+            f"packed must be uint8 [B, 2, H, W] or [2, H, W], got {packed.dtype} {list(packed.shape)}"
+        )
+    _check_timesteps(timesteps)
+    _event_dtype(dtype, False, timesteps)
+    bits = torch.arange(timesteps, dtype=torch.uint8, device=packed.device).view(-1, *[1] * packed.dim())
+    return packed.bitwise_right_shift(bits).bitwise_and_(1).to(dtype)
+
+
+def event_rate(events: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
+    """Share of positions that hold an event (paper, section 4.1).
+
+    Args:
+        events: dense events of any dtype, usually ``[T, B, 2, H, W]``.
+        dim: dimensions to average over, all by default; ``(1, 3, 4)`` gives the rate per timestep and polarity.
+
+    Returns:
+        float64 tensor on the same device, values 0 to 1; NaN where there are no positions.
+    """
+    dims = tuple(range(events.dim())) if dim is None else (dim,) if isinstance(dim, int) else dim
+    positions = math.prod(events.shape[d] for d in dims)
+    return events.ne(0).sum(dims, dtype=torch.int64).to(torch.float64) / positions
+
+
+def _check_images(images: Tensor) -> None:
+    if images.dtype not in IMAGE_DTYPES:
+        raise TypeError(f"images must be {_names(IMAGE_DTYPES)}, got {images.dtype}; convert them with .to()")
+    if images.dim() not in (3, 4):
+        hint = "; add the channel dimension with .unsqueeze(-3)" if images.dim() == 2 else ""
+        raise ValueError(f"images must be [C, H, W] or [B, C, H, W], got shape {list(images.shape)}{hint}")
+    if 0 in images.shape[-3:]:
+        raise ValueError(f"images must have a channel and a pixel at least, got shape {list(images.shape)}")
+    if images.device.type not in ("cpu", "cuda", "meta"):
+        raise ValueError(f"images must be on the CPU or a CUDA device, got {images.device}; move them with .to()")
+    if images.device.type == "cuda" and not operator.HAS_TRITON:
+        raise ValueError(
+            f"images on {images.device} need Triton, which is not installed: pip install triton, or convert on the CPU"
+        )
+
+
+def _check_ratio(ratio: float) -> None:
+    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
+        raise TypeError(f"ratio must be a number or a tensor [B], got {type(ratio).__name__} {ratio!r}")
+    if not (math.isfinite(ratio) and ratio >= 0):
+        raise ValueError(f"ratio must be finite and not negative, got {ratio}; the paper uses 0.05 to 0.20")
+
+
+def _check_ratios(ratios: Tensor, images: Tensor) -> None:
+    if not ratios.dtype.is_floating_point:
+        raise TypeError(f"a ratio per image must be a floating-point tensor, got {ratios.dtype}")
+    if ratios.shape != images.shape[:1]:
+        raise ValueError(
+            f"ratio must be one number or a tensor [{images.shape[0]}], one per image; got shape {list(ratios.shape)}"
+        )
+    _check_device("ratio", ratios, images)
+
+
+def _check_timesteps(timesteps: int) -> None:
+    if isinstance(timesteps, bool) or not isinstance(timesteps, int):
+        raise TypeError(f"timesteps must be an int, got {type(timesteps).__name__} {timesteps!r}")
+    if not 1 <= timesteps <= 8:
+        raise ValueError(f"timesteps must be 1 to 8, got {timesteps}; for a longer microsaccade pass shifts")
+
+
+def _check_shifts(shifts: Tensor, images: Tensor) -> None:
+    if not isinstance(shifts, Tensor):
+        raise TypeError(f"shifts must be a tensor of motion vectors, got {type(shifts).__name__}")
+    if shifts.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
+        raise TypeError(f"shifts must be a signed integer tensor, whole pixels; got {shifts.dtype}")
+    batch = images.shape[0]
+    fits = shifts.dim() == 2 or (shifts.dim() == 3 and shifts.shape[0] == batch)
+    if not fits or shifts.shape[-1] != 4 or shifts.shape[-2] == 0:
+        raise ValueError(
+            f"shifts must be [T, 4] or [{batch}, T, 4] rows of (dy0, dx0, dy1, dx1) with T >= 1, "
+            f"got shape {list(shifts.shape)}"
+        )
+    _check_device("shifts", shifts, images)
+
+
+def _event_dtype(dtype: torch.dtype, packed: bool, timesteps: int) -> torch.dtype:
+    if not isinstance(packed, bool):
+        raise TypeError(f"packed must be True or False, got {packed!r}")
+    if packed and timesteps > PACKED_TIMESTEPS:
+        raise ValueError(f"packed events hold {PACKED_TIMESTEPS} timesteps at most, got {timesteps}; use packed=False")
+    if dtype not in EVENT_DTYPES:
+        raise TypeError(f"dtype must be {_names(EVENT_DTYPES)}, got {dtype!r}")
+    return torch.uint8 if packed else dtype
+
+
+def _check_out(out: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+    if not isinstance(out, Tensor):
+        raise TypeError(f"out must be a tensor, got {type(out).__name__}")
+    if tuple(out.shape) != tuple(shape) or out.dtype != dtype or out.device != device:
+        raise ValueError(
+            f"out must be {dtype} {list(shape)} on {device}, got {out.dtype} {list(out.shape)} on {out.device}"
+        )
+    if out.requires_grad:
+        raise ValueError("out must not require a gradient: events have none")
+    if any(stride == 0 and size > 1 for stride, size in zip(out.stride(), out.shape)):
+        raise ValueError(f"out must not overlap itself, got strides {out.stride()}; use out.contiguous()")
+
+
+def _check_device(name: str, tensor: Tensor, images: Tensor) -> None:
+    if tensor.device != images.device:
+        raise ValueError(
+            f"{name} must be on the images' device {images.device}, got {tensor.device}; move it with .to()"
+        )
+
+
+def _names(dtypes: tuple[torch.dtype, ...]) -> str:
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)

@@ -1,0 +1,63 @@
+"""What counts as an image: tensors pass through, PIL images and NumPy arrays become tensors."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Union
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import numpy
+    import PIL.Image
+
+Images = Union[Tensor, "numpy.ndarray", "PIL.Image.Image"]
+
+_CHANNELS = (1, 3)
+
+
+def as_image_tensor(images: Images) -> Tensor:
+    """Return images as a tensor with channels first; a tensor comes back as it is.
+
+    Args:
+        images: a tensor; a PIL image, whose transparency is dropped; or a NumPy array ``[H, W]``, ``[H, W, C]``,
+            ``[C, H, W]``, ``[B, H, W, C]`` or ``[B, C, H, W]`` with ``C`` 1 or 3.
+
+    Raises:
+        TypeError: if it is none of these.
+        ValueError: if an array's channels could be in more than one place, or in none.
+    """
+    if isinstance(images, Tensor):
+        return images
+    # Whoever holds an image of a library has imported it; nothing is imported for the others.
+    pil, numpy = sys.modules.get("PIL.Image"), sys.modules.get("numpy")
+    if pil is not None and isinstance(images, pil.Image):
+        return _from_pil(images)
+    if numpy is not None and isinstance(images, numpy.ndarray):
+        return _from_array(images)
+    raise TypeError(f"images must be a tensor, a NumPy array or a PIL image, got {type(images).__name__}")
+
+
+def _from_pil(image: PIL.Image.Image) -> Tensor:
+    import numpy
+
+    grey = image.mode in ("1", "L", "LA")
+    return _from_array(numpy.array(image.convert("L" if grey else "RGB")))
+
+
+def _from_array(array: numpy.ndarray) -> Tensor:
+    shape = array.shape
+    tensor = torch.from_numpy(array if all(stride >= 0 for stride in array.strides) else array.copy())
+    if array.ndim == 2:
+        return tensor[None]
+    if array.ndim not in (3, 4):
+        raise ValueError(f"an array of images must have 2 to 4 dimensions, got shape {shape}")
+    first, last = shape[-3] in _CHANNELS, shape[-1] in _CHANNELS
+    if first == last:
+        where = "first or last" if first else "neither first nor last"
+        raise ValueError(
+            f"the channels (1 or 3) of an array of shape {shape} could be {where}: "
+            "pass a tensor [C, H, W] or [B, C, H, W], without transparency"
+        )
+    return tensor if first else tensor.movedim(-1, -3)

@@ -1,0 +1,104 @@
+"""The conversion as a module, in the place of the published one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2e_triton.functional import convert
+from i2e_triton.shifts import (
+    Order,
+    candidate_shifts,
+    canonical_shifts,
+    convolution_weight,
+    draw_shifts,
+    order_of_weight,
+)
+
+
+class I2E(nn.Module):
+    """Convert images to events: random selection while training, canonical motion vectors while evaluating.
+
+    Takes the published module's place: same first arguments, same output, same ``state_dict``. Its parameter-like
+    buffer ``weight`` ``[8, 1, 3, 3]`` is the canonical microsaccade as a convolution; a checkpoint brings its own
+    order along. Autocast and ``.half()`` leave the conversion exact: only the images' own type matters.
+
+    Args:
+        ratio: sensitivity of the threshold (paper, equation 4); 0.12 at 224x224, 0.07 at 128x128.
+        shuffle: order of the timesteps: groups 0 to 7 as published, a name, or a published number 0 to 5; see
+            :func:`i2e_triton.canonical_shifts`.
+        timesteps: how many of them, as a prefix.
+        random: whether ``train()`` draws motion vectors (paper, section 3.3).
+        per_sample: draw for every image of a batch, instead of once for the batch as published.
+        dtype: of dense events.
+        packed: return packed events.
+
+    Shape:
+        images ``[B, C, H, W]`` to events ``[T, B, 2, H, W]``, or packed ``[B, 2, H, W]``.
+
+    Raises:
+        ValueError: if the order, the timesteps or the images are unfit.
+    """
+
+    weight: Tensor
+    candidates: Tensor
+
+    def __init__(
+        self,
+        ratio: float = 0.12,
+        shuffle: Order = (4, 5, 6, 7, 0, 1, 2, 3),
+        *,
+        timesteps: int = 8,
+        random: bool = True,
+        per_sample: bool = False,
+        dtype: torch.dtype = torch.float32,
+        packed: bool = False,
+    ):
+        super().__init__()
+        self.ratio = ratio
+        self.shuffle = shuffle
+        self.timesteps = timesteps
+        self.random = random
+        self.per_sample = per_sample
+        self.dtype = dtype
+        self.packed = packed
+        self.register_buffer("weight", convolution_weight(canonical_shifts(shuffle)))
+        self.register_buffer("candidates", candidate_shifts(shuffle, timesteps), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training and self.random:
+            shifts = draw_shifts(self.candidates, images.shape[0] if self.per_sample else None)
+        else:
+            shifts = self.candidates[:, 0]
+        return convert(images, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed)
+
+    def extra_repr(self) -> str:
+        return (
+            f"ratio={self.ratio}, shuffle={self.shuffle}, timesteps={self.timesteps}, random={self.random}, "
+            f"per_sample={self.per_sample}, dtype={self.dtype}, packed={self.packed}"
+        )
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load ``weight`` and take on the order that it holds."""
+        loaded = state_dict.get(prefix + "weight")
+        if isinstance(loaded, Tensor) and loaded.shape == self.weight.shape:
+            try:
+                self.shuffle = order_of_weight(loaded)
+            except ValueError as error:
+                error_msgs.append(f"{prefix}weight: {error}")
+            else:
+                self.candidates.copy_(candidate_shifts(self.shuffle, self.timesteps))
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )

@@ -1,0 +1,133 @@
+"""The operator ``torch.ops.i2e_triton.convert``: schema, and one implementation per device.
+
+The arguments are trusted here; :func:`i2e_triton.convert` checks them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from i2e_triton import cpu, memory
+from i2e_triton.shifts import canonical_shifts
+
+#: Triton is an optional dependency: without it, images on the CPU still convert.
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+
+_ARGUMENTS = "Tensor images, Tensor? shifts, Tensor? ratios, float ratio, int timesteps, ScalarType dtype, bool packed"
+_library = torch.library.Library("i2e_triton", "DEF")
+_library.define(f"convert({_ARGUMENTS}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
+_library.define(f"convert.out({_ARGUMENTS}, *, Tensor(a!) out) -> ()", tags=torch.Tag.pt2_compliant_tag)
+
+
+def event_shape(images: Tensor, timesteps: int, packed: bool) -> tuple[int, ...]:
+    """Shape of the events of images ``[B, C, H, W]``."""
+    batch, _, height, width = images.shape
+    return (batch, 2, height, width) if packed else (timesteps, batch, 2, height, width)
+
+
+def arithmetic_dtype(images: Tensor) -> torch.dtype:
+    """The type in which differences and thresholds are computed."""
+    return torch.float64 if images.dtype == torch.float64 else torch.float32
+
+
+@torch.library.impl(_library, "convert.out", "CPU")
+def _convert_out_cpu(
+    images: Tensor,
+    shifts: Tensor | None,
+    ratios: Tensor | None,
+    ratio: float,
+    timesteps: int,
+    dtype: torch.dtype,
+    packed: bool,
+    *,
+    out: Tensor,
+) -> None:
+    if shifts is None:
+        shifts = canonical_shifts(timesteps=timesteps)
+    if ratios is None:
+        ratios = torch.full((images.shape[0],), ratio, dtype=torch.float64)
+    elif not bool((ratios.isfinite() & (ratios >= 0)).all()):
+        raise ValueError(f"ratio must be finite and not negative for every image, got {ratios.tolist()}")
+    cpu.convert_into(out, images, shifts, ratios.to(arithmetic_dtype(images)), packed=packed)
+
+
+@torch.library.impl(_library, "convert", "CPU")
+def _convert_cpu(
+    images: Tensor,
+    shifts: Tensor | None,
+    ratios: Tensor | None,
+    ratio: float,
+    timesteps: int,
+    dtype: torch.dtype,
+    packed: bool,
+) -> Tensor:
+    out = memory.empty(event_shape(images, timesteps, packed), dtype)
+    _convert_out_cpu(images, shifts, ratios, ratio, timesteps, dtype, packed, out=out)
+    return out
+
+
+@torch.library.impl(_library, "convert.out", "CUDA")
+def _convert_out_cuda(
+    images: Tensor,
+    shifts: Tensor | None,
+    ratios: Tensor | None,
+    ratio: float,
+    timesteps: int,
+    dtype: torch.dtype,
+    packed: bool,
+    *,
+    out: Tensor,
+) -> None:
+    from i2e_triton import kernels  # imports triton, which the CPU path must not need
+
+    if shifts is None:
+        shifts = _canonical_shifts_on(images.device, timesteps)
+    kernels.convert_into(out, images, shifts, ratios, ratio, packed=packed)
+
+
+@torch.library.impl(_library, "convert", "CUDA")
+def _convert_cuda(
+    images: Tensor,
+    shifts: Tensor | None,
+    ratios: Tensor | None,
+    ratio: float,
+    timesteps: int,
+    dtype: torch.dtype,
+    packed: bool,
+) -> Tensor:
+    out = images.new_empty(event_shape(images, timesteps, packed), dtype=dtype)
+    _convert_out_cuda(images, shifts, ratios, ratio, timesteps, dtype, packed, out=out)
+    return out
+
+
+@torch.library.register_fake("i2e_triton::convert", lib=_library)
+def _convert_fake(
+    images: Tensor,
+    shifts: Tensor | None,
+    ratios: Tensor | None,
+    ratio: float,
+    timesteps: int,
+    dtype: torch.dtype,
+    packed: bool,
+) -> Tensor:
+    return images.new_empty(event_shape(images, timesteps, packed), dtype=dtype)
+
+
+@torch.library.register_fake("i2e_triton::convert.out", lib=_library)
+def _convert_out_fake(*arguments: object, out: Tensor) -> None:
+    pass
+
+
+# Events have no gradient: autograd is passed by, and the result never requires one.
+for _overload in ("convert", "convert.out"):
+    _library.impl(_overload, torch.library.fallthrough_kernel, "Autograd")
+
+
+@lru_cache(maxsize=None)
+def _canonical_shifts_on(device: torch.device, timesteps: int) -> Tensor:
+    """Keep the default vectors on each device, so that a call copies nothing there."""
+    return canonical_shifts(timesteps=timesteps, device=device)

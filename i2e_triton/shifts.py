@@ -1,0 +1,196 @@
+"""The motion vectors of the microsaccade (paper, section 3.2 and figure 3).
+
+A timestep compares an image with itself, moved: ``D = V(y + dy1, x + dx1) - V(y + dy0, x + dx0)``.
+Its motion vector is the row ``(dy0, dx0, dy1, dx1)``, in pixels; a microsaccade is a sequence of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Union
+
+import torch
+from torch import Tensor
+
+Order = Union[str, int, Sequence[int]]
+
+# The 3x3 neighbourhood is numbered 1..9 in reading order and 5 is the pixel itself; (p, q) is V(q) - V(p).
+# The first pair of a group is the canonical one, the others are its equivalents.
+_GROUPS: tuple[tuple[tuple[int, int], ...], ...] = (
+    ((5, 6), (1, 2), (2, 3), (4, 5), (7, 8), (8, 9)),  # a, length 1: alpha
+    ((5, 2), (4, 1), (6, 3), (7, 4), (8, 5), (9, 6)),  # b, length 1: alpha
+    ((5, 3), (4, 2), (7, 5), (8, 6)),  # c, length sqrt 2: beta
+    ((5, 1), (6, 2), (8, 4), (9, 5)),  # d, length sqrt 2: beta
+    ((9, 4), (6, 1)),  # e, length sqrt 5: gamma
+    ((4, 3), (7, 6)),  # f, length sqrt 5: gamma
+    ((3, 8), (2, 7)),  # g, length sqrt 5: gamma
+    ((8, 1), (9, 2)),  # h, length sqrt 5: gamma
+)
+
+#: The six orders of the paper's table 5, in the order of the published numbers 0 to 5.
+ORDERS: dict[str, tuple[int, ...]] = {
+    "alpha-beta-gamma": (0, 1, 2, 3, 4, 5, 6, 7),
+    "alpha-gamma-beta": (0, 1, 4, 5, 6, 7, 2, 3),
+    "beta-alpha-gamma": (2, 3, 0, 1, 4, 5, 6, 7),
+    "beta-gamma-alpha": (2, 3, 4, 5, 6, 7, 0, 1),
+    "gamma-alpha-beta": (4, 5, 6, 7, 0, 1, 2, 3),
+    "gamma-beta-alpha": (4, 5, 6, 7, 2, 3, 0, 1),
+}
+DEFAULT_ORDER = "gamma-alpha-beta"
+
+_GREEK = str.maketrans({"α": "alpha-", "β": "beta-", "γ": "gamma-"})
+# 12 is a multiple of every group's size (6, 4 and 2): one draw below 12 is uniform over each group.
+_DRAWS = 12
+
+
+def canonical_shifts(
+    order: Order = DEFAULT_ORDER, timesteps: int = 8, *, device: torch.device | str | None = None
+) -> Tensor:
+    """Return the motion vectors the paper uses for evaluation: the first pair of each group.
+
+    Args:
+        order: a name from the paper's table 5 (``"gamma-alpha-beta"`` or ``"γαβ"``), its published number
+            0 to 5, or the groups themselves as distinct numbers 0 to 7 (``(4, 5, 6, 7, 0, 1, 2, 3)``).
+        timesteps: how many of the 8, as a prefix of the order (paper, figure 5).
+        device: where the result lives.
+
+    Returns:
+        int32 tensor ``[timesteps, 4]`` of ``(dy0, dx0, dy1, dx1)`` in pixels.
+
+    Raises:
+        ValueError: if the order is unknown or ``timesteps`` is not in 1..8.
+        TypeError: if ``timesteps`` is not an integer.
+    """
+    return candidate_shifts(order, timesteps, device=device)[:, 0].contiguous()
+
+
+def random_shifts(
+    batch: int | None = None,
+    generator: torch.Generator | None = None,
+    *,
+    order: Order = DEFAULT_ORDER,
+    timesteps: int = 8,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Draw one motion vector of each group, uniformly (paper, section 3.3: random selection).
+
+    Args:
+        batch: None draws once for a whole batch, as the published code does; an integer draws anew for each of
+            that many images.
+        generator: source of the draws, on ``device``; None is PyTorch's default one.
+        order: see :func:`canonical_shifts`.
+        timesteps: see :func:`canonical_shifts`.
+        device: where the draw happens and the result lives. The generator's device where one is given, else the CPU.
+
+    Returns:
+        int32 tensor ``[timesteps, 4]``, or ``[batch, timesteps, 4]``, of ``(dy0, dx0, dy1, dx1)`` in pixels.
+
+    Raises:
+        ValueError: if the order is unknown, ``timesteps`` is not in 1..8 or ``batch`` is negative.
+        TypeError: if ``timesteps`` or ``batch`` is not an integer.
+    """
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int)):
+        raise TypeError(f"batch must be an int or None, got {batch!r}")
+    if batch is not None and batch < 0:
+        raise ValueError(f"batch must not be negative, got {batch}")
+    if device is None and generator is not None:
+        device = generator.device
+    return draw_shifts(candidate_shifts(order, timesteps, device=device), batch, generator)
+
+
+def candidate_shifts(
+    order: Order = DEFAULT_ORDER, timesteps: int = 8, *, device: torch.device | str | None = None
+) -> Tensor:
+    """List what random selection draws from: each group's vectors, equally often, the canonical one first.
+
+    Arguments and errors are those of :func:`canonical_shifts`. Returns an int32 tensor ``[timesteps, 12, 4]``.
+    """
+    groups = _groups(order, timesteps)
+    rows = [[_vector(*_GROUPS[group][i % len(_GROUPS[group])]) for i in range(_DRAWS)] for group in groups]
+    return torch.tensor(rows, dtype=torch.int32, device=device)
+
+
+def draw_shifts(candidates: Tensor, batch: int | None = None, generator: torch.Generator | None = None) -> Tensor:
+    """Draw one vector per timestep from candidates ``[T, N, 4]``: ``[T, 4]``, or ``[batch, T, 4]``, on their device."""
+    timesteps, count, _ = candidates.shape
+    size = (timesteps,) if batch is None else (batch, timesteps)
+    draw = torch.randint(count, size, generator=generator, device=candidates.device)
+    return candidates[torch.arange(timesteps, device=candidates.device), draw]
+
+
+def convolution_weight(shifts: Tensor) -> Tensor:
+    """Write motion vectors as the convolution of the paper's equation 2: +1 where a step ends, -1 where it starts.
+
+    Args:
+        shifts: integer tensor ``[T, 4]`` on the CPU.
+
+    Returns:
+        float32 tensor ``[T, 1, 2r + 1, 2r + 1]``; ``r`` is the reach of the vectors in pixels, at least 1.
+    """
+    reach = max(1, int(shifts.abs().max())) if shifts.numel() else 1
+    weight = torch.zeros(shifts.shape[0], 1, 2 * reach + 1, 2 * reach + 1)
+    for kernel, (dy0, dx0, dy1, dx1) in zip(weight[:, 0], shifts.tolist()):
+        kernel[reach + dy1, reach + dx1] += 1
+        kernel[reach + dy0, reach + dx0] -= 1
+    return weight
+
+
+def order_of_weight(weight: Tensor) -> tuple[int, ...]:
+    """Read the order of the groups back from a convolution of one +1 and one -1 per timestep.
+
+    Any pair of a group will do: each group moves by a displacement of its own.
+
+    Args:
+        weight: tensor ``[T, 1, 3, 3]``, as :func:`convolution_weight` writes it.
+
+    Raises:
+        ValueError: if a kernel is not one of the paper's, or a group is there twice.
+    """
+    flat = weight.detach().flatten(1).cpu()
+    ends, starts = flat == 1, flat == -1
+    if not bool((ends.sum(1) == 1).all() and (starts.sum(1) == 1).all() and ((flat != 0).sum(1) == 2).all()):
+        raise ValueError("weight must hold one +1, one -1 and else zeros for each timestep")
+    places = zip(starts.int().argmax(1).tolist(), ends.int().argmax(1).tolist())
+    known = {_displacement(pairs[0]): group for group, pairs in enumerate(_GROUPS)}
+    groups = tuple(known.get(_displacement((start + 1, end + 1)), -1) for start, end in places)
+    if -1 in groups or len(set(groups)) != len(groups):
+        raise ValueError(f"weight must hold each of the paper's motion vectors once, got groups {groups} (-1: none)")
+    return groups
+
+
+def _groups(order: Order, timesteps: int) -> tuple[int, ...]:
+    """Resolve an order to the numbers of its first ``timesteps`` groups."""
+    if isinstance(timesteps, bool) or not isinstance(timesteps, int):
+        raise TypeError(f"timesteps must be an int, got {timesteps!r}")
+    if not 1 <= timesteps <= len(_GROUPS):
+        raise ValueError(
+            f"timesteps must be 1 to {len(_GROUPS)}, got {timesteps}; for a longer microsaccade pass your own shifts"
+        )
+    groups = _named_order(order) if isinstance(order, (str, int)) else tuple(order)
+    if len(groups) < timesteps:
+        raise ValueError(f"order {groups} has {len(groups)} groups, too few for {timesteps} timesteps")
+    if len(set(groups)) != len(groups) or not set(groups) <= set(range(len(_GROUPS))):
+        raise ValueError(f"order must hold distinct group numbers 0 to {len(_GROUPS) - 1}, got {groups}")
+    return groups[:timesteps]
+
+
+def _named_order(order: str | int) -> tuple[int, ...]:
+    known = f"one of {', '.join(ORDERS)}, or 0 to {len(ORDERS) - 1}"
+    if isinstance(order, int):
+        if isinstance(order, bool) or not 0 <= order < len(ORDERS):
+            raise ValueError(f"order must be {known}; got {order!r}")
+        return list(ORDERS.values())[order]
+    name = order.translate(_GREEK).strip("-").lower()
+    if name not in ORDERS:
+        raise ValueError(f"order must be {known}; got {order!r}")
+    return ORDERS[name]
+
+
+def _vector(start: int, end: int) -> tuple[int, int, int, int]:
+    (y0, x0), (y1, x1) = divmod(start - 1, 3), divmod(end - 1, 3)
+    return y0 - 1, x0 - 1, y1 - 1, x1 - 1
+
+
+def _displacement(pair: tuple[int, int]) -> tuple[int, int]:
+    y0, x0, y1, x1 = _vector(*pair)
+    return y1 - y0, x1 - x0

@@ -1,0 +1,1 @@
+"""The fused Triton kernels. Nothing here but torch and triton."""
