@@ -13,12 +13,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Union
 
 import torch
 from torch import Tensor
 
-_CHUNK_BYTES = 4 * 1024 * 1024  # per thread: a share of the last-level cache; smaller chunks pay more for calls than they save
+# Per thread: a share of the last-level cache. Smaller chunks pay more for calls than they save.
+_CHUNK_BYTES = 4 * 1024 * 1024
 _PLANES = 8  # alive per chunk: three columns of levels and of silent levels, and two polarities
 
 
@@ -78,7 +78,7 @@ class _Floats:
         torch.gt(on, self._above, out=on)
 
 
-_Chunk = Union[_GreyLevels, _Floats]
+_Chunk = _GreyLevels | _Floats
 
 
 @torch.no_grad()

@@ -10,7 +10,6 @@ from torch import Tensor
 from i2e_triton import operator
 from i2e_triton.images import Images, as_image_tensor
 
-
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 EVENT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
 #: One byte per pixel and polarity holds this many timesteps.
@@ -61,18 +60,20 @@ def convert(
     _check_images(images)
     single = images.dim() == 3
     batch = images[None] if single else images
-    ratios = ratio if isinstance(ratio, Tensor) else None
-    if ratios is None:
-        _check_ratio(ratio)
+    ratios: Tensor | None = None
+    number = 0.0
+    if isinstance(ratio, Tensor):
+        _check_ratios(ratio, batch)
+        ratios = ratio
     else:
-        _check_ratios(ratios, batch)
+        _check_ratio(ratio)
+        number = float(ratio)
     if shifts is None:
         _check_timesteps(timesteps)
     else:
         _check_shifts(shifts, batch)
         timesteps = shifts.shape[-2]
     dtype = _event_dtype(dtype, packed, timesteps)
-    number = 0.0 if isinstance(ratio, Tensor) else float(ratio)
     if out is None:
         events = torch.ops.i2e_triton.convert(batch, shifts, ratios, number, timesteps, dtype, packed)
         return events.squeeze(-4) if single else events
@@ -101,9 +102,7 @@ def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float3
     if not isinstance(packed, Tensor):
         raise TypeError(f"packed must be a tensor, got {type(packed).__name__}")
     if packed.dtype != torch.uint8 or packed.dim() not in (3, 4) or packed.shape[-3] != 2:
-        raise ValueError(
-            f"packed must be uint8 [B, 2, H, W] or [2, H, W], got {packed.dtype} {list(packed.shape)}"
-        )
+        raise ValueError(f"packed must be uint8 [B, 2, H, W] or [2, H, W], got {packed.dtype} {list(packed.shape)}")
     _check_timesteps(timesteps)
     _event_dtype(dtype, False, timesteps)
     bits = torch.arange(timesteps, dtype=torch.uint8, device=packed.device).view(-1, *[1] * packed.dim())

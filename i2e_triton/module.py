@@ -68,6 +68,7 @@ class I2E(nn.Module):
         self.register_buffer("candidates", candidate_shifts(shuffle, timesteps), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Convert a batch; see the class for shapes."""
         if self.training and self.random:
             shifts = draw_shifts(self.candidates, images.shape[0] if self.per_sample else None)
         else:
@@ -75,6 +76,7 @@ class I2E(nn.Module):
         return convert(images, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed)
 
     def extra_repr(self) -> str:
+        """Show the settings in ``repr``."""
         return (
             f"ratio={self.ratio}, shuffle={self.shuffle}, timesteps={self.timesteps}, random={self.random}, "
             f"per_sample={self.per_sample}, dtype={self.dtype}, packed={self.packed}"

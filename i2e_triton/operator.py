@@ -6,7 +6,7 @@ The arguments are trusted here; :func:`i2e_triton.convert` checks them.
 from __future__ import annotations
 
 import importlib.util
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -82,11 +82,11 @@ def _convert_out_cuda(
     *,
     out: Tensor,
 ) -> None:
-    from i2e_triton import kernels  # imports triton, which the CPU path must not need
+    from i2e_triton.kernels import convert_into  # imports triton, which the CPU path must not need
 
     if shifts is None:
         shifts = _canonical_shifts_on(images.device, timesteps)
-    kernels.convert_into(out, images, shifts, ratios, ratio, packed=packed)
+    convert_into(out, images, shifts, ratios, ratio, packed=packed)
 
 
 @torch.library.impl(_library, "convert", "CUDA")
@@ -127,7 +127,7 @@ for _overload in ("convert", "convert.out"):
     _library.impl(_overload, torch.library.fallthrough_kernel, "Autograd")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _canonical_shifts_on(device: torch.device, timesteps: int) -> Tensor:
     """Keep the default vectors on each device, so that a call copies nothing there."""
     return canonical_shifts(timesteps=timesteps, device=device)

@@ -7,12 +7,11 @@ Its motion vector is the row ``(dy0, dx0, dy1, dx1)``, in pixels; a microsaccade
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Union
 
 import torch
 from torch import Tensor
 
-Order = Union[str, int, Sequence[int]]
+Order = str | int | Sequence[int]
 
 # The 3x3 neighbourhood is numbered 1..9 in reading order and 5 is the pixel itself; (p, q) is V(q) - V(p).
 # The first pair of a group is the canonical one, the others are its equivalents.

@@ -1,4 +1,7 @@
-"""The conversion as a ``torchvision.transforms.v2`` transform. Needs torchvision (``pip install i2e-triton[vision]``)."""
+"""The conversion as a ``torchvision.transforms.v2`` transform.
+
+Needs torchvision: ``pip install i2e-triton[vision]``.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ class ImageToEvents(Transform):
         ratio: sensitivity of the threshold; 0.12 at 224x224, 0.07 at 128x128.
         order: of the timesteps; see :func:`i2e_triton.canonical_shifts`.
         timesteps: how many of them.
-        random: draw the motion vectors anew for every call (paper, section 3.3); one draw serves all images of a sample.
+        random: draw the motion vectors anew for every call (paper, section 3.3); one draw serves all images of a
+            sample.
         dtype: of dense events.
         packed: return packed events.
 

@@ -1,0 +1,68 @@
+"""Images to convert in tests, and comparisons that an unwritten element cannot pass."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import skimage
+import torch
+from torch import Tensor
+
+#: Photographs that scikit-image ships.
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
+
+_EXTREMES = {
+    torch.float16: (0.0, 6e-8, -6e-8, 65504.0, -65504.0),
+    torch.bfloat16: (0.0, 1e-38, -1e-38, 3e38, -3e38),
+    torch.float32: (0.0, 1e-45, -1e-45, 3e38, -3e38),
+    torch.float64: (0.0, 5e-324, -5e-324, 1e308, -1e308),
+}
+
+
+def photograph_path(name: str) -> Path:
+    """Where scikit-image keeps a photograph."""
+    (path,) = Path(skimage.__file__).with_name("data").glob(f"{name}.*")
+    return path
+
+
+@cache
+def photograph(name: str) -> Tensor:
+    """One of :data:`PHOTOGRAPHS`, uint8 ``[3, H, W]``."""
+    with PIL.Image.open(photograph_path(name)) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+
+
+def noise(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+    """Images of every grey level, or of values around [0, 1] on a grid coarse enough that many differences tie."""
+    if dtype == torch.uint8:
+        return torch.randint(0, 256, shape, dtype=dtype, generator=generator)
+    return (torch.randint(-64, 192, shape, generator=generator).double() / 128).to(dtype)
+
+
+def extremes(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+    """Images of the smallest and the largest finite numbers of a floating-point type."""
+    values = torch.tensor(_EXTREMES[dtype], dtype=dtype)
+    return values[torch.randint(len(values), shape, generator=generator)]
+
+
+def poison_for(expected: Tensor) -> Tensor:
+    """Return a tensor like ``expected`` that differs from it in every element."""
+    if expected.is_floating_point():
+        return torch.full_like(expected, torch.nan)
+    return expected.bitwise_not()
+
+
+def assert_same_events(actual: Tensor, expected: Tensor) -> None:
+    """Same type, same shape, same bits; else say how many differ and where the first one is."""
+    assert actual.dtype == expected.dtype, f"{actual.dtype} instead of {expected.dtype}"
+    assert actual.shape == expected.shape, f"{list(actual.shape)} instead of {list(expected.shape)}"
+    different = actual.cpu() != expected.cpu()
+    if bool(different.any()):
+        first = tuple(different.nonzero()[0].tolist())
+        raise AssertionError(
+            f"{int(different.sum())} of {different.numel()} elements differ, first {list(first)}: "
+            f"{actual[first].item()} instead of {expected[first].item()}"
+        )
