@@ -1,5 +1,5 @@
 """The fused Triton kernels. They import torch and triton, and nothing of this package."""
 
-from .convert import convert_into
+from .launch import convert_into
 
 __all__ = ["convert_into"]

@@ -1,0 +1,132 @@
+"""Compile what a conversion launches for a GPU that need not be there, and read the machine code.
+
+A conversion runs on the CPU with its kernels replaced by recorders; each recorded launch is then compiled with the
+argument types, constants and alignments that Triton's own launcher would have given the compiler.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+import triton
+from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, CompiledKernel
+
+from i2e_triton import canonical_shifts
+from i2e_triton.kernels import launch
+
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+_TYPES = {
+    torch.uint8: "u8",
+    torch.int8: "i8",
+    torch.int16: "i16",
+    torch.int32: "i32",
+    torch.int64: "i64",
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.float32: "fp32",
+    torch.float64: "fp64",
+}
+_OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch: the kernel, its programs and its arguments by name, options of the compiler among them."""
+
+    kernel: Any
+    grid: tuple[int, ...]
+    arguments: dict[str, Any]
+
+
+def launches(
+    images: Tensor,
+    dtype: torch.dtype,
+    *,
+    packed: bool = False,
+    timesteps: int = 8,
+    multiprocessors: int = 132,
+    warp_size: int = 32,
+) -> list[Launch]:
+    """Record what the conversion of images would launch on a GPU; by default one like the H100."""
+    batch, _, height, width = images.shape
+    shape = (batch, 2, height, width) if packed else (timesteps, batch, 2, height, width)
+    recorded: list[Launch] = []
+
+    class Recorder:
+        def __init__(self, kernel: Any):
+            self.kernel = kernel
+
+        def __getitem__(self, grid: tuple[int, ...]) -> Any:
+            return lambda **arguments: recorded.append(Launch(self.kernel, grid, arguments))
+
+    kernels = ("convert_kernel", "measure_kernel", "emit_kernel")
+    with (
+        mock.patch.multiple(launch, **{name: Recorder(getattr(launch, name)) for name in kernels}),
+        mock.patch.object(launch, "_device", lambda device: (multiprocessors, warp_size)),
+    ):
+        out = torch.empty(shape, dtype=dtype)
+        launch.convert_into(out, images, canonical_shifts(timesteps=timesteps), None, 0.12, packed=packed)
+    return recorded
+
+
+def compile_launch(recorded: Launch, target: GPUTarget) -> CompiledKernel:
+    """Compile a recorded launch for a target."""
+    signature, constants, attributes = {}, {}, {}
+    for position, name in enumerate(recorded.kernel.arg_names):
+        value = recorded.arguments[name]
+        signature[name] = _type_of(value, recorded.kernel.params[position].is_constexpr)
+        if signature[name] == "constexpr":
+            constants[name] = value
+        elif _divisible(value):
+            attributes[(position,)] = [["tt.divisibility", 16]]
+    options = {name: recorded.arguments[name] for name in _OPTIONS if name in recorded.arguments}
+    source = ASTSource(recorded.kernel, signature=signature, constexprs=constants, attrs=attributes)
+    return triton.compile(source, target=target, options=options)
+
+
+def machine_code(kernel: CompiledKernel, folder: Path) -> list[str]:
+    """Disassemble a kernel for an NVIDIA GPU: one instruction a line, without addresses. Files go to ``folder``."""
+    listing = _cuobjdump("-sass", kernel, folder)
+    return re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(.*?);", listing, flags=re.MULTILINE)
+
+
+def resources(kernel: CompiledKernel, folder: Path) -> dict[str, int]:
+    """Registers (``REG``), stack, shared and local memory of a kernel for an NVIDIA GPU, by cuobjdump's names."""
+    usage = _cuobjdump("-res-usage", kernel, folder).split("Function", 1)[1]
+    return {name: int(number) for name, number in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", usage)}
+
+
+def _cuobjdump(flag: str, kernel: CompiledKernel, folder: Path) -> str:
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    binary = folder / f"{kernel.hash}.cubin"
+    binary.write_bytes(kernel.asm["cubin"])
+    return subprocess.run([tool, flag, binary], check=True, capture_output=True, text=True).stdout
+
+
+def _type_of(value: Any, constant: bool) -> str:
+    if constant or value is None or (isinstance(value, int) and value == 1):
+        return "constexpr"
+    if isinstance(value, Tensor):
+        return "*" + _TYPES[value.dtype]
+    if isinstance(value, float):
+        return "fp32"
+    return "i32" if -(2**31) <= value < 2**31 else "i64"
+
+
+def _divisible(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.data_ptr() % 16 == 0
+    return isinstance(value, int) and value % 16 == 0

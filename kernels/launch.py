@@ -1,0 +1,150 @@
+"""How the kernels are launched: memory, sizes, and one launch or two."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import cache
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .convert import MAX_PROGRAMS, convert_kernel, emit_kernel, measure_kernel
+from .pixels import PAD
+
+#: Rows of a plane, and its first pixel, start at multiples of this many pixels, for wide loads and stores.
+_ALIGNMENT = 16
+# What a thread of the first phase reads at once from each channel: the widest load, but no more pixels than its
+# registers hold.
+_LOAD_BYTES = 16
+_PIXELS_READ = 8
+# What a thread of the second phase writes at once to each timestep and polarity.
+_PIXELS_WRITTEN = 4
+
+
+def convert_into(
+    out: Tensor, images: Tensor, shifts: Tensor, ratios: Tensor | None, ratio: float, *, packed: bool
+) -> None:
+    """Write the events of images into ``out``.
+
+    Args:
+        out: dense ``[T, B, 2, H, W]`` of any type, or packed ``[B, 2, H, W]`` uint8; any strides.
+        images: ``[B, C, H, W]``; any strides.
+        shifts: motion vectors ``[T, 4]`` or ``[B, T, 4]``, a signed integer type.
+        ratios: one per image ``[B]``, or None for ``ratio`` everywhere.
+        ratio: sensitivity of the threshold where ``ratios`` is None.
+        packed: whether ``out`` is packed.
+    """
+    if out.numel() == 0:
+        return
+    batch, channels, height, width = images.shape
+    double = images.dtype == torch.float64
+    if double and ratios is None:
+        # A number would reach Triton as float32.
+        ratios = torch.full((batch,), ratio, dtype=torch.float64, device=images.device)
+    shifts = shifts.contiguous()
+    plane, pitch = new_plane(images)
+    multiprocessors, warp_size = _device(images.device)
+    programs, warps = programs_and_warps(batch, height, width, multiprocessors)
+    pixels_read = min(_PIXELS_READ, _LOAD_BYTES // images.element_size())
+    measure_y, measure_x = tile_shape(height, width, warps * warp_size * pixels_read)
+    emit_y, emit_x = tile_shape(height, width, warps * warp_size * _PIXELS_WRITTEN)
+    common: dict[str, Any] = {
+        "plane": plane,
+        "plane_b": plane.stride(0),
+        "pitch": pitch,
+        "height": height,
+        "width": width,
+        "INDEX": tl.int32 if max(_extent(images[0]), _extent(out[:, 0]), plane.stride(0)) < 2**31 else tl.int64,
+        "num_warps": warps,
+        "enable_fp_fusion": False,
+    }
+    image_b, image_c, image_y, image_x = images.stride()
+    measure = {
+        "images": images,
+        "image_b": image_b,
+        "image_c": image_c,
+        "image_y": image_y,
+        "image_x": image_x,
+        "CHANNELS": channels,
+        "MEASURE_Y": measure_y,
+        "MEASURE_X": measure_x,
+    }
+    out_t, out_b, out_p, out_y, out_x = (0, *out.stride()) if packed else out.stride()
+    emit = {
+        "out": out.view(torch.uint8) if out.dtype == torch.bool else out,
+        "out_t": out_t,
+        "out_b": out_b,
+        "out_p": out_p,
+        "out_y": out_y,
+        "out_x": out_x,
+        "shifts": shifts,
+        "shifts_b": shifts.stride(0) if shifts.dim() == 3 else 0,
+        "timesteps": shifts.shape[-2],
+        "ratios": ratios,
+        "ratio": ratio,
+        "PACKED": packed,
+        "EMIT_Y": emit_y,
+        "EMIT_X": emit_x,
+    }
+    with torch.cuda.device(images.device) if images.is_cuda else contextlib.nullcontext():
+        if programs == 1:
+            convert_kernel[(batch,)](**common, **measure, **emit)
+            return
+        dtype = torch.float64 if double else torch.float32
+        ranges = torch.empty(batch, programs, 2, dtype=dtype, device=images.device)
+        common |= {"ranges": ranges, "programs": programs}
+        measure_kernel[(batch * programs,)](**common, **measure)
+        emit_kernel[(batch * programs,)](**common, **emit)
+
+
+def new_plane(images: Tensor) -> tuple[Tensor, int]:
+    """Allocate room for the value planes, with their frames.
+
+    Returns:
+        A tensor ``[B, ...]`` that begins at pixel (0, 0) of the first plane, and the elements between two rows. The
+        frame's columns lie between two rows.
+    """
+    batch, _, height, width = images.shape
+    pitch = _aligned(width + 2 * PAD.value)
+    origin = PAD.value * pitch + _ALIGNMENT
+    return images.new_empty(batch, origin + _aligned((height + PAD.value) * pitch))[:, origin:], pitch
+
+
+def programs_and_warps(batch: int, height: int, width: int, multiprocessors: int) -> tuple[int, int]:
+    """Choose over how many programs an image is shared out, and the warps of each.
+
+    One program where the batch alone nearly fills the device, or where the image is small.
+    """
+    pixels = height * width
+    if pixels <= 32 * 32 or 4 * batch >= 3 * multiprocessors:
+        return 1, 16 if pixels > 64 * 64 else 4
+    programs = min(triton.cdiv(pixels, 512), triton.cdiv(8 * multiprocessors, batch), MAX_PROGRAMS.value)
+    return programs, 4
+
+
+def tile_shape(height: int, width: int, pixels: int) -> tuple[int, int]:
+    """Choose the rows and columns, powers of two, of a tile of so many pixels: few of them idle, and rather wide."""
+    pixels = min(pixels, triton.next_power_of_2(height * width))
+    shapes = [(pixels >> log, 1 << log) for log in range(pixels.bit_length())]
+    return min(shapes, key=lambda shape: (triton.cdiv(height, shape[0]) * triton.cdiv(width, shape[1]), -shape[1]))
+
+
+def _aligned(pixels: int) -> int:
+    return triton.cdiv(pixels, _ALIGNMENT) * _ALIGNMENT
+
+
+def _extent(tensor: Tensor) -> int:
+    """Elements that the offsets within a tensor span."""
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+
+
+@cache
+def _device(device: torch.device) -> tuple[int, int]:
+    """Multiprocessors, and threads in a warp; on the CPU, where Triton interprets, there is one program at a time."""
+    if device.type == "cpu":
+        return 1, 32
+    properties = torch.cuda.get_device_properties(device)
+    return properties.multi_processor_count, properties.warp_size

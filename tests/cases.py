@@ -1,0 +1,134 @@
+"""Conversions to try: images of every type, layout and content, with every kind of motion vectors and ratio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from i2e_triton import ORDERS, canonical_shifts, random_shifts, reference
+from tests.samples import extremes, noise, poison_for
+
+IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+EVENT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
+LAYOUTS = ("contiguous", "channels_last", "sliced", "expanded", "transposed", "offset")
+CONTENTS = ("noise", "extremes", "flat", "nan", "inf", "-inf")
+
+
+@dataclass
+class Case:
+    """Arguments of one conversion. ``images`` ``[B, C, H, W]``, ``ratio`` a number or ``[B]``."""
+
+    images: Tensor
+    shifts: Tensor
+    ratio: float | Tensor
+
+    @property
+    def packable(self) -> bool:
+        """Whether its timesteps fit in a byte."""
+        return self.shifts.shape[-2] <= 8
+
+    def expected(self, dtype: torch.dtype = torch.bool, *, packed: bool = False) -> Tensor:
+        """Events of the specification, dense in a type or packed."""
+        events = reference.convert(self.images, self.ratio, self.shifts)
+        return pack(events) if packed else events.to(dtype)
+
+    def on(self, device: torch.device | str) -> Case:
+        """Copy to a device, strides and all."""
+        images = self.images
+        extent = 1 + sum((size - 1) * stride for size, stride in zip(images.shape, images.stride()))
+        flat = images.as_strided((extent,), (1,)).to(device)
+        ratio = self.ratio.to(device) if isinstance(self.ratio, Tensor) else self.ratio
+        return Case(flat.as_strided(images.shape, images.stride()), self.shifts.to(device), ratio)
+
+
+def pack(events: Tensor) -> Tensor:
+    """Dense events ``[T, B, 2, H, W]`` as bytes, timestep ``t`` in bit ``t``."""
+    packed = torch.zeros(events.shape[1:], dtype=torch.uint8)
+    for t, timestep in enumerate(events):
+        packed |= timestep.to(torch.uint8) << t
+    return packed
+
+
+def poisoned(expected: Tensor, layout: str = "contiguous") -> Tensor:
+    """A place for events that differs from them in every element; ``strided`` has gaps and an order of its own."""
+    if layout == "contiguous":
+        return poison_for(expected)
+    roomy = expected.new_empty(*expected.shape[:-1], 2 * expected.shape[-1]).transpose(0, 1).contiguous()
+    return roomy.transpose(0, 1)[..., ::2].copy_(poison_for(expected))
+
+
+def arrange(images: Tensor, layout: str) -> Tensor:
+    """Lay images out in memory in one of :data:`LAYOUTS`; ``expanded`` repeats the first image and channel."""
+    match layout:
+        case "channels_last":
+            return images.contiguous(memory_format=torch.channels_last)
+        case "sliced":
+            return images.repeat_interleave(2, 2).repeat_interleave(3, 3)[:, :, ::2, ::3]
+        case "expanded":
+            return images[:1, :1].expand_as(images)
+        case "transposed":
+            return images.transpose(2, 3).contiguous().transpose(2, 3)
+        case "offset":
+            return torch.cat([images.new_zeros(1), images.flatten()])[1:].view(images.shape)
+    return images
+
+
+def filled(shape: tuple[int, ...], dtype: torch.dtype, content: str, generator: torch.Generator) -> Tensor:
+    """Images with one of :data:`CONTENTS`; grey levels are always finite."""
+    if content == "flat":
+        return noise((shape[0], 1, 1, 1), dtype, generator).expand(shape).contiguous()
+    if dtype == torch.uint8 or content == "noise":
+        return noise(shape, dtype, generator)
+    if content == "extremes":
+        return extremes(shape, dtype, generator)
+    images = noise(shape, dtype, generator)
+    place = [int(torch.randint(size, (), generator=generator)) for size in shape]
+    images[tuple(place)] = float(content)
+    return images
+
+
+@st.composite
+def cases(draw: st.DrawFn, side: int = 40, batch: int = 3) -> Case:
+    """Draw conversions of images up to so many pixels wide and high."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1), label="seed"))
+    size = st.integers(1, side) | st.sampled_from([s for s in (1, 2, 3, 8, 13, 16, 31, 32, 33) if s <= side])
+    shape = (draw(st.integers(1, batch)), draw(st.integers(1, 4)), draw(size), draw(size))
+    dtype = draw(st.sampled_from(IMAGE_DTYPES))
+    images = filled(shape, dtype, draw(st.sampled_from(CONTENTS)), generator)
+    images = arrange(images, draw(st.sampled_from(LAYOUTS)))
+    return Case(images, _draw_shifts(draw, shape, generator), _draw_ratio(draw, shape[0], generator))
+
+
+def _draw_shifts(draw: st.DrawFn, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    batch, _, height, width = shape
+    kind = draw(st.sampled_from(["canonical", "random", "random per image", "long", "long per image", "enormous"]))
+    timesteps = draw(st.integers(1, 8))
+    order = draw(st.sampled_from(list(ORDERS)))
+    match kind:
+        case "canonical":
+            return canonical_shifts(order, timesteps)
+        case "random":
+            return random_shifts(generator=generator, order=order, timesteps=timesteps)
+        case "random per image":
+            return random_shifts(batch, generator, order=order, timesteps=timesteps)
+        case "enormous":  # longer than the image, which the border then answers for
+            reach = 100
+        case _:
+            reach = 3
+    length = draw(st.integers(1, 10))
+    size = (batch, length, 4) if kind == "long per image" else (length, 4)
+    integer = draw(st.sampled_from([torch.int8, torch.int16, torch.int32, torch.int64]))
+    return torch.randint(-reach, reach + 1, size, generator=generator).to(integer)
+
+
+def _draw_ratio(draw: st.DrawFn, batch: int, generator: torch.Generator) -> float | Tensor:
+    kind = draw(st.sampled_from(["usual", "any", "per image", "per image, double"]))
+    if kind == "usual":
+        return draw(st.sampled_from([0.0, 0.07, 0.1, 0.12, 0.15, 0.25, 0.5, 1.0, 1.5]))
+    if kind == "any":
+        return draw(st.floats(0, 1.1))
+    ratios = torch.rand(batch, generator=generator, dtype=torch.float64) * 0.5
+    return ratios if kind == "per image, double" else ratios.float()

@@ -1,0 +1,104 @@
+"""The kernels compile for GPUs that are not here, into the machine code that they should become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.ahead_of_time import TARGETS, Launch, compile_launch, launches, machine_code, resources
+from tests.cases import EVENT_DTYPES, IMAGE_DTYPES
+
+NVIDIA = [name for name in TARGETS if name.startswith("sm_")]
+# bool events are written as uint8: the same kernel, as test_bool_is_uint8 shows.
+FORMATS = [dtype for dtype in EVENT_DTYPES if dtype != torch.bool] + ["packed"]
+
+
+def launches_for(target: str, image_dtype: torch.dtype, events: torch.dtype | str, size: int = 224) -> Iterator[Launch]:
+    """What is launched for a batch that fills a device, and for one image."""
+    dtype = events if isinstance(events, torch.dtype) else torch.uint8
+    images = torch.zeros(1, 3, size, size, dtype=image_dtype)
+    warp_size = TARGETS[target].warp_size
+    for batch in (images.expand(128, -1, -1, -1), images):
+        yield from launches(batch, dtype, packed=events == "packed", warp_size=warp_size)
+
+
+def test_bool_is_uint8() -> None:
+    for as_bool, as_uint8 in zip(
+        launches_for("sm_90", torch.uint8, torch.bool), launches_for("sm_90", torch.uint8, torch.uint8)
+    ):
+        if "out" in as_bool.arguments:
+            assert as_bool.arguments.pop("out").dtype == as_uint8.arguments.pop("out").dtype
+        tensors = {name for name, value in as_bool.arguments.items() if isinstance(value, torch.Tensor)}
+        assert {k: v for k, v in as_bool.arguments.items() if k not in tensors} == {
+            k: v for k, v in as_uint8.arguments.items() if k not in tensors
+        }
+
+
+@pytest.mark.parametrize("events", FORMATS, ids=str)
+@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
+@pytest.mark.parametrize("target", NVIDIA)
+def test_nvidia(target: str, image_dtype: torch.dtype, events: torch.dtype | str, tmp_path: Path) -> None:
+    for launch in launches_for(target, image_dtype, events):
+        kernel = compile_launch(launch, TARGETS[target])
+        usage = resources(kernel, tmp_path)
+        assert usage["LOCAL"] == 0
+        assert usage["STACK"] == 0, "registers are spilled"
+        assert usage["REG"] * 32 * launch.arguments["num_warps"] <= 65536
+        code = machine_code(kernel, tmp_path)
+        assert len(code) > 100
+        assert not matching(code, r"\b(LDL|STL)\b"), "local memory"
+        assert not matching(code, r"\b(FFMA|FFMA2|DFMA)\b"), "a product and a difference in one rounding"
+        if events == torch.float32 and "out" in launch.arguments:
+            # Besides the stores of events there are those of planes, in the images' type.
+            assert matching(code, r"\bSTG\.E\.128\b"), "the widest stores of events"
+            narrow = matching(code, r"\bSTG\.E\b(?!\.)")
+            assert len(narrow) <= (1 if image_dtype == torch.float32 and "images" in launch.arguments else 0)
+
+
+@pytest.mark.parametrize("events", FORMATS, ids=str)
+@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
+def test_amd(image_dtype: torch.dtype, events: torch.dtype | str) -> None:
+    for launch in launches_for("gfx942", image_dtype, events):
+        assembly = compile_launch(launch, TARGETS["gfx942"]).asm["amdgcn"]
+        assert re.findall(r"\.private_segment_fixed_size: (\d+)", assembly) == ["0"]
+        assert re.findall(r"\.vgpr_spill_count: *(\d+)", assembly) == ["0"]
+        lines = assembly.splitlines()
+        # A product with 1 is exact, and how a half becomes a float.
+        products = matching(lines, r"^\s+v_(pk_)?(fma|mac|mad|fmac)_(mix_)?f(32|64)(?!.*, -?1\.0, )")
+        assert not products, "a product and a difference in one rounding"
+        if events == torch.float32 and "out" in launch.arguments:
+            assert matching(lines, r"^\s+(global|buffer|flat)_store_dwordx4")
+
+
+@pytest.mark.parametrize("size", [1, 2, 17])
+@pytest.mark.parametrize("target", TARGETS)
+def test_sizes_that_the_launcher_treats_as_constants(target: str, size: int) -> None:
+    """Triton makes an argument that is 1 a constant of the program."""
+    images = torch.zeros(1, 1, size, 64, dtype=torch.float16)
+    for launch in (*launches_for(target, torch.uint8, "packed", size), *launches(images, torch.float32, timesteps=1)):
+        assert compile_launch(launch, TARGETS[target]).asm
+
+
+@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
+def test_64_bit_offsets(image_dtype: torch.dtype, tmp_path: Path) -> None:
+    images = torch.zeros(1, 3, 1, 1, dtype=image_dtype).expand(1, 3, 16384, 16384)
+    for launch in launches(images, torch.float32):
+        usage = resources(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
+        assert usage["STACK"] == usage["LOCAL"] == 0
+
+
+def test_contraction_would_be_seen(tmp_path: Path) -> None:
+    """Without the promise the compiler does contract, so that its absence above means something."""
+    launch = launches(torch.zeros(128, 3, 64, 64, dtype=torch.uint8), torch.float32)[0]
+    launch.arguments["enable_fp_fusion"] = True
+    code = machine_code(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
+    assert matching(code, r"\bFFMA\b")
+
+
+def matching(lines: list[str], pattern: str) -> list[str]:
+    """Lines that hold a pattern."""
+    return [line for line in lines if re.search(pattern, line)]

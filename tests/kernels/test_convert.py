@@ -1,0 +1,118 @@
+"""The kernels equal the specification bit for bit, in Triton's interpreter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from i2e_triton import canonical_shifts, random_shifts
+from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, cases, filled
+from tests.kernels.conftest import Interpreter
+from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
+
+#: One program converts a whole image; or several share it.
+ONE, MANY = 1, 132
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    case=cases(),
+    dtype=st.sampled_from(EVENT_DTYPES),
+    packed=st.booleans(),
+    multiprocessors=st.sampled_from([ONE, MANY]),
+    layout=st.sampled_from(["contiguous", "strided"]),
+)
+def test_equals_specification(
+    interpret: Interpreter, case: Case, dtype: torch.dtype, packed: bool, multiprocessors: int, layout: str
+) -> None:
+    packed = packed and case.packable
+    dtype = torch.uint8 if packed else dtype
+    events = interpret(case, dtype, packed=packed, multiprocessors=multiprocessors, layout=layout)
+    assert_same_events(events, case.expected(dtype, packed=packed))
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES)
+@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES)
+def test_every_dtype(
+    interpret: Interpreter, image_dtype: torch.dtype, dtype: torch.dtype, generator: torch.Generator
+) -> None:
+    case = Case(noise((1, 2, 33, 34), image_dtype, generator), canonical_shifts(), 0.12)
+    for multiprocessors in (ONE, MANY):
+        assert_same_events(interpret(case, dtype, multiprocessors=multiprocessors), case.expected(dtype))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 1, 97), (2, 1, 97, 1), (1, 2, 37, 41), (1, 1, 67, 131)])
+@pytest.mark.parametrize("multiprocessors", [ONE, MANY])
+def test_every_shape(
+    interpret: Interpreter, shape: tuple[int, ...], multiprocessors: int, generator: torch.Generator
+) -> None:
+    for dtype in (torch.uint8, torch.float32):
+        case = Case(noise(shape, dtype, generator), canonical_shifts(), 0.07)
+        events = interpret(case, torch.uint8, packed=True, multiprocessors=multiprocessors)
+        assert_same_events(events, case.expected(packed=True))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("multiprocessors", [ONE, MANY])
+def test_every_layout(interpret: Interpreter, layout: str, multiprocessors: int, generator: torch.Generator) -> None:
+    images = arrange(noise((2, 3, 35, 33), torch.float32, generator), layout)
+    case = Case(images, random_shifts(2, generator), torch.tensor([0.1, 0.3]))
+    assert_same_events(interpret(case, multiprocessors=multiprocessors), case.expected())
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("multiprocessors", [ONE, MANY])
+def test_every_content(
+    interpret: Interpreter, content: str, dtype: torch.dtype, multiprocessors: int, generator: torch.Generator
+) -> None:
+    case = Case(filled((2, 3, 34, 40), dtype, content, generator), canonical_shifts(), 0.12)
+    assert_same_events(interpret(case, multiprocessors=multiprocessors), case.expected())
+
+
+@pytest.mark.parametrize("multiprocessors", [ONE, MANY])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_one_strange_pixel_silences_its_image_alone(
+    interpret: Interpreter, value: float, multiprocessors: int, generator: torch.Generator
+) -> None:
+    images = noise((2, 3, 40, 40), torch.float32, generator)
+    images[0, 0, 0, 0] = 5  # so that the strange channel is not the maximum, or is, by its own value alone
+    images[0, 2, 39, 17] = value
+    case = Case(images, canonical_shifts(), 0.12)
+    events = interpret(case, multiprocessors=multiprocessors)
+    assert not events[:, 0].any()
+    assert events[:, 1].any()
+    assert_same_events(events, case.expected())
+
+
+@pytest.mark.parametrize("ratio", [k / 51 for k in range(0, 52, 3)])
+def test_ties_on_whole_grey_levels(interpret: Interpreter, ratio: float) -> None:
+    """Every pair of grey levels beside each other, with a threshold on a whole level."""
+    levels = torch.arange(256, dtype=torch.uint8)
+    pairs = torch.stack([levels[:, None].expand(256, 256), levels.expand(256, 256)], dim=2).reshape(1, 1, 256, 512)
+    case = Case(pairs, torch.tensor([[0, 0, 0, 1]]), ratio)
+    assert_same_events(interpret(case), case.expected())
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_photographs(interpret: Interpreter, name: str) -> None:
+    image = photograph(name)[None, :, 100:212, 100:260]
+    for images in (image, image.float() / 255):
+        case = Case(images, canonical_shifts(), 0.12)
+        expected = case.expected()
+        assert 0.003 < expected.float().mean() < 0.3
+        assert_same_events(interpret(case), expected)
+
+
+@pytest.mark.parametrize("integer", [torch.int8, torch.int16, torch.int32, torch.int64])
+def test_longest_vectors_of_every_type(
+    interpret: Interpreter, integer: torch.dtype, generator: torch.Generator
+) -> None:
+    least, largest = torch.iinfo(integer).min, torch.iinfo(integer).max
+    shifts = torch.tensor([[least, largest, largest, least], [0, 0, least, 0], [0, largest, 0, 0]], dtype=integer)
+    images = noise((1, 2, 9, 11), torch.uint8, generator)
+    expected = Case(images, shifts.long().clamp(-20, 20), 0.2).expected()
+    events = interpret(Case(images, shifts, 0.2), expected=expected)
+    assert_same_events(events, expected)

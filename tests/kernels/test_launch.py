@@ -1,0 +1,92 @@
+"""Sizes, memory and launches, as the host chooses them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.ahead_of_time import launches
+from i2e_triton.kernels.convert import MAX_PROGRAMS
+from i2e_triton.kernels.launch import new_plane, programs_and_warps, tile_shape
+
+H100 = 132  # multiprocessors
+
+
+def test_one_launch_where_the_batch_fills_the_device() -> None:
+    for batch in (99, 128, 1024):
+        (only,) = launches(torch.zeros(batch, 3, 64, 66), torch.bool, multiprocessors=H100)
+        assert only.kernel.__name__ == "convert_kernel"
+        assert only.grid == (batch,)
+
+
+def test_two_launches_share_one_image_out() -> None:
+    measure, emit = launches(torch.zeros(1, 3, 224, 224), torch.bool, multiprocessors=H100)
+    assert (measure.kernel.__name__, emit.kernel.__name__) == ("measure_kernel", "emit_kernel")
+    assert measure.grid == emit.grid
+    assert 64 <= measure.grid[0] <= MAX_PROGRAMS.value
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+@pytest.mark.parametrize("batch", [1, 128])
+def test_every_launch_forbids_contraction(batch: int, dtype: torch.dtype) -> None:
+    for recorded in launches(torch.zeros(batch, 3, 64, 64), dtype):
+        assert recorded.arguments["enable_fp_fusion"] is False
+
+
+def test_nothing_is_launched_for_an_empty_batch() -> None:
+    assert launches(torch.zeros(0, 3, 8, 8), torch.bool) == []
+
+
+def test_offsets_are_64_bit_where_they_must_be() -> None:
+    image = torch.empty(1, 1, 1, 1).expand(1, 3, 16384, 16384)
+    indices = [recorded.arguments["INDEX"].name for recorded in launches(image, torch.bool, timesteps=1)]
+    assert indices == ["int32", "int32"]
+    # The events of one image at 8 timesteps are 2^32 elements.
+    indices = [recorded.arguments["INDEX"].name for recorded in launches(image, torch.bool, timesteps=8)]
+    assert indices == ["int64", "int64"]
+    far = torch.empty(1, device="meta").as_strided((1, 1, 2, 1), (1, 1, 2**31, 1))
+    assert launches(far, torch.bool)[0].arguments["INDEX"].name == "int64"
+
+
+@given(st.integers(1, 2000), st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([1, 80, 132, 148, 304]))
+def test_programs(batch: int, height: int, width: int, multiprocessors: int) -> None:
+    programs, warps = programs_and_warps(batch, height, width, multiprocessors)
+    assert 1 <= programs <= MAX_PROGRAMS.value
+    assert warps in (4, 16)
+    assert batch * programs <= max(batch, 9 * multiprocessors), "more programs than are worth their start"
+
+
+@given(st.integers(1, 10_000), st.integers(1, 10_000), st.sampled_from([256, 512, 2048, 4096]))
+def test_tiles_are_powers_of_two_and_fit(height: int, width: int, pixels: int) -> None:
+    rows, columns = tile_shape(height, width, pixels)
+    assert rows & (rows - 1) == 0
+    assert columns & (columns - 1) == 0
+    assert rows * columns <= pixels
+    assert rows * columns == pixels or rows * columns < 2 * height * width
+
+
+def test_tiles_leave_few_threads_idle() -> None:
+    for side in (32, 128, 224, 256, 384, 512):
+        rows, columns = tile_shape(side, side, 2048)
+        covered = -(-side // rows) * rows * (-(-side // columns) * columns)
+        assert covered <= 1.15 * side * side
+
+
+@given(st.integers(1, 5), st.integers(1, 70), st.integers(1, 70))
+def test_planes_hold_their_frames_and_begin_aligned(batch: int, height: int, width: int) -> None:
+    plane, pitch = new_plane(torch.empty(batch, 3, height, width, dtype=torch.uint8))
+    assert pitch % 16 == 0
+    assert plane.stride(0) % 16 == 0
+    storage = plane.untyped_storage()
+    assert (plane.data_ptr() - storage.data_ptr()) % 16 == 0
+    places = [
+        plane.storage_offset() + b * plane.stride(0) + y * pitch + x
+        for b in range(batch)
+        for y in range(-1, height + 1)
+        for x in range(-1, width + 1)
+    ]
+    assert min(places) >= 0
+    assert max(places) < storage.nbytes()
+    assert len(set(places)) == len(places)
