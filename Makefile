@@ -31,7 +31,8 @@ clean:
 	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 
 $(READY): pyproject.toml setup.py
-	$(PYTHON) -m venv $(VENV)
+	# Some systems ship venv without the pip that it should install.
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 	$(BIN)/python -m pip install --upgrade --quiet pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@

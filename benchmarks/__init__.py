@@ -1,0 +1,1 @@
+"""Races against other methods and against the hardware's limits."""

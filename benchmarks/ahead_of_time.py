@@ -6,6 +6,7 @@ argument types, constants and alignments that Triton's own launcher would have g
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 from dataclasses import dataclass
@@ -72,11 +73,10 @@ def launches(
         def __getitem__(self, grid: tuple[int, ...]) -> Any:
             return lambda **arguments: recorded.append(Launch(self.kernel, grid, arguments))
 
-    kernels = ("convert_kernel", "measure_kernel", "emit_kernel")
-    with (
-        mock.patch.multiple(launch, **{name: Recorder(getattr(launch, name)) for name in kernels}),
-        mock.patch.object(launch, "_device", lambda device: (multiprocessors, warp_size)),
-    ):
+    with contextlib.ExitStack() as patches:
+        for name in ("convert_kernel", "measure_kernel", "emit_kernel"):
+            patches.enter_context(mock.patch.object(launch, name, Recorder(getattr(launch, name))))
+        patches.enter_context(mock.patch.object(launch, "_device", return_value=(multiprocessors, warp_size)))
         out = torch.empty(shape, dtype=dtype)
         launch.convert_into(out, images, canonical_shifts(timesteps=timesteps), None, 0.12, packed=packed)
     return recorded

@@ -5,7 +5,7 @@ uint8 images are compared as grey levels, by bytes: whether a pixel fires depend
 so each level has a highest *silent* level that does not fire against it, and an event is ``V(q) > silent(V(p))``.
 Where theta falls on a whole grey level, a table of silent levels holds what float32 makes of each pair.
 
-Work goes in chunks that stay in the second-level cache: several small images, or a band of rows of a large one.
+Work goes in chunks that stay in the last-level cache: several small images, or a band of rows of a large one.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-# Per thread: a share of the last-level cache. Smaller chunks pay more for calls than they save.
-_CHUNK_BYTES = 4 * 1024 * 1024
-_PLANES = 8  # alive per chunk: three columns of levels and of silent levels, and two polarities
+# Per thread. Fewer pixels pay more for calls and for pages of the output that are written in parts, more of them leave
+# the cache.
+_CHUNK_PIXELS = 512 * 1024
 
 
 class _GreyLevels:
@@ -104,8 +104,7 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
     microsaccades = shifts.long().clamp(-limits, limits).tolist()
     per_image = shifts.dim() == 3
     arithmetic = _GreyLevels if images.dtype == torch.uint8 else _Floats
-    value_bytes = 1 if arithmetic is _GreyLevels else ratio.element_size()
-    pixels = _CHUNK_BYTES * torch.get_num_threads() // (_PLANES * value_bytes)
+    pixels = _CHUNK_PIXELS * torch.get_num_threads()
     for first, last in _ranges(batch, 1 if per_image else pixels // (height * width)):
         chunk = arithmetic(images[first:last], ratio[first:last])
         events = out[first:last] if packed else out[:, first:last]

@@ -72,7 +72,7 @@ class I2E(nn.Module):
         if self.training and self.random:
             shifts = draw_shifts(self.candidates, images.shape[0] if self.per_sample else None)
         else:
-            shifts = self.candidates[:, 0]
+            shifts = self.candidates[0]
         return convert(images, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed)
 
     def extra_repr(self) -> str:

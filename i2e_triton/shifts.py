@@ -60,7 +60,7 @@ def canonical_shifts(
         ValueError: if the order is unknown or ``timesteps`` is not in 1..8.
         TypeError: if ``timesteps`` is not an integer.
     """
-    return candidate_shifts(order, timesteps, device=device)[:, 0].contiguous()
+    return candidate_shifts(order, timesteps, device=device)[0]
 
 
 def random_shifts(
@@ -102,19 +102,19 @@ def candidate_shifts(
 ) -> Tensor:
     """List what random selection draws from: each group's vectors, equally often, the canonical one first.
 
-    Arguments and errors are those of :func:`canonical_shifts`. Returns an int32 tensor ``[timesteps, 12, 4]``.
+    Arguments and errors are those of :func:`canonical_shifts`. Returns an int32 tensor ``[12, timesteps, 4]``.
     """
     groups = _groups(order, timesteps)
-    rows = [[_vector(*_GROUPS[group][i % len(_GROUPS[group])]) for i in range(_DRAWS)] for group in groups]
+    rows = [[_vector(*_GROUPS[group][i % len(_GROUPS[group])]) for group in groups] for i in range(_DRAWS)]
     return torch.tensor(rows, dtype=torch.int32, device=device)
 
 
 def draw_shifts(candidates: Tensor, batch: int | None = None, generator: torch.Generator | None = None) -> Tensor:
-    """Draw one vector per timestep from candidates ``[T, N, 4]``: ``[T, 4]``, or ``[batch, T, 4]``, on their device."""
-    timesteps, count, _ = candidates.shape
+    """Draw one vector per timestep from candidates ``[N, T, 4]``: ``[T, 4]``, or ``[batch, T, 4]``, on their device."""
+    count, timesteps, _ = candidates.shape
     size = (timesteps,) if batch is None else (batch, timesteps)
     draw = torch.randint(count, size, generator=generator, device=candidates.device)
-    return candidates[torch.arange(timesteps, device=candidates.device), draw]
+    return candidates[draw, torch.arange(timesteps, device=candidates.device)]
 
 
 def convolution_weight(shifts: Tensor) -> Tensor:

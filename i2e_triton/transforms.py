@@ -63,7 +63,7 @@ class ImageToEvents(Transform):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Choose the motion vectors of one sample."""
-        return {"shifts": draw_shifts(self._candidates) if self.random else self._candidates[:, 0]}
+        return {"shifts": draw_shifts(self._candidates) if self.random else self._candidates[0]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Tensor:
         """Convert one image, or one batch of images."""

@@ -66,3 +66,18 @@ def assert_same_events(actual: Tensor, expected: Tensor) -> None:
             f"{int(different.sum())} of {different.numel()} elements differ, first {list(first)}: "
             f"{actual[first].item()} instead of {expected[first].item()}"
         )
+
+
+def resized_photograph(name: str, size: int) -> Tensor:
+    """One of :data:`PHOTOGRAPHS` at the size that networks train on: bicubic, uint8 ``[3, size, size]``."""
+    with PIL.Image.open(photograph_path(name)) as image:
+        small = image.convert("RGB").resize((size, size), PIL.Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1).contiguous()
+
+
+def pack(events: Tensor) -> Tensor:
+    """Write bool events ``[T, ..., 2, H, W]``, T at most 8, as one byte: bit t is timestep t."""
+    packed = torch.zeros(events.shape[1:], dtype=torch.uint8)
+    for t, step in enumerate(events):
+        packed |= step.to(torch.uint8) << t
+    return packed

@@ -19,6 +19,6 @@ def convert_into(
     multiprocessors: int,
 ) -> Tensor:
     """Convert as a device with so many multiprocessors would, and return ``out``."""
-    with mock.patch.object(launch, "_device", lambda device: (multiprocessors, 32)):
+    with mock.patch.object(launch, "_device", return_value=(multiprocessors, 32)):
         launch.convert_into(out, images, shifts, ratios, ratio, packed=packed)
     return out

@@ -1,0 +1,237 @@
+"""The kernels on a real GPU, against the specification on the CPU."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import i2e_triton
+from i2e_triton import canonical_shifts, convert, random_shifts
+from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, cases, filled, poisoned
+from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+def convert_on_gpu(
+    case: Case, dtype: torch.dtype = torch.bool, *, packed: bool = False, layout: str = "contiguous"
+) -> Tensor:
+    """Convert a case on the GPU into a poisoned output."""
+    out = poisoned(case.expected(dtype, packed=packed), layout).to("cuda")
+    there = case.on("cuda")
+    result = convert(there.images, there.ratio, shifts=there.shifts, dtype=dtype, packed=packed, out=out)
+    assert result is out
+    return out
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    case=cases(side=70, batch=3) | cases(side=12, batch=200),
+    dtype=st.sampled_from(EVENT_DTYPES),
+    packed=st.booleans(),
+    layout=st.sampled_from(["contiguous", "strided"]),
+)
+def test_equals_specification(case: Case, dtype: torch.dtype, packed: bool, layout: str) -> None:
+    packed = packed and case.packable
+    dtype = torch.uint8 if packed else dtype
+    events = convert_on_gpu(case, dtype, packed=packed, layout=layout)
+    assert_same_events(events, case.expected(dtype, packed=packed))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 128, 300])
+@pytest.mark.parametrize("dtype", [*EVENT_DTYPES, "packed"], ids=str)
+@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
+def test_every_dtype_at_full_size(
+    image_dtype: torch.dtype, dtype: torch.dtype | str, batch: int, generator: torch.Generator
+) -> None:
+    images = noise((3, 3, 224, 224), image_dtype, generator)[torch.randint(3, (batch,), generator=generator)]
+    case = Case(images, random_shifts(batch, generator), 0.12)
+    packed = dtype == "packed"
+    event_dtype = dtype if isinstance(dtype, torch.dtype) else torch.uint8
+    events = convert_on_gpu(case, event_dtype, packed=packed)
+    assert_same_events(events, case.expected(event_dtype, packed=packed))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 1, 977), (2, 1, 977, 1), (1, 2, 37, 41), (3, 3, 1080, 1919)])
+def test_every_shape(shape: tuple[int, ...], generator: torch.Generator) -> None:
+    for dtype in (torch.uint8, torch.float32):
+        case = Case(noise(shape, dtype, generator), canonical_shifts(), 0.07)
+        assert_same_events(convert_on_gpu(case, packed=True, dtype=torch.uint8), case.expected(packed=True))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("batch", [2, 150])
+def test_every_layout_without_a_copy(layout: str, batch: int, generator: torch.Generator) -> None:
+    images = arrange(noise((batch, 3, 64, 80), torch.float32, generator), layout)
+    case = Case(images, canonical_shifts(), 0.12)
+    expected = case.expected()
+    there = case.on("cuda")
+    out = poisoned(expected).to("cuda")
+    convert(there.images, 0.12, dtype=torch.bool, out=out)  # so that memory of compilation does not count
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    convert(there.images, 0.12, dtype=torch.bool, out=out)
+    plane = batch * 66 * 96 * 4 + 2**20
+    assert torch.cuda.max_memory_allocated() - before <= plane
+    assert_same_events(out, expected)
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("batch", [2, 150])
+def test_every_content(content: str, dtype: torch.dtype, batch: int, generator: torch.Generator) -> None:
+    case = Case(filled((batch, 3, 40, 40), dtype, content, generator), canonical_shifts(), 0.12)
+    assert_same_events(convert_on_gpu(case), case.expected())
+
+
+@pytest.mark.parametrize("ratio", [k / 51 for k in range(52)])
+def test_ties_on_whole_grey_levels(ratio: float) -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    pairs = torch.stack([levels[:, None].expand(256, 256), levels.expand(256, 256)], dim=2).reshape(1, 1, 256, 512)
+    case = Case(pairs, torch.tensor([[0, 0, 0, 1]]), ratio)
+    assert_same_events(convert_on_gpu(case), case.expected())
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_photographs(name: str) -> None:
+    for images in (photograph(name)[None], photograph(name)[None].float() / 255):
+        case = Case(images, canonical_shifts(), 0.12)
+        assert_same_events(convert_on_gpu(case), case.expected())
+
+
+def test_equals_cpu_path_through_the_module(generator: torch.Generator) -> None:
+    images = noise((5, 3, 96, 96), torch.uint8, generator)
+    module = i2e_triton.I2E(0.07).eval()
+    on_cpu = module(images)
+    module.cuda()
+    with torch.autocast("cuda", torch.float16):
+        assert_same_events(module(images.cuda()), on_cpu)
+
+
+def test_more_than_2_to_the_31_elements(generator: torch.Generator) -> None:
+    if torch.cuda.mem_get_info()[0] < 12 * 2**30:
+        pytest.skip("needs 12 GiB of free GPU memory")
+    images = noise((1, 1, 512, 512), torch.uint8, generator).cuda().expand(520, -1, -1, -1).contiguous()
+    images[-1] = noise((1, 512, 512), torch.uint8, generator).cuda()
+    out = torch.full((8, 520, 2, 512, 512), 77, dtype=torch.uint8, device="cuda")
+    assert out.numel() > 2**31
+    convert(images, 0.12, dtype=torch.uint8, out=out)
+    assert int(out.max()) == 1, "an element was not written"
+    for b in (0, 519):
+        assert_same_events(out[:, b], convert(images[b].cpu(), 0.12, dtype=torch.uint8))
+    assert bool((out[:, :519] == out[:, :1]).all())
+
+
+def test_an_image_of_more_than_2_to_the_31_events(generator: torch.Generator) -> None:
+    if torch.cuda.mem_get_info()[0] < 12 * 2**30:
+        pytest.skip("needs 12 GiB of free GPU memory")
+    tile = noise((1, 512, 512), torch.uint8, generator)
+    images = tile.repeat(1, 24, 24).cuda()  # 12288 x 12288
+    out = torch.full((8, 2, 12288, 12288), 77, dtype=torch.uint8, device="cuda")
+    convert(images, 0.12, dtype=torch.uint8, out=out)
+    assert int(out.max()) == 1, "an element was not written"
+    expected = convert(tile.repeat(1, 3, 3), 0.12, dtype=torch.uint8)[..., 512:1024, 512:1024]
+    for y, x in ((1, 1), (11, 13), (22, 22)):
+        assert_same_events(out[..., 512 * y : 512 * y + 512, 512 * x : 512 * x + 512], expected)
+
+
+def test_another_stream(generator: torch.Generator) -> None:
+    case = Case(noise((64, 3, 128, 128), torch.float32, generator), canonical_shifts(), 0.12)
+    expected = case.expected()
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        # The conversion must wait for the copy on its own stream, and for nothing on another.
+        images = case.images.pin_memory().to("cuda", non_blocking=True)
+        events = convert(images, 0.12, dtype=torch.bool)
+    stream.synchronize()
+    assert_same_events(events, expected)
+
+
+@pytest.mark.parametrize("batch", [1, 128])
+def test_no_wait_for_the_gpu(batch: int) -> None:
+    images = torch.rand(batch, 3, 64, 64, device="cuda")
+    ratios = torch.full((batch,), 0.1, device="cuda")
+    shifts = random_shifts(batch, device="cuda")
+    convert(images, ratios, shifts=shifts)
+    module = i2e_triton.I2E().cuda().train()
+    module(images)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        convert(images, ratios, shifts=shifts)
+        convert(images, 0.12, packed=True)
+        module(images)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("batch", [1, 128])
+def test_cuda_graph(batch: int, generator: torch.Generator) -> None:
+    first, second = (noise((batch, 3, 64, 96), torch.uint8, generator) for _ in range(2))
+    images = first.cuda()
+    convert(images, 0.12, packed=True)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        events = convert(images, 0.12, packed=True)
+    for fresh in (second, first):
+        images.copy_(fresh)
+        events.fill_(0x5A)
+        graph.replay()
+        assert_same_events(events, Case(fresh, canonical_shifts(), 0.12).expected(packed=True))
+
+
+def test_two_threads_of_contexts(generator: torch.Generator) -> None:
+    """Conversions from several threads at once do not disturb one another."""
+    cases = [Case(noise((4, 3, 64, 64), torch.uint8, generator), canonical_shifts(), 0.1) for _ in range(4)]
+    results: dict[int, Tensor] = {}
+    threads = [
+        threading.Thread(target=lambda i=i, case=case: results.update({i: convert_on_gpu(case)}))
+        for i, case in enumerate(cases)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i, case in enumerate(cases):
+        assert_same_events(results[i], case.expected())
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one CUDA device")
+def test_the_other_device(generator: torch.Generator) -> None:
+    case = Case(noise((3, 3, 64, 64), torch.uint8, generator), canonical_shifts(), 0.1)
+    with torch.cuda.device(0):
+        events = convert(case.images.to("cuda:1"), 0.1, dtype=torch.bool)
+    assert events.device.index == 1
+    assert_same_events(events, case.expected())
+
+
+@pytest.mark.parametrize("backend", ["inductor", "cudagraphs"])
+def test_torch_compile(backend: str, generator: torch.Generator) -> None:
+    images = noise((4, 3, 64, 64), torch.uint8, generator)
+    compiled = torch.compile(lambda x: convert(x, 0.1) * 2, fullgraph=True, backend=backend)
+    expected = Case(images, canonical_shifts(), 0.1).expected(torch.float32) * 2
+    assert_same_events(compiled(images.cuda()), expected)
+
+
+def test_operator() -> None:
+    images = torch.rand(2, 3, 16, 16, device="cuda")
+    shifts = canonical_shifts(device="cuda")
+    torch.library.opcheck(torch.ops.i2e_triton.convert.default, (images, shifts, None, 0.12, 8, torch.float32, False))
+    ratios = torch.tensor([0.1, 0.2], device="cuda")
+    torch.library.opcheck(torch.ops.i2e_triton.convert.default, (images, None, ratios, 0.0, 8, torch.uint8, True))
+
+
+def test_wrong_device_is_refused() -> None:
+    images = torch.rand(2, 3, 8, 8, device="cuda")
+    with pytest.raises(ValueError, match="shifts must be on the images' device cuda:0, got cpu"):
+        convert(images, shifts=canonical_shifts())
+    with pytest.raises(ValueError, match="ratio must be on the images' device cuda:0, got cpu"):
+        convert(images, torch.tensor([0.1, 0.2]))
