@@ -30,7 +30,7 @@ def convert(
 
     An ON event (polarity 0) fires where the value channel rises by at least theta from one position of the
     microsaccade to the next, an OFF event (polarity 1) where it falls by as much; theta is ``ratio`` times the range
-    of the image's values (paper, section 3, equations 1 to 4). Runs as one operator,
+    of the image's values (Ma et al., AAAI 2026). Runs as one operator,
     ``torch.ops.i2e_triton.convert``: a fused Triton kernel on a GPU, vectorised PyTorch on the CPU, bit for bit equal.
 
     Args:
@@ -66,7 +66,7 @@ def convert(
         _check_ratios(ratio, batch)
         ratios = ratio
     else:
-        _check_ratio(ratio)
+        check_ratio(ratio)
         number = float(ratio)
     if shifts is None:
         _check_timesteps(timesteps)
@@ -110,7 +110,7 @@ def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float3
 
 
 def event_rate(events: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
-    """Share of positions that hold an event (paper, section 4.1).
+    """Share of positions that hold an event.
 
     Args:
         events: dense events of any dtype, usually ``[T, B, 2, H, W]``.
@@ -140,7 +140,8 @@ def _check_images(images: Tensor) -> None:
         )
 
 
-def _check_ratio(ratio: float) -> None:
+def check_ratio(ratio: float) -> None:
+    """Raise unless a ratio is a finite number and not negative."""
     if isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
         raise TypeError(f"ratio must be a number or a tensor [B], got {type(ratio).__name__} {ratio!r}")
     if not (math.isfinite(ratio) and ratio >= 0):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2e_triton.functional import convert
+from i2e_triton.functional import check_ratio, convert
 from i2e_triton.shifts import (
     Order,
     candidate_shifts,
@@ -21,16 +21,17 @@ from i2e_triton.shifts import (
 class I2E(nn.Module):
     """Convert images to events: random selection while training, canonical motion vectors while evaluating.
 
-    Takes the published module's place: same first arguments, same output, same ``state_dict``. Its parameter-like
+    Takes the published module's place: same arguments by name, same output, same ``state_dict``. Its parameter-like
     buffer ``weight`` ``[8, 1, 3, 3]`` is the canonical microsaccade as a convolution; a checkpoint brings its own
     order along. Autocast and ``.half()`` leave the conversion exact: only the images' own type matters.
 
     Args:
-        ratio: sensitivity of the threshold (paper, equation 4); 0.12 at 224x224, 0.07 at 128x128.
+        ratio: sensitivity of the threshold; 0.12 at 224x224, 0.07 at 128x128.
         shuffle: order of the timesteps: groups 0 to 7 as published, a name, or a published number 0 to 5; see
             :func:`i2e_triton.canonical_shifts`.
+        padding_mode: what lies beyond the border; ``"replicate"``, the paper's, is the only one.
         timesteps: how many of them, as a prefix.
-        random: whether ``train()`` draws motion vectors (paper, section 3.3).
+        random: whether ``train()`` draws motion vectors (the paper's random selection).
         per_sample: draw for every image of a batch, instead of once for the batch as published.
         dtype: of dense events.
         packed: return packed events.
@@ -39,7 +40,8 @@ class I2E(nn.Module):
         images ``[B, C, H, W]`` to events ``[T, B, 2, H, W]``, or packed ``[B, 2, H, W]``.
 
     Raises:
-        ValueError: if the order, the timesteps or the images are unfit.
+        TypeError: if the ratio is not a number.
+        ValueError: if the ratio, the order, the timesteps or the images are unfit.
     """
 
     weight: Tensor
@@ -50,6 +52,7 @@ class I2E(nn.Module):
         ratio: float = 0.12,
         shuffle: Order = (4, 5, 6, 7, 0, 1, 2, 3),
         *,
+        padding_mode: str = "replicate",
         timesteps: int = 8,
         random: bool = True,
         per_sample: bool = False,
@@ -57,6 +60,9 @@ class I2E(nn.Module):
         packed: bool = False,
     ):
         super().__init__()
+        check_ratio(ratio)
+        if padding_mode != "replicate":
+            raise ValueError(f"padding_mode must be 'replicate', got {padding_mode!r}")
         self.ratio = ratio
         self.shuffle = shuffle
         self.timesteps = timesteps
@@ -92,9 +98,9 @@ class I2E(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Load ``weight`` and take on the order that it holds."""
+        """Load ``weight`` and take on the order that it holds; a published module that never ran holds none."""
         loaded = state_dict.get(prefix + "weight")
-        if isinstance(loaded, Tensor) and loaded.shape == self.weight.shape:
+        if isinstance(loaded, Tensor) and loaded.shape == self.weight.shape and bool(loaded.any()):
             try:
                 self.shuffle = order_of_weight(loaded)
             except ValueError as error:

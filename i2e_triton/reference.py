@@ -1,4 +1,4 @@
-"""The specification: I2E in plain PyTorch (paper, section 3), as published but for two lines marked below.
+"""The specification: I2E in plain PyTorch (Ma et al., AAAI 2026), as published but for two lines marked below.
 
 Slow, and written to be read. Every other path of this package equals it bit for bit.
 """

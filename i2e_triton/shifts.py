@@ -1,4 +1,4 @@
-"""The motion vectors of the microsaccade (paper, section 3.2 and figure 3).
+"""The motion vectors of the microsaccade (Ma et al., AAAI 2026).
 
 A timestep compares an image with itself, moved: ``D = V(y + dy1, x + dx1) - V(y + dy0, x + dx0)``.
 Its motion vector is the row ``(dy0, dx0, dy1, dx1)``, in pixels; a microsaccade is a sequence of rows.
@@ -71,7 +71,7 @@ def random_shifts(
     timesteps: int = 8,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Draw one motion vector of each group, uniformly (paper, section 3.3: random selection).
+    """Draw one motion vector of each group, uniformly: the paper's random selection.
 
     Args:
         batch: None draws once for a whole batch, as the published code does; an integer draws anew for each of
@@ -118,7 +118,7 @@ def draw_shifts(candidates: Tensor, batch: int | None = None, generator: torch.G
 
 
 def convolution_weight(shifts: Tensor) -> Tensor:
-    """Write motion vectors as the convolution of the paper's equation 2: +1 where a step ends, -1 where it starts.
+    """Write motion vectors as the paper's convolution: +1 where a step ends, -1 where it starts.
 
     Args:
         shifts: integer tensor ``[T, 4]`` on the CPU.

@@ -28,8 +28,8 @@ class ImageToEvents(Transform):
         ratio: sensitivity of the threshold; 0.12 at 224x224, 0.07 at 128x128.
         order: of the timesteps; see :func:`i2e_triton.canonical_shifts`.
         timesteps: how many of them.
-        random: draw the motion vectors anew for every call (paper, section 3.3); one draw serves all images of a
-            sample.
+        random: draw the motion vectors anew for every call, the paper's random selection; one draw serves all images of
+            a sample.
         dtype: of dense events.
         packed: return packed events.
 
