@@ -27,6 +27,7 @@ MAX_PROGRAMS = tl.constexpr(1024)
 def convert_kernel(
     images,
     plane,
+    silent,
     shifts,
     ratios,
     ratio,
@@ -48,6 +49,7 @@ def convert_kernel(
     out_x,
     CHANNELS: tl.constexpr,
     PACKED: tl.constexpr,
+    WORDS: tl.constexpr,
     INDEX: tl.constexpr,
     MEASURE_Y: tl.constexpr,
     MEASURE_X: tl.constexpr,
@@ -57,6 +59,8 @@ def convert_kernel(
     """Convert one image per program."""
     b = tl.program_id(0).to(tl.int64)
     plane += b * plane_b
+    if WORDS:
+        silent += b * plane_b
     lowest, highest = measure(
         images + b * image_b, plane, 0, 1, height, width, image_c, image_y, image_x, pitch,
         CHANNELS, INDEX, MEASURE_Y, MEASURE_X,
@@ -64,8 +68,8 @@ def convert_kernel(
     tl.debug_barrier()  # the plane that the other threads wrote is read below
     theta = threshold(lowest, highest, ratios, ratio, b)
     emit(
-        out + b * out_b, plane, shifts + b * shifts_b, theta, 0, 1, timesteps, height, width, pitch,
-        out_t, out_p, out_y, out_x, PACKED, INDEX, EMIT_Y, EMIT_X,
+        out + b * out_b, plane, silent, shifts + b * shifts_b, theta, 0, 1, timesteps, height, width, pitch,
+        out_t, out_p, out_y, out_x, PACKED, WORDS, INDEX, EMIT_Y, EMIT_X,
     )  # fmt: skip
 
 
@@ -102,6 +106,7 @@ def measure_kernel(
 @triton.jit
 def emit_kernel(
     plane,
+    silent,
     ranges,
     shifts,
     ratios,
@@ -120,6 +125,7 @@ def emit_kernel(
     out_y,
     out_x,
     PACKED: tl.constexpr,
+    WORDS: tl.constexpr,
     INDEX: tl.constexpr,
     EMIT_Y: tl.constexpr,
     EMIT_X: tl.constexpr,
@@ -134,7 +140,9 @@ def emit_kernel(
     finite = tl.min((low == low).to(tl.int32), axis=0)
     lowest = tl.where(finite != 0, tl.min(low, axis=0), float("nan"))
     theta = threshold(lowest, tl.max(high, axis=0), ratios, ratio, b)
+    if WORDS:
+        silent += b * plane_b
     emit(
-        out + b * out_b, plane + b * plane_b, shifts + b * shifts_b, theta, part, programs, timesteps,
-        height, width, pitch, out_t, out_p, out_y, out_x, PACKED, INDEX, EMIT_Y, EMIT_X,
+        out + b * out_b, plane + b * plane_b, silent, shifts + b * shifts_b, theta, part, programs, timesteps,
+        height, width, pitch, out_t, out_p, out_y, out_x, PACKED, WORDS, INDEX, EMIT_Y, EMIT_X,
     )  # fmt: skip

@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 from .pixels import PAD, arithmetic, clamp, share, tile_at
+from .words import emit_words, level_step, write_silent_levels
 
 _SMALLEST = tl.constexpr(2.0**-149)  # the least positive float32
 _SMALLEST_DOUBLE = tl.constexpr(2.0**-1074)
@@ -35,9 +36,13 @@ def _reach(shifts, timesteps):
 
 
 @triton.jit
-def _shift(pointer, size):
+def _shift(pointer, size, NEAR: tl.constexpr):
     """Load one component of a motion vector; one longer than the image reaches its border and no further."""
-    return tl.minimum(tl.maximum(tl.load(pointer), -size), size).to(tl.int32)
+    shift = tl.load(pointer)
+    if NEAR:
+        return shift.to(tl.int32)
+    else:
+        return tl.minimum(tl.maximum(shift, -size), size).to(tl.int32)
 
 
 @triton.jit
@@ -55,6 +60,7 @@ def _neighbour(plane, y, x, dy, dx, inside, height, width, pitch, INDEX: tl.cons
 def emit(
     out,  # the events of one image
     plane,  # pixel (0, 0) of its plane
+    silent,  # room for a second plane, or None
     shifts,  # its microsaccade
     theta,
     part,
@@ -68,25 +74,43 @@ def emit(
     stride_y,
     stride_x,
     PACKED: tl.constexpr,
+    WORDS: tl.constexpr,  # whether events and grey levels can be handled four at a time
     INDEX: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
 ):
     """Write one program's share of the events of an image."""
-    if _reach(shifts, timesteps) <= PAD:
-        _emit_tiles(
-            out, plane, shifts, theta, part, programs, timesteps, height, width, pitch,
-            stride_t, stride_p, stride_y, stride_x, PACKED, INDEX, BLOCK_Y, BLOCK_X, NEAR=True,
-        )  # fmt: skip
-    else:
-        _emit_tiles(
+    block: tl.constexpr = BLOCK_Y * BLOCK_X
+    if _reach(shifts, timesteps) > PAD:
+        _emit_pixels(
             out, plane, shifts, theta, part, programs, timesteps, height, width, pitch,
             stride_t, stride_p, stride_y, stride_x, PACKED, INDEX, BLOCK_Y, BLOCK_X, NEAR=False,
+        )  # fmt: skip
+    elif WORDS:
+        step, tied = level_step(theta)
+        word: tl.constexpr = tl.pointer_type(tl.uint32)
+        out_words, plane_words, silent_words = out.to(word), plane.to(word), silent.to(word)
+        if tied:
+            write_silent_levels(plane, silent, step, theta, part, programs, height, width, pitch, INDEX, block)
+            tl.debug_barrier()
+            emit_words(
+                out_words, plane_words, silent_words, shifts, step, part, programs, timesteps, height, width // 4,
+                pitch // 4, stride_t // 4, stride_p // 4, stride_y // 4, PACKED, INDEX, block, TIED=True,
+            )  # fmt: skip
+        else:
+            emit_words(
+                out_words, plane_words, plane_words, shifts, step, part, programs, timesteps, height, width // 4,
+                pitch // 4, stride_t // 4, stride_p // 4, stride_y // 4, PACKED, INDEX, block, TIED=False,
+            )  # fmt: skip
+    else:
+        _emit_pixels(
+            out, plane, shifts, theta, part, programs, timesteps, height, width, pitch,
+            stride_t, stride_p, stride_y, stride_x, PACKED, INDEX, BLOCK_Y, BLOCK_X, NEAR=True,
         )  # fmt: skip
 
 
 @triton.jit
-def _emit_tiles(
+def _emit_pixels(
     out,
     plane,
     shifts,
@@ -107,6 +131,7 @@ def _emit_tiles(
     BLOCK_X: tl.constexpr,
     NEAR: tl.constexpr,
 ):
+    """Write one program's share of the events of an image of any type, a pixel at a time."""
     one = tl.full((BLOCK_Y, BLOCK_X), 1, dtype=tl.float32).to(out.dtype.element_ty)
     zero = tl.full((BLOCK_Y, BLOCK_X), 0, dtype=tl.float32).to(out.dtype.element_ty)
     first, last = share(part, programs, height, width, BLOCK_Y, BLOCK_X)
@@ -116,8 +141,8 @@ def _emit_tiles(
         on_bits = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.int32)
         off_bits = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.int32)
         for t in range(0, timesteps):
-            dy0, dx0 = _shift(shifts + 4 * t, height), _shift(shifts + 4 * t + 1, width)
-            dy1, dx1 = _shift(shifts + 4 * t + 2, height), _shift(shifts + 4 * t + 3, width)
+            dy0, dx0 = _shift(shifts + 4 * t, height, NEAR), _shift(shifts + 4 * t + 1, width, NEAR)
+            dy1, dx1 = _shift(shifts + 4 * t + 2, height, NEAR), _shift(shifts + 4 * t + 3, width, NEAR)
             before = _neighbour(plane, y, x, dy0, dx0, inside, height, width, pitch, INDEX, NEAR)
             after = _neighbour(plane, y, x, dy1, dx1, inside, height, width, pitch, INDEX, NEAR)
             difference = after - before

@@ -50,6 +50,7 @@ def convert_into(
     programs, warps = programs_and_warps(batch, height, width, multiprocessors)
     pixels_read = min(_PIXELS_READ, _LOAD_BYTES // images.element_size())
     measure_y, measure_x = tile_shape(height, width, warps * warp_size * pixels_read)
+    words = four_at_a_time(images, out)
     emit_y, emit_x = tile_shape(height, width, warps * warp_size * _PIXELS_WRITTEN)
     common: dict[str, Any] = {
         "plane": plane,
@@ -80,6 +81,8 @@ def convert_into(
         "out_p": out_p,
         "out_y": out_y,
         "out_x": out_x,
+        "silent": new_plane(images)[0] if words else None,
+        "WORDS": words,
         "shifts": shifts,
         "shifts_b": shifts.stride(0) if shifts.dim() == 3 else 0,
         "timesteps": shifts.shape[-2],
@@ -98,6 +101,18 @@ def convert_into(
         common |= {"ranges": ranges, "programs": programs}
         measure_kernel[(batch * programs,)](**common, **measure)
         emit_kernel[(batch * programs,)](**common, **emit)
+
+
+def four_at_a_time(images: Tensor, out: Tensor) -> bool:
+    """Whether words of four grey levels can be read, and words of four events written."""
+    return (
+        images.dtype == torch.uint8
+        and out.element_size() == 1
+        and images.shape[-1] % 4 == 0
+        and out.stride(-1) == 1
+        and all(stride % 4 == 0 for stride in out.stride()[:-1])
+        and out.data_ptr() % 4 == 0
+    )
 
 
 def new_plane(images: Tensor) -> tuple[Tensor, int]:

@@ -94,9 +94,11 @@ def filled(shape: tuple[int, ...], dtype: torch.dtype, content: str, generator: 
 def cases(draw: st.DrawFn, side: int = 40, batch: int = 3) -> Case:
     """Draw conversions of images up to so many pixels wide and high."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1), label="seed"))
-    size = st.integers(1, side) | st.sampled_from([s for s in (1, 2, 3, 8, 13, 16, 31, 32, 33) if s <= side])
+    size = st.integers(1, side) | st.sampled_from(
+        [s for s in (1, 2, 3, 4, 8, 12, 13, 16, 31, 32, 33, 36, 40) if s <= side]
+    )
     shape = (draw(st.integers(1, batch)), draw(st.integers(1, 4)), draw(size), draw(size))
-    dtype = draw(st.sampled_from(IMAGE_DTYPES))
+    dtype = draw(st.sampled_from(IMAGE_DTYPES) | st.just(torch.uint8))
     images = filled(shape, dtype, draw(st.sampled_from(CONTENTS)), generator)
     images = arrange(images, draw(st.sampled_from(LAYOUTS)))
     return Case(images, _draw_shifts(draw, shape, generator), _draw_ratio(draw, shape[0], generator))

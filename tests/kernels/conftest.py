@@ -37,11 +37,12 @@ def interpret(interpreter: ProcessPoolExecutor) -> Interpreter:
         packed: bool = False,
         multiprocessors: int = 1,
         layout: str = "contiguous",
-        expected: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         from tests.kernels.interpreted import convert_into  # named here, run there
 
-        out = poisoned(case.expected(dtype, packed=packed) if expected is None else expected, layout)
+        if out is None:
+            out = poisoned(case.expected(dtype, packed=packed), layout)
         ratios = case.ratio if isinstance(case.ratio, Tensor) else None
         ratio = 0.0 if isinstance(case.ratio, Tensor) else case.ratio
         work = interpreter.submit(convert_into, out, case.images, case.shifts, ratios, ratio, packed, multiprocessors)

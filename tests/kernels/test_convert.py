@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from i2e_triton import canonical_shifts, random_shifts
-from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, cases, filled
+from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, cases, filled, poisoned
 from tests.kernels.conftest import Interpreter
 from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
 
@@ -87,13 +87,42 @@ def test_one_strange_pixel_silences_its_image_alone(
     assert_same_events(events, case.expected())
 
 
+def pairs_of_levels() -> torch.Tensor:
+    """An image ``[1, 1, 256, 512]`` with every pair of grey levels beside each other."""
+    levels = torch.arange(256, dtype=torch.uint8)
+    return torch.stack([levels[:, None].expand(256, 256), levels.expand(256, 256)], dim=2).reshape(1, 1, 256, 512)
+
+
 @pytest.mark.parametrize("ratio", [k / 51 for k in range(0, 52, 3)])
 def test_ties_on_whole_grey_levels(interpret: Interpreter, ratio: float) -> None:
-    """Every pair of grey levels beside each other, with a threshold on a whole level."""
-    levels = torch.arange(256, dtype=torch.uint8)
-    pairs = torch.stack([levels[:, None].expand(256, 256), levels.expand(256, 256)], dim=2).reshape(1, 1, 256, 512)
-    case = Case(pairs, torch.tensor([[0, 0, 0, 1]]), ratio)
+    case = Case(pairs_of_levels(), torch.tensor([[0, 0, 0, 1]]), ratio)
     assert_same_events(interpret(case), case.expected())
+
+
+@pytest.mark.parametrize("multiprocessors", [ONE, MANY])
+@pytest.mark.parametrize("packed", [False, True])
+def test_ties_of_every_vector(
+    interpret: Interpreter, packed: bool, multiprocessors: int, generator: torch.Generator
+) -> None:
+    """A range of 250 levels at the ratio 0.12 puts the threshold on level 30, where float32 fires some pairs only."""
+    images = torch.randint(0, 251, (2, 1, 40, 44), dtype=torch.uint8, generator=generator)
+    images[..., 0, 0], images[..., 0, 1] = 0, 250
+    case = Case(images, random_shifts(2, generator), 0.12)
+    tied = images.long().diff(dim=-1).abs() == 30
+    fired = Case(images, torch.tensor([[0, 0, 0, 1]]), 0.12).expected()[0].any(1, keepdim=True)[..., :-1]
+    assert 0 < int((tied & fired).sum()) < int(tied.sum()), "no tie in this image: draw again"
+    events = interpret(case, torch.uint8, packed=packed, multiprocessors=multiprocessors)
+    assert_same_events(events, case.expected(torch.uint8, packed=packed))
+
+
+@pytest.mark.parametrize("out_offset", [0, 1, 4])
+def test_events_at_any_address(interpret: Interpreter, out_offset: int, generator: torch.Generator) -> None:
+    """Four events are written at once only where they begin on a whole word."""
+    case = Case(noise((1, 3, 12, 16), torch.uint8, generator), canonical_shifts(), 0.12)
+    expected = case.expected(torch.uint8)
+    room = torch.full((expected.numel() + out_offset,), 77, dtype=torch.uint8)
+    events = interpret(case, out=room[out_offset:].view(expected.shape))
+    assert_same_events(events, expected)
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
@@ -114,5 +143,5 @@ def test_longest_vectors_of_every_type(
     shifts = torch.tensor([[least, largest, largest, least], [0, 0, least, 0], [0, largest, 0, 0]], dtype=integer)
     images = noise((1, 2, 9, 11), torch.uint8, generator)
     expected = Case(images, shifts.long().clamp(-20, 20), 0.2).expected()
-    events = interpret(Case(images, shifts, 0.2), expected=expected)
+    events = interpret(Case(images, shifts, 0.2), out=poisoned(expected))
     assert_same_events(events, expected)
