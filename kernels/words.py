@@ -46,8 +46,8 @@ def write_silent_levels(
     first, last = _share(part, programs, height * words, BLOCK)
     start = (first // words - PAD).to(INDEX) * pitch - PAD
     stop = (tl.cdiv(last, words) + PAD).to(INDEX) * pitch
-    for block in range(start, stop, 4 * BLOCK):
-        place = block + tl.arange(0, 4 * BLOCK)
+    for block in range(start, stop, BLOCK):
+        place = block + tl.arange(0, BLOCK)
         level = tl.load(plane + place, mask=place < stop, other=0).to(tl.int32)
         fires, exists = _fires(level, step, theta)
         tl.store(silent + place, (level + (exists & ~fires).to(tl.int32)).to(tl.uint8), mask=place < stop)
