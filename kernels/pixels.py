@@ -23,7 +23,10 @@ def comparable(pixel):
 def arithmetic(pixel):
     """Widen a pixel to the arithmetic type; a grey level is scaled to [0, 1]."""
     if pixel.dtype == tl.uint8 or pixel.dtype == tl.int32:
-        return pixel.to(tl.float32) * _UINT8_SCALE
+        # For sm_100, the ptxas of Triton 3.6 contracts pairs of products and differences whatever it is told. It does
+        # not see through this: the grid has one dimension, so that the program's number in the second is 0.
+        bits = (pixel.to(tl.float32) * _UINT8_SCALE).to(tl.int32, bitcast=True) | tl.program_id(1)
+        return bits.to(tl.float32, bitcast=True)
     elif pixel.dtype == tl.float64:
         return pixel
     else:

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
+import triton
 from torch import Tensor
+from triton.runtime.errors import InterpreterError
 
 from tests.cases import Case, poisoned
 
@@ -23,6 +26,14 @@ def interpreter() -> Iterator[ProcessPoolExecutor]:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         with mock.patch.dict(os.environ, {"TRITON_INTERPRET": "1"}):
             pool.submit(os.getpid).result()
+        try:
+            from tests.kernels.interpreted import count_to  # named here, run there
+
+            assert pool.submit(count_to, 3).result() == 3
+        except InterpreterError as error:
+            if "only 0-dimensional arrays" not in str(error):
+                raise
+            pytest.skip(f"the interpreter of Triton {triton.__version__} does not run with NumPy {np.__version__}")
         yield pool
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from unittest import mock
 
+import torch
+import triton
+import triton.language as tl
 from torch import Tensor
 
 from i2e_triton.kernels import launch
@@ -22,3 +25,16 @@ def convert_into(
     with mock.patch.object(launch, "_device", return_value=(multiprocessors, 32)):
         launch.convert_into(out, images, shifts, ratios, ratio, packed=packed)
     return out
+
+
+def count_to(number: int) -> int:
+    """Count in a loop of a kernel: some versions of the interpreter cannot, with some of NumPy."""
+    counter, limit = torch.zeros(1, dtype=torch.int32), torch.tensor([number], dtype=torch.int32)
+    _count[(1,)](counter, limit)
+    return int(counter)
+
+
+@triton.jit
+def _count(counter, limit):
+    for _ in range(0, tl.load(limit)):
+        tl.store(counter, tl.load(counter) + 1)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import triton
+import triton.language as tl
 
 from benchmarks.ahead_of_time import TARGETS, Launch, compile_launch, launches, machine_code, resources
 from tests.cases import EVENT_DTYPES, IMAGE_DTYPES
@@ -91,12 +93,21 @@ def test_64_bit_offsets(image_dtype: torch.dtype, tmp_path: Path) -> None:
         assert usage["STACK"] == usage["LOCAL"] == 0
 
 
+@triton.jit
+def _product_and_difference(a, b, c):
+    tl.store(c, tl.load(a) * (1 / 255) - tl.load(b))
+
+
 def test_contraction_would_be_seen(tmp_path: Path) -> None:
     """Without the promise the compiler does contract, so that its absence above means something."""
-    launch = launches(torch.zeros(128, 3, 64, 64, dtype=torch.uint8), torch.float32)[0]
-    launch.arguments["enable_fp_fusion"] = True
-    code = machine_code(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
-    assert matching(code, r"\bFFMA\b")
+    number = torch.zeros(1)
+    arguments = {"a": number, "b": number, "c": number}
+    found = []
+    for promise in (True, False):
+        launch = Launch(_product_and_difference, (1,), {**arguments, "enable_fp_fusion": not promise})
+        code = machine_code(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
+        found.append(bool(matching(code, r"\bFFMA\b")))
+    assert found == [False, True]
 
 
 def matching(lines: list[str], pattern: str) -> list[str]:

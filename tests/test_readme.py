@@ -1,0 +1,71 @@
+"""The README's code does what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.samples import photograph_path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+PYTHON_BLOCKS = [code for language, code in BLOCKS if language == "python"]
+COMMANDS = [
+    line.split("#")[0].strip() for language, code in BLOCKS if language == "sh" for line in code.splitlines() if line
+]
+
+
+def test_blocks_are_of_kinds_that_are_tested() -> None:
+    assert {language for language, _ in BLOCKS} == {"python", "sh", "bibtex"}
+    assert len(PYTHON_BLOCKS) >= 5
+    assert {command.split()[0] for command in COMMANDS} == {"make", "pip", "i2e"}
+
+
+@pytest.mark.parametrize("code", PYTHON_BLOCKS, ids=range(len(PYTHON_BLOCKS)))
+def test_python(code: str) -> None:
+    exec(compile(code, "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("i2e ")])
+def test_command_line(command: str, tmp_path: Path) -> None:
+    shutil.copy(photograph_path("astronaut"), tmp_path / "photograph.png")
+    arguments = command.split()[1:]
+    subprocess.run([sys.executable, "-m", "i2e_triton", *arguments], cwd=tmp_path, check=True, capture_output=True)
+    if arguments[0] == "convert":
+        written = {path.suffix for path in (tmp_path / "out").iterdir()}
+        assert written == {".gif", ".png", ".npz"}
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
+def test_targets_exist(command: str) -> None:
+    """`make test` is what runs this: the targets are read, not run again."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    plan = subprocess.run(
+        [*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True, text=True, env=environment
+    ).stdout
+    expected = {"make demo": "i2e convert", "make test": "pytest", "make bench": "pytest benchmarks"}[command]
+    assert expected in plan
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("pip ")])
+def test_extras_exist(command: str) -> None:
+    """Installing again would download gigabytes: `make test` has installed what these name."""
+    target = command.removeprefix("pip install ").strip("'")
+    assert re.fullmatch(r"\.(\[\w+(,\w+)*\])?", target)
+    named = re.findall(r"\w+", target)
+    declared = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
+    assert set(named) <= set(declared)
+
+
+def test_files_that_are_named_exist() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README) + re.findall(r"`(\w+/[\w/.]+\.\w+)`", README)
+    assert "docs/events.svg" in links
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert missing == []
