@@ -20,7 +20,9 @@ _MAX_SIDE = 65535
 
 _SCREEN_BYTES = 13  # signature and logical screen descriptor
 _LOOP_FOR_EVER = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
-_FRAME_CONTROL = struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 1 << 2, FRAME_MS // 10, 0, 0)  # 1 << 2: leave the frame in place
+_FRAME_CONTROL = struct.pack(
+    "<BBBBHBB", 0x21, 0xF9, 4, 1 << 2, FRAME_MS // 10, 0, 0
+)  # 1 << 2: leave the frame in place
 _TRAILER = b"\x3b"
 
 

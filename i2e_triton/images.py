@@ -21,8 +21,9 @@ def as_image_tensor(images: Images) -> Tensor:
     """Return images as a tensor with channels first; a tensor comes back as it is.
 
     Args:
-        images: a tensor; a PIL image, whose transparency is dropped; or a NumPy array ``[H, W]``, ``[H, W, C]``,
-            ``[C, H, W]``, ``[B, H, W, C]`` or ``[B, C, H, W]`` with ``C`` 1 or 3.
+        images: a tensor; a PIL image: uint8, or float32 with the stored values where grey has more than 8 bits,
+            without transparency; or a NumPy array ``[H, W]``, ``[H, W, C]``, ``[C, H, W]``, ``[B, H, W, C]`` or
+            ``[B, C, H, W]`` with ``C`` 1 or 3.
 
     Raises:
         TypeError: if it is none of these.
@@ -39,16 +40,28 @@ def as_image_tensor(images: Images) -> Tensor:
     raise TypeError(f"images must be a tensor, a NumPy array or a PIL image, got {type(images).__name__}")
 
 
+def in_plain_mode(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Convert a PIL image to the mode in which it becomes a tensor: L, F (grey of more than 8 bits) or RGB.
+
+    Loses transparency, and nothing else.
+    """
+    if image.mode in ("1", "L", "LA"):
+        return image.convert("L")
+    return image.convert("F" if image.mode == "F" or image.mode.startswith("I") else "RGB")
+
+
 def _from_pil(image: PIL.Image.Image) -> Tensor:
     import numpy
 
-    grey = image.mode in ("1", "L", "LA")
-    return _from_array(numpy.array(image.convert("L" if grey else "RGB")))
+    pixels = torch.from_numpy(numpy.array(in_plain_mode(image)))
+    return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1).contiguous()
 
 
 def _from_array(array: numpy.ndarray) -> Tensor:
     shape = array.shape
-    tensor = torch.from_numpy(array if all(stride >= 0 for stride in array.strides) else array.copy())
+    # PyTorch takes neither negative strides nor, without a warning, what must not be written to.
+    sharable = array.flags.writeable and all(stride >= 0 for stride in array.strides)
+    tensor = torch.from_numpy(array if sharable else array.copy())
     if array.ndim == 2:
         return tensor[None]
     if array.ndim not in (3, 4):

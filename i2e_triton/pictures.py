@@ -10,11 +10,11 @@ import warnings
 import zlib
 from pathlib import Path
 
-import numpy as np
 import PIL.Image
 import PIL.ImageOps
-import torch
 from torch import Tensor
+
+from i2e_triton.images import as_image_tensor, in_plain_mode
 
 # What Pillow's decoders raise on damaged files: whatever the parsing of nonsense runs into.
 _DAMAGE = (
@@ -24,7 +24,6 @@ _DAMAGE = (
     TypeError,
     LookupError,
     ArithmeticError,
-    AttributeError,
     EOFError,
     MemoryError,
     RuntimeError,
@@ -59,7 +58,7 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> Tensor:
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
             with PIL.Image.open(path) as file:
                 picture = PIL.ImageOps.exif_transpose(file)
-                picture = picture.convert(_mode(picture.mode))
+                picture = in_plain_mode(picture)
                 if size is not None:
                     height, width = size
                     picture = picture.resize((width, height), PIL.Image.Resampling.BICUBIC)
@@ -69,18 +68,7 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> Tensor:
         raise PictureError("not a picture that Pillow can read") from error
     except _DAMAGE as error:
         raise PictureError(_reason(error)) from error
-    return torch.from_numpy(np.array(picture, ndmin=3)) if picture.mode != "RGB" else _channels_first(picture)
-
-
-def _mode(mode: str) -> str:
-    """The mode to convert in: one that loses nothing but transparency."""
-    if mode in ("1", "L", "LA"):
-        return "L"
-    return "F" if mode == "F" or mode.startswith("I") else "RGB"
-
-
-def _channels_first(picture: PIL.Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+    return as_image_tensor(picture)
 
 
 def _reason(error: BaseException) -> str:

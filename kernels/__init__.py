@@ -1,5 +1,13 @@
 """The fused Triton kernels. They import torch and triton, and nothing of this package."""
 
-from .launch import convert_into
+import triton
+
+if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 6):
+    raise ImportError(
+        f"the kernels need Triton 3.6 or newer, found {triton.__version__}: "
+        "pip install --upgrade torch, or convert on the CPU"
+    )
+
+from .launch import convert_into  # older versions fail to import it, less clearly
 
 __all__ = ["convert_into"]

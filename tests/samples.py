@@ -11,6 +11,9 @@ import skimage
 import torch
 from torch import Tensor
 
+from i2e_triton import canonical_shifts, reference
+from i2e_triton.shifts import DEFAULT_ORDER, Order, candidate_shifts
+
 #: Photographs that scikit-image ships.
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 
@@ -74,3 +77,14 @@ def resized_photograph(name: str, size: int) -> Tensor:
     with PIL.Image.open(photograph_path(name)) as image:
         small = image.convert("RGB").resize((size, size), PIL.Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(small)).permute(2, 0, 1).contiguous()
+
+
+def canonical_events(images: Tensor, ratio: float = 0.12, order: Order = DEFAULT_ORDER) -> Tensor:
+    """What the specification makes of images ``[B, C, H, W]`` with the canonical vectors: float32."""
+    return reference.convert(images, ratio, canonical_shifts(order)).float()
+
+
+def events_of_each_candidate(images: Tensor, order: Order = DEFAULT_ORDER) -> list[list[Tensor]]:
+    """For each timestep, the events ``[B, 2, H, W]`` of every vector of its group: float32."""
+    vectors = [sorted(set(map(tuple, group))) for group in candidate_shifts(order).transpose(0, 1).tolist()]
+    return [list(reference.convert(images, 0.12, torch.tensor(group)).float()) for group in vectors]

@@ -1,0 +1,41 @@
+"""The command line ``i2e``: one module for each command. Needs ``pip install 'i2e-triton[cli]'``."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from i2e_triton.cli import convert, info
+from i2e_triton.version import __version__
+
+app = typer.Typer(
+    name="i2e",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",  # joins the lines of a docstring's paragraphs
+    pretty_exceptions_enable=False,  # a plain traceback is what a bug report needs
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("convert")(convert.convert)
+app.command("info")(info.info)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"i2e-triton {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Turn images into events, as an event camera would see them through a microsaccade."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name that cannot be printed shall not end a long run

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from unittest import mock
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from i2e_triton import canonical_shifts, convert, cpu, random_shifts, reference
 from i2e_triton.shifts import ORDERS
-from tests.samples import (
-    PHOTOGRAPHS,
-    assert_same_events,
-    extremes,
-    noise,
-    pack,
-    photograph,
-    poison_for,
-    resized_photograph,
-)
+from tests.cases import pack
+from tests.samples import PHOTOGRAPHS, assert_same_events, extremes, noise, photograph, poison_for, resized_photograph
 
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 EVENT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
@@ -42,18 +32,9 @@ LAYOUTS = (
 CHUNK_PIXELS = (1, 25, 200, 800, cpu._CHUNK_PIXELS)
 
 
-@contextmanager
-def chunks_and_threads(pixels: int, threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    with mock.patch.object(cpu, "_CHUNK_PIXELS", pixels):
-        yield
-    torch.set_num_threads(before)
-
-
 def laid_out(images: Tensor, layout: str) -> Tensor:
     """The images in another layout in memory, and with some repeated where the layout repeats them."""
-    _, _, height, width = shape = images.shape
+    shape = images.shape
     if layout == "channels_last":
         return images.contiguous(memory_format=torch.channels_last)
     if layout == "every other pixel":
@@ -64,7 +45,7 @@ def laid_out(images: Tensor, layout: str) -> Tensor:
     if layout == "expanded channels":
         return images[:, :1].expand(shape)
     if layout == "expanded rows":
-        return images[:, :, :1].expand(-1, -1, height, -1)
+        return images[:, :, :1].expand(shape)
     if layout == "flipped":
         # A tensor has no negative strides; what comes of a flip and a slice is a view with an offset.
         return torch.nn.functional.pad(images.flip(-1), (3, 2, 1, 1))[:, :, 1:-1, 3:-2]
@@ -76,7 +57,7 @@ def laid_out(images: Tensor, layout: str) -> Tensor:
 def output_like(expected: Tensor, *, strided: bool) -> Tensor:
     """A poisoned output for the events, with gaps between its elements where strided."""
     if not strided:
-        return poison_for(expected)
+        return poison_for(expected).contiguous()  # the specification's are not
     gaps = torch.ones([size + 1 for size in expected.shape], dtype=expected.dtype).repeat_interleave(2, -1)
     view = gaps.transpose(-1, -2).contiguous().transpose(-1, -2)[tuple(slice(size) for size in expected.shape)]
     return view.copy_(poison_for(expected))
@@ -153,9 +134,9 @@ def expected_events(images: Tensor, ratio: float | Tensor, shifts: Tensor) -> Te
     return reference.convert(images, ratio, shifts)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_equals_the_specification(data: st.DataObject) -> None:
+def test_equals_the_specification(one_thread: None, data: st.DataObject) -> None:
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32), label="seed"))
     images = draw_images(data, generator)
     shifts = draw_shifts(data, images, generator)
@@ -166,7 +147,7 @@ def test_equals_the_specification(data: st.DataObject) -> None:
     out = output_like(expected, strided=data.draw(st.booleans(), label="strided output"))
     before = images.clone(), shifts.clone()
     pixels = data.draw(st.sampled_from(CHUNK_PIXELS), label="pixels of a chunk")
-    with chunks_and_threads(pixels, data.draw(st.integers(1, 2), label="threads")):
+    with mock.patch.object(cpu, "_CHUNK_PIXELS", pixels):
         result = convert(images, ratio, shifts=shifts, dtype=expected.dtype, packed=packed, out=out)
     assert result is out
     assert_same_events(out, expected)
@@ -176,7 +157,7 @@ def test_equals_the_specification(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("events", [*EVENT_DTYPES, "packed"], ids=str)
-def test_equals_the_specification_on_photographs(name: str, events: torch.dtype | str) -> None:
+def test_equals_the_specification_on_photographs(name: str, events: torch.dtype | str, one_thread: None) -> None:
     scaled = reference.scale(photograph(name))
     for image in (photograph(name), scaled.half(), scaled.bfloat16(), scaled, scaled.double()):
         expected = reference.convert(image[None], 0.12, canonical_shifts())[:, 0]
@@ -187,16 +168,31 @@ def test_equals_the_specification_on_photographs(name: str, events: torch.dtype 
 
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
-def test_a_batch_of_several_chunks_and_an_image_of_several_bands(dtype: torch.dtype, one_thread: None) -> None:
-    batch = torch.stack([resized_photograph(name, 224) for name in PHOTOGRAPHS for _ in range(5)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_batch_of_several_chunks_and_an_image_of_several_bands(
+    dtype: torch.dtype, threads: int, one_thread: None
+) -> None:
+    torch.set_num_threads(threads)
+    batch = torch.stack([resized_photograph(name, 224) for name in PHOTOGRAPHS for _ in range(6)])
     tall = photograph("astronaut").repeat(1, 5, 2)
     for images in (batch, tall[None]):
-        assert images.shape[0] * images[0, 0].numel() > cpu._CHUNK_PIXELS  # more than one chunk
+        assert images.shape[0] * images[0, 0].numel() > threads * cpu._CHUNK_PIXELS  # more than one chunk
         images = images if dtype == torch.uint8 else reference.scale(images).to(dtype)
         expected = reference.convert(images, 0.12, canonical_shifts())
         out = poison_for(expected)
         convert(images, dtype=torch.bool, out=out)
         assert_same_events(out, expected)
+
+
+def test_an_image_of_8192_by_8192(one_thread: None, generator: torch.Generator) -> None:
+    image = noise((1, 8192, 8192), torch.uint8, generator)
+    image[:, ::64, ::64], image[:, 1::64, ::64] = 0, 255  # every part below has the range of the whole
+    events = convert(image, packed=True)
+    for top, left in ((0, 0), (0, 8092), (8092, 0), (8092, 8092), (4070, 33)):
+        part = (..., slice(top, top + 100), slice(left, left + 100))
+        expected = pack(reference.convert(image[part][None], 0.12, canonical_shifts()))[0]
+        inner = (..., slice(top > 0, 100 - (top < 8092)), slice(left > 0, 100 - (left < 8092)))
+        assert_same_events(events[part][inner], expected[inner])
 
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
@@ -237,36 +233,40 @@ def test_a_strange_pixel_below_the_maximum_silences_its_image_alone(
 
 
 def grey_level_pairs() -> Tensor:
-    """Every pair of grey levels, one above the other: uint8 ``[1, 1, 2, 65536]``."""
-    levels = torch.arange(256, dtype=torch.uint8)
-    return torch.stack([levels.repeat_interleave(256), levels.repeat(256)])[None, None]
+    """A row in which every grey level stands to the right of every other and of itself: ``[1, 1, 1, 65537]``."""
+    row = [level for a in range(256) for level in (a, *(either for b in range(a + 1, 256) for either in (a, b)))]
+    pairs = torch.tensor([*row, 0], dtype=torch.uint8)
+    assert len({*zip(pairs[:-1].tolist(), pairs[1:].tolist())}) == 256 * 256
+    return pairs[None, None, None]
 
 
-DOWN = torch.tensor([[0, 0, 1, 0]])
+RIGHT = torch.tensor([[0, 0, 0, 1]])
 
 
-def test_every_pair_of_grey_levels_at_every_tie() -> None:
+def test_every_pair_of_grey_levels_at_every_tie(one_thread: None) -> None:
     pairs = grey_level_pairs()
-    whole = torch.arange(0, 258, dtype=torch.float64).div(255).float()  # theta on each grey level
+    whole = torch.arange(0, 257, dtype=torch.float64).div(255).float()  # theta on each grey level
     beside = [torch.nextafter(whole, torch.tensor(towards)) for towards in (-1.0, 2.0)]
     ratios = torch.cat([whole, *beside]).clamp(min=0)
     for some in ratios.split(100):
         images = pairs.expand(len(some), -1, -1, -1)
-        expected = reference.convert(images, some, DOWN)
+        expected = reference.convert(images, some, RIGHT)
         out = poison_for(expected)
-        convert(images, some, shifts=DOWN, dtype=torch.bool, out=out)
+        convert(images, some, shifts=RIGHT, dtype=torch.bool, out=out)
         assert_same_events(out, expected)
 
 
 @pytest.mark.parametrize("ratio", [0.12, 0.2, "fresh"])
-def test_every_pair_of_grey_levels_at_every_range(ratio: float | str, generator: torch.Generator) -> None:
+def test_every_pair_of_grey_levels_at_every_range(
+    ratio: float | str, one_thread: None, generator: torch.Generator
+) -> None:
     ratio = float(torch.rand(1, generator=generator)) if isinstance(ratio, str) else ratio
-    spread = torch.arange(256)
+    pairs, spread = grey_level_pairs(), torch.arange(256)
     lowest = (torch.rand(256, generator=generator) * (256 - spread)).long()
     for low, high in zip(lowest.split(32), (lowest + spread).split(32)):
         bounds = [bound.to(torch.uint8)[:, None, None, None] for bound in (low, high)]
-        images = grey_level_pairs().clamp(*bounds)
-        expected = reference.convert(images, ratio, DOWN)
+        images = pairs.clamp(*bounds)
+        expected = reference.convert(images, ratio, RIGHT)
         out = poison_for(expected)
-        convert(images, ratio, shifts=DOWN, dtype=torch.bool, out=out)
+        convert(images, ratio, shifts=RIGHT, dtype=torch.bool, out=out)
         assert_same_events(out, expected)

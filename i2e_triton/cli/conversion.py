@@ -1,0 +1,71 @@
+"""One picture file: read, convert, write."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from i2e_triton.cli.outputs import Converted, write_outputs
+from i2e_triton.cli.settings import Settings, name_vectors
+from i2e_triton.functional import convert, event_rate
+from i2e_triton.gif import check_gif_size
+from i2e_triton.pictures import PictureError, read_picture
+
+WARM_CALLS = 3
+
+
+@dataclass(frozen=True)
+class Report:
+    """What there is to say about a picture that was converted."""
+
+    picture: Path
+    size: tuple[int, int]  #: height and width as converted
+    rates: list[tuple[float, float]]  #: event rate per timestep, ON and OFF
+    first_ms: float  #: the first call of the conversion
+    warm_ms: float  #: the median of the :data:`WARM_CALLS` after it
+    files: list[Path]
+
+
+def convert_picture(picture: Path, target: Path, settings: Settings) -> Report:
+    """Convert a picture file and write its events below the name ``target``.
+
+    Raises:
+        PictureError: if the picture cannot be read, or is too large for a format.
+        OSError: if a file cannot be written.
+    """
+    image = read_picture(picture, settings.size)
+    _, height, width = image.shape
+    if "gif" in settings.formats:
+        try:
+            check_gif_size(height, width)
+        except ValueError as error:
+            raise PictureError(f"{error}; leave gif out of --format") from error
+    on_device = image.to(settings.device)
+    # The first call pays once for kernels, tables and fresh memory; the others say what a conversion costs.
+    events, first_ms = _timed_conversion(on_device, settings)
+    warm_ms = statistics.median(_timed_conversion(on_device, settings)[1] for _ in range(WARM_CALLS))
+    converted = Converted(image, events.cpu(), settings.shifts, name_vectors(settings.shifts))
+    files = write_outputs(converted, target, settings.formats)
+    # One timestep at a time: counting takes eight times the memory of what it counts.
+    rates = [(on, off) for on, off in (event_rate(timestep, (1, 2)).tolist() for timestep in converted.events)]
+    return Report(picture, (height, width), rates, first_ms, warm_ms, files)
+
+
+def _timed_conversion(image: Tensor, settings: Settings) -> tuple[Tensor, float]:
+    """Return the events and the milliseconds from the call to the last of them."""
+    shifts = settings.shifts.to(image.device)
+    _wait_for(image.device)
+    start = time.perf_counter()
+    events = convert(image, settings.ratio, shifts=shifts, dtype=torch.bool)
+    _wait_for(image.device)
+    return events, 1000 * (time.perf_counter() - start)
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,107 @@
+"""``i2e info``: what a bug report needs."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import torch
+import typer
+
+from i2e_triton.operator import HAS_TRITON
+from i2e_triton.version import __version__
+
+_PACKAGES = ("torchvision", "numpy", "pillow")
+_SECONDS = 300
+_COLUMN = 17
+
+
+def info() -> None:
+    """Print versions, devices and what converts on them, to be pasted into a bug report."""
+    for name, value in _facts():
+        first, *rest = value.splitlines() or [""]
+        typer.echo(f"{name:{_COLUMN}}{first}")
+        for line in rest:
+            typer.echo(f"{'':{_COLUMN}}{line}")
+
+
+def _facts() -> Iterator[tuple[str, str]]:
+    yield "i2e-triton", __version__
+    yield "python", f"{platform.python_version()} ({platform.python_implementation()})"
+    yield "platform", platform.platform()
+    yield "torch", str(torch.__version__)
+    yield "triton", _triton_version() if HAS_TRITON else "not installed"
+    for package in _PACKAGES:
+        yield package, _version(package)
+    yield "CUDA runtime", torch.version.cuda or (f"none (ROCm {torch.version.hip})" if torch.version.hip else "none")
+    yield "CUDA driver", _driver()
+    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    for device in devices:
+        yield device, _describe(device)
+    if not devices:
+        yield "CUDA devices", "none"
+    yield "environment", _environment()
+    yield "on the CPU", f"vectorised PyTorch, {torch.get_num_threads()} threads"
+    yield "on CUDA", "fused Triton kernel" if HAS_TRITON else "nothing, for want of Triton"
+    if HAS_TRITON:
+        yield "Triton compiles", _probe("compile")
+        for device in devices:
+            yield f"{device} converts", _probe(device)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _triton_version() -> str:
+    """Triton comes in packages of several names."""
+    packages = importlib.metadata.packages_distributions().get("triton", [])
+    return ", ".join(f"{_version(package)} ({package})" for package in packages) or "of unknown version"
+
+
+def _driver() -> str:
+    """The newest CUDA version that the driver serves."""
+    try:
+        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return "none"
+    version = ctypes.c_int()
+    library.cuDriverGetVersion(ctypes.byref(version))
+    return f"up to CUDA {version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def _describe(device: str) -> str:
+    try:
+        properties = torch.cuda.get_device_properties(device)
+    except RuntimeError as error:  # whatever a broken driver brings up
+        return f"cannot be used: {error}"
+    capability = f"sm_{properties.major}{properties.minor}"
+    return f"{properties.name}, {capability}, {properties.total_memory / 2**30:.1f} GiB"
+
+
+def _environment() -> str:
+    """The variables that change what Triton and CUDA do."""
+    names = sorted(name for name in os.environ if name.startswith(("TRITON_", "CUDA_", "PTXAS")))
+    return "\n".join(f"{name}={os.environ[name]}" for name in names) or "no TRITON_ or CUDA_ variables"
+
+
+def _probe(what: str) -> str:
+    """Run the probe in a process of its own and return what it says, or how it failed."""
+    command = [sys.executable, "-m", "i2e_triton.cli.probe", what]
+    # Compile anew, and for the device even where the interpreter is asked for.
+    environment = {**os.environ, "TRITON_ALWAYS_COMPILE": "1", "TRITON_INTERPRET": "0"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, env=environment, check=False)
+    except subprocess.TimeoutExpired:
+        return f"no: nothing after {_SECONDS} s"
+    if done.returncode == 0:
+        return done.stdout
+    return f"no: exit status {done.returncode}\n{done.stderr.strip()}"

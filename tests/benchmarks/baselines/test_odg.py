@@ -1,0 +1,107 @@
+"""Omnidirectional Discrete Gradient against a loop over pixels, and against examples worked by hand."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.baselines import odg
+from tests.samples import PHOTOGRAPHS, noise, photograph, resized_photograph
+
+Step = tuple[list[tuple[int, int]], list[tuple[int, int]]]
+
+
+def slow_odg(image: Tensor) -> list[Step]:
+    """The method, pixel by pixel, in exact integers: value differences of more than 45.9 of 255 grey levels."""
+    path = [(1, 0), (0, 2), (2, 1), (1, 0), (0, 1), (2, 2), (1, 0), (1, 1), (2, 1)]  # (x, y)
+    _, height, width = image.shape
+    values = image.amax(0).tolist()
+
+    def canvas(x: int, y: int, position: tuple[int, int]) -> int:
+        row, column = y - position[1], x - position[0]
+        return values[row][column] if 0 <= row < height and 0 <= column < width else 0
+
+    steps = []
+    for before, after in pairwise(path):
+        on, off = [], []
+        # The canvas is 2 pixels larger than the image, and 2 pixels along each of its sides are cleared.
+        for y in range(2, height):
+            for x in range(2, width):
+                difference = canvas(x, y, after) - canvas(x, y, before)
+                if 100 * difference > 18 * 255:
+                    on.append((y, x))
+                elif -100 * difference > 18 * 255:
+                    off.append((y, x))
+        steps.append((on, off))
+    return steps
+
+
+def as_lists(events: list[tuple[Tensor, Tensor]]) -> list[Step]:
+    return [([(y, x) for y, x in on.tolist()], [(y, x) for y, x in off.tolist()]) for on, off in events]
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 2, 3), (3, 3, 3), (1, 4, 9), (3, 17, 12), (2, 40, 31)])
+def test_equals_a_loop_over_pixels(shape: tuple[int, ...], generator: torch.Generator) -> None:
+    image = noise(shape, torch.uint8, generator)
+    events = as_lists(odg.convert(image))
+    assert events == slow_odg(image)
+    assert len(events) == 8
+    if min(shape[1:]) > 10:
+        assert all(on and off for on, off in events)
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_photographs(name: str) -> None:
+    image = resized_photograph(name, 64)
+    events = as_lists(odg.convert(image))
+    assert events == slow_odg(image)
+    assert any(on for on, _ in events)
+
+
+def test_one_bright_pixel_by_hand() -> None:
+    image = torch.zeros(3, 6, 7, dtype=torch.uint8)
+    image[1, 2, 3] = 200  # on the canvas at (y, x) = (2, 3) + the position
+    events = as_lists(odg.convert(image))
+    path = [(0, 1), (2, 0), (1, 2), (0, 1), (1, 0), (2, 2), (0, 1), (1, 1), (1, 2)]  # (y, x)
+    places = [(2 + y, 3 + x) for y, x in path]
+    assert events == [([after], [before]) for before, after in pairwise(places)]
+
+
+@pytest.mark.parametrize(("level", "fires"), [(45, False), (46, True)])
+def test_the_threshold_is_strict_and_of_the_value_scale(level: int, fires: bool) -> None:
+    image = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    image[0, 3, 3] = level  # 45.9 grey levels are 0.18 of the scale, however dark the image
+    assert all(bool(on) is fires and bool(off) is fires for on, off in as_lists(odg.convert(image)))
+
+
+def test_a_flat_image_has_no_events_although_its_canvas_has_edges() -> None:
+    for on, off in odg.convert(torch.full((3, 20, 30), 255, dtype=torch.uint8)):
+        assert on.shape == off.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((254, 254), (254, 254)), ((254, 100), (254, 100)), ((508, 254), (254, 127)), ((300, 900), (85, 254))],
+)
+def test_a_large_image_is_scaled(shape: tuple[int, int], expected: tuple[int, int], generator: torch.Generator) -> None:
+    image = noise((3, *shape), torch.uint8, generator)
+    scaled = odg.scaled(image)
+    assert scaled.dtype == torch.uint8
+    assert scaled.shape == (3, *expected)
+    if shape == expected:
+        assert torch.equal(scaled, image)
+
+
+def test_scaling_by_two_takes_the_mean_of_four(generator: torch.Generator) -> None:
+    image = noise((1, 508, 508), torch.uint8, generator)
+    mean = image.float().view(1, 254, 2, 254, 2).mean(dim=(2, 4))
+    assert float((odg.scaled(image) - mean).abs().max()) <= 0.5
+
+
+def test_a_large_photograph_is_scaled_before_it_is_converted() -> None:
+    image = photograph("astronaut")
+    assert as_lists(odg.convert(image)) == as_lists(odg.convert(odg.scaled(image)))
+    assert max(int(on.max()) for on, _ in odg.convert(image)) < 254

@@ -1,0 +1,456 @@
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from torch import Tensor
+
+import i2e_triton
+from i2e_triton import canonical_shifts
+from i2e_triton.cli import settings
+from i2e_triton.pictures import read_picture
+from tests.i2e_triton.cli.conftest import I2E
+from tests.samples import assert_same_events, noise, photograph, photograph_path, resized_photograph
+
+SMALL = ("--size", 24, 32)
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def picture(generator: torch.Generator) -> Callable[[str], Path]:
+    """Write noise as a picture of some name. No event rate of its 77 pixels is halfway between two that are printed."""
+
+    def write(name: str) -> Path:
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(noise((7, 11, 3), torch.uint8, generator).numpy()).save(path)
+        return path
+
+    return write
+
+
+def files_in(folder: str | Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.is_dir())
+
+
+def saved_events(path: str | Path) -> Tensor:
+    loaded = np.load(path, allow_pickle=False)
+    return torch.from_numpy(loaded if str(path).endswith("npy") else loaded["arr_0"])
+
+
+def frames_of(path: Path) -> Tensor:
+    """Read the events ``[T, 2, H, W]`` back from the colours of an animation."""
+    with PIL.Image.open(path) as film:
+        frames = []
+        for t in range(film.n_frames):
+            film.seek(t)
+            red, _, blue = torch.from_numpy(np.array(film.convert("RGB"))).int().unbind(-1)
+            frames.append(torch.stack([red > blue, red < blue]))
+    return torch.stack(frames)
+
+
+def plain(text: str) -> str:
+    """The words of a message, without its frame and its line breaks."""
+    return " ".join(re.sub(r"[│╭╮╰╯─|+]|-{3,}", " ", text).split())
+
+
+def test_a_photograph_gives_an_animation_a_contact_sheet_and_an_array(i2e: I2E) -> None:
+    finished = i2e("convert", photograph_path("coffee"), "-o", "out")
+    assert finished.status == 0
+    assert files_in("out") == ["coffee.gif", "coffee.npz", "coffee.png"]
+    expected = i2e_triton.convert(photograph("coffee"), 0.12, dtype=torch.bool)
+    assert_same_events(saved_events("out/coffee.npz"), expected)
+    assert np.load("out/coffee.npz").files == ["arr_0"]
+    assert_same_events(frames_of(Path("out/coffee.gif")), expected)
+    with PIL.Image.open("out/coffee.png") as sheet:
+        assert sheet.format == "PNG"
+        assert min(sheet.size) > 2 * 400  # two rows of tiles
+
+
+def test_the_array_is_the_same_uncompressed(i2e: I2E) -> None:
+    assert i2e("convert", photograph_path("rocket"), "-o", "out", *SMALL, "--format", "npy,npz").status == 0
+    assert files_in("out") == ["rocket.npy", "rocket.npz"]
+    assert saved_events("out/rocket.npy").shape == (8, 2, 24, 32)
+    assert_same_events(saved_events("out/rocket.npy"), saved_events("out/rocket.npz"))
+
+
+def test_options_reach_the_conversion(i2e: I2E) -> None:
+    options = ("--size", 40, 40, "--ratio", 0.3, "--order", "αβγ", "--timesteps", 3, "--format", " NPZ")
+    assert i2e("convert", photograph_path("chelsea"), "-o", "out", *options).status == 0
+    shifts = canonical_shifts("alpha-beta-gamma", 3)
+    expected = i2e_triton.convert(resized_photograph("chelsea", 40), 0.3, shifts=shifts, dtype=torch.bool)
+    assert 0 < int(expected.sum()) < expected.numel() / 2
+    assert_same_events(saved_events("out/chelsea.npz"), expected)
+
+
+@pytest.mark.parametrize(("order", "name"), [("0", "alpha-beta-gamma"), ("5", "gamma-beta-alpha")])
+def test_published_orders(order: str, name: str, i2e: I2E, picture: Callable[[str], Path]) -> None:
+    path = picture("a.png")
+    assert i2e("convert", path, "-o", "out", "--order", order, "--format", "npy").status == 0
+    expected = i2e_triton.convert(read_picture(path), shifts=canonical_shifts(name), dtype=torch.bool)
+    assert_same_events(saved_events("out/a.npy"), expected)
+
+
+def test_deep_grey_is_converted_at_full_precision(i2e: I2E, generator: torch.Generator) -> None:
+    deep = torch.randint(0, 250, (30, 40), generator=generator)  # all black, if cut to 8 bits
+    PIL.Image.fromarray(deep.numpy().astype(np.uint16)).save("deep.png")
+    assert i2e("convert", "deep.png", "-o", "out").status == 0
+    events = saved_events("out/deep.npz")
+    assert_same_events(events, i2e_triton.convert(deep[None].float(), dtype=torch.bool))
+    assert float(events.double().mean()) > 0.2
+
+
+def test_orientation_is_applied(i2e: I2E) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 8
+    with PIL.Image.open(photograph_path("coffee")) as coffee:
+        small = coffee.convert("RGB").resize((30, 20))
+    small.transpose(PIL.Image.Transpose.ROTATE_270).save("turned.png", exif=exif)
+    small.save("upright.png")
+    assert i2e("convert", "turned.png", "upright.png", "-o", "out", "--format", "npz").status == 0
+    assert saved_events("out/turned.npz").shape == (8, 2, 20, 30)
+    assert_same_events(saved_events("out/turned.npz"), saved_events("out/upright.npz"))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 17), (3, 5), (5, 3)])
+def test_tiny_pictures(size: tuple[int, int], i2e: I2E, generator: torch.Generator) -> None:
+    image = noise((3, *size), torch.uint8, generator)
+    PIL.Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save("tiny.png")
+    assert i2e("convert", "tiny.png", "-o", "out").status == 0
+    expected = i2e_triton.convert(image, dtype=torch.bool)
+    assert_same_events(saved_events("out/tiny.npz"), expected)
+    assert_same_events(frames_of(Path("out/tiny.gif")), expected)
+
+
+def test_folders_are_mirrored_and_no_result_overwrites_another(i2e: I2E, picture: Callable[[str], Path]) -> None:
+    paths = [picture(f"photos/{name}") for name in ("1.png", "a/1.png", "a/1.bmp", "b/1.png")]
+    finished = i2e("convert", "photos", "-o", "new/out", "--format", "npz")
+    assert finished.status == 0
+    names = ["1", "a/1.png", "a/1.bmp", "b/1"]
+    assert files_in("new/out") == sorted(f"{name}.npz" for name in names)
+    for path, name in zip(paths, names):
+        expected = i2e_triton.convert(read_picture(path), dtype=torch.bool)
+        assert_same_events(saved_events(f"new/out/{name}.npz"), expected)
+
+
+def test_results_in_the_folder_are_not_converted_in_turn(i2e: I2E, picture: Callable[[str], Path]) -> None:
+    picture("photos/a.png")
+    for _ in range(2):
+        assert i2e("convert", "photos", "-o", "photos/out").status == 0
+        assert files_in("photos") == ["a.png", "out/a.gif", "out/a.npz", "out/a.png"]
+
+
+def test_what_cannot_be_read_is_named_skipped_and_counted(
+    i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 500)
+    picture("photos/first.png")
+    picture("photos/last.png")
+    Path("photos/garbage.png").write_bytes(b"no picture")
+    Path("photos/half.png").write_bytes(picture("photos/half.png").read_bytes()[:-60])
+    PIL.Image.new("L", (600, 1)).save("photos/large.png")
+    PIL.Image.new("L", (6000, 1)).save("photos/larger.png")
+    finished = i2e("convert", "photos", "missing.jpg", "nothing/*.png", "-o", "out", "--format", "npz")
+    assert finished.status == 1
+    assert files_in("out") == ["first.npz", "last.npz"]
+    for name in ("first", "last"):
+        expected = i2e_triton.convert(read_picture(Path(f"photos/{name}.png")), dtype=torch.bool)
+        assert_same_events(saved_events(f"out/{name}.npz"), expected)
+    lines = finished.err.splitlines()
+    assert lines[:2] == [
+        "skipped missing.jpg: no such file or folder",
+        "skipped nothing/*.png: no such file or folder",
+    ]
+    assert "skipped photos/garbage.png: not a picture that Pillow can read" in lines
+    assert any(line.startswith("skipped photos/half.png: ") and "truncated" in line for line in lines)
+    assert "skipped photos/large.png: too large: more than 500 pixels" in lines
+    assert "skipped photos/larger.png: too large: more than 500 pixels" in lines
+    assert lines[-1] == "6 of 8 skipped"
+    assert len(lines) == 7
+    assert "mean of 2" in finished.out
+
+
+def test_only_what_cannot_be_read(i2e: I2E) -> None:
+    finished = i2e("convert", "missing.jpg", "-o", "out")
+    assert (finished.status, finished.out) == (1, "")
+    assert finished.err.splitlines() == ["skipped missing.jpg: no such file or folder", "1 of 1 skipped"]
+    assert not Path("out").exists()
+
+
+def test_a_full_disk_is_named_and_leaves_no_part_of_a_file(
+    i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture("photos/a.png")
+    picture("photos/b.png")
+    save = np.savez_compressed
+    calls: list[int] = []
+
+    def fill_the_disk(file: Any, events: np.ndarray) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            file.write(b"half")
+            file.flush()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(file, events)
+
+    monkeypatch.setattr(np, "savez_compressed", fill_the_disk)
+    finished = i2e("convert", "photos", "-o", "out", "--format", "npz,gif")
+    assert finished.status == 1
+    assert finished.err.splitlines()[0] == "skipped photos/a.png: cannot write out/a: No space left on device"
+    assert files_in("out") == ["b.gif", "b.npz"]
+
+
+def test_an_interrupted_run_leaves_whole_files_only(
+    i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture("a.png")
+    Path("out").mkdir()
+    Path("out/a.npz").write_bytes(b"from an earlier run")
+
+    def interrupt(file: Any, events: np.ndarray) -> None:
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez_compressed", interrupt)
+    assert i2e("convert", "a.png", "-o", "out", "--format", "gif,npz,npy").status != 0
+    assert files_in("out") == ["a.gif", "a.npz"]
+    assert Path("out/a.npz").read_bytes() == b"from an earlier run"
+
+
+def test_a_picture_too_large_for_a_gif_is_skipped_with_advice(i2e: I2E, picture: Callable[[str], Path]) -> None:
+    picture("photos/a.png")
+    PIL.Image.new("L", (65536, 1)).save("photos/wide.png")
+    finished = i2e("convert", "photos", "-o", "out", "--format", "npz,gif")
+    assert finished.status == 1
+    assert files_in("out") == ["a.gif", "a.npz"]
+    assert "wide.png: a GIF has at most 65535 pixels a side, this is 1 x 65536; leave gif out of" in finished.err
+    assert i2e("convert", "photos", "-o", "out", "--format", "npz").status == 0
+    assert saved_events("out/wide.npz").shape == (8, 2, 1, 65536)
+
+
+WRONG = [
+    (("--ratio", -0.5), "--ratio", "must be finite and not negative, got -0.5"),
+    (("--ratio", "nan"), "--ratio", "must be finite and not negative, got nan"),
+    (("--ratio", "inf"), "--ratio", "must be finite and not negative, got inf"),
+    (("--ratio", "much"), "--ratio", ""),
+    (("--timesteps", 9), "--timesteps", "must be 1 to 8, got 9"),
+    (("--timesteps", 0), "--timesteps", "must be 1 to 8, got 0"),
+    (("--timesteps", 2.5), "--timesteps", ""),
+    (("--order", "best"), "--order", "gamma-beta-alpha, or 0 to 5; got 'best'"),
+    (("--order", 6), "--order", "gamma-beta-alpha, or 0 to 5; got 6"),
+    (("--size", 0, 32), "--size", "at least 1 pixel, got 0 32"),
+    (("--size", 32, -1), "--size", "at least 1 pixel, got 32 -1"),
+    (("--size", 32), "--size", ""),
+    (("--size", 100_000, 100_000), "--size", "at most 89,478,485 pixels, got 100000 x 100000 = 10,000,000,000"),
+    (("--format", "gif,jpg"), "--format", "one or more of gif, png, npz, npy, with commas between; got 'jpg'"),
+    (("--format", ""), "--format", "one or more of gif, png, npz, npy, with commas between; got ''"),
+    (("--device", "tpu"), "--device", "must be cpu, cuda or cuda:N, got 'tpu'"),
+    (("--device", "meta"), "--device", "must be cpu, cuda or cuda:N, got 'meta'"),
+    (("--device", "cuda"), "--device", "finds no CUDA device for 'cuda'"),
+    (("--sizes", 1, 2), "--sizes", ""),
+]
+
+
+@pytest.mark.parametrize(("options", "name", "message"), WRONG, ids=[" ".join(map(str, o)) for o, *_ in WRONG])
+def test_wrong_options_end_before_any_work(
+    options: tuple[object, ...],
+    name: str,
+    message: str,
+    i2e: I2E,
+    picture: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    path = picture("a.png")
+    finished = i2e("convert", path, "-o", "out", *options)
+    assert (finished.status, finished.out) == (2, "")
+    assert name in plain(finished.err)
+    assert message in plain(finished.err)
+    assert files_in(".") == ["a.png"]
+
+
+def test_devices_that_are_not_there(i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = picture("a.png")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    finished = i2e("convert", path, "-o", "out", "--device", "cuda:2")
+    assert finished.status == 2
+    assert "there are 2 CUDA devices, cuda:0 to cuda:1; got 'cuda:2'" in plain(finished.err)
+    monkeypatch.setattr(settings, "HAS_TRITON", False)
+    finished = i2e("convert", path, "-o", "out", "--device", "cuda:1")
+    assert finished.status == 2
+    assert "'cuda:1' needs Triton, which is not installed" in plain(finished.err)
+    assert files_in(".") == ["a.png"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("a.png",), ("-o", "out")])
+def test_nothing_to_convert_or_nowhere_to_write(
+    arguments: tuple[str, ...], i2e: I2E, picture: Callable[[str], Path]
+) -> None:
+    picture("a.png")
+    assert i2e("convert", *arguments).status == 2
+    assert files_in(".") == ["a.png"]
+
+
+@pytest.mark.parametrize("out", ["taken", "taken/out", "taken/a/b"])
+def test_a_folder_that_is_a_file(out: str, i2e: I2E, picture: Callable[[str], Path]) -> None:
+    path = picture("a.png")
+    Path("taken").write_bytes(b"a file")
+    finished = i2e("convert", path, "-o", out)
+    assert finished.status == 2
+    assert "taken is there and is not a folder" in plain(finished.err)
+    assert Path("taken").read_bytes() == b"a file"
+
+
+def test_pictures_are_never_overwritten(i2e: I2E, picture: Callable[[str], Path]) -> None:
+    path = picture("photos/a.png")
+    before = path.read_bytes()
+    finished = i2e("convert", path, "-o", "photos")
+    assert finished.status == 2
+    assert "the events of photos/a.png would overwrite the picture photos/a.png" in plain(finished.err)
+    Path("link").symlink_to("photos")
+    assert i2e("convert", path, "-o", "link").status == 2
+    assert path.read_bytes() == before
+    assert files_in("photos") == ["a.png"]
+    assert i2e("convert", path, "-o", "photos", "--format", "gif").status == 0
+    assert files_in("photos") == ["a.gif", "a.png"]
+
+
+def test_a_folder_is_not_converted_into_itself(i2e: I2E, picture: Callable[[str], Path]) -> None:
+    picture("photos/a.png")
+    finished = i2e("convert", "photos", "-o", "photos/../photos")
+    assert finished.status == 1
+    assert finished.err.splitlines()[0].startswith("skipped photos: the results go there; choose another folder")
+    assert files_in("photos") == ["a.png"]
+    Path("photos").rename("in")
+    for status in (0, 1):  # the second time, OUT is among what the pattern matches
+        assert i2e("convert", "*", "-o", "out", "--format", "png").status == status
+        assert files_in(".") == ["in/a.png", "out/a.png"]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_table_of_one_picture(columns: int, i2e: I2E, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(photograph_path("rocket"), "rocket.jpg")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = i2e("convert", "rocket.jpg", "-o", "out", "--ratio", 0.1, "--size", 77, 91).out
+    image = read_picture(Path("rocket.jpg"), (77, 91))
+    rates = i2e_triton.convert(image, 0.1).double().mean((2, 3))
+    lines = [line.strip() for line in out.splitlines() if line.strip()]
+    assert lines[0] == "rocket.jpg: 77 x 91 pixels, ratio 0.1"
+    vectors = ["e [9,4]", "f [4,3]", "g [3,8]", "h [8,1]", "a [5,6]", "b [5,2]", "c [5,3]", "d [5,1]"]
+    rows = [re.split(r"\s{2,}", line) for line in lines[3:12]]
+    for t, (vector, (on, off)) in enumerate(zip(vectors, rates.tolist())):
+        assert rows[t] == [str(t), vector, f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
+    on, off = rates.mean(0).tolist()
+    assert rows[8] == ["mean", f"{on:.2%}", f"{off:.2%}", f"{float(rates.mean()):.2%}"]
+    timing = re.fullmatch(r"conversion: (.+) ms, median of 3 calls \(the first: (.+) ms\)", lines[12])
+    assert timing is not None
+    assert min(map(float, timing.groups())) > 0
+    assert lines[13].startswith(f"on the CPU with {torch.get_num_threads()} thread")
+    assert lines[-3:] == ["out/rocket.gif", "out/rocket.png", "out/rocket.npz"]
+    assert max(map(len, out.splitlines())) <= columns
+
+
+def test_a_path_can_be_copied_from_the_report(i2e: I2E, picture: Callable[[str], Path]) -> None:
+    picture("photos/a.png")
+    long = Path(
+        "a folder with words in its name", "and another one in it, as long", "and a third one, to be sure of it"
+    )
+    finished = i2e("convert", "photos/a.png", "photos/missing.png", "-o", long, "--format", "npz")
+    assert f"  {long}/a.npz" in finished.out.splitlines()
+    assert i2e("convert", long / "missing.png", "-o", "out").err.splitlines()[0] == (
+        f"skipped {long}/missing.png: no such file or folder"
+    )
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_table_of_several_pictures(
+    columns: int, i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_name = "a long name with words in it, as cameras and newspapers give them to photographs 20240131"
+    paths = [picture(f"photos/{name}.png") for name in (long_name, "z", "b/[red]c")]
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = i2e("convert", "photos", "-o", "out", "--format", "npz").out
+    assert max(map(len, out.splitlines())) <= columns
+    rates = [i2e_triton.convert(read_picture(path)).double().mean((0, 2, 3)) for path in paths]
+    rows = [line.split() for line in out.splitlines() if " 7 x 11 " in line]
+    assert len(rows) == 3
+    for row, (on, off) in zip(rows, torch.stack(rates).tolist()):
+        assert row[-7:-1] == ["7", "x", "11", f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
+        assert float(row[-1]) > 0
+    assert [rows[0][0], rows[1][0], rows[2][0]] == ["a", "z", "b/[red]c"]
+    assert all(word in out for word in long_name.split())
+    on, off = torch.stack(rates).mean(0).tolist()
+    (mean,) = (line for line in out.splitlines() if "mean of 3" in line)
+    assert mean.split()[3:6] == [f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
+    assert out.splitlines()[0].startswith("ratio 0.12, 8 timesteps, converted on the CPU")
+    assert out.splitlines()[-1] == "written under out, each with .npz"
+
+
+def test_names_that_cannot_be_printed(picture: Callable[[str], Path]) -> None:
+    """A run of its own: its output has an encoding that lacks these letters."""
+    picture("photos/ünï.png")
+    picture("photos/line\nbreak.png")
+    Path(b"photos/bad\xff.png".decode(errors="surrogateescape")).write_bytes(b"no picture")
+    finished = subprocess.run(
+        [sys.executable, "-m", "i2e_triton", "convert", "photos", "-o", "out", "--format", "npz"],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "80"},
+    )
+    assert finished.returncode == 1
+    assert b"?n?" in finished.stdout
+    assert b"line?break" in finished.stdout
+    assert finished.stderr.splitlines() == [
+        b"skipped photos/bad?.png: not a picture that Pillow can read",
+        b"1 of 3 skipped",
+    ]
+
+
+def test_progress_is_shown_on_a_terminal_alone(
+    i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture("photos/a.png")
+    picture("photos/b.png")
+    assert i2e("convert", "photos", "-o", "out", "--format", "npz").err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # makes a terminal of any output
+    monkeypatch.setenv("TERM", "xterm")
+    assert "converting" in i2e("convert", "photos", "-o", "out", "--format", "npz").err
+
+
+def test_version_and_help(i2e: I2E) -> None:
+    finished = i2e("--version")
+    assert (finished.status, finished.out) == (0, f"i2e-triton {i2e_triton.__version__}\n")
+    finished = i2e("convert", "--help")
+    assert finished.status == 0
+    for option in ("--out", "--size", "--ratio", "--order", "--timesteps", "--format", "--device"):
+        assert option in finished.out
+    assert "[default: 0.12]" in finished.out
+    assert "[default: gamma-alpha-beta]" in finished.out
+    assert max(map(len, finished.out.splitlines())) <= 80
+    assert i2e("convert", "-h").out == finished.out
+    assert "convert" in i2e("--help").out
+    assert "info" in i2e("--help").out
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_events_are_the_same_on_a_gpu(i2e: I2E) -> None:
+    for device in ("cpu", "cuda"):
+        options = ("-o", device, "--format", "npz", "--device", device)
+        assert i2e("convert", photograph_path("astronaut"), *options).status == 0
+    assert_same_events(saved_events("cuda/astronaut.npz"), saved_events("cpu/astronaut.npz"))

@@ -1,0 +1,67 @@
+"""The module in a model that two processes train together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from i2e_triton import I2E
+from tests.samples import resized_photograph
+
+NAMES = ("astronaut", "chelsea", "coffee", "rocket")
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(I2E(), nn.Flatten(2), nn.Linear(2 * 16 * 16, 3))
+
+
+def loss_of(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    return model(images).mean(dim=(0, 2)).square().mean()
+
+
+def images() -> torch.Tensor:
+    return torch.stack([resized_photograph(name, 16) for name in NAMES])
+
+
+def train_a_step(rank: int, folder: str) -> None:
+    """One process of two: a step of gradient descent on its half of the images, canonical and then drawn."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    alone = network().eval()
+    model = DistributedDataParallel(alone)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss_of(model, images()[2 * rank : 2 * rank + 2]).backward()
+    optimiser.step()
+    result = {"canonical": alone.state_dict()["2.weight"].clone()}
+
+    model.train()
+    torch.manual_seed(rank)  # each process draws its own vectors
+    optimiser.zero_grad()
+    loss_of(model, images()[2 * rank : 2 * rank + 2]).backward()
+    optimiser.step()
+    result |= {"drawn": alone.state_dict()["2.weight"], "state": alone.state_dict()["0.weight"]}
+    torch.save(result, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(train_a_step, args=(str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for key in ("canonical", "drawn", "state"):
+        assert torch.equal(first[key], second[key])
+
+    # The step that one process takes over the mean of the two halves.
+    alone = network().eval()
+    optimiser = torch.optim.SGD(alone.parameters(), lr=0.1)
+    first_half, second_half = images().chunk(2)
+    ((loss_of(alone, first_half) + loss_of(alone, second_half)) / 2).backward()
+    optimiser.step()
+    torch.testing.assert_close(first["canonical"], alone.state_dict()["2.weight"])
+    assert not torch.equal(first["canonical"], network().state_dict()["2.weight"])
+    assert not torch.equal(first["drawn"], first["canonical"])
+    assert torch.equal(first["state"], I2E().weight)

@@ -1,0 +1,225 @@
+"""``convert``, ``unpack`` and ``event_rate``: what they take and what they return."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torchvision import tv_tensors
+
+from i2e_triton import canonical_shifts, convert, event_rate, random_shifts, reference, unpack
+from tests.cases import pack
+from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph, poison_for, resized_photograph
+
+IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+EVENT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
+
+
+def expected_events(images: Tensor, ratio: float | Tensor = 0.12, shifts: Tensor | None = None) -> Tensor:
+    return reference.convert(images, ratio, canonical_shifts() if shifts is None else shifts)
+
+
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
+def test_one_image_and_a_batch(dtype: torch.dtype, generator: torch.Generator) -> None:
+    images = noise((3, 2, 6, 8), dtype, generator)
+    expected = expected_events(images).float()
+    assert_same_events(convert(images), expected)
+    for b, image in enumerate(images):
+        assert_same_events(convert(image), expected[:, b])
+        assert_same_events(convert(image[None]), expected[:, b : b + 1])
+        assert_same_events(convert(image, packed=True), pack(expected[:, b].bool()))
+
+
+def test_the_events_of_a_photograph() -> None:
+    # The published setting for ImageNet; the published event rate of the whole data set is 6.66 %.
+    events = convert(torch.stack([resized_photograph(name, 224) for name in PHOTOGRAPHS]))
+    assert events.shape == (8, 4, 2, 224, 224)
+    assert 0.03 < event_rate(events) < 0.12
+    assert set(events.unique().tolist()) == {0.0, 1.0}
+    assert not bool((events[:, :, 0] * events[:, :, 1]).any())  # never ON and OFF at once
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
+def test_an_empty_batch_has_no_events(dtype: torch.dtype) -> None:
+    images = torch.zeros(0, 3, 5, 7)
+    assert_same_events(convert(images, dtype=dtype), torch.zeros(8, 0, 2, 5, 7, dtype=dtype))
+    assert_same_events(convert(images, packed=True, dtype=dtype), torch.zeros(0, 2, 5, 7, dtype=torch.uint8))
+    per_image = convert(images, torch.zeros(0), shifts=random_shifts(0), dtype=dtype)
+    assert_same_events(per_image, torch.zeros(8, 0, 2, 5, 7, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
+def test_a_single_pixel_has_no_events(dtype: torch.dtype, generator: torch.Generator) -> None:
+    image = noise((3, 1, 1), dtype, generator)
+    assert_same_events(convert(image, 0), torch.zeros(8, 2, 1, 1))
+
+
+def test_ratios_from_none_to_more_than_the_range(generator: torch.Generator) -> None:
+    images = noise((2, 3, 9, 9), torch.float32, generator)
+    for ratio in (0, 0.0, 1e-45, 1e-300, 1, 1.0, 2, 1e30):
+        assert_same_events(convert(images, ratio), expected_events(images, ratio).float())
+    assert convert(images, 0).sum() > convert(images, 0.5).sum() > 0
+    assert convert(images, 1.01).sum() == 0
+
+
+def test_a_ratio_beyond_float32_fires_nothing(generator: torch.Generator) -> None:
+    images = noise((2, 3, 9, 9), torch.float32, generator)
+    for same in (images, images.double(), (images * 100).byte()):
+        assert convert(same, 1e300).sum() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_one_ratio_per_image(dtype: torch.dtype, generator: torch.Generator) -> None:
+    images = noise((4, 3, 9, 9), torch.uint8, generator)
+    ratios = torch.rand(4, generator=generator).to(dtype)
+    expected = expected_events(images, ratios).float()
+    assert_same_events(convert(images, ratios), expected)
+    assert_same_events(convert(images[2], ratios[2:3]), expected[:, 2])
+
+
+def test_timesteps_are_a_prefix_of_the_canonical_ones(generator: torch.Generator) -> None:
+    images = noise((2, 3, 9, 9), torch.uint8, generator)
+    expected = expected_events(images).float()
+    for timesteps in range(1, 9):
+        assert_same_events(convert(images, timesteps=timesteps), expected[:timesteps])
+        assert_same_events(convert(images, timesteps=timesteps, packed=True), pack(expected[:timesteps].bool()))
+
+
+def test_shifts_set_the_timesteps(generator: torch.Generator) -> None:
+    images = noise((2, 3, 9, 9), torch.uint8, generator)
+    for count in (1, 8, 11):
+        shifts = torch.randint(-4, 5, (2, count, 4), generator=generator)
+        expected = expected_events(images, 0.12, shifts).float()
+        assert_same_events(convert(images, shifts=shifts, timesteps=3), expected)
+        assert_same_events(convert(images[0], shifts=shifts[0]), expected[:, 0])
+        assert_same_events(convert(images[1], shifts=shifts[1:]), expected[:, 1])
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("output", [*EVENT_DTYPES, "packed"], ids=str)
+def test_out_receives_the_events(single: bool, output: Any, generator: torch.Generator) -> None:
+    images = noise((3, 2, 6, 8), torch.uint8, generator)
+    expected = expected_events(images)
+    expected = pack(expected) if output == "packed" else expected.to(output)
+    images, expected = (images[0], expected.select(-4, 0)) if single else (images, expected)
+    out = poison_for(expected)
+    storage = out.data_ptr()
+    # dtype says nothing about packed events
+    assert convert(images, packed=output == "packed", dtype=expected.dtype, out=out) is out
+    assert out.data_ptr() == storage
+    assert_same_events(out, expected)
+    assert_same_events(convert(images, packed=output == "packed", dtype=expected.dtype), expected)
+
+
+def test_out_may_be_part_of_a_larger_tensor(generator: torch.Generator) -> None:
+    images = noise((2, 3, 6, 8), torch.float32, generator)
+    expected = expected_events(images).float()
+    larger = torch.full((8, 5, 2, 6, 9), torch.nan)
+    convert(images, out=larger[:, 1:3, ..., :8])
+    assert_same_events(larger[:, 1:3, ..., :8].contiguous(), expected)
+    assert int(larger.isnan().sum()) == larger.numel() - expected.numel()  # nothing else is touched
+
+
+def test_packed_events_are_bytes_whatever_the_dtype(generator: torch.Generator) -> None:
+    image = noise((3, 6, 8), torch.uint8, generator)
+    for dtype in EVENT_DTYPES:
+        assert_same_events(convert(image, packed=True, dtype=dtype), pack(expected_events(image[None])[:, 0]))
+
+
+def test_the_result_never_requires_a_gradient(generator: torch.Generator) -> None:
+    images = noise((2, 3, 6, 8), torch.float32, generator)
+    expected = expected_events(images).float()
+    ratios = torch.full((2,), 0.12, requires_grad=True)
+    for leaf in (images.clone().requires_grad_(), nn.Parameter(images), (images.clone().requires_grad_() * 1)):
+        for events in (convert(leaf), convert(leaf, ratios), convert(leaf, out=torch.empty_like(expected))):
+            assert not events.requires_grad
+            assert events.grad_fn is None
+            assert_same_events(events, expected)
+
+
+def test_a_tv_tensor_gives_a_plain_tensor(generator: torch.Generator) -> None:
+    images = noise((2, 3, 6, 8), torch.uint8, generator)
+    for image in (images, images[0]):
+        events = convert(tv_tensors.Image(image))
+        assert type(events) is Tensor
+        assert_same_events(events, convert(image))
+
+
+def test_views_that_read_as_negative_or_conjugate(generator: torch.Generator) -> None:
+    image = noise((3, 6, 8), torch.float32, generator)
+    complex_image = torch.complex(image, -image)
+    assert complex_image.conj().imag.is_neg()
+    assert_same_events(convert(complex_image.conj().imag), expected_events(image[None])[:, 0].float())
+
+
+def test_a_default_device_or_type_changes_nothing(generator: torch.Generator) -> None:
+    images = noise((2, 3, 6, 8), torch.uint8, generator)
+    expected = expected_events(images).float()
+    levels = images.float()
+    of_levels = expected_events(levels).float()
+    with torch.device("meta"):
+        assert_same_events(convert(images), expected)
+        assert_same_events(convert(levels), of_levels)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert_same_events(convert(images), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_unpack_spreads_the_bits() -> None:
+    packed = torch.tensor([[[0b10110001]], [[0b01000010]]], dtype=torch.uint8)
+    assert unpack(packed).flatten(1).tolist() == [[1, 0], [0, 1], [0, 0], [0, 0], [1, 0], [1, 0], [0, 1], [1, 0]]
+    assert unpack(packed, 2).flatten(1).tolist() == [[1, 0], [0, 1]]
+    assert unpack(packed).shape == (8, 2, 1, 1)
+    assert int(packed[0]) == 0b10110001  # and leaves the argument alone
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 8), st.sampled_from(EVENT_DTYPES), st.booleans())
+def test_unpack_undoes_packing(seed: int, timesteps: int, dtype: torch.dtype, single: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    events = torch.rand((timesteps, 3, 2, 5, 4), generator=generator) < 0.3
+    events = events[:, 0] if single else events
+    assert_same_events(unpack(pack(events), timesteps, dtype), events.to(dtype))
+    images = noise((3, 2, 9, 4), torch.uint8, generator)
+    images = images[0] if single else images
+    dense = convert(images, timesteps=timesteps, dtype=dtype)
+    assert_same_events(unpack(convert(images, timesteps=timesteps, packed=True), timesteps, dtype), dense)
+
+
+def test_event_rate_counts() -> None:
+    events = torch.zeros(2, 1, 2, 2, 5)
+    events[0, 0, 0, 0, 0] = events[1, 0, 1, :, 4] = 1
+    for same in (events, events.bool(), events.byte(), events.half()):
+        assert_same_events(event_rate(same), torch.tensor(3 / 40, dtype=torch.float64))
+        per_timestep = event_rate(same, (1, 3, 4))
+        assert_same_events(per_timestep, torch.tensor([[0.1, 0], [0, 0.2]], dtype=torch.float64))
+        assert event_rate(same, 0).shape == (1, 2, 2, 5)
+        assert (
+            event_rate(same, -1).tolist()
+            == event_rate(same, (4,)).tolist()
+            == [[[[0.2, 0], [0, 0]]], [[[0, 0], [0.2, 0.2]]]]
+        )
+
+
+def test_event_rate_of_photographs_by_timestep_and_polarity() -> None:
+    events = convert(photograph("astronaut"), dtype=torch.bool)
+    rates = event_rate(events, (2, 3))
+    assert rates.shape == (8, 2)
+    assert float(rates[3, 1]) == int(events[3, 1].sum()) / events[3, 1].numel()
+    assert float(rates.mean()) == pytest.approx(float(event_rate(events)))
+
+
+def test_event_rate_without_positions_is_not_a_number() -> None:
+    assert bool(event_rate(torch.zeros(8, 0, 2, 4, 4)).isnan())
+    assert event_rate(torch.zeros(8, 0, 2, 4, 4), (1, 3, 4)).isnan().all()
+
+
+def test_event_rate_over_no_dimension_is_over_all_as_everywhere_in_pytorch() -> None:
+    events = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    assert event_rate(events, ()).tolist() == 0.75

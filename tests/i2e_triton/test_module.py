@@ -1,0 +1,176 @@
+"""The module in the place of the published one."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from i2e_triton import I2E, ORDERS, random_shifts, reference
+from tests.cases import pack
+from tests.samples import assert_same_events, canonical_events, events_of_each_candidate, noise, resized_photograph
+
+DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@pytest.fixture
+def images(generator: torch.Generator) -> Tensor:
+    """Random grey levels: with these, each vector of a group gives other events than its equivalents."""
+    return noise((3, 3, 12, 10), torch.uint8, generator)
+
+
+def test_is_made_as_the_published_one_is(images: Tensor) -> None:
+    events = I2E(0.12, (4, 5, 6, 7, 0, 1, 2, 3)).eval()(images)
+    assert events.shape == (8, 3, 2, 12, 10)
+    assert_same_events(events, canonical_events(images))
+    assert_same_events(I2E().eval()(images), canonical_events(images))
+    assert_same_events(I2E(0.3).eval()(images), canonical_events(images, 0.3))
+    assert_same_events(
+        I2E(0.3, (7, 6, 5, 4, 3, 2, 1, 0)).eval()(images), canonical_events(images, 0.3, range(7, -1, -1))
+    )
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_takes_an_order_by_name_and_number(name: str, images: Tensor) -> None:
+    expected = canonical_events(images, order=ORDERS[name])
+    for order in (name, list(ORDERS).index(name), ORDERS[name], list(ORDERS[name])):
+        assert_same_events(I2E(0.12, order).eval()(images), expected)
+
+
+def test_training_draws_one_vector_of_each_group(images: Tensor) -> None:
+    candidates = events_of_each_candidate(images)
+    module = I2E().train()
+    drawn = [module(images) for _ in range(40)]
+    for t, of_group in enumerate(candidates):
+        places = [[torch.equal(events[t], candidate) for candidate in of_group] for events in drawn]
+        assert all(any(place) for place in places)  # never another vector
+        assert len({place.index(True) for place in places}) > 1
+    assert len({events.numpy().tobytes() for events in drawn}) > 30
+
+
+def test_training_draws_once_for_the_batch(images: Tensor) -> None:
+    same = images[:1].expand(3, -1, -1, -1)
+    module = I2E().train()
+    for _ in range(5):
+        events = module(same)
+        assert torch.equal(events[:, 0], events[:, 1])
+        assert torch.equal(events[:, 0], events[:, 2])
+
+
+def test_training_draws_for_every_sample_on_demand(images: Tensor) -> None:
+    same = images[:1].expand(64, -1, -1, -1)
+    candidates = events_of_each_candidate(images[:1])
+    module = I2E(per_sample=True).train()
+    events = module(same)
+    for t, of_group in enumerate(candidates):
+        places = [[torch.equal(step, candidate[0]) for candidate in of_group] for step in events[t]]
+        assert all(any(place) for place in places)
+        assert {place.index(True) for place in places} == set(range(len(of_group)))
+    assert_same_events(module.eval()(images), canonical_events(images))
+
+
+def test_training_draws_from_the_global_generator(images: Tensor) -> None:
+    with torch.random.fork_rng():
+        for per_sample in (False, True):
+            module = I2E(per_sample=per_sample).train()
+            torch.manual_seed(7)
+            events = module(images)
+            torch.manual_seed(7)
+            shifts = random_shifts(3 if per_sample else None)
+            assert_same_events(events, reference.convert(images, 0.12, shifts).float())
+
+
+def test_random_off_is_canonical_while_training(images: Tensor) -> None:
+    assert_same_events(I2E(random=False).train()(images), canonical_events(images))
+
+
+def test_evaluation_is_always_the_same(images: Tensor) -> None:
+    module = I2E().train()
+    module(images)
+    module.eval()
+    state = torch.get_rng_state()
+    assert_same_events(module(images), canonical_events(images))
+    assert_same_events(module(images), canonical_events(images))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_fewer_timesteps_other_types_and_packed_events(images: Tensor) -> None:
+    expected = canonical_events(images)
+    assert_same_events(I2E(timesteps=3).eval()(images), expected[:3])
+    assert I2E(timesteps=3).train()(images).shape == (3, 3, 2, 12, 10)
+    assert_same_events(I2E(dtype=torch.bfloat16).eval()(images), expected.bfloat16())
+    assert_same_events(I2E(packed=True).eval()(images), pack(expected.bool()))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_autocast_and_half_leave_it_exact(dtype: torch.dtype) -> None:
+    images = torch.stack([resized_photograph(name, 64) for name in ("astronaut", "coffee")])
+    images = images if dtype == torch.uint8 else reference.scale(images).to(dtype)
+    expected = canonical_events(images)
+    for module in (I2E(), I2E().half(), I2E().bfloat16(), I2E().double(), I2E().to(torch.float16)):
+        assert_same_events(module.eval()(images), expected)
+        for autocast_dtype in (torch.bfloat16, torch.float16):
+            with torch.autocast("cpu", autocast_dtype):
+                assert_same_events(module.eval()(images), expected)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+def test_copies_convert_alike(copied: Any, images: Tensor) -> None:
+    order = (2, 3, 4, 5, 6, 7, 0, 1)
+    module = I2E(0.2, order, timesteps=6, per_sample=True, dtype=torch.uint8)
+    twin = copied(module)
+    assert repr(twin) == repr(module)
+    expected = canonical_events(images, 0.2, order)[:6].byte()
+    assert_same_events(twin.eval()(images), expected)
+    twin.load_state_dict(I2E().state_dict())  # what the copy learns, the first does not
+    assert_same_events(module.eval()(images), expected)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_takes_no_part_in_training(seed: int, images: Tensor) -> None:
+    torch.manual_seed(seed)
+    model = nn.Sequential(I2E(), nn.Flatten(2), nn.LazyLinear(3))
+    leaf = images.float().requires_grad_()
+    model(leaf).sum().backward()
+    assert leaf.grad is None
+    assert isinstance(model[2].weight.grad, Tensor)
+
+
+def test_the_padding_is_the_published_one(images: Tensor) -> None:
+    assert_same_events(I2E(padding_mode="replicate").eval()(images), canonical_events(images))
+    with pytest.raises(ValueError, match="padding_mode must be 'replicate', got 'zeros'"):
+        I2E(padding_mode="zeros")
+
+
+def test_repr_shows_the_settings() -> None:
+    assert repr(I2E(0.07, 5, timesteps=4, packed=True)) == (
+        "I2E(ratio=0.07, shuffle=5, timesteps=4, random=True, per_sample=False, dtype=torch.float32, packed=True)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((0.12, "delta"), ValueError, "order must be one of.*got 'delta'"),
+        ((0.12, (4, 5, 6)), ValueError, r"order \(4, 5, 6\) has 3 groups, too few for 8 timesteps"),
+        ((0.12, (0, 0, 1, 2, 3, 4, 5, 6)), ValueError, "distinct group numbers"),
+        ((float("inf"),), ValueError, "ratio must be finite and not negative, got inf"),
+        ((-0.1,), ValueError, r"ratio must be finite and not negative, got -0\.1"),
+        (("0.1",), TypeError, "ratio must be a number"),
+    ],
+)
+def test_wrong_arguments_are_refused_when_it_is_made(
+    arguments: tuple[Any, ...], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        I2E(*arguments)
+
+
+@pytest.mark.parametrize("timesteps", [0, 9])
+def test_wrong_timesteps_are_refused_when_it_is_made(timesteps: int) -> None:
+    with pytest.raises(ValueError, match=f"timesteps must be 1 to 8, got {timesteps}"):
+        I2E(timesteps=timesteps)
