@@ -100,7 +100,7 @@ def compile_launch(recorded: Launch, target: GPUTarget) -> CompiledKernel:
 def machine_code(kernel: CompiledKernel, folder: Path) -> list[str]:
     """Disassemble a kernel for an NVIDIA GPU: one instruction a line, without addresses. Files go to ``folder``."""
     listing = _cuobjdump("-sass", kernel, folder)
-    return re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(.*?);", listing, flags=re.MULTILINE)
+    return re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(.*?)\s*;", listing, flags=re.MULTILINE)
 
 
 def resources(kernel: CompiledKernel, folder: Path) -> dict[str, int]:

@@ -59,8 +59,9 @@ def _from_pil(image: PIL.Image.Image) -> Tensor:
 
 def _from_array(array: numpy.ndarray) -> Tensor:
     shape = array.shape
-    # PyTorch takes neither negative strides nor, without a warning, what must not be written to.
-    sharable = array.flags.writeable and all(stride >= 0 for stride in array.strides)
+    # PyTorch takes no strides that are negative or part of an element and, without a warning, no read-only memory.
+    whole = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)
+    sharable = whole and array.flags.writeable
     tensor = torch.from_numpy(array if sharable else array.copy())
     if array.ndim == 2:
         return tensor[None]
