@@ -59,10 +59,12 @@ def _from_pil(image: PIL.Image.Image) -> Tensor:
 
 def _from_array(array: numpy.ndarray) -> Tensor:
     shape = array.shape
-    # PyTorch takes no strides that are negative or part of an element and, without a warning, no read-only memory.
+    # PyTorch takes no foreign byte order, no strides that are negative or part of an element and, without a warning, no
+    # read-only memory.
     whole = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)
-    sharable = whole and array.flags.writeable
-    tensor = torch.from_numpy(array if sharable else array.copy())
+    if not (whole and array.flags.writeable and array.dtype.isnative):
+        array = array.astype(array.dtype.newbyteorder("="), order="C")
+    tensor = torch.from_numpy(array)
     if array.ndim == 2:
         return tensor[None]
     if array.ndim not in (3, 4):

@@ -85,6 +85,20 @@ def test_every_ratio_is_that_of_its_two_rows(both: tuple[str, dict[str, Row]]) -
         assert float(value.replace(",", "")) == pytest.approx(speed_up(rows[slow], rows[fast]), rel=6e-3)
 
 
+def test_the_columns_of_speed_ups_are_the_formats_that_they_name(both: tuple[str, dict[str, Row]]) -> None:
+    text, rows = both
+    for device in (CPU, GPU):
+        section = text.split("## Speed-up over other methods")[1].split(f"### {device}")[1].split("![")[0]
+        lines = [line for line in section.splitlines() if line.startswith("|") and "`/`" in line]
+        assert len(lines) == (5 if device == GPU else 4)
+        for line in lines:
+            slow, fast = ([rows[pair[at]] for pair in re.findall(r"`(\w+)`/`(\w+)`", line)] for at in (0, 1))
+            assert [row["case"]["format"] for row in fast] == ["float32", "bool", "packed"]
+            assert [row["case"]["method"] for row in fast] == ["ours"] * 3
+            assert line.startswith(f"| {slow[0]['case']['method']}")
+            assert {row["case"]["input"] for row in fast} == {row["case"]["input"] for row in slow}
+
+
 def test_every_share_is_that_of_its_two_rows(both: tuple[str, dict[str, Row]]) -> None:
     text, rows = both
     found = re.findall(r"([\d.]+)% `(\w+)`/`(\w+)`", text)
@@ -113,6 +127,15 @@ def test_every_ratio_names_rows(both: tuple[str, dict[str, Row]]) -> None:
 def test_times_are_by_the_image(both: tuple[str, dict[str, Row]]) -> None:
     text, _ = both
     assert re.search(r"\| ODG \| 1\.56 ms ± 156 µs `\w{8}` \|", text)
+
+
+def test_tables_hold_what_their_rows_say(both: tuple[str, dict[str, Row]]) -> None:
+    text, _ = both
+    assert "| uint8 → bool | 400 µs | 400 µs |" in text.split("## Throughput")[1]
+    assert "| uint8 → bool | 10.0 ns | 7.97 ns | 10.0 ns |" in text.split("## Cost of a pixel")[1]
+    # 90 MB for 32 images, of which a byte for each of 8 timesteps, 2 polarities and 224 × 224 pixels is events.
+    assert "| this package, uint8 → bool | 2.81 MB | 803 kB | 2.01 MB |" in text.split("## Memory")[1]
+    assert "| uint8 → bool | 10.0 µs ± 1.00 µs `" in text.split("## Latency of one image")[1]
 
 
 def test_what_was_not_measured_is_said_not_to_be(tmp_path: Path) -> None:

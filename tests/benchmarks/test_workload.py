@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Iterator
 from unittest import mock
@@ -9,7 +10,7 @@ from unittest import mock
 import pytest
 import torch
 
-from benchmarks import conversions, workload
+from benchmarks import workload
 from benchmarks.conversions import Conversions, poison
 from benchmarks.workload import (
     FORMATS,
@@ -126,15 +127,35 @@ def test_conversions(input: str, format: str, small_cache: None) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
+def test_conversions_notice_events_that_are_never_written(format: str, small_cache: None) -> None:
+    work = Conversions("cpu", "uint8", format, batch=2, size=12)
+    work.calls = [lambda: None]
+    with pytest.raises(AssertionError, match="not the reference's events"):
+        work.check()
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_conversions_notice_an_event_that_is_wrong(format: str, small_cache: None) -> None:
     work = Conversions("cpu", "uint8", format, batch=40, size=12)
+    right, events = work.calls[0], work._events[0].view(-1)
 
-    def almost(images: torch.Tensor, ratio: float, out: torch.Tensor, **options: object) -> None:
-        convert(images, ratio, out=out, **options)  # type: ignore[arg-type]
-        out.view(-1)[0] = 1 - out.view(-1)[0].to(torch.uint8)
+    def almost() -> None:
+        right()
+        events[0] = 1 - events[0].to(torch.uint8)
 
-    with (
-        mock.patch.object(conversions, "convert", almost),
-        pytest.raises(AssertionError, match="not the reference's events"),
-    ):
+    work.calls = [almost]
+    with pytest.raises(AssertionError, match="not the reference's events"):
         work.check()
+
+
+def test_conversions_free_their_memory_at_once(small_cache: None) -> None:
+    work = Conversions("cpu", "uint8", "bool", batch=2, size=12)
+    call, _ = work.timed("eager")
+    call()
+    events = weakref.ref(work._events[0])
+    gc.disable()  # a cycle of references would wait for it, and gigabytes of a GPU with it
+    try:
+        del work, call
+        assert events() is None
+    finally:
+        gc.enable()

@@ -26,6 +26,16 @@ def test_equals_the_specification(dtype: torch.dtype, shape: tuple[int, ...], ge
         assert_same_events(events, expected(images, ratio))
 
 
+def test_ties_on_whole_grey_levels(generator: torch.Generator) -> None:
+    """Where the last bit of how grey levels are scaled decides."""
+    images = noise((1, 1, 200, 200), torch.uint8, generator)
+    images[..., 0, :2] = torch.tensor([0, 255], dtype=torch.uint8)
+    for level in range(1, 52):
+        ratio = 5 * level / 255
+        events = published.convert(images, published.motion_weight(), ratio)
+        assert_same_events(events, expected(images, ratio))
+
+
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_photographs(name: str) -> None:
     images = photograph(name)[None]
