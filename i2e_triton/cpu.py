@@ -11,7 +11,7 @@ Work goes in chunks that stay in the last-level cache: several small images, or 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import torch
@@ -109,25 +109,17 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
         chunk = arithmetic(images[first:last], ratio[first:last])
         events = out[first:last] if packed else out[:, first:last]
         vectors = microsaccades[first] if per_image else microsaccades
-        reach = max(abs(dy) for vector in vectors for dy in vector[::2])
-        for top, bottom in _ranges(height, max(pixels // width, 2 * reach)):
-            _convert_band(events, chunk, vectors, reach, top, bottom, packed)
+        for top, bottom in _ranges(height, pixels // width):
+            _convert_band(events, chunk, vectors, top, bottom, packed)
 
 
-def _convert_band(
-    events: Tensor, chunk: _Chunk, vectors: list[list[int]], reach: int, top: int, bottom: int, packed: bool
-) -> None:
+def _convert_band(events: Tensor, chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int, packed: bool) -> None:
     """Write rows ``top`` to ``bottom`` of the events of one chunk."""
-    rows = bottom - top
-    source = torch.arange(top - reach, bottom + reach).clamp_(0, chunk.value.shape[1] - 1)
-    value = chunk.value.index_select(1, source)
-    columns = {dx: chunk.planes(_moved(value, dx)) for dx in {dx for v in vectors for dx in v[1::2]}}
-    places = {place for v in vectors for place in (tuple(v[:2]), tuple(v[2:]))}
-    neighbours = {(dy, dx): [plane.narrow(1, reach + dy, rows) for plane in columns[dx]] for dy, dx in places}
+    neighbour = _neighbours(chunk, vectors, top, bottom)
     events = events[..., top:bottom, :]
     scratch = chunk.value.new_empty(2, *chunk.value[:, top:bottom].shape)
     for t, (dy0, dx0, dy1, dx1) in enumerate(vectors):
-        before, after = neighbours[dy0, dx0], neighbours[dy1, dx1]
+        before, after = neighbour(dy0, dx0), neighbour(dy1, dx1)
         if packed:
             chunk.compare(before, after, *scratch)
             events.add_(_bytes(scratch).transpose(0, 1), alpha=1 << t)
@@ -138,6 +130,28 @@ def _convert_band(
             # PyTorch converts bytes to halves one by one, but vectorises both steps of the way over float32.
             half_from_bytes = events.dtype == torch.float16 and chunk.dtype == torch.uint8
             events[t].copy_((scratch.float() if half_from_bytes else scratch).transpose(0, 1))
+
+
+def _neighbours(
+    chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int
+) -> Callable[[int, int], Sequence[Tensor]]:
+    """Give the planes of the neighbours of rows ``top`` to ``bottom``, by their ``(dy, dx)``.
+
+    The paper's vectors share the planes of three columns. Longer ones would fill the memory with theirs: each is made
+    when it is asked for.
+    """
+    rows = bottom - top
+    reach = max(abs(dy) for vector in vectors for dy in vector[::2])
+    columns = {dx for vector in vectors for dx in vector[1::2]}
+
+    def moved_rows(first: int, last: int, dx: int) -> tuple[Tensor, ...]:
+        source = torch.arange(first, last).clamp_(0, chunk.value.shape[1] - 1)
+        return chunk.planes(_moved(chunk.value.index_select(1, source), dx))
+
+    if len(columns) > 3 or reach > rows // 4 + 1:
+        return lambda dy, dx: moved_rows(top + dy, bottom + dy, dx)
+    planes = {dx: moved_rows(top - reach, bottom + reach, dx) for dx in columns}
+    return lambda dy, dx: [plane.narrow(1, reach + dy, rows) for plane in planes[dx]]
 
 
 def _moved(value: Tensor, dx: int) -> Tensor:
