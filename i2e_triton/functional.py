@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 
 import torch
 from torch import Tensor
@@ -118,15 +118,26 @@ def event_rate(events: Tensor, dim: int | tuple[int, ...] | None = None) -> Tens
 
     Returns:
         float64 tensor on the same device, values 0 to 1; NaN where there are no positions.
+
+    Raises:
+        TypeError: if ``events`` is not a tensor.
     """
-    dims = tuple(range(events.dim())) if dim is None else (dim,) if isinstance(dim, int) else dim
-    positions = math.prod(events.shape[d] for d in dims)
+    if not isinstance(events, Tensor):
+        raise TypeError(f"events must be a tensor, got {type(events).__name__}")
+    if dim is None or dim == ():
+        dim = tuple(range(events.dim()))
+    dims = (dim,) if isinstance(dim, int) else dim
+    positions = 1
+    for d in dims:
+        positions *= events.shape[d]
     return events.ne(0).sum(dims, dtype=torch.int64).to(torch.float64) / positions
 
 
 def _check_images(images: Tensor) -> None:
     if images.dtype not in IMAGE_DTYPES:
         raise TypeError(f"images must be {_names(IMAGE_DTYPES)}, got {images.dtype}; convert them with .to()")
+    if images.layout != torch.strided:
+        raise TypeError(f"images must be dense, got {images.layout}; convert them with .to_dense()")
     if images.dim() not in (3, 4):
         hint = "; add the channel dimension with .unsqueeze(-3)" if images.dim() == 2 else ""
         raise ValueError(f"images must be [C, H, W] or [B, C, H, W], got shape {list(images.shape)}{hint}")
@@ -144,7 +155,7 @@ def check_ratio(ratio: float) -> None:
     """Raise unless a ratio is a finite number and not negative."""
     if isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
         raise TypeError(f"ratio must be a number or a tensor [B], got {type(ratio).__name__} {ratio!r}")
-    if not (math.isfinite(ratio) and ratio >= 0):
+    if not 0 <= ratio <= sys.float_info.max:
         raise ValueError(f"ratio must be finite and not negative, got {ratio}; the paper uses 0.05 to 0.20")
 
 
@@ -199,8 +210,19 @@ def _check_out(out: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: 
         )
     if out.requires_grad:
         raise ValueError("out must not require a gradient: events have none")
-    if any(stride == 0 and size > 1 for stride, size in zip(out.stride(), out.shape)):
+    if not torch.compiler.is_compiling() and _may_overlap(out):
         raise ValueError(f"out must not overlap itself, got strides {out.stride()}; use out.contiguous()")
+
+
+def _may_overlap(tensor: Tensor) -> bool:
+    """Whether elements may share memory: a dimension steps no further than the smaller ones reach."""
+    reach = 0
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape)):
+        if size > 1:
+            if stride <= reach:
+                return True
+            reach += stride * (size - 1)
+    return False
 
 
 def _check_device(name: str, tensor: Tensor, images: Tensor) -> None:

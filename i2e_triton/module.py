@@ -70,8 +70,9 @@ class I2E(nn.Module):
         self.per_sample = per_sample
         self.dtype = dtype
         self.packed = packed
-        self.register_buffer("weight", convolution_weight(canonical_shifts(shuffle)))
-        self.register_buffer("candidates", candidate_shifts(shuffle, timesteps), persistent=False)
+        device = torch.get_default_device()  # "meta" where modules are made without data
+        self.register_buffer("weight", _canonical_weight(shuffle).to(device))
+        self.register_buffer("candidates", candidate_shifts(shuffle, timesteps, device=device), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Convert a batch; see the class for shapes."""
@@ -98,15 +99,27 @@ class I2E(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Load ``weight`` and take on the order that it holds; a published module that never ran holds none."""
-        loaded = state_dict.get(prefix + "weight")
-        if isinstance(loaded, Tensor) and loaded.shape == self.weight.shape and bool(loaded.any()):
-            try:
-                self.shuffle = order_of_weight(loaded)
-            except ValueError as error:
-                error_msgs.append(f"{prefix}weight: {error}")
+        """Load ``weight`` and take on the order that it holds; a published module that never ran holds zeros."""
+        key = prefix + "weight"
+        loaded = state_dict.get(key)
+        if isinstance(loaded, Tensor) and loaded.shape == self.weight.shape and not loaded.is_meta:
+            if bool(loaded.any()):
+                try:
+                    self.shuffle = order_of_weight(loaded)
+                except ValueError as error:
+                    error_msgs.append(f"{key}: {error}")
+                    return
             else:
-                self.candidates.copy_(candidate_shifts(self.shuffle, self.timesteps))
+                state_dict = {**state_dict, key: _canonical_weight(self.shuffle).to(loaded)}
+            candidates = candidate_shifts(self.shuffle, self.timesteps, device="cpu")
+            if self.candidates.is_meta:
+                self.candidates = candidates.to(loaded.device)
+            else:
+                self.candidates.copy_(candidates)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+
+
+def _canonical_weight(order: Order) -> Tensor:
+    return convolution_weight(canonical_shifts(order, device="cpu"))

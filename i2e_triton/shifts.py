@@ -7,6 +7,7 @@ Its motion vector is the row ``(dy0, dx0, dy1, dx1)``, in pixels; a microsaccade
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 
 import torch
 from torch import Tensor
@@ -126,8 +127,8 @@ def convolution_weight(shifts: Tensor) -> Tensor:
     Returns:
         float32 tensor ``[T, 1, 2r + 1, 2r + 1]``; ``r`` is the reach of the vectors in pixels, at least 1.
     """
-    reach = max(1, int(shifts.abs().max())) if shifts.numel() else 1
-    weight = torch.zeros(shifts.shape[0], 1, 2 * reach + 1, 2 * reach + 1)
+    reach = max(1, int(shifts.long().abs().max())) if shifts.numel() else 1
+    weight = torch.zeros(shifts.shape[0], 1, 2 * reach + 1, 2 * reach + 1, dtype=torch.float32, device="cpu")
     for kernel, (dy0, dx0, dy1, dx1) in zip(weight[:, 0], shifts.tolist()):
         kernel[reach + dy1, reach + dx1] += 1
         kernel[reach + dy0, reach + dx0] -= 1
@@ -165,12 +166,19 @@ def _groups(order: Order, timesteps: int) -> tuple[int, ...]:
         raise ValueError(
             f"timesteps must be 1 to {len(_GROUPS)}, got {timesteps}; for a longer microsaccade pass your own shifts"
         )
-    groups = _named_order(order) if isinstance(order, (str, int)) else tuple(order)
+    groups = _named_order(order) if isinstance(order, (str, int)) else _numbered_order(order)
     if len(groups) < timesteps:
         raise ValueError(f"order {groups} has {len(groups)} groups, too few for {timesteps} timesteps")
     if len(set(groups)) != len(groups) or not set(groups) <= set(range(len(_GROUPS))):
         raise ValueError(f"order must hold distinct group numbers 0 to {len(_GROUPS) - 1}, got {groups}")
     return groups[:timesteps]
+
+
+def _numbered_order(order: Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(index(group) for group in order)
+    except TypeError as error:
+        raise TypeError(f"order must be a name, a number, or the numbers of groups; got {order!r}") from error
 
 
 def _named_order(order: str | int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import Transform
 from torchvision.transforms.v2.functional import is_pure_tensor
 
-from i2e_triton.functional import convert
+from i2e_triton.functional import check_ratio, convert
 from i2e_triton.shifts import DEFAULT_ORDER, Order, candidate_shifts, draw_shifts
 
 
@@ -38,7 +38,7 @@ class ImageToEvents(Transform):
         ``[T, B, 2, H, W]`` (packed: ``[B, 2, H, W]``), as plain tensors.
 
     Raises:
-        ValueError: if the order, the timesteps or an image are unfit.
+        ValueError: if the ratio, the order, the timesteps or an image are unfit.
     """
 
     _transformed_types = (PIL.Image.Image, tv_tensors.Image, is_pure_tensor)
@@ -54,8 +54,10 @@ class ImageToEvents(Transform):
         packed: bool = False,
     ):
         super().__init__()
+        check_ratio(ratio)
         self.ratio = ratio
         self.order = order
+        self.timesteps = timesteps
         self.random = random
         self.dtype = dtype
         self.packed = packed

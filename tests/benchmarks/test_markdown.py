@@ -9,7 +9,16 @@ from benchmarks.markdown import duration, significant, size, table
 
 @pytest.mark.parametrize(
     ("number", "expected"),
-    [(0.28512, "0.285"), (1, "1.00"), (3.14159, "3.14"), (12.345, "12.3"), (123.4, "123"), (1234.5, "1,234"), (0, "0")],
+    [
+        (0.28512, "0.285"),
+        (1, "1.00"),
+        (3.14159, "3.14"),
+        (12.345, "12.3"),
+        (123.4, "123"),
+        (1234.5, "1,234"),
+        (0, "0.00"),
+        (0.67, "0.670"),
+    ],
 )
 def test_significant(number: float, expected: str) -> None:
     assert significant(number) == expected
@@ -17,7 +26,7 @@ def test_significant(number: float, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(2.5, "2.50 s"), (0.0125, "12.5 ms"), (142e-6, "142 µs"), (0.32e-6, "0.32 µs"), (999.9e-6, "1,000 µs")],
+    [(2.5, "2.50 s"), (0.0125, "12.5 ms"), (142e-6, "142 µs"), (0.32e-6, "0.320 µs"), (999.9e-6, "1,000 µs")],
 )
 def test_duration(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
