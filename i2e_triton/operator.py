@@ -46,12 +46,12 @@ def _convert_out_cpu(
     *,
     out: Tensor,
 ) -> None:
-    if shifts is None:
-        shifts = canonical_shifts(timesteps=timesteps)
     if ratios is None:
         ratios = torch.full((images.shape[0],), ratio, dtype=torch.float64)
-    elif not bool((ratios.isfinite() & (ratios >= 0)).all()):
-        raise ValueError(f"ratio must be finite and not negative for every image, got {ratios.tolist()}")
+    else:
+        _check_ratios(ratios)
+    if shifts is None:
+        shifts = canonical_shifts(timesteps=timesteps, device="cpu")
     cpu.convert_into(out, images, shifts, ratios.to(arithmetic_dtype(images)), packed=packed)
 
 
@@ -65,9 +65,17 @@ def _convert_cpu(
     dtype: torch.dtype,
     packed: bool,
 ) -> Tensor:
+    if ratios is not None:
+        _check_ratios(ratios)  # before any memory is taken
     out = memory.empty(event_shape(images, timesteps, packed), dtype)
     _convert_out_cpu(images, shifts, ratios, ratio, timesteps, dtype, packed, out=out)
     return out
+
+
+def _check_ratios(ratios: Tensor) -> None:
+    """Check values, which tracing does not know and a GPU would have to be waited for."""
+    if not bool((ratios.isfinite() & (ratios >= 0)).all()):
+        raise ValueError(f"ratio must be finite and not negative for every image, got {ratios.tolist()}")
 
 
 @torch.library.impl(_library, "convert.out", "CUDA")

@@ -53,10 +53,9 @@ def extremes(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Genera
 
 
 def poison_for(expected: Tensor) -> Tensor:
-    """Return a tensor like ``expected`` that differs from it in every element."""
-    if expected.is_floating_point():
-        return torch.full_like(expected, torch.nan)
-    return expected.bitwise_not()
+    """Return a contiguous tensor of the same shape that differs from ``expected`` in every element."""
+    poison = torch.full_like(expected, torch.nan) if expected.is_floating_point() else expected.bitwise_not()
+    return poison.contiguous()
 
 
 def assert_same_events(actual: Tensor, expected: Tensor) -> None:
