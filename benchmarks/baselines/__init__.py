@@ -1,0 +1,1 @@
+"""The methods that the conversion races, each written from the description of its source."""
