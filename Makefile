@@ -1,7 +1,7 @@
 # make demo    the events of a photograph, under out/
 # make test    checks and the whole test suite
 # make check   formatting, lint and types
-# make bench   the benchmarks and their report
+# make bench   the benchmarks, and their report in benchmarks/REPORT.md
 # make clean   remove what the others made
 #
 # Each sets up a virtual environment in .venv first; PYTHON chooses the interpreter.
@@ -26,6 +26,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python -m benchmarks.report
 
 clean:
 	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
