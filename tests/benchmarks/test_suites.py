@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 def run(results: Path, *arguments: str) -> str:
     """Run benchmarks as a user does, with rows in a folder of the test's own."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--results", str(results), *arguments]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    # A worker of pytest-xdist says so in its environment, and benchmarks do not run in one.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
 

@@ -312,7 +312,8 @@ def test_a_folder_that_is_a_file(out: str, i2e: I2E, picture: Callable[[str], Pa
     Path("taken").write_bytes(b"a file")
     finished = i2e("convert", path, "-o", out)
     assert finished.status == 2
-    assert "taken is there and is not a folder" in plain(finished.err)
+    # The folder of the test has a long name, so that the line may break within a word.
+    assert "taken is there and is not a folder".replace(" ", "") in plain(finished.err).replace(" ", "")
     assert Path("taken").read_bytes() == b"a file"
 
 
