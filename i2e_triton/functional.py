@@ -12,6 +12,7 @@ from i2e_triton.images import Images, as_image_tensor
 
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 EVENT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
+_LARGEST_RATIO = sys.float_info.max
 #: One byte per pixel and polarity holds this many timesteps.
 PACKED_TIMESTEPS = 8
 
@@ -155,7 +156,7 @@ def check_ratio(ratio: float) -> None:
     """Raise unless a ratio is a finite number and not negative."""
     if isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
         raise TypeError(f"ratio must be a number or a tensor [B], got {type(ratio).__name__} {ratio!r}")
-    if not 0 <= ratio <= sys.float_info.max:
+    if not 0 <= ratio <= _LARGEST_RATIO:
         raise ValueError(f"ratio must be finite and not negative, got {ratio}; the paper uses 0.05 to 0.20")
 
 
