@@ -40,7 +40,7 @@ class Loop:
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """The functions that its closing branch was compiled from, the kernel first; Triton 3.6 tells the last alone."""
+        """Functions that its closing branch was compiled from, the kernel first; Triton 3.6 tells the last alone."""
         return self.own[-1].functions
 
     @property
