@@ -99,6 +99,25 @@ def test_ties_on_whole_grey_levels(interpret: Interpreter, ratio: float) -> None
     assert_same_events(interpret(case), case.expected())
 
 
+@pytest.mark.parametrize("ratio", [30.1 / 255, 30.4 / 255, 30.6 / 255, 30.9 / 255, 0.3 / 255, 254.7 / 255, 255.3 / 255])
+def test_thresholds_between_grey_levels(interpret: Interpreter, ratio: float) -> None:
+    case = Case(pairs_of_levels(), torch.tensor([[0, 0, 0, 1]]), ratio)
+    assert_same_events(interpret(case), case.expected())
+
+
+@pytest.mark.parametrize("ratio", [0.125, 0.25, 0.5, 1.0])
+def test_ties_of_floats(interpret: Interpreter, ratio: float, generator: torch.Generator) -> None:
+    """Multiples of 1/256 with a range of 1: many differences are the threshold itself, and fire."""
+    images = torch.randint(0, 257, (1, 1, 30, 50), generator=generator) / 256
+    images[..., 0, :2] = torch.tensor([0.0, 1.0])
+    case = Case(images, canonical_shifts(), ratio)
+    expected = case.expected()
+    beyond = Case(images, canonical_shifts(), ratio + 1e-6).expected()
+    assert expected[:, :, 0].sum() > beyond[:, :, 0].sum()
+    assert expected[:, :, 1].sum() > beyond[:, :, 1].sum()
+    assert_same_events(interpret(case), expected)
+
+
 @pytest.mark.parametrize("multiprocessors", [ONE, MANY])
 @pytest.mark.parametrize("packed", [False, True])
 def test_ties_of_every_vector(
