@@ -45,6 +45,7 @@ def convert_into(
         # A number would reach Triton as float32.
         ratios = torch.full((batch,), ratio, dtype=torch.float64, device=images.device)
     shifts = shifts.contiguous()
+    ratios = None if ratios is None else ratios.contiguous()
     plane, pitch = new_plane(images)
     multiprocessors, warp_size = _device(images.device)
     programs, warps = programs_and_warps(batch, height, width, multiprocessors)

@@ -144,6 +144,17 @@ def test_events_at_any_address(interpret: Interpreter, out_offset: int, generato
     assert_same_events(events, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+@pytest.mark.parametrize("multiprocessors", [ONE, MANY])
+def test_ratios_of_any_strides(
+    interpret: Interpreter, multiprocessors: int, dtype: torch.dtype, generator: torch.Generator
+) -> None:
+    images = noise((3, 1, 36, 40), dtype, generator)
+    for ratios in (torch.tensor([0.1, 0.9, 0.3, 0.9, 0.6, 0.9])[::2], torch.tensor([0.3]).expand(3)):
+        case = Case(images, canonical_shifts(), ratios)
+        assert_same_events(interpret(case, multiprocessors=multiprocessors), case.expected())
+
+
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_photographs(interpret: Interpreter, name: str) -> None:
     image = photograph(name)[None, :, 100:212, 100:260]
