@@ -46,7 +46,8 @@ def convert(
         timesteps: how many of the canonical ones, 1 to 8. Ignored where ``shifts`` is given.
         dtype: of dense events: float32, float16, bfloat16, uint8 or bool.
         packed: return one byte per pixel and polarity, bit ``t`` of it timestep ``t`` (at most 8), whatever ``dtype``.
-        out: tensor that receives the events, of their shape, dtype and device; any strides without overlap.
+        out: tensor that receives the events, of their shape, dtype and device; any strides without overlap, in memory
+            that no other argument shares.
 
     Returns:
         Dense events ``[T, B, 2, H, W]``, values 0 and 1, or packed events ``[B, 2, H, W]`` uint8; without the batch
@@ -80,6 +81,9 @@ def convert(
         return events.squeeze(-4) if single else events
     shape = operator.event_shape(batch, timesteps, packed)
     _check_out(out, (shape[:-4] + shape[-3:]) if single else shape, dtype, batch.device)
+    for name, read in (("images", images), ("shifts", shifts), ("ratio", ratios)):
+        if read is not None and _share_memory(out, read):
+            raise ValueError(f"out must not share memory with {name}; pass {name}.clone(), or another out")
     target = out.unsqueeze(-4) if single else out
     torch.ops.i2e_triton.convert.out(batch, shifts, ratios, number, timesteps, dtype, packed, out=target)
     return out
@@ -114,7 +118,7 @@ def event_rate(events: Tensor, dim: int | tuple[int, ...] | None = None) -> Tens
     """Share of positions that hold an event.
 
     Args:
-        events: dense events of any dtype, usually ``[T, B, 2, H, W]``.
+        events: dense events of any dtype, usually ``[T, B, 2, H, W]``; packed ones must be unpacked first.
         dim: dimensions to average over, all by default; ``(1, 3, 4)`` gives the rate per timestep and polarity.
 
     Returns:
@@ -224,6 +228,21 @@ def _may_overlap(tensor: Tensor) -> bool:
                 return True
             reach += stride * (size - 1)
     return False
+
+
+def _share_memory(one: Tensor, other: Tensor) -> bool:
+    """Whether the stretches of one storage that two tensors span have a byte in common."""
+    if torch.compiler.is_compiling() or one.untyped_storage()._cdata != other.untyped_storage()._cdata:
+        return False
+    (start, stop), (other_start, other_stop) = _span(one), _span(other)
+    return start < other_stop and other_start < stop
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    """First byte of a tensor in its storage, and the one after its last."""
+    elements = 0 if tensor.numel() == 0 else 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride()))
+    start = int(tensor.storage_offset()) * tensor.element_size()
+    return start, start + int(elements) * tensor.element_size()
 
 
 def _check_device(name: str, tensor: Tensor, images: Tensor) -> None:

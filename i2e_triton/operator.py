@@ -6,6 +6,7 @@ The arguments are trusted here; :func:`i2e_triton.convert` checks them.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -90,8 +91,7 @@ def _convert_out_cuda(
     *,
     out: Tensor,
 ) -> None:
-    from i2e_triton.kernels import convert_into  # imports triton, which the CPU path must not need
-
+    convert_into = _launcher()
     if shifts is None:
         shifts = _canonical_shifts_on(images.device, timesteps)
     convert_into(out, images, shifts, ratios, ratio, packed=packed)
@@ -107,9 +107,19 @@ def _convert_cuda(
     dtype: torch.dtype,
     packed: bool,
 ) -> Tensor:
+    _launcher()  # before any memory is taken
     out = images.new_empty(event_shape(images, timesteps, packed), dtype=dtype)
     _convert_out_cuda(images, shifts, ratios, ratio, timesteps, dtype, packed, out=out)
     return out
+
+
+def _launcher() -> Callable[..., None]:
+    """Import what launches the kernels; it imports triton, which the CPU path must not need."""
+    try:
+        from i2e_triton.kernels import convert_into
+    except ImportError as error:
+        raise ValueError(f"images on a CUDA device cannot be converted: {error}") from error
+    return convert_into
 
 
 @torch.library.register_fake("i2e_triton::convert", lib=_library)

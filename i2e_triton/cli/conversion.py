@@ -45,6 +45,22 @@ def convert_picture(picture: Path, target: Path, settings: Settings) -> Report:
             check_gif_size(height, width)
         except ValueError as error:
             raise PictureError(f"{error}; leave gif out of --format") from error
+    try:
+        return _convert_image(image, picture, target, settings)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        where = settings.device.type
+        raise PictureError(f"{height} x {width} pixels are too many for the {where}'s memory; use --size") from error
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """PyTorch's allocator for the CPU has no error of its own."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
+
+
+def _convert_image(image: Tensor, picture: Path, target: Path, settings: Settings) -> Report:
+    _, height, width = image.shape
     on_device = image.to(settings.device)
     # The first call pays once for kernels, tables and fresh memory; the others say what a conversion costs.
     events, first_ms = _timed_conversion(on_device, settings)

@@ -159,3 +159,20 @@ def test_unpack_refuses_what_is_not_packed(arguments: tuple[Any, ...], error: ty
 def test_event_rate_refuses_what_is_not_a_tensor() -> None:
     with pytest.raises(TypeError, match="events must be a tensor, got ndarray"):
         event_rate(np.zeros((8, 2, 4, 5)))  # type: ignore[arg-type]
+
+
+def test_an_output_that_shares_memory_is_refused() -> None:
+    memory = torch.rand(8 * 2 * 2 * 4 * 5)
+    out, images = memory.view(8, 2, 2, 4, 5), memory[40:160].view(2, 3, 4, 5)
+    before = memory.clone()
+    with pytest.raises(ValueError, match=r"out must not share memory with images; pass images\.clone\(\)"):
+        convert(images, out=out)
+    assert torch.equal(memory, before)
+
+
+def test_an_output_beside_the_images_in_one_storage_is_written() -> None:
+    memory = torch.rand(120 + 8 * 2 * 2 * 4 * 5)
+    images, out = memory[:120].view(2, 3, 4, 5), memory[120:].view(8, 2, 2, 4, 5)
+    expected = convert(images.clone())
+    assert convert(images, out=out) is out
+    assert torch.equal(out, expected)

@@ -205,3 +205,12 @@ def test_many_threads_may_convert_at_once(generator: torch.Generator) -> None:
         results = list(pool.map(convert, batches))
     for events, images in zip(results, batches):
         assert_same_events(events, reference.convert(images, 0.12, canonical_shifts()).float())
+
+
+def test_an_old_triton_is_refused_as_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    triton = pytest.importorskip("triton")
+    monkeypatch.setattr(triton, "__version__", "3.2.0")
+    for name in [name for name in sys.modules if name.startswith("i2e_triton.kernels")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ValueError, match=r"CUDA device.*need Triton 3\.6 or newer, found 3\.2\.0: pip install"):
+        operator._launcher()

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 import i2e_triton
-from i2e_triton import canonical_shifts
-from i2e_triton.cli import settings
+from i2e_triton import canonical_shifts, functional
+from i2e_triton.cli import conversion, settings
 from i2e_triton.pictures import read_picture
 from tests.i2e_triton.cli.conftest import I2E
 from tests.samples import assert_same_events, noise, photograph, photograph_path, resized_photograph
@@ -455,3 +455,23 @@ def test_events_are_the_same_on_a_gpu(i2e: I2E) -> None:
         options = ("-o", device, "--format", "npz", "--device", device)
         assert i2e("convert", photograph_path("astronaut"), *options).status == 0
     assert_same_events(saved_events("cuda/astronaut.npz"), saved_events("cpu/astronaut.npz"))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_picture_beyond_the_memory_is_skipped(
+    error: Exception, i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [picture("a.png"), picture("b.png")]
+    calls = iter([error])
+
+    def convert(*arguments: Any, **options: Any) -> Tensor:
+        for error in calls:
+            raise error
+        return functional.convert(*arguments, **options)
+
+    monkeypatch.setattr(conversion, "convert", convert)
+    finished = i2e("convert", *pictures, "-o", "out", "--format", "npz")
+    assert finished.status == 1
+    assert "a.png: " in finished.err
+    assert "too many for the cpu's memory; use --size" in plain(finished.err)
+    assert files_in("out") == ["b.npz"]
