@@ -93,7 +93,7 @@ def _convert_out_cuda(
 ) -> None:
     convert_into = _launcher()
     if shifts is None:
-        shifts = _canonical_shifts_on(images.device, timesteps)
+        shifts = _canonical_shifts_on(images.device)[:timesteps]
     convert_into(out, images, shifts, ratios, ratio, packed=packed)
 
 
@@ -146,6 +146,6 @@ for _overload in ("convert", "convert.out"):
 
 
 @cache
-def _canonical_shifts_on(device: torch.device, timesteps: int) -> Tensor:
-    """Keep the default vectors on each device, so that a call copies nothing there."""
-    return canonical_shifts(timesteps=timesteps, device=device)
+def _canonical_shifts_on(device: torch.device) -> Tensor:
+    """Keep the default vectors on each device: only the first call there copies them, whatever its timesteps."""
+    return canonical_shifts(device=device)
