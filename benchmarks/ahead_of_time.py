@@ -1,6 +1,6 @@
-"""Compile what a conversion launches for a GPU that need not be there, and read the machine code.
+"""Compile what an operator launches for a GPU that need not be there, and read the machine code.
 
-A conversion runs on the CPU with its kernels replaced by recorders; each recorded launch is then compiled with the
+It runs on the CPU with its kernels replaced by recorders; each recorded launch is then compiled with the
 argument types, constants and alignments that Triton's own launcher would have given the compiler.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,23 @@ def launches(
     """Record what the conversion of images would launch on a GPU; by default one like the H100."""
     batch, _, height, width = images.shape
     shape = (batch, 2, height, width) if packed else (timesteps, batch, 2, height, width)
+    out, shifts = torch.empty(shape, dtype=dtype), canonical_shifts(timesteps=timesteps)
+    with _recording(multiprocessors, warp_size) as recorded:
+        launch.convert_into(out, images, shifts, None, 0.12, packed=packed)
+    return recorded
+
+
+def unpack_launches(packed: Tensor, dtype: torch.dtype, *, timesteps: int = 8, warp_size: int = 32) -> list[Launch]:
+    """Record what spreading packed events over their timesteps would launch on a GPU."""
+    out = torch.empty(timesteps, *packed.shape, dtype=dtype, device=packed.device)
+    with _recording(1, warp_size) as recorded:
+        launch.unpack_into(out, packed)
+    return recorded
+
+
+@contextlib.contextmanager
+def _recording(multiprocessors: int, warp_size: int) -> Iterator[list[Launch]]:
+    """Record launches in the place of making them, as for such a device."""
     recorded: list[Launch] = []
 
     class Recorder:
@@ -74,12 +92,10 @@ def launches(
             return lambda **arguments: recorded.append(Launch(self.kernel, grid, arguments))
 
     with contextlib.ExitStack() as patches:
-        for name in ("convert_kernel", "measure_kernel", "emit_kernel"):
+        for name in ("convert_kernel", "measure_kernel", "emit_kernel", "unpack_kernel"):
             patches.enter_context(mock.patch.object(launch, name, Recorder(getattr(launch, name))))
         patches.enter_context(mock.patch.object(launch, "_device", return_value=(multiprocessors, warp_size)))
-        out = torch.empty(shape, dtype=dtype)
-        launch.convert_into(out, images, canonical_shifts(timesteps=timesteps), None, 0.12, packed=packed)
-    return recorded
+        yield recorded
 
 
 def compile_launch(recorded: Launch, target: GPUTarget) -> CompiledKernel:

@@ -20,8 +20,9 @@ _ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let rows be written elsewhere."""
+    """Let rows be written elsewhere, and a data set be given that is not shipped with a package."""
     parser.addoption("--results", type=Path, default=RESULTS, help="folder that receives the rows of results")
+    parser.addoption("--cifar10", type=Path, help="folder with CIFAR-10 as Parquet files of the Hugging Face hub")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,6 +77,7 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads
         per_call: int = 1,
         bytes_moved: int | None = None,
         alone: Callable[[], object] | None = None,
+        once: bool = False,
         **more: Any,
     ) -> None:
         """Time a call by the benchmark's clock.
@@ -89,11 +91,11 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads
             per_call: how often a call does the work.
             bytes_moved: what must be read and written for it: the images once, the events once.
             alone: does the work once, for its peak memory beyond what is there before; None leaves that unmeasured.
+            once: call it once and no more, for what takes long and starts from nothing.
             more: what else the row says of the case.
         """
         kind = torch.device(device).type
-        seconds = warm_up(call, kind)
-        rounds, iterations = rounds_and_iterations(seconds, kind)
+        rounds, iterations = (1, 1) if once else rounds_and_iterations(warm_up(call, kind), kind)
         benchmark.pedantic(call, rounds=rounds, iterations=iterations)
         if benchmark.stats is None:  # --benchmark-disable
             return

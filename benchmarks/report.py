@@ -32,6 +32,7 @@ _SECTIONS = {
     "Cost of a pixel": sections.cost_per_pixel,
     "Threads and DataLoader workers": sections.scaling,
     "From files to events": sections.end_to_end,
+    "A data set to events": sections.data_set,
 }
 
 

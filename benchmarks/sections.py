@@ -19,6 +19,8 @@ _FACES = {
     "device": "the GPU's own time",
     "graph, device": "CUDA graph, the GPU's own time",
 }
+#: What a batch of a data set goes through, in order.
+DATA_SET_STAGES = ("read", "decode and resize", "convert", "encode", "compress and write")
 _STAGES = ("decode", "resize", "stack", "transfer", "convert")
 
 
@@ -201,6 +203,35 @@ def end_to_end(results: Results, device: str, folder: Path) -> Iterator[str]:
         path = folder / f"{slug(device)}-end-to-end.svg"
         plots.stages(parts, device, path)
         yield f"![Time of each stage](plots/{path.name})"
+
+
+def data_set(results: Results, device: str, folder: Path) -> Iterator[str]:
+    """A whole data set to Parquet: the stages of a batch, and all of it."""
+    rows = results.select(device, "data set stages")
+    for data in dict.fromkeys(row["case"]["data"] for row in rows):
+        found = [row for row in rows if row["case"]["data"] == data]
+        found.sort(key=lambda row: DATA_SET_STAGES.index(row["case"]["stage"]))
+        total = sum(map(seconds_an_image, found))
+        yield (
+            f"{data}, 32×32, JPEG, to records at 128×128 in Parquet. Each stage alone, on one thread; the command "
+            "spreads the first three over workers and the others over threads:"
+        )
+        body = []
+        for row in found:
+            part = f"{seconds_an_image(row) / total:.0%} `{row['key']}`/sum"
+            body.append([row["case"]["stage"], image_time(row), part])
+        yield table(["stage", "time an image", "of their sum"], [*body, ["their sum", duration(total), ""]])
+    yield (
+        "All images of all splits by `i2e dataset`, once, with the start of Python and of its workers; and the "
+        "published way, an image at a time, on one thread:"
+    )
+    body = []
+    for row in results.select(device, "data set"):
+        case = row["case"]
+        with_workers = "" if case["workers"] is None else f", {case['workers']} workers"
+        name = f"{case['method']}{with_workers}: {case['data']}"
+        body.append([name, f"{row['images']:,}", duration(row["median_s"]), image_time(row)])
+    yield table(["", "images", "time", "time an image"], body)
 
 
 def _mode(results: Results, device: str) -> str:

@@ -56,6 +56,11 @@ def _cpu_outcomes(results: Results, device: str) -> Iterator[tuple[str, Outcome 
         "float32 → float32: 8× the published formulation",
         faster(race(method="published", input="float32"), floats, 8),
     )
+    published = results.find(device, "data set", data="CIFAR-10", method="published")
+    stages = results.select(device, "data set stages", data="CIFAR-10")
+    yield "CIFAR-10 to events on disk: 5× the published way, a core", all_stages_faster(published, stages, 5)
+    command = results.find(device, "data set", data="CIFAR-10", method="i2e dataset", workers=2)
+    yield "60,000 images of it at 128×128 with 2 workers: 60 s", all_within(command, 60_000, 60)
 
 
 def _gpu_outcomes(results: Results, device: str) -> Iterator[tuple[str, Outcome | None]]:
@@ -94,6 +99,22 @@ def faster(slow: Row | None, fast: Row | None, times: float) -> Outcome | None:
         return None
     value = speed_up(slow, fast)
     return Outcome(f"{significant(value)}×", value >= times, f"`{slow['key']}`/`{fast['key']}`")
+
+
+def all_stages_faster(slow: Row | None, stages: list[Row], times: float) -> Outcome | None:
+    """Whether all stages together are so many times as fast as one row."""
+    if slow is None or not stages:
+        return None
+    value = seconds_an_image(slow) / sum(map(seconds_an_image, stages))
+    keys = "+".join(f"`{row['key']}`" for row in stages)
+    return Outcome(f"{significant(value)}×", value >= times, f"`{slow['key']}`/({keys})")
+
+
+def all_within(row: Row | None, images: int, most: float) -> Outcome | None:
+    """Whether so many images take no longer than this together."""
+    if row is None or row["images"] != images:
+        return None
+    return Outcome(duration(row["median_s"]), row["median_s"] <= most, f"`{row['key']}`")
 
 
 def at_rate(row: Row | None, limit: Row | None, least: float) -> Outcome | None:

@@ -3,9 +3,9 @@
 ``i2e_triton.convert(images)`` turns a batch of images into events for spiking networks.
 """
 
-from i2e_triton.functional import convert, event_rate, unpack
+from i2e_triton.functional import convert, event_rate, pack, unpack
 from i2e_triton.module import I2E
-from i2e_triton.shifts import ORDERS, canonical_shifts, random_shifts
+from i2e_triton.shifts import ORDERS, canonical_shifts, random_shifts, row_shifts
 from i2e_triton.version import __version__
 
 __all__ = [
@@ -15,6 +15,8 @@ __all__ = [
     "canonical_shifts",
     "convert",
     "event_rate",
+    "pack",
     "random_shifts",
+    "row_shifts",
     "unpack",
 ]

@@ -1,4 +1,4 @@
-"""The fast CPU path: comparisons of shifted planes, without a convolution.
+"""The fast CPU path: comparisons of shifted planes, without a convolution; and unpacking.
 
 Two kinds of arithmetic give the reference's bits. Floating-point images are compared as the paper writes it.
 uint8 images are compared as grey levels, by bytes: whether a pixel fires depends on two of 256 levels and on theta,
@@ -111,6 +111,19 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
         vectors = microsaccades[first] if per_image else microsaccades
         for top, bottom in _ranges(height, pixels // width):
             _convert_band(events, chunk, vectors, top, bottom, packed)
+
+
+def unpack_into(out: Tensor, packed: Tensor) -> None:
+    """Write packed events into ``out``, timestep by timestep.
+
+    Args:
+        out: dense ``[T, B, 2, H, W]`` or ``[T, 2, H, W]``.
+        packed: ``[B, 2, H, W]`` or ``[2, H, W]`` uint8.
+    """
+    half = out.dtype == torch.float16
+    for t, timestep in enumerate(out.view(torch.uint8) if out.dtype == torch.bool else out):
+        bits = packed.bitwise_right_shift(t).bitwise_and_(1)
+        timestep.copy_(bits.float() if half else bits)  # PyTorch converts bytes to halves one by one
 
 
 def _convert_band(events: Tensor, chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int, packed: bool) -> None:

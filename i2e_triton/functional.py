@@ -89,8 +89,37 @@ def convert(
     return out
 
 
+def pack(events: Tensor) -> Tensor:
+    """Gather dense events in one byte per pixel and polarity; :func:`unpack` undoes it.
+
+    Args:
+        events: dense ``[T, B, 2, H, W]`` or ``[T, 2, H, W]`` with 1 to 8 timesteps, of any type; what is not 0 is an
+            event.
+
+    Returns:
+        Packed events ``[B, 2, H, W]`` or ``[2, H, W]``, uint8 on the same device; bit ``t`` is timestep ``t``.
+
+    Raises:
+        TypeError: if ``events`` is not a tensor.
+        ValueError: if the shape is unfit.
+    """
+    if not isinstance(events, Tensor):
+        raise TypeError(f"events must be a tensor, got {type(events).__name__}")
+    if events.dim() not in (4, 5) or events.shape[-3] != 2:
+        raise ValueError(f"events must be dense [T, B, 2, H, W] or [T, 2, H, W], got shape {list(events.shape)}")
+    if not 1 <= events.shape[0] <= PACKED_TIMESTEPS:
+        raise ValueError(
+            f"packed events hold 1 to {PACKED_TIMESTEPS} timesteps, got {events.shape[0]}; "
+            f"pack events[:{PACKED_TIMESTEPS}], or keep them dense"
+        )
+    packed = torch.zeros(events.shape[1:], dtype=torch.uint8, device=events.device)
+    for t, timestep in enumerate(events.unbind()):
+        packed.add_(timestep.ne(0).view(torch.uint8), alpha=1 << t)
+    return packed
+
+
 def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Spread packed events over their timesteps.
+    """Spread packed events over their timesteps. Runs as one operator, ``torch.ops.i2e_triton.unpack``.
 
     Args:
         packed: uint8 ``[B, 2, H, W]`` or ``[2, H, W]``; bit ``t`` is timestep ``t``.
@@ -110,8 +139,7 @@ def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float3
         raise ValueError(f"packed must be uint8 [B, 2, H, W] or [2, H, W], got {packed.dtype} {list(packed.shape)}")
     _check_timesteps(timesteps)
     _event_dtype(dtype, False, timesteps)
-    bits = torch.arange(timesteps, dtype=torch.uint8, device=packed.device).view(-1, *[1] * packed.dim())
-    return packed.bitwise_right_shift(bits).bitwise_and_(1).to(dtype)
+    return torch.ops.i2e_triton.unpack(packed, timesteps, dtype)
 
 
 def event_rate(events: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:

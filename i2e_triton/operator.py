@@ -1,13 +1,13 @@
-"""The operator ``torch.ops.i2e_triton.convert``: schema, and one implementation per device.
+"""The operators ``torch.ops.i2e_triton.convert`` and ``unpack``: schemas, and one implementation per device.
 
-The arguments are trusted here; :func:`i2e_triton.convert` checks them.
+The arguments are trusted here; :func:`i2e_triton.convert` and :func:`i2e_triton.unpack` check them.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 from functools import cache
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ _ARGUMENTS = "Tensor images, Tensor? shifts, Tensor? ratios, float ratio, int ti
 _library = torch.library.Library("i2e_triton", "DEF")
 _library.define(f"convert({_ARGUMENTS}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
 _library.define(f"convert.out({_ARGUMENTS}, *, Tensor(a!) out) -> ()", tags=torch.Tag.pt2_compliant_tag)
+_library.define("unpack(Tensor packed, int timesteps, ScalarType dtype) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
 
 
 def event_shape(images: Tensor, timesteps: int, packed: bool) -> tuple[int, ...]:
@@ -91,10 +92,10 @@ def _convert_out_cuda(
     *,
     out: Tensor,
 ) -> None:
-    convert_into = _launcher()
+    launch = _kernels()
     if shifts is None:
         shifts = _canonical_shifts_on(images.device)[:timesteps]
-    convert_into(out, images, shifts, ratios, ratio, packed=packed)
+    launch.convert_into(out, images, shifts, ratios, ratio, packed=packed)
 
 
 @torch.library.impl(_library, "convert", "CUDA")
@@ -107,19 +108,35 @@ def _convert_cuda(
     dtype: torch.dtype,
     packed: bool,
 ) -> Tensor:
-    _launcher()  # before any memory is taken
+    _kernels()  # before any memory is taken
     out = images.new_empty(event_shape(images, timesteps, packed), dtype=dtype)
     _convert_out_cuda(images, shifts, ratios, ratio, timesteps, dtype, packed, out=out)
     return out
 
 
-def _launcher() -> Callable[..., None]:
+def _kernels() -> ModuleType:
     """Import what launches the kernels; it imports triton, which the CPU path must not need."""
     try:
-        from i2e_triton.kernels import convert_into
+        from i2e_triton.kernels import launch
     except ImportError as error:
-        raise ValueError(f"images on a CUDA device cannot be converted: {error}") from error
-    return convert_into
+        raise ValueError(f"events cannot be computed on a CUDA device: {error}") from error
+    return launch
+
+
+@torch.library.impl(_library, "unpack", "CPU")
+def _unpack_cpu(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
+    out = memory.empty((timesteps, *packed.shape), dtype)
+    cpu.unpack_into(out, packed)
+    return out
+
+
+@torch.library.impl(_library, "unpack", "CUDA")
+def _unpack_cuda(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
+    # What others converted can be read without Triton.
+    unpack_into = _kernels().unpack_into if HAS_TRITON else cpu.unpack_into
+    out = packed.new_empty((timesteps, *packed.shape), dtype=dtype)
+    unpack_into(out, packed)
+    return out
 
 
 @torch.library.register_fake("i2e_triton::convert", lib=_library)
@@ -140,8 +157,13 @@ def _convert_out_fake(*arguments: object, out: Tensor) -> None:
     pass
 
 
+@torch.library.register_fake("i2e_triton::unpack", lib=_library)
+def _unpack_fake(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
+    return packed.new_empty((timesteps, *packed.shape), dtype=dtype)
+
+
 # Events have no gradient: autograd is passed by, and the result never requires one.
-for _overload in ("convert", "convert.out"):
+for _overload in ("convert", "convert.out", "unpack"):
     _library.impl(_overload, torch.library.fallthrough_kernel, "Autograd")
 
 

@@ -6,7 +6,7 @@ Its motion vector is the row ``(dy0, dx0, dy1, dx1)``, in pixels; a microsaccade
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import index
 
 import torch
@@ -39,6 +39,7 @@ ORDERS: dict[str, tuple[int, ...]] = {
 DEFAULT_ORDER = "gamma-alpha-beta"
 
 _GREEK = str.maketrans({"α": "alpha-", "β": "beta-", "γ": "gamma-"})
+_INT64_MAX = 2**63 - 1
 # 12 is a multiple of every group's size (6, 4 and 2): one draw below 12 is uniform over each group.
 _DRAWS = 12
 
@@ -96,6 +97,51 @@ def random_shifts(
     if device is None and generator is not None:
         device = generator.device
     return draw_shifts(candidate_shifts(order, timesteps, device=device), batch, generator)
+
+
+def row_shifts(
+    seed: int,
+    rows: int | Iterable[int] | Tensor,
+    *,
+    order: Order = DEFAULT_ORDER,
+    timesteps: int = 8,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Draw one motion vector of each group for the rows of a data set: a random selection that any process can repeat.
+
+    The vectors of a row are a function of the seed, its number and the groups: neither the batch that it is in, the
+    worker, the device nor PyTorch's version changes them. Uniform over the vectors of each group. The numbers come from
+    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the row's number in the stream of the seed seeds a stream of its
+    own, in which each group has its place.
+
+    Args:
+        seed: 0 to 2^64 - 1.
+        rows: row numbers: one, several, or an integer tensor ``[B]``.
+        order: see :func:`canonical_shifts`. Says which timestep a group is at, and nothing about its vector.
+        timesteps: see :func:`canonical_shifts`.
+        device: where the result lives. The rows' device where they are a tensor, else the CPU.
+
+    Returns:
+        int32 tensor ``[B, timesteps, 4]``, or ``[timesteps, 4]`` for one row, of ``(dy0, dx0, dy1, dx1)`` in pixels.
+
+    Raises:
+        ValueError: if the seed, the order or ``timesteps`` is out of range, or ``rows`` has more than one dimension.
+        TypeError: if the seed, a row number or ``timesteps`` is not an integer.
+    """
+    numbers = _row_numbers(rows, device)
+    groups = torch.tensor(_groups(order, timesteps), device=numbers.device)
+    streams = splitmix64(torch.tensor(_signed(_seed(seed)), device=numbers.device), numbers)
+    # The remainder of 63 bits by 12 is uniform but for one part in 10^18.
+    draw = (splitmix64(streams[..., None], groups) & _INT64_MAX) % _DRAWS
+    return candidate_shifts(order, timesteps, device=numbers.device)[draw, torch.arange(timesteps, device=draw.device)]
+
+
+def splitmix64(seeds: Tensor, places: Tensor) -> Tensor:
+    """Numbers at ``places`` (0 is the first) of the SplitMix64 streams of ``seeds``; all int64, the bits of uint64."""
+    number = seeds + (places + 1) * _signed(0x9E3779B97F4A7C15)
+    number = (number ^ _shifted_right(number, 30)) * _signed(0xBF58476D1CE4E5B9)
+    number = (number ^ _shifted_right(number, 27)) * _signed(0x94D049BB133111EB)
+    return number ^ _shifted_right(number, 31)
 
 
 def candidate_shifts(
@@ -172,6 +218,39 @@ def _groups(order: Order, timesteps: int) -> tuple[int, ...]:
     if len(set(groups)) != len(groups) or not set(groups) <= set(range(len(_GROUPS))):
         raise ValueError(f"order must hold distinct group numbers 0 to {len(_GROUPS) - 1}, got {groups}")
     return groups[:timesteps]
+
+
+def _seed(seed: int) -> int:
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise TypeError(f"seed must be an int, got {type(seed).__name__} {seed!r}")
+    if not 0 <= index(seed) < 2**64:
+        raise ValueError(f"seed must be 0 to 2^64 - 1, got {seed}")
+    return index(seed)
+
+
+def _row_numbers(rows: int | Iterable[int] | Tensor, device: torch.device | str | None) -> Tensor:
+    """Row numbers as an int64 tensor, of one dimension or none, where the result shall live."""
+    if not isinstance(rows, Tensor):
+        try:
+            numbers = [index(row) for row in rows] if isinstance(rows, Iterable) else index(rows)
+        except TypeError as error:
+            raise TypeError(f"rows must be a row number, or several, or a tensor of them; got {rows!r}") from error
+        return torch.tensor(numbers, dtype=torch.int64, device=device or "cpu")
+    if rows.is_floating_point() or rows.is_complex() or rows.dtype == torch.bool:
+        raise TypeError(f"rows must be whole numbers, got {rows.dtype}; convert them with .long()")
+    if rows.dim() > 1:
+        raise ValueError(f"rows must be one number or a tensor [B], got shape {list(rows.shape)}")
+    return rows.to(device=device, dtype=torch.int64)
+
+
+def _signed(number: int) -> int:
+    """The int64 with the bits of a uint64."""
+    return number - 2**64 if number > _INT64_MAX else number
+
+
+def _shifted_right(number: Tensor, bits: int) -> Tensor:
+    """Shift int64 to the right, zeros following as for a uint64."""
+    return (number >> bits) & (2 ** (64 - bits) - 1)
 
 
 def _numbered_order(order: Sequence[int]) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ def convert_kernel(
     ratio,
     out,
     timesteps,
+    channels,
     height,
     width,
     image_b,
@@ -62,7 +63,7 @@ def convert_kernel(
     if WORDS:
         silent += b * plane_b
     lowest, highest = measure(
-        images + b * image_b, plane, 0, 1, height, width, image_c, image_y, image_x, pitch,
+        images + b * image_b, plane, 0, 1, channels, height, width, image_c, image_y, image_x, pitch,
         CHANNELS, INDEX, MEASURE_Y, MEASURE_X,
     )  # fmt: skip
     tl.debug_barrier()  # the plane that the other threads wrote is read below
@@ -79,6 +80,7 @@ def measure_kernel(
     plane,
     ranges,
     programs,
+    channels,
     height,
     width,
     image_b,
@@ -96,8 +98,8 @@ def measure_kernel(
     b = (tl.program_id(0) // programs).to(tl.int64)
     part = tl.program_id(0) % programs
     lowest, highest = measure(
-        images + b * image_b, plane + b * plane_b, part, programs, height, width, image_c, image_y, image_x, pitch,
-        CHANNELS, INDEX, MEASURE_Y, MEASURE_X,
+        images + b * image_b, plane + b * plane_b, part, programs, channels, height, width, image_c, image_y, image_x,
+        pitch, CHANNELS, INDEX, MEASURE_Y, MEASURE_X,
     )  # fmt: skip
     tl.store(ranges + (b * programs + part) * 2, lowest)
     tl.store(ranges + (b * programs + part) * 2 + 1, highest)

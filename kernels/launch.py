@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .convert import MAX_PROGRAMS, convert_kernel, emit_kernel, measure_kernel
 from .pixels import PAD
+from .unpack import unpack_kernel
 
 #: Rows of a plane, and its first pixel, start at multiples of this many pixels, for wide loads and stores.
 _ALIGNMENT = 16
@@ -20,8 +21,15 @@ _ALIGNMENT = 16
 # registers hold.
 _LOAD_BYTES = 16
 _PIXELS_READ = 8
+# So many channels are read one after another; more of them in a loop, since each would take its share of compilation.
+_UNROLLED_CHANNELS = 4
+# Neighbouring threads take neighbouring pixels, this many at least, however tall and odd the image.
+_NARROWEST = 32
 # What a thread of the second phase writes at once to each timestep and polarity.
 _PIXELS_WRITTEN = 4
+# What a thread writes at once to each timestep when it unpacks: the widest store.
+_STORE_BYTES = 16
+_UNPACKING_WARPS = 4
 
 
 def convert_into(
@@ -59,18 +67,20 @@ def convert_into(
         "pitch": pitch,
         "height": height,
         "width": width,
-        "INDEX": tl.int32 if max(_extent(images[0]), _extent(out[:, 0]), plane.stride(0)) < 2**31 else tl.int64,
+        "INDEX": _index(_extent(images[0]), _extent(out[0] if packed else out[:, 0]), plane.stride(0)),
         "num_warps": warps,
         "enable_fp_fusion": False,
     }
     image_b, image_c, image_y, image_x = images.stride()
+    unrolled = channels <= _UNROLLED_CHANNELS
     measure = {
         "images": images,
         "image_b": image_b,
         "image_c": image_c,
         "image_y": image_y,
         "image_x": image_x,
-        "CHANNELS": channels,
+        "channels": None if unrolled else channels,
+        "CHANNELS": channels if unrolled else None,
         "MEASURE_Y": measure_y,
         "MEASURE_X": measure_x,
     }
@@ -93,7 +103,7 @@ def convert_into(
         "EMIT_Y": emit_y,
         "EMIT_X": emit_x,
     }
-    with torch.cuda.device(images.device) if images.is_cuda else contextlib.nullcontext():
+    with _on(images.device):
         if programs == 1:
             convert_kernel[(batch,)](**common, **measure, **emit)
             return
@@ -102,6 +112,45 @@ def convert_into(
         common |= {"ranges": ranges, "programs": programs}
         measure_kernel[(batch * programs,)](**common, **measure)
         emit_kernel[(batch * programs,)](**common, **emit)
+
+
+def unpack_into(out: Tensor, packed: Tensor) -> None:
+    """Write packed events into ``out``, timestep by timestep.
+
+    Args:
+        out: dense ``[T, B, 2, H, W]`` or ``[T, 2, H, W]`` of any type, contiguous.
+        packed: ``[B, 2, H, W]`` or ``[2, H, W]`` uint8; any strides.
+    """
+    if out.numel() == 0:
+        return
+    if packed.is_contiguous():
+        packed = packed.view(1, 1, 1, -1)  # one long row: rows of any length are read and written as widely
+    elif packed.dim() == 3:
+        packed = packed[None]
+    batch, polarities, height, width = packed.shape
+    rows = batch * polarities * height
+    packed_b, packed_p, packed_y, packed_x = packed.stride()
+    _, warp_size = _device(packed.device)
+    block_y, block_x = tile_shape(rows, width, _UNPACKING_WARPS * warp_size * (_STORE_BYTES // out.element_size()))
+    with _on(packed.device):
+        unpack_kernel[(triton.cdiv(rows, block_y) * triton.cdiv(width, block_x),)](
+            packed=packed,
+            out=out.view(torch.uint8) if out.dtype == torch.bool else out,
+            timesteps=out.shape[0],
+            rows=rows,
+            height=height,
+            width=width,
+            packed_b=packed_b,
+            packed_p=packed_p,
+            packed_y=packed_y,
+            packed_x=packed_x,
+            out_t=out.stride(0),
+            INDEX=_index(_extent(packed), out.numel()),
+            BLOCK_Y=block_y,
+            BLOCK_X=block_x,
+            num_warps=_UNPACKING_WARPS,
+            enable_fp_fusion=False,
+        )
 
 
 def four_at_a_time(images: Tensor, out: Tensor) -> bool:
@@ -144,7 +193,8 @@ def programs_and_warps(batch: int, height: int, width: int, multiprocessors: int
 def tile_shape(height: int, width: int, pixels: int) -> tuple[int, int]:
     """Choose the rows and columns, powers of two, of a tile of so many pixels: few of them idle, and rather wide."""
     pixels = min(pixels, triton.next_power_of_2(height * width))
-    shapes = [(pixels >> log, 1 << log) for log in range(pixels.bit_length())]
+    narrowest = min(_NARROWEST, triton.next_power_of_2(width))
+    shapes = [(pixels >> log, 1 << log) for log in range(pixels.bit_length()) if 1 << log >= narrowest]
     return min(shapes, key=lambda shape: (triton.cdiv(height, shape[0]) * triton.cdiv(width, shape[1]), -shape[1]))
 
 
@@ -155,6 +205,16 @@ def _aligned(pixels: int) -> int:
 def _extent(tensor: Tensor) -> int:
     """Elements that the offsets within a tensor span."""
     return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+
+
+def _index(*extents: int) -> tl.dtype:
+    """Choose the integer for offsets within so many elements, and for those of a block that sticks out of them."""
+    return tl.int32 if max(extents) < 2**31 - 2**16 else tl.int64
+
+
+def _on(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Launch on a device; on the CPU, Triton interprets."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 @cache

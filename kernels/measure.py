@@ -12,13 +12,14 @@ def measure(
     plane,  # pixel (0, 0) of its plane
     part,
     programs,
+    channels,  # their number, or None where CHANNELS is
     height,
     width,
     stride_c,
     stride_y,
     stride_x,
     pitch,
-    CHANNELS: tl.constexpr,
+    CHANNELS: tl.constexpr,  # their number where they are read without a loop, or None
     INDEX: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
@@ -26,7 +27,7 @@ def measure(
     """Write one program's share of the value plane; return its range, NaN if a pixel is not finite."""
     integer: tl.constexpr = images.dtype.element_ty == tl.uint8
     # Any pixel of the image is neutral for its minimum and maximum.
-    corner, _magnitude = _channel_max(images, True, stride_c, CHANNELS)
+    corner, _magnitude = _channel_max(images, True, channels, stride_c, CHANNELS)
     low = tl.zeros((BLOCK_Y, BLOCK_X), dtype=corner.dtype) + corner
     high = low
     largest = tl.zeros((BLOCK_Y, BLOCK_X), dtype=corner.dtype)
@@ -34,15 +35,16 @@ def measure(
     for tile in range(first, last):
         y, x, inside = tile_at(tile, height, width, BLOCK_Y, BLOCK_X)
         pointers = images + (y.to(INDEX) * stride_y + x.to(INDEX) * stride_x)
-        value, magnitude = _channel_max(pointers, inside, stride_c, CHANNELS)
+        value, magnitude = _channel_max(pointers, inside, channels, stride_c, CHANNELS)
         tl.store(plane + (y.to(INDEX) * pitch + x), value.to(plane.dtype.element_ty), mask=inside)
         value = tl.where(inside, value, corner)
         low = tl.minimum(low, value)
         high = tl.maximum(high, value)
         largest = tl.maximum(largest, magnitude, propagate_nan=tl.PropagateNan.ALL)
     _measure_border(
-        images, plane, part, programs, height, width, stride_c, stride_y, stride_x, pitch, CHANNELS, INDEX, BLOCK_X
-    )
+        images, plane, part, programs, channels, height, width, stride_c, stride_y, stride_x, pitch,
+        CHANNELS, INDEX, BLOCK_X,
+    )  # fmt: skip
     lowest = arithmetic(tl.min(tl.min(low, axis=1), axis=0))
     highest = arithmetic(tl.max(tl.max(high, axis=1), axis=0))
     if not integer:
@@ -57,6 +59,7 @@ def _measure_border(
     plane,
     part,
     programs,
+    channels,
     height,
     width,
     stride_c,
@@ -78,18 +81,27 @@ def _measure_border(
         on_frame = place < 2 * (across + height)
         y, x = clamp(plane_y, height).to(INDEX), clamp(plane_x, width).to(INDEX)
         pointers = images + (y * stride_y + x * stride_x)
-        value, _magnitude = _channel_max(pointers, on_frame, stride_c, CHANNELS)
+        value, _magnitude = _channel_max(pointers, on_frame, channels, stride_c, CHANNELS)
         tl.store(plane + (plane_y.to(INDEX) * pitch + plane_x), value.to(plane.dtype.element_ty), mask=on_frame)
 
 
 @triton.jit
-def _channel_max(pointers, mask, stride_c, CHANNELS: tl.constexpr):
+def _channel_max(pointers, mask, channels, stride_c, CHANNELS: tl.constexpr):
     """Maximum over the channels of pixels, and of their magnitudes, NaN if one is NaN."""
     value = comparable(tl.load(pointers, mask=mask, other=0))
     magnitude = tl.abs(value)
-    for _ in tl.static_range(1, CHANNELS):
-        pointers += stride_c
-        channel = comparable(tl.load(pointers, mask=mask, other=0))
-        value = tl.maximum(value, channel)
-        magnitude = tl.maximum(magnitude, tl.abs(channel), propagate_nan=tl.PropagateNan.ALL)
+    if CHANNELS is not None:
+        for _ in tl.static_range(1, CHANNELS):
+            pointers += stride_c
+            value, magnitude = _with_channel(value, magnitude, pointers, mask)
+    else:
+        for _ in range(1, channels):
+            pointers += stride_c
+            value, magnitude = _with_channel(value, magnitude, pointers, mask)
     return value, magnitude
+
+
+@triton.jit
+def _with_channel(value, magnitude, pointers, mask):
+    channel = comparable(tl.load(pointers, mask=mask, other=0))
+    return tl.maximum(value, channel), tl.maximum(magnitude, tl.abs(channel), propagate_nan=tl.PropagateNan.ALL)

@@ -232,7 +232,9 @@ def test_every_public_name_is_there_and_documented() -> None:
         "canonical_shifts",
         "convert",
         "event_rate",
+        "pack",
         "random_shifts",
+        "row_shifts",
         "unpack",
     ]
     for name in i2e_triton.__all__:

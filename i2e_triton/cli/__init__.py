@@ -9,16 +9,10 @@ from typing import Annotated
 import typer
 
 from i2e_triton.cli import convert, info
+from i2e_triton.cli.lazy import STYLE, LazyGroup
 from i2e_triton.version import __version__
 
-app = typer.Typer(
-    name="i2e",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode="markdown",  # joins the lines of a docstring's paragraphs
-    pretty_exceptions_enable=False,  # a plain traceback is what a bug report needs
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = typer.Typer(name="i2e", cls=LazyGroup, **STYLE)
 app.command("convert")(convert.convert)
 app.command("info")(info.info)
 

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from i2e_triton.cli.outputs import Converted, write_outputs
 from i2e_triton.cli.settings import Settings, name_vectors
+from i2e_triton.formats.event_list import check_event_list_size
 from i2e_triton.functional import convert, event_rate
 from i2e_triton.gif import check_gif_size
 from i2e_triton.pictures import PictureError, read_picture
 
 WARM_CALLS = 3
+_SIZE_CHECKS = {"gif": check_gif_size, "csv": check_event_list_size, "h5": check_event_list_size}
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,7 @@ def convert_picture(picture: Path, target: Path, settings: Settings) -> Report:
     """
     image = read_picture(picture, settings.size)
     _, height, width = image.shape
-    if "gif" in settings.formats:
-        try:
-            check_gif_size(height, width)
-        except ValueError as error:
-            raise PictureError(f"{error}; leave gif out of --format") from error
+    _check_size(height, width, settings.formats)
     try:
         return _convert_image(image, picture, target, settings)
     except (MemoryError, RuntimeError) as error:
@@ -52,6 +50,15 @@ def convert_picture(picture: Path, target: Path, settings: Settings) -> Report:
             raise
         where = settings.device.type
         raise PictureError(f"{height} x {width} pixels are too many for the {where}'s memory; use --size") from error
+
+
+def _check_size(height: int, width: int, formats: tuple[str, ...]) -> None:
+    for name, check in _SIZE_CHECKS.items():
+        if name in formats:
+            try:
+                check(height, width)
+            except ValueError as error:
+                raise PictureError(f"{error}; leave {name} out of --format") from error
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -65,7 +72,7 @@ def _convert_image(image: Tensor, picture: Path, target: Path, settings: Setting
     # The first call pays once for kernels, tables and fresh memory; the others say what a conversion costs.
     events, first_ms = _timed_conversion(on_device, settings)
     warm_ms = statistics.median(_timed_conversion(on_device, settings)[1] for _ in range(WARM_CALLS))
-    converted = Converted(image, events.cpu(), settings.shifts, name_vectors(settings.shifts))
+    converted = Converted(image, events.cpu(), settings.shifts, name_vectors(settings.shifts), settings.timestep_us)
     files = write_outputs(converted, target, settings.formats)
     # One timestep at a time: counting takes eight times the memory of what it counts.
     rates = [(on, off) for on, off in (event_rate(timestep, (1, 2)).tolist() for timestep in converted.events)]

@@ -17,6 +17,7 @@ from i2e_triton.cli.inputs import Inputs, find_pictures
 from i2e_triton.cli.outputs import output_paths
 from i2e_triton.cli.report import print_reports, printable
 from i2e_triton.cli.settings import Settings, check_settings
+from i2e_triton.formats.event_list import TIMESTEP_US
 from i2e_triton.pictures import PictureError
 from i2e_triton.shifts import DEFAULT_ORDER, ORDERS
 
@@ -56,9 +57,13 @@ def convert(
             "--format",
             metavar="FORMATS",
             help="What to write for each image, with commas between: gif (animation: ON red, OFF blue), png (contact "
-            "sheet), npz (as the published data sets: bool [T,2,H,W] under arr_0), npy (the same, not compressed).",
+            "sheet), npz (as the published data sets: bool [T,2,H,W] under arr_0), npy (the same, not compressed), "
+            "csv and h5 (event list: x, y, t, p, where p 0 is ON and 1 OFF).",
         ),
     ] = "gif,png,npz",
+    timestep_us: Annotated[
+        int, typer.Option(metavar="US", help="Duration of a timestep in event lists, in microseconds.")
+    ] = TIMESTEP_US,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Where to convert: cpu, cuda or cuda:N. The events are the same.")
     ] = "cpu",
@@ -75,7 +80,7 @@ def convert(
     A file that cannot be read is named and skipped, and the exit status is 1. Wrong arguments give the exit status 2,
     and nothing is written.
     """
-    settings = check_settings(size, ratio, order, timesteps, formats, device)
+    settings = check_settings(size, ratio, order, timesteps, formats, device, timestep_us)
     _check_folder(out)
     inputs = find_pictures(images, out)
     _check_overwriting(inputs, settings.formats)

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from i2e_triton.atomic import write_whole
 from i2e_triton.contact_sheet import draw_contact_sheet
+from i2e_triton.formats.event_files import write_csv, write_h5
+from i2e_triton.formats.event_list import to_event_list
+from i2e_triton.formats.npz import save_npz
 from i2e_triton.gif import write_gif
 
 
@@ -23,6 +26,7 @@ class Converted:
     events: Tensor  #: bool ``[T, 2, H, W]``
     shifts: Tensor  #: ``[T, 4]``
     vector_names: list[str]
+    timestep_us: int  #: duration of a timestep in event lists, in microseconds
 
 
 def write_outputs(converted: Converted, target: Path, formats: tuple[str, ...]) -> list[Path]:
@@ -54,11 +58,21 @@ def _write_png(converted: Converted, file: BinaryIO) -> None:
 
 
 def _write_npz(converted: Converted, file: BinaryIO) -> None:
-    np.savez_compressed(file, converted.events.numpy())
+    save_npz(file, converted.events)
 
 
 def _write_npy(converted: Converted, file: BinaryIO) -> None:
     np.save(file, converted.events.numpy(), allow_pickle=False)
+
+
+def _write_csv(converted: Converted, file: BinaryIO) -> None:
+    write_csv(file, to_event_list(converted.events, converted.timestep_us))
+
+
+def _write_h5(converted: Converted, file: BinaryIO) -> None:
+    timesteps, _, height, width = converted.events.shape
+    listed = to_event_list(converted.events, converted.timestep_us)
+    write_h5(file, listed, (timesteps, height, width), converted.timestep_us)
 
 
 #: Writers by the name of the format, which is its suffix.
@@ -67,4 +81,6 @@ FORMATS: dict[str, Callable[[Converted, BinaryIO], None]] = {
     "png": _write_png,
     "npz": _write_npz,
     "npy": _write_npy,
+    "csv": _write_csv,
+    "h5": _write_h5,
 }

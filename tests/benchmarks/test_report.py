@@ -47,6 +47,11 @@ def rows_of(device: str) -> list[Row]:
     for n, stage in enumerate(("decode", "resize", "stack", "convert", "all")):
         files = {"files": "png", "stage": stage, "format": "bool", "batch": 16, "size": 224}
         rows.append(row("end to end", files, 1e-2 * (n + 1), device=device, images=16, bytes_moved=None))
+    for stage, seconds in (("convert", 0.1), ("read", 0.3)):
+        case = {"data": "CIFAR-10", "stage": stage, "batch": 100, "size": 128}
+        rows.append(row("data set stages", case, seconds, device=device, images=100))
+    whole = {"data": "CIFAR-10", "method": "i2e dataset", "size": 128, "workers": 2}
+    rows.append(row("data set", whole, 30.0, device=device, images=60_000))
     return rows + (gpu_rows() if cuda else cpu_rows())
 
 
@@ -136,6 +141,13 @@ def test_tables_hold_what_their_rows_say(both: tuple[str, dict[str, Row]]) -> No
     # 90 MB for 32 images, of which a byte for each of 8 timesteps, 2 polarities and 224 × 224 pixels is events.
     assert "| this package, uint8 → bool | 2.81 MB | 803 kB | 2.01 MB |" in text.split("## Memory")[1]
     assert "| uint8 → bool | 10.0 µs ± 1.00 µs `" in text.split("## Latency of one image")[1]
+    stages = text.split("## A data set to events")[1]
+    assert re.findall(r"\| (read|convert|their sum) \| ([\d.]+ ms).*\| ([\d%]*).*\|", stages)[:3] == [
+        ("read", "3.00 ms", "75%"),
+        ("convert", "1.00 ms", "25%"),
+        ("their sum", "4.00 ms", ""),
+    ]
+    assert "| i2e dataset, 2 workers: CIFAR-10 | 60,000 | 30.0 s | 500 µs" in stages
 
 
 def test_what_was_not_measured_is_said_not_to_be(tmp_path: Path) -> None:
@@ -145,7 +157,7 @@ def test_what_was_not_measured_is_said_not_to_be(tmp_path: Path) -> None:
     assert "| on a GPU | not measured | not measured |" in text
     assert "The claim is of a GPU, where it is not measured" in text
     sections = text.split("\n## ")[3:-2]
-    assert len(sections) == 8
+    assert len(sections) == 9
     assert all("On a GPU: not measured." in section for section in sections)
 
 

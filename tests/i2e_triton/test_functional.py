@@ -1,4 +1,4 @@
-"""``convert``, ``unpack`` and ``event_rate``: what they take and what they return."""
+"""``convert``, ``pack``, ``unpack`` and ``event_rate``: what they take and what they return."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision import tv_tensors
 
+import i2e_triton
 from i2e_triton import canonical_shifts, convert, event_rate, random_shifts, reference, unpack
 from tests.cases import pack
 from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph, poison_for, resized_photograph
@@ -171,12 +172,51 @@ def test_a_default_device_or_type_changes_nothing(generator: torch.Generator) ->
         torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.parametrize("dtype", [*EVENT_DTYPES, torch.float64, torch.int64], ids=str)
+@pytest.mark.parametrize("single", [False, True])
+def test_pack_gathers_the_timesteps(single: bool, dtype: torch.dtype, generator: torch.Generator) -> None:
+    for timesteps in range(1, 9):
+        events = torch.rand((timesteps, 3, 2, 5, 4), generator=generator) < 0.3
+        events = events[:, 0] if single else events
+        before = events.to(dtype)
+        given = before.clone()
+        assert_same_events(i2e_triton.pack(given), pack(events))
+        assert torch.equal(given, before)
+
+
+def test_pack_takes_what_is_not_zero_for_an_event() -> None:
+    values = torch.tensor([0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 300.0, torch.nan, torch.inf])
+    packed = i2e_triton.pack(values.expand(8, 2, 1, 9))
+    assert packed.tolist() == [[[0, 0, 255, 255, 255, 255, 255, 255, 255]]] * 2
+    assert i2e_triton.pack(torch.full((2, 2, 1, 1), 2, dtype=torch.uint8)).flatten().tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
+def test_pack_takes_any_strides(dtype: torch.dtype, generator: torch.Generator) -> None:
+    events = torch.rand((3, 6, 2, 5, 8), generator=generator) < 0.3
+    for same in (events.transpose(0, 1)[:5], events.permute(1, 0, 2, 4, 3), events[:, :, :, ::2, 1::3]):
+        packed = i2e_triton.pack(same.to(dtype).transpose(1, 2).contiguous().transpose(1, 2))
+        assert_same_events(packed, pack(same))
+        assert packed.is_contiguous()
+    assert_same_events(i2e_triton.pack(events[:1].expand(8, -1, -1, -1, -1)), pack(events[:1]) * 255)
+    assert i2e_triton.pack(events[:, :0]).shape == (0, 2, 5, 8)
+
+
 def test_unpack_spreads_the_bits() -> None:
     packed = torch.tensor([[[0b10110001]], [[0b01000010]]], dtype=torch.uint8)
     assert unpack(packed).flatten(1).tolist() == [[1, 0], [0, 1], [0, 0], [0, 0], [1, 0], [1, 0], [0, 1], [1, 0]]
     assert unpack(packed, 2).flatten(1).tolist() == [[1, 0], [0, 1]]
     assert unpack(packed).shape == (8, 2, 1, 1)
     assert int(packed[0]) == 0b10110001  # and leaves the argument alone
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
+def test_unpack_takes_any_strides(dtype: torch.dtype, generator: torch.Generator) -> None:
+    packed = noise((3, 2, 6, 8), torch.uint8, generator)
+    for same in (packed.mT, packed[..., ::3], packed[:1].expand(4, -1, -1, -1), packed.transpose(0, 1)[:, :2]):
+        events = unpack(same, 7, dtype)
+        assert events.is_contiguous()
+        assert_same_events(events, torch.stack([(same >> t) & 1 for t in range(7)]).to(dtype))
 
 
 @settings(max_examples=60, deadline=None)

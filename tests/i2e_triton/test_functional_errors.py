@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from i2e_triton import canonical_shifts, convert, event_rate, operator, random_shifts, unpack
+from i2e_triton import canonical_shifts, convert, event_rate, operator, pack, random_shifts, unpack
 
 IMAGES = torch.zeros(2, 3, 4, 5)
 SHIFTS = canonical_shifts()
@@ -154,6 +154,22 @@ def test_an_image_on_an_unknown_device_is_refused() -> None:
 def test_unpack_refuses_what_is_not_packed(arguments: tuple[Any, ...], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         unpack(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("events", "error", "message"),
+    [
+        (np.zeros((8, 2, 4, 5)), TypeError, "events must be a tensor, got ndarray"),
+        (torch.zeros(2, 4, 5), ValueError, r"dense \[T, B, 2, H, W\] or \[T, 2, H, W\], got shape \[2, 4, 5\]"),
+        (torch.zeros(8, 3, 4, 5), ValueError, r"got shape \[8, 3, 4, 5\]"),
+        (torch.zeros(1, 8, 1, 2, 4, 5), ValueError, r"got shape \[1, 8, 1, 2, 4, 5\]"),
+        (torch.zeros(9, 2, 4, 5), ValueError, r"1 to 8 timesteps, got 9; pack events\[:8\], or keep them dense"),
+        (torch.zeros(0, 1, 2, 4, 5), ValueError, "1 to 8 timesteps, got 0"),
+    ],
+)
+def test_pack_refuses_what_is_not_dense(events: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        pack(events)
 
 
 def test_event_rate_refuses_what_is_not_a_tensor() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from i2e_triton import canonical_shifts, convert, operator, random_shifts, reference
+from i2e_triton import canonical_shifts, convert, operator, random_shifts, reference, unpack
 from tests.cases import pack
 from tests.samples import assert_same_events, noise, poison_for, resized_photograph
 
@@ -76,6 +76,36 @@ def test_the_fake_result_is_like_the_real_one(kind: str) -> None:
         assert not other.requires_grad
     assert fake.device.type == "cpu"
     assert meta.device.type == "meta"
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
+@pytest.mark.parametrize("kind", ["batch", "single", "strided", "empty"])
+def test_unpacking_passes_every_check_of_pytorch(kind: str, dtype: torch.dtype, generator: torch.Generator) -> None:
+    packed = noise((3, 2, 6, 8), torch.uint8, generator)
+    packed = {"batch": packed, "single": packed[0], "strided": packed.mT[..., ::2], "empty": packed[:0]}[kind]
+    results = torch.library.opcheck(torch.ops.i2e_triton.unpack.default, (packed, 5, dtype))
+    assert results == dict.fromkeys(results, "SUCCESS")
+    real = unpack(packed, 5, dtype)
+    with FakeTensorMode() as mode:
+        fake = unpack(mode.from_tensor(packed), 5, dtype)
+    for other in (fake, unpack(packed.to("meta"), 5, dtype)):
+        assert (other.shape, other.stride(), other.dtype) == (real.shape, real.stride(), dtype)
+
+
+def test_unpacking_is_one_operator_on_every_device() -> None:
+    for key in ("CPU", "CUDA", "Meta"):
+        assert torch._C._dispatch_has_kernel_for_dispatch_key("i2e_triton::unpack", key)
+    with FakeTensorMode():
+        assert unpack(torch.empty(3, 2, 4, 5, dtype=torch.uint8, device="cuda")).device.type == "cuda"
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
+def test_unpacking_on_a_gpu_needs_no_triton(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+) -> None:
+    monkeypatch.setattr(operator, "HAS_TRITON", False)
+    packed = noise((3, 2, 6, 8), torch.uint8, generator)
+    assert_same_events(operator._unpack_cuda(packed, 5, dtype), unpack(packed, 5, dtype))
 
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
@@ -213,4 +243,4 @@ def test_an_old_triton_is_refused_as_a_value(monkeypatch: pytest.MonkeyPatch) ->
     for name in [name for name in sys.modules if name.startswith("i2e_triton.kernels")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ValueError, match=r"CUDA device.*need Triton 3\.6 or newer, found 3\.2\.0: pip install"):
-        operator._launcher()
+        operator._kernels()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import i2e_triton
 from i2e_triton import I2E, canonical_shifts, convert, event_rate, random_shifts, reference, unpack
 from tests.cases import pack
 from tests.samples import assert_same_events, events_of_each_candidate, noise
@@ -40,6 +41,7 @@ PROGRAMS: dict[str, Callable[[Tensor], Tensor]] = {
     "ratio per image": ratio_per_image,
     "microsaccade per image": microsaccade_per_image,
     "packed and unpacked": lambda images: unpack(convert(images, packed=True), 8, torch.bfloat16),
+    "packed after all": lambda images: i2e_triton.pack(convert(images, timesteps=3)),
     "event rate": lambda images: event_rate(convert(images), (1, 3, 4)),
 }
 

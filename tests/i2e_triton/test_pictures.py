@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from i2e_triton.pictures import PictureError, read_picture
+from i2e_triton.pictures import PictureError, decode_picture, read_picture
 from tests.samples import PHOTOGRAPHS, noise, photograph, photograph_path
 
 #: What a camera stores of an upright picture, by the orientation that it notes.
@@ -51,6 +51,24 @@ def assert_same(actual: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_photographs(name: str) -> None:
     assert_same(read_picture(photograph_path(name)), photograph(name))
+
+
+def test_a_file_in_memory() -> None:
+    content = photograph_path("rocket").read_bytes()
+    assert_same(read_picture(io.BytesIO(content)), photograph("rocket"))
+    with pytest.raises(PictureError, match="truncated"):
+        read_picture(io.BytesIO(content[:40_000]))
+    with pytest.raises(PictureError, match="not a picture"):
+        read_picture(io.BytesIO())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "F", "P", "CMYK"])
+def test_a_decoded_picture_outlives_its_file(mode: str, tmp_path: Path, generator: torch.Generator) -> None:
+    path = saved(PIL.Image.fromarray(colours(generator)).convert(mode), tmp_path / "picture.tif")
+    picture = decode_picture(path)
+    path.unlink()
+    assert picture.mode == {"P": "RGB", "CMYK": "RGB"}.get(mode, mode)
+    assert np.asarray(picture).any()
 
 
 @pytest.mark.parametrize("orientation", STORED)

@@ -27,6 +27,13 @@ def convert_into(
     return out
 
 
+def unpack_into(out: Tensor, packed: Tensor, index: str) -> Tensor:
+    """Spread packed events with offsets of an integer type, and return ``out``."""
+    with mock.patch.object(launch, "_index", return_value=getattr(tl, index)):
+        launch.unpack_into(out, packed)
+    return out
+
+
 def count_to(number: int) -> int:
     """Count in a loop of a kernel: some versions of the interpreter cannot, with some of NumPy."""
     counter, limit = torch.zeros(1, dtype=torch.int32), torch.tensor([number], dtype=torch.int32)

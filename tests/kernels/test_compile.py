@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from benchmarks.ahead_of_time import TARGETS, Launch, compile_launch, launches, machine_code, resources
+from benchmarks.ahead_of_time import TARGETS, Launch, compile_launch, launches, machine_code, resources, unpack_launches
 from tests.cases import EVENT_DTYPES, IMAGE_DTYPES
 
 NVIDIA = [name for name in TARGETS if name.startswith("sm_")]
@@ -86,11 +86,81 @@ def test_sizes_that_the_launcher_treats_as_constants(target: str, size: int) -> 
 
 
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
+@pytest.mark.parametrize("target", TARGETS)
+def test_many_channels_make_no_longer_program(target: str, image_dtype: torch.dtype, tmp_path: Path) -> None:
+    """A program that grows with the channels takes minutes to compile for a few hundred of them."""
+    programs = []
+    for channels in (5, 64, 1000):
+        images = torch.zeros(1, channels, 64, 64, dtype=image_dtype)
+        programs.append([])
+        for batch in (images.expand(128, -1, -1, -1), images):
+            for launch in launches(batch, torch.float32, warp_size=TARGETS[target].warp_size):
+                kernel = compile_launch(launch, TARGETS[target])
+                if target in NVIDIA:
+                    usage = resources(kernel, tmp_path)
+                    assert usage["LOCAL"] == usage["STACK"] == 0
+                    assert not matching(machine_code(kernel, tmp_path), r"\b(FFMA|FFMA2|DFMA)\b")
+                programs[-1].append(kernel.asm["cubin" if target in NVIDIA else "hsaco"])
+    assert [len(program) for program in programs[0]] == [len(program) for program in programs[2]]
+    assert programs[1] == programs[2], "compiled anew for another number of channels"
+
+
+@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
 def test_64_bit_offsets(image_dtype: torch.dtype, tmp_path: Path) -> None:
     images = torch.zeros(1, 3, 1, 1, dtype=image_dtype).expand(1, 3, 16384, 16384)
     for launch in launches(images, torch.float32):
         usage = resources(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
         assert usage["STACK"] == usage["LOCAL"] == 0
+
+
+def packed_events(layout: str) -> torch.Tensor:
+    """Packed events of a batch, all together in memory with rows of odd length, or each row apart from the next."""
+    if layout == "contiguous":
+        return torch.zeros(16, 2, 225, 225, dtype=torch.uint8)
+    return torch.zeros(16, 2, 224, 256, dtype=torch.uint8)[..., :224]
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "rows apart"])
+@pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
+@pytest.mark.parametrize("target", NVIDIA)
+def test_unpacking_on_nvidia(target: str, dtype: torch.dtype, layout: str, tmp_path: Path) -> None:
+    (launch,) = unpack_launches(packed_events(layout), dtype)
+    kernel = compile_launch(launch, TARGETS[target])
+    usage = resources(kernel, tmp_path)
+    assert usage["LOCAL"] == usage["STACK"] == usage["SHARED"] == 0
+    assert usage["REG"] <= 32, "fewer warps than a multiprocessor holds"
+    code = machine_code(kernel, tmp_path)
+    width = 16 // dtype.itemsize
+    assert len(matching(code, r"\bLDG\.E")) == 1, "every byte is read once"
+    assert len(matching(code, rf"\bLDG\.E{READS[width]}\b")) == 1
+    stores = matching(code, r"\bSTG\b")
+    assert stores
+    assert stores == matching(code, r"\bSTG\.E\.128\b"), "the widest stores"
+
+
+READS = {4: r"(?!\.)", 8: r"\.64", 16: r"\.128"}
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
+def test_unpacking_on_amd(dtype: torch.dtype) -> None:
+    (launch,) = unpack_launches(packed_events("contiguous"), dtype, warp_size=64)
+    assembly = compile_launch(launch, TARGETS["gfx942"]).asm["amdgcn"]
+    assert re.findall(r"\.private_segment_fixed_size: (\d+)", assembly) == ["0"]
+    assert re.findall(r"\.vgpr_spill_count: *(\d+)", assembly) == ["0"]
+    stores = matching(assembly.splitlines(), r"^\s+(global|buffer|flat)_store_")
+    assert stores
+    assert stores == matching(stores, "_store_dwordx4")
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1, 1), (3, 2, 1, 17), (2, 2, 37, 41), (1, 2, 2**16, 2**16)], ids=str)
+@pytest.mark.parametrize("target", TARGETS)
+def test_unpacking_of_other_sizes(target: str, shape: tuple[int, ...]) -> None:
+    """Sizes that Triton makes constants of the program, odd ones, and offsets of 64 bits."""
+    packed = torch.empty(shape, dtype=torch.uint8, device="meta")
+    for layout in (packed, packed.transpose(2, 3)):
+        for timesteps in (1, 8):
+            (launch,) = unpack_launches(layout, torch.float32, timesteps=timesteps)
+            assert compile_launch(launch, TARGETS[target]).asm
 
 
 @triton.jit

@@ -87,6 +87,27 @@ def test_one_strange_pixel_silences_its_image_alone(
     assert_same_events(events, case.expected())
 
 
+@pytest.mark.parametrize("channels", [4, 5, 64])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("multiprocessors", [ONE, MANY])
+def test_many_channels(
+    interpret: Interpreter, channels: int, layout: str, multiprocessors: int, generator: torch.Generator
+) -> None:
+    # The brightest channel of a pixel is any of them: few levels would make the first ones enough.
+    images = torch.randn((2, channels, 35, 34), generator=generator)
+    levels = (images * 40).clamp(0, 255).to(torch.uint8)
+    assert not torch.equal(images.amax(1), images[:, :-1].amax(1))
+    for same in (images, images.double(), levels):
+        case = Case(arrange(same, layout), canonical_shifts(), 0.12)
+        assert_same_events(interpret(case, multiprocessors=multiprocessors), case.expected())
+    images[1, -1, 3, 5] = -torch.inf  # below every other channel
+    case = Case(arrange(images, layout), canonical_shifts(), 0.12)
+    events = interpret(case, multiprocessors=multiprocessors)
+    assert events[:, 0].any()
+    assert not events[:, 1].any()
+    assert_same_events(events, case.expected())
+
+
 def pairs_of_levels() -> torch.Tensor:
     """An image ``[1, 1, 256, 512]`` with every pair of grey levels beside each other."""
     levels = torch.arange(256, dtype=torch.uint8)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import i2e_triton
-from i2e_triton import canonical_shifts, convert, random_shifts
+from i2e_triton import canonical_shifts, convert, random_shifts, unpack
 from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, cases, filled, poisoned
 from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
 
@@ -162,12 +162,13 @@ def test_no_wait_for_the_gpu(batch: int) -> None:
     ratios = torch.full((batch,), 0.1, device="cuda")
     shifts = random_shifts(batch, device="cuda")
     convert(images, ratios, shifts=shifts)
+    unpack(convert(images, 0.12, packed=True))
     module = i2e_triton.I2E().cuda().train()
     module(images)
     torch.cuda.set_sync_debug_mode("error")
     try:
         convert(images, ratios, shifts=shifts)
-        convert(images, 0.12, packed=True)
+        unpack(convert(images, 0.12, packed=True))
         module(images)
     finally:
         torch.cuda.set_sync_debug_mode("default")
@@ -227,6 +228,41 @@ def test_operator() -> None:
     torch.library.opcheck(torch.ops.i2e_triton.convert.default, (images, shifts, None, 0.12, 8, torch.float32, False))
     ratios = torch.tensor([0.1, 0.2], device="cuda")
     torch.library.opcheck(torch.ops.i2e_triton.convert.default, (images, None, ratios, 0.0, 8, torch.uint8, True))
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(2, 1, 1), (1, 2, 37, 41), (3, 2, 977, 1), (128, 2, 224, 224), (2, 2, 1080, 1919)])
+def test_unpack(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> None:
+    packed = noise(shape, torch.uint8, generator)
+    for there in (packed.cuda(), torch.cat([packed, packed], dim=-1).cuda()[..., : shape[-1]]):
+        for timesteps in (1, 5, 8):
+            # What the allocator hands out again is poisoned.
+            torch.full((timesteps, *shape), 77, device="cuda").to(dtype)
+            assert_same_events(unpack(there, timesteps, dtype), unpack(packed, timesteps, dtype))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_unpack_of_every_layout(layout: str, generator: torch.Generator) -> None:
+    packed = noise((3, 2, 35, 33), torch.uint8, generator)
+    there = arrange(packed.cuda(), layout)
+    assert_same_events(unpack(there), unpack(arrange(packed, layout)))
+
+
+def test_unpack_to_more_than_2_to_the_31_events(generator: torch.Generator) -> None:
+    if torch.cuda.mem_get_info()[0] < 6 * 2**30:
+        pytest.skip("needs 6 GiB of free GPU memory")
+    packed = noise((2, 512, 512), torch.uint8, generator).cuda().repeat(520, 1, 1, 1)
+    events = unpack(packed, 8, torch.uint8)
+    assert events.numel() > 2**31
+    expected = unpack(packed[0], 8, torch.uint8)
+    assert all(torch.equal(events[:, b], expected) for b in range(520))
+
+
+def test_unpack_as_an_operator(generator: torch.Generator) -> None:
+    packed = noise((3, 2, 16, 16), torch.uint8, generator)
+    torch.library.opcheck(torch.ops.i2e_triton.unpack.default, (packed.cuda(), 8, torch.float32))
+    compiled = torch.compile(lambda packed: unpack(packed, 5) * 2, fullgraph=True)
+    assert_same_events(compiled(packed.cuda()), unpack(packed, 5) * 2)
 
 
 def test_wrong_device_is_refused() -> None:

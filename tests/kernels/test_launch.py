@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.ahead_of_time import launches
+from benchmarks.ahead_of_time import launches, unpack_launches
 from i2e_triton.kernels.convert import MAX_PROGRAMS
 from i2e_triton.kernels.launch import new_plane, programs_and_warps, tile_shape
 
@@ -50,6 +50,40 @@ def test_offsets_are_64_bit_where_they_must_be() -> None:
     assert launches(far, torch.bool)[0].arguments["INDEX"].name == "int64"
 
 
+def packed_events(*shape: int) -> torch.Tensor:
+    return torch.empty(shape, dtype=torch.uint8, device="meta")
+
+
+def test_unpacking_has_64_bit_offsets_where_it_must() -> None:
+    for shape, timesteps, index in (
+        ((64, 2, 1024, 2048), 7, "int32"),
+        ((64, 2, 1024, 2048), 8, "int64"),  # 2^31 events
+        ((1, 2, 2**15, 2**15 - 1), 1, "int64"),  # what sticks out of the last block reaches beyond 2^31
+        ((1, 2, 2**16, 2**16), 1, "int64"),
+    ):
+        (launch,) = unpack_launches(packed_events(*shape), torch.bool, timesteps=timesteps)
+        assert launch.arguments["INDEX"].name == index
+    far = packed_events(1).as_strided((1, 2, 1, 1), (1, 2**31, 1, 1))
+    assert unpack_launches(far, torch.bool)[0].arguments["INDEX"].name == "int64"
+
+
+@given(st.integers(1, 300), st.integers(1, 2**15), st.integers(1, 2**15), st.booleans(), st.integers(1, 8))
+def test_unpacking_covers_every_event(batch: int, height: int, width: int, apart: bool, timesteps: int) -> None:
+    packed = packed_events(batch, 2, height, width + 1)[..., :-1] if apart else packed_events(batch, 2, height, width)
+    (recorded,) = unpack_launches(packed, torch.float16, timesteps=timesteps)
+    rows, columns, block_y, block_x = (recorded.arguments[name] for name in ("rows", "width", "BLOCK_Y", "BLOCK_X"))
+    assert rows * columns == packed.numel()
+    assert recorded.grid == (-(-rows // block_y) * -(-columns // block_x),)
+    assert recorded.grid[0] < 2**31
+    assert block_y * block_x <= 4 * 32 * 8, "a thread writes more than the widest store at once"
+    assert block_x >= min(32, columns), "neighbouring threads write far apart"
+    assert recorded.arguments["enable_fp_fusion"] is False
+
+
+def test_nothing_is_launched_to_unpack_nothing() -> None:
+    assert unpack_launches(packed_events(0, 2, 8, 8), torch.bool) == []
+
+
 @given(st.integers(1, 2000), st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([1, 80, 132, 148, 304]))
 def test_programs(batch: int, height: int, width: int, multiprocessors: int) -> None:
     programs, warps = programs_and_warps(batch, height, width, multiprocessors)
@@ -65,6 +99,7 @@ def test_tiles_are_powers_of_two_and_fit(height: int, width: int, pixels: int) -
     assert columns & (columns - 1) == 0
     assert rows * columns <= pixels
     assert rows * columns == pixels or rows * columns < 2 * height * width
+    assert columns >= min(32, width), "neighbouring threads take pixels far apart"
 
 
 def test_tiles_leave_few_threads_idle() -> None:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 import i2e_triton
 from i2e_triton import canonical_shifts, functional
-from i2e_triton.cli import conversion, settings
+from i2e_triton.cli import conversion, options
+from i2e_triton.formats import from_event_list, load_event_list
 from i2e_triton.pictures import read_picture
 from tests.i2e_triton.cli.conftest import I2E
 from tests.samples import assert_same_events, noise, photograph, photograph_path, resized_photograph
@@ -87,6 +88,18 @@ def test_the_array_is_the_same_uncompressed(i2e: I2E) -> None:
     assert files_in("out") == ["rocket.npy", "rocket.npz"]
     assert saved_events("out/rocket.npy").shape == (8, 2, 24, 32)
     assert_same_events(saved_events("out/rocket.npy"), saved_events("out/rocket.npz"))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "h5"])
+@pytest.mark.parametrize(("options", "timestep_us"), [((), 1000), (("--timestep-us", 250), 250)])
+def test_event_lists(suffix: str, options: tuple[object, ...], timestep_us: int, i2e: I2E) -> None:
+    arguments = (photograph_path("rocket"), "-o", "out", *SMALL, "--timesteps", 5, "--format", f"{suffix},npz")
+    assert i2e("convert", *arguments, *options).status == 0
+    assert files_in("out") == sorted([f"rocket.{suffix}", "rocket.npz"])
+    events = saved_events("out/rocket.npz")
+    listed = load_event_list(f"out/rocket.{suffix}")
+    assert int(listed["t"].max()) == 4 * timestep_us
+    assert_same_events(from_event_list(listed, 5, (24, 32), timestep_us), events)
 
 
 def test_options_reach_the_conversion(i2e: I2E) -> None:
@@ -243,6 +256,19 @@ def test_a_picture_too_large_for_a_gif_is_skipped_with_advice(i2e: I2E, picture:
     assert saved_events("out/wide.npz").shape == (8, 2, 1, 65536)
 
 
+@pytest.mark.parametrize("name", ["csv", "h5"])
+def test_a_picture_too_large_for_an_event_list_is_skipped_with_advice(
+    name: str, i2e: I2E, picture: Callable[[str], Path]
+) -> None:
+    picture("photos/a.png")
+    PIL.Image.new("L", (32769, 1)).save("photos/wide.png")
+    finished = i2e("convert", "photos", "-o", "out", "--format", f"npz,{name}")
+    assert finished.status == 1
+    assert files_in("out") == [f"a.{name}", "a.npz"]
+    assert f"32768 pixels a side, this is 1 x 32769; leave {name} out of --format" in finished.err
+    assert i2e("convert", "photos", "-o", "out", "--format", "npz").status == 0
+
+
 WRONG = [
     (("--ratio", -0.5), "--ratio", "must be finite and not negative, got -0.5"),
     (("--ratio", "nan"), "--ratio", "must be finite and not negative, got nan"),
@@ -257,8 +283,12 @@ WRONG = [
     (("--size", 32, -1), "--size", "at least 1 pixel, got 32 -1"),
     (("--size", 32), "--size", ""),
     (("--size", 100_000, 100_000), "--size", "at most 89,478,485 pixels, got 100000 x 100000 = 10,000,000,000"),
-    (("--format", "gif,jpg"), "--format", "one or more of gif, png, npz, npy, with commas between; got 'jpg'"),
-    (("--format", ""), "--format", "one or more of gif, png, npz, npy, with commas between; got ''"),
+    (("--format", "gif,jpg"), "--format", "one or more of gif, png, npz, npy, csv, h5, with commas between; got 'jpg'"),
+    (("--format", ""), "--format", "one or more of gif, png, npz, npy, csv, h5, with commas between; got ''"),
+    (("--timestep-us", 0), "--timestep-us", "must be at least 1, got 0"),
+    (("--timestep-us", -5), "--timestep-us", "must be at least 1, got -5"),
+    (("--timestep-us", 2**60), "--timestep-us", "8 timesteps of 1152921504606846976 microseconds do not fit in 64"),
+    (("--timestep-us", 0.5), "--timestep-us", ""),
     (("--device", "tpu"), "--device", "must be cpu, cuda or cuda:N, got 'tpu'"),
     (("--device", "meta"), "--device", "must be cpu, cuda or cuda:N, got 'meta'"),
     (("--device", "cuda"), "--device", "finds no CUDA device for 'cuda'"),
@@ -290,7 +320,7 @@ def test_devices_that_are_not_there(i2e: I2E, picture: Callable[[str], Path], mo
     finished = i2e("convert", path, "-o", "out", "--device", "cuda:2")
     assert finished.status == 2
     assert "there are 2 CUDA devices, cuda:0 to cuda:1; got 'cuda:2'" in plain(finished.err)
-    monkeypatch.setattr(settings, "HAS_TRITON", False)
+    monkeypatch.setattr(options, "HAS_TRITON", False)
     finished = i2e("convert", path, "-o", "out", "--device", "cuda:1")
     assert finished.status == 2
     assert "'cuda:1' needs Triton, which is not installed" in plain(finished.err)
@@ -438,7 +468,7 @@ def test_version_and_help(i2e: I2E) -> None:
     assert (finished.status, finished.out) == (0, f"i2e-triton {i2e_triton.__version__}\n")
     finished = i2e("convert", "--help")
     assert finished.status == 0
-    for option in ("--out", "--size", "--ratio", "--order", "--timesteps", "--format", "--device"):
+    for option in ("--out", "--size", "--ratio", "--order", "--timesteps", "--format", "--timestep-us", "--device"):
         assert option in finished.out
     assert "[default: 0.12]" in finished.out
     assert "[default: gamma-alpha-beta]" in finished.out

@@ -1,0 +1,162 @@
+"""``i2e dataset``: whole data sets to events."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from i2e_triton.cli.dataset_progress import Progress, print_summary
+from i2e_triton.cli.dataset_settings import Request, check_engine, check_settings, open_sources
+from i2e_triton.cli.lazy import STYLE, DefaultGroup
+from i2e_triton.cli.verify import verify
+from i2e_triton.conversion.dataset import convert_dataset
+from i2e_triton.conversion.manifest import ManifestError
+from i2e_triton.conversion.plan import FORMATS, ROWS_PER_SHARD
+from i2e_triton.formats import BITS
+from i2e_triton.shifts import DEFAULT_ORDER, ORDERS
+from i2e_triton.sources import KINDS, PRESETS
+
+INTERRUPTED = 130  #: exit status of a shell command that Ctrl-C ended
+
+
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder of images (class folders or flat), Hugging Face image Parquet, WebDataset tars, or the folder "
+            "of a torchvision data set.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Folder to write to; made if it is missing.")],
+    preset: Annotated[
+        Optional[str],  # noqa: UP045  # typer reads this at run time
+        typer.Option(metavar="NAME", help=f"Size, ratio, resizing and splits as published: {', '.join(PRESETS)}."),
+    ] = None,
+    kind: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="KIND", help=f"What SOURCE is: {', '.join(KINDS)}. Guessed from what lies there."),
+    ] = None,
+    split: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME", help="Convert this split alone: train, validation or test."),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Let torchvision download a data set that is not there.")
+    ] = False,
+    size: Annotated[
+        Optional[tuple[int, int]],  # noqa: UP045
+        typer.Option(metavar="H W", help="Resize to this height and width. Images keep their own size without."),
+    ] = None,
+    resize: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="RULE", help="bicubic (the published data sets) or bilinear (the published notebooks)."),
+    ] = None,
+    ratio: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(metavar="R", help="Sensitivity of the threshold; 0.12 without a preset."),
+    ] = None,
+    order: Annotated[
+        str,
+        typer.Option(
+            metavar="ORDER", help=f"Order of the motion vectors: {', '.join(ORDERS)}, or the published number 0 to 5."
+        ),
+    ] = DEFAULT_ORDER,
+    timesteps: Annotated[int, typer.Option(metavar="T", help="How many timesteps, 1 to 8.")] = 8,
+    random_shifts: Annotated[
+        bool,
+        typer.Option(
+            "--random-shifts",
+            help="Draw the motion vectors of each row; which ones depends on the seed and the row's number alone.",
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of --random-shifts.")] = 0,
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            help=f"{', '.join(FORMATS)}: Parquet shards in the published schema, npz files in class folders as "
+            "published, or WebDataset tars.",
+        ),
+    ] = "parquet",
+    bits: Annotated[
+        str,
+        typer.Option(
+            metavar="BITS",
+            help=f"{' or '.join(BITS)}: records that the published code reads, or one byte a pixel and polarity.",
+        ),
+    ] = "published",
+    compression: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="CODEC", help="Of Parquet: zstd, snappy, gzip, lz4 or none. zstd without the option."),
+    ] = None,
+    rows_per_shard: Annotated[int, typer.Option(metavar="N", help="Images of a shard.")] = ROWS_PER_SHARD,
+    workers: Annotated[
+        int, typer.Option(metavar="N", help="Processes that decode and resize; 0 works in this one.")
+    ] = os.cpu_count() or 1,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", help="Images of one conversion. The result is the same.")
+    ] = 256,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="Where to convert: cpu, cuda or cuda:N. The result is the same.")
+    ] = "cpu",
+    engine: Annotated[
+        str, typer.Option(metavar="ENGINE", help="local, or ray: the nodes of a Ray cluster. The result is the same.")
+    ] = "local",
+    log: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Append what happens to this file, a JSON object a line."),
+    ] = None,
+) -> None:
+    """Convert a data set of images to events.
+
+    OUT holds shards of Parquet (train-00000-of-00013.parquet), WebDataset tars or npz files in class folders, and
+    manifest.json: settings, source, shards with checksums, event rates and the rows that were skipped because their
+    image could not be read.
+
+    Killed at any moment, the same command goes on where it stopped, to the same bytes; with other settings it refuses.
+    Ctrl-C finishes the shards in hand. `i2e dataset verify OUT` checks the result.
+    """
+    request = Request(
+        preset=preset,
+        kind=kind,
+        split=split,
+        download=download,
+        size=size,
+        resize=resize,
+        ratio=ratio,
+        order=order,
+        timesteps=timesteps,
+        random_shifts=random_shifts,
+        seed=seed,
+        format=format,
+        bits=bits,
+        compression=compression,
+        rows_per_shard=rows_per_shard,
+        workers=workers,
+        batch_size=batch_size,
+        device=device,
+        engine=engine,
+    )
+    settings, convert_shards = check_settings(request), check_engine(request)
+    errors = Console(stderr=True)
+    try:
+        kind, sources = open_sources(source, request)
+        with Progress(errors, log) as progress:
+            manifest = convert_dataset(sources, kind, out, settings, convert_shards, progress)
+    except (ManifestError, ValueError, OSError) as error:
+        errors.print(f"stopped: {error}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    print_summary(Console(), manifest, out)
+    if not manifest.complete:
+        errors.print("interrupted; the same command goes on from here", highlight=False)
+        raise typer.Exit(INTERRUPTED)
+
+
+app = typer.Typer(cls=DefaultGroup, **STYLE)
+app.command("convert")(convert)
+app.command("verify")(verify)

@@ -1,0 +1,125 @@
+"""What ``i2e dataset`` shows and logs while it works, and says at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import rich.progress
+from rich.console import Console
+from rich.table import Table
+
+from i2e_triton.cli.report import printable
+from i2e_triton.conversion.manifest import Manifest, ShardRecord
+
+_SKIPPED_SHOWN = 10
+
+
+class Progress:
+    """A progress bar with rate and time left on a terminal, and a log of JSON lines where one is asked for."""
+
+    def __init__(self, console: Console, log: Path | None) -> None:
+        self._console = console
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn("{task.fields[rate]}"),
+            rich.progress.TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("converting", total=None, rate="")
+        self._log: TextIO | None = None if log is None else log.open("a", encoding="utf-8", buffering=1)
+        self._start = time.perf_counter()
+        self._rows = 0
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        self._write("ended", rows=self._rows, seconds=self._seconds(), error=None if error is None else str(error))
+        if self._log is not None:
+            self._log.close()
+
+    def begun(self, rows: int, finished_rows: int, finished: int, shards: int) -> None:
+        """Show where the work begins."""
+        if finished:
+            self._console.print(f"going on: {finished} of {shards} shards are finished", highlight=False)
+        self._bar.update(self._task, total=rows, completed=finished_rows)
+        self._start = time.perf_counter()
+        self._write("begun", rows=rows, finished_rows=finished_rows, finished=finished, shards=shards)
+
+    def rows_done(self, rows: int) -> None:
+        """Advance."""
+        self._rows += rows
+        self._bar.update(self._task, advance=rows, rate=f"{self._rows / max(self._seconds(), 1e-3):,.0f} images/s")
+
+    def shard_done(self, record: ShardRecord) -> None:
+        """Log a shard and the rows that it skipped."""
+        for skipped in record.skipped:
+            self._write("skipped", split=record.split, row=skipped.row, key=skipped.key, reason=skipped.reason)
+        self._write("shard", shard=record.name, rows=record.rows, bytes=record.bytes, seconds=self._seconds())
+
+    def _write(self, event: str, **fields: Any) -> None:
+        if self._log is not None:
+            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            self._log.write(json.dumps({"time": now, "event": event, **fields}) + "\n")
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self._start, 3)
+
+
+def print_summary(console: Console, manifest: Manifest, out: Path) -> None:
+    """Print sizes, event rates and skipped rows."""
+    _print_splits(console, manifest)
+    _print_rates(console, manifest)
+    skipped = [(record.split, row) for record in manifest.shards for row in record.skipped]
+    for split, row in skipped[:_SKIPPED_SHOWN]:
+        console.print(
+            f"skipped: {split} {row.row} ({printable(Path(row.key))}): {row.reason}", markup=False, highlight=False
+        )
+    if len(skipped) > _SKIPPED_SHOWN:
+        console.print(f"… and {len(skipped) - _SKIPPED_SHOWN} more, listed in manifest.json", highlight=False)
+    console.print(f"in {printable(out)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_splits(console: Console, manifest: Manifest) -> None:
+    table = Table("split", *[_right(name) for name in ("images", "shards", "MB", "bytes an image", "event rate")])
+    for split in manifest.rows:
+        records = [record for record in manifest.shards if record.split == split]
+        rows, size = sum(record.rows for record in records), sum(record.bytes for record in records)
+        events = sum(on + off for record in records for on, off in record.events)
+        places = 2 * manifest.settings["timesteps"] * sum(record.pixels for record in records)
+        table.add_row(
+            split,
+            f"{rows:,}",
+            str(len(records)),
+            f"{size / 1e6:,.1f}",
+            f"{size / max(rows, 1):,.0f}",
+            f"{events / max(places, 1):.2%}",
+        )
+    console.print(table)
+    size, source = sum(record.bytes for record in manifest.shards), manifest.source["bytes"]
+    if size and source:
+        console.print(f"{size / 1e6:,.1f} MB, {size / source:.2f} times the source's {source / 1e6:,.1f} MB")
+
+
+def _print_rates(console: Console, manifest: Manifest) -> None:
+    table = Table("event rate", *[_right(f"t={t}") for t in range(manifest.settings["timesteps"])])
+    rates = manifest.event_rate()
+    for polarity, name in enumerate(("ON", "OFF")):
+        table.add_row(name, *[f"{step[polarity]:.2%}" for step in rates])
+    console.print(table)
+
+
+def _right(name: str) -> rich.table.Column:
+    return rich.table.Column(name, justify="right")

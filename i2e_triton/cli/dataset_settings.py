@@ -1,0 +1,148 @@
+"""The options of ``i2e dataset``, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from i2e_triton.cli.options import checked_device, checked_ratio, checked_shifts, checked_size, wrong
+from i2e_triton.conversion.dataset import Engine
+from i2e_triton.conversion.local import Machine, convert_shards
+from i2e_triton.conversion.plan import FORMATS, Settings
+from i2e_triton.formats import BITS
+from i2e_triton.shifts import ORDERS
+from i2e_triton.sources import KINDS, PRESETS, RESIZE_RULES, Preset, Source, find_kind, open_source, splits
+
+CODECS = ("zstd", "snappy", "gzip", "lz4", "none")
+ENGINES = ("local", "ray")
+ORDERS_BY_NUMBER = tuple(ORDERS)
+_DEFAULT_RATIO = 0.12
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options as they were given; None where one was left out."""
+
+    preset: str | None
+    kind: str | None
+    split: str | None
+    download: bool
+    size: tuple[int, int] | None
+    resize: str | None
+    ratio: float | None
+    order: str
+    timesteps: int
+    random_shifts: bool
+    seed: int
+    format: str
+    bits: str
+    compression: str | None
+    rows_per_shard: int
+    workers: int
+    batch_size: int
+    device: str
+    engine: str
+
+
+def check_settings(request: Request) -> Settings:
+    """Check what decides the bytes of the result, filled up from the preset.
+
+    Raises:
+        typer.BadParameter: naming the option, its value and what would be right.
+    """
+    preset = _preset(request.preset)
+    ratio, size, resize = request.ratio, request.size, request.resize
+    if preset is not None:
+        ratio = preset.ratio if ratio is None else ratio
+        size = preset.size if size is None else size
+        resize = preset.resize if resize is None else resize
+    checked_shifts(request.order, request.timesteps)
+    if not 0 <= request.seed < 2**63:
+        raise wrong("--seed", f"must be 0 to 2**63 - 1, got {request.seed}")
+    return Settings(
+        ratio=checked_ratio(_DEFAULT_RATIO if ratio is None else ratio),
+        size=checked_size(size),
+        resize=_one_of("--resize", resize or RESIZE_RULES[0], RESIZE_RULES),
+        order=ORDERS_BY_NUMBER[int(request.order)] if request.order.isdecimal() else request.order,
+        timesteps=request.timesteps,
+        random_shifts=request.random_shifts,
+        seed=request.seed if request.random_shifts else 0,
+        format=_one_of("--format", request.format, FORMATS),
+        bits=_bits(request),
+        compression=_compression(request),
+        rows_per_shard=_at_least("--rows-per-shard", request.rows_per_shard, 1),
+    )
+
+
+def check_engine(request: Request) -> Engine:
+    """Check what decides how the work is done.
+
+    Raises:
+        typer.BadParameter: naming the option, its value and what would be right.
+    """
+    workers = _at_least("--workers", request.workers, 0)
+    # A shard's thread encodes and compresses about as fast as a few workers decode.
+    lanes = max(1, workers // 4)
+    machine = Machine(workers, _at_least("--batch-size", request.batch_size, 1), checked_device(request.device), lanes)
+    if _one_of("--engine", request.engine, ENGINES) == "local":
+        return partial(convert_shards, machine=machine)
+    try:
+        from i2e_triton.conversion.ray_engine import convert_shards_with_ray
+    except ModuleNotFoundError as error:
+        raise wrong("--engine", f"ray needs the package {error.name}: pip install 'i2e-triton[ray]'") from error
+    return partial(convert_shards_with_ray, machine=machine)
+
+
+def open_sources(location: str, request: Request) -> tuple[str, dict[str, Source]]:
+    """Open the splits of the source that are asked for; all without ``--split``.
+
+    Raises:
+        typer.BadParameter: if a kind or split is unknown.
+        SourceError: if the source is not there, or not what it should be.
+    """
+    preset = _preset(request.preset)
+    if request.kind is not None:
+        _one_of("--kind", request.kind, KINDS)
+    kind = request.kind or find_kind(location, None if preset is None else preset.kind)
+    names = splits(location, kind)
+    if request.split is not None:
+        names = (_one_of("--split", request.split, names),)
+    renamed = {} if preset is None else preset.splits
+    sources = {
+        renamed.get(name, name): open_source(location, kind=kind, split=name, download=request.download)
+        for name in names
+    }
+    return kind, sources
+
+
+def _preset(name: str | None) -> Preset | None:
+    return None if name is None else PRESETS[_one_of("--preset", name, tuple(PRESETS))]
+
+
+def _bits(request: Request) -> str:
+    bits = _one_of("--bits", request.bits, BITS)
+    if request.format == "npz" and bits != "published":
+        raise wrong("--bits", "npz files are read by the published code alone: use published, or another --format")
+    return bits
+
+
+def _compression(request: Request) -> str:
+    """Return Parquet's codec; the other formats have their own way."""
+    if request.format == "parquet":
+        return _one_of("--compression", request.compression or "zstd", CODECS)
+    if request.compression is not None:
+        own = {"npz": "npz files are deflated", "tar": "tars stay uncompressed, so that readers can seek in them"}
+        raise wrong("--compression", f"is Parquet's: {own[request.format]}")
+    return "none"
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise wrong(option, f"must be {', '.join(allowed[:-1])} or {allowed[-1]}; got {value!r}")
+    return value
+
+
+def _at_least(option: str, value: int, least: int) -> int:
+    if value < least:
+        raise wrong(option, f"must be at least {least}, got {value}")
+    return value

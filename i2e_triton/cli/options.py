@@ -1,0 +1,69 @@
+"""Options that several commands have, checked before any work."""
+
+from __future__ import annotations
+
+import math
+
+import PIL.Image
+import torch
+import typer
+from torch import Tensor
+
+from i2e_triton.operator import HAS_TRITON
+from i2e_triton.shifts import canonical_shifts
+
+
+def wrong(option: str, message: str) -> typer.BadParameter:
+    """Return the error of an option, to be raised."""
+    return typer.BadParameter(message, param_hint=f"'{option}'")
+
+
+def checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Check ``--size``, height and width in pixels."""
+    if size is None:
+        return None
+    height, width = size
+    if height < 1 or width < 1:
+        raise wrong("--size", f"height and width must be at least 1 pixel, got {height} {width}")
+    limit = PIL.Image.MAX_IMAGE_PIXELS
+    if limit is not None and height * width > limit:
+        raise wrong(
+            "--size", f"an image may have at most {limit:,} pixels, got {height} x {width} = {height * width:,}"
+        )
+    return size
+
+
+def checked_ratio(ratio: float) -> float:
+    """Check ``--ratio``."""
+    if not (math.isfinite(ratio) and ratio >= 0):
+        raise wrong("--ratio", f"must be finite and not negative, got {ratio}; the paper uses 0.05 to 0.20")
+    return ratio
+
+
+def checked_shifts(order: str, timesteps: int) -> Tensor:
+    """Return the motion vectors of ``--order`` and ``--timesteps``."""
+    if not 1 <= timesteps <= 8:
+        raise wrong("--timesteps", f"must be 1 to 8, got {timesteps}")
+    try:
+        return canonical_shifts(int(order) if order.isdecimal() else order, timesteps)
+    except ValueError as error:
+        raise wrong("--order", str(error)) from error
+
+
+def checked_device(name: str) -> torch.device:
+    """Return the device of ``--device``, which must be there."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise wrong("--device", f"must be cpu, cuda or cuda:N, got {name!r}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise wrong("--device", f"must be cpu, cuda or cuda:N, got {name!r}")
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if count == 0:
+            raise wrong("--device", f"PyTorch finds no CUDA device for {name!r}; leave the option out to use the CPU")
+        if (device.index or 0) >= count:
+            raise wrong("--device", f"there are {count} CUDA devices, cuda:0 to cuda:{count - 1}; got {name!r}")
+        if not HAS_TRITON:
+            raise wrong("--device", f"{name!r} needs Triton, which is not installed; pip install triton")
+    return device

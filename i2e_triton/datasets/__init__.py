@@ -1,0 +1,11 @@
+"""Data sets of events, read from wherever they lie: for a ``DataLoader``, by row or as a stream.
+
+Needs NumPy, PyArrow and h5py: ``pip install 'i2e-triton[data]'``.
+"""
+
+from i2e_triton.datasets.event_dataset import EventDataset
+from i2e_triton.datasets.event_stream import EventStream
+from i2e_triton.datasets.hub import decode_batch
+from i2e_triton.formats import RecordError
+
+__all__ = ["EventDataset", "EventStream", "RecordError", "decode_batch"]

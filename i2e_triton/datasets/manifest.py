@@ -1,0 +1,63 @@
+"""What ``manifest.json`` of ``i2e dataset`` says of the labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from i2e_triton.formats import RecordError
+
+_NAME = "manifest.json"
+_UNLABELLED = "unlabelled"
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """The classes of a converted data set."""
+
+    names: tuple[str, ...] | None  #: None where its source had none
+
+    def of_folders(self, folders: Sequence[str]) -> dict[str, int]:
+        """Return the label of each class folder.
+
+        Raises:
+            ValueError: if a folder is none of a class.
+        """
+        known = {_UNLABELLED: -1}
+        if self.names is None:
+            known |= {name: int(name) for name in folders if name.isdecimal()}
+        else:
+            # A class such as "T-shirt/top" lies in a folder in a folder.
+            known |= {name.split("/")[0]: label for label, name in enumerate(self.names)}
+        unknown = [name for name in folders if name not in known]
+        if unknown:
+            raise ValueError(f"folder {unknown[0]!r} is no class of {_NAME}; take it away")
+        return {name: known[name] for name in folders}
+
+
+def read_class_names(folder: Path) -> ClassNames | None:
+    """Read the manifest of a folder that ``i2e dataset`` wrote; None where there is none, or one of something else.
+
+    Raises:
+        ValueError: if the conversion is not complete.
+        RecordError: if the manifest is damaged.
+    """
+    path = folder / _NAME
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path}: no JSON, or damaged: {error}") from error
+    if not isinstance(content, dict) or not content.keys() >= {"classes", "complete"}:
+        return None
+    if not content["complete"]:
+        raise ValueError(f"{folder}: its conversion is not complete; run i2e dataset again, or pass the files to read")
+    names = content["classes"]
+    if names is None:
+        return ClassNames(None)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RecordError(f"{path}: its classes must be a list of texts")
+    return ClassNames(tuple(names))

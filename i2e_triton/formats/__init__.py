@@ -1,0 +1,34 @@
+"""Events as bytes, files and lists, each lossless: the formats of the published data sets, and those of Tonic.
+
+Needs NumPy and h5py: ``pip install 'i2e-triton[data]'``.
+"""
+
+from i2e_triton.formats.errors import RecordError
+from i2e_triton.formats.event_files import load_event_list, save_event_list
+from i2e_triton.formats.event_list import EVENT_DTYPE, from_event_list, to_event_list
+from i2e_triton.formats.npz import load_npz, save_npz
+from i2e_triton.formats.record import (
+    BITS,
+    decode_packed,
+    decode_record,
+    encode_record,
+    encode_records,
+    record_shape,
+)
+
+__all__ = [
+    "BITS",
+    "EVENT_DTYPE",
+    "RecordError",
+    "decode_packed",
+    "decode_record",
+    "encode_record",
+    "encode_records",
+    "from_event_list",
+    "load_event_list",
+    "load_npz",
+    "record_shape",
+    "save_event_list",
+    "save_npz",
+    "to_event_list",
+]

@@ -1,0 +1,233 @@
+"""Records: the events of one image as bytes, in a row of Parquet or a member of a tar.
+
+A published record is ``np.save`` of a flat uint8 array: 8 bytes that hold T, 2, H, W as little-endian uint16, then
+``np.packbits`` of the dense events, its last byte filled up with zeros. A packed record is ``np.save`` of packed events
+``[2, H, W]``; how many timesteps they have is written beside it.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from i2e_triton.formats.dense import dense_array
+from i2e_triton.formats.errors import RecordError
+from i2e_triton.formats.npy import Content, npy_header, read_npy_header
+from i2e_triton.functional import PACKED_TIMESTEPS, unpack
+
+#: What the elements of a record can be: the bits of the published data sets, or a byte a pixel and polarity.
+BITS = ("published", "packed")
+_SHAPE = struct.Struct("<4H")
+_LONGEST = 65535
+
+
+def encode_record(events: Tensor) -> bytes:
+    """Write the events of one image as a published record.
+
+    Args:
+        events: dense ``[T, 2, H, W]`` of any event type, each of T, H, W at most 65535.
+
+    Raises:
+        TypeError: if they are no tensor, or of another type.
+        ValueError: if a shape or value is unfit.
+    """
+    array = dense_array(events)
+    shape = _check_lengths(array.shape)
+    return _published_start(shape) + np.packbits(array).tobytes()
+
+
+def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "published") -> list[bytes]:
+    """Write packed events as one record for each image.
+
+    Args:
+        packed: uint8 ``[B, 2, H, W]`` on the CPU, bit ``t`` is timestep ``t``; H and W at most 65535.
+        timesteps: how many they have, 1 to 8.
+        bits: one of :data:`BITS`.
+
+    Raises:
+        TypeError: if ``packed`` is no tensor.
+        ValueError: if a shape or value is unfit, or there are events beyond the timesteps.
+    """
+    _check_packed(packed)
+    _check_timesteps(timesteps)
+    if bits not in BITS:
+        raise ValueError(f"bits must be one of {', '.join(BITS)}; got {bits!r}")
+    images = packed.detach().numpy()
+    if images.size and _last_timestep(images) >= timesteps:
+        raise ValueError(f"packed has events in timestep {_last_timestep(images)}, beyond its {timesteps} timesteps")
+    if bits == "packed":
+        start = npy_header(images.shape[1:])
+        return [start + image.tobytes() for image in images]
+    _, polarities, height, width = images.shape
+    start = _published_start((timesteps, polarities, height, width))
+    masks = (1 << np.arange(timesteps, dtype=np.uint8))[:, None]
+    # One image after the other through one small buffer: it stays in the cache, and packbits takes any non-zero byte.
+    dense = np.empty((timesteps, polarities * height * width), dtype=np.uint8)
+    records = []
+    for image in images.reshape(len(images), dense.shape[1]):
+        np.bitwise_and(image, masks, out=dense)
+        records.append(start + np.packbits(dense).tobytes())
+    return records
+
+
+def decode_record(record: Content, timesteps: int = 8) -> Tensor:
+    """Read a record of either kind.
+
+    Args:
+        record: the bytes.
+        timesteps: of a packed record, 1 to 8; a published one holds its own.
+
+    Returns:
+        Dense events ``[T, 2, H, W]``, bool.
+
+    Raises:
+        RecordError: if it is damaged, or no such record.
+        ValueError: if the timesteps of a packed record are not 1 to 8.
+    """
+    opened = _open(record, timesteps)
+    if not opened.published:
+        return unpack(_packed_tensor(opened), opened.shape[0], torch.bool)
+    return torch.from_numpy(_dense_bits(opened).view(np.bool_).reshape(opened.shape))
+
+
+def decode_packed(record: Content, timesteps: int = 8) -> tuple[Tensor, int]:
+    """Read a record of either kind as packed events.
+
+    Args:
+        record: the bytes.
+        timesteps: of a packed record, 1 to 8; a published one holds its own.
+
+    Returns:
+        Packed events ``[2, H, W]``, uint8, and their number of timesteps.
+
+    Raises:
+        RecordError: if it is damaged, no such record, or has more than 8 timesteps.
+        ValueError: if the timesteps of a packed record are not 1 to 8.
+    """
+    opened = _open(record, timesteps)
+    count = opened.shape[0]
+    if not opened.published:
+        return _packed_tensor(opened), count
+    if count > PACKED_TIMESTEPS:
+        raise RecordError(f"has {count} timesteps, packed events hold {PACKED_TIMESTEPS} at most; use decode_record")
+    steps = _dense_bits(opened).reshape(count, -1)
+    packed = steps[-1].copy()
+    for step in steps[-2::-1]:  # the last timestep is the highest bit
+        np.add(packed, packed, out=packed)
+        np.bitwise_or(packed, step, out=packed)
+    return torch.from_numpy(packed.reshape(opened.shape[1:])), count
+
+
+def record_shape(record: Content, timesteps: int = 8) -> tuple[int, int, int, int]:
+    """Return T, 2, H, W of a record's events; its header is checked against its length, and nothing is decoded.
+
+    Args:
+        record: the bytes.
+        timesteps: of a packed record, 1 to 8; a published one holds its own.
+
+    Raises:
+        RecordError: if it is damaged, or no such record.
+        ValueError: if the timesteps of a packed record are not 1 to 8.
+    """
+    return _open(record, timesteps).shape
+
+
+class _Opened(NamedTuple):
+    """A record whose header agrees with its length."""
+
+    published: bool
+    shape: tuple[int, int, int, int]
+    events: memoryview  #: bits or bytes
+
+
+def _open(record: Content, timesteps: int) -> _Opened:
+    try:
+        content = memoryview(record).cast("B")
+    except TypeError as error:
+        raise TypeError(f"record must be contiguous bytes, got {type(record).__name__}") from error
+    header = read_npy_header(content)
+    if header.dtype != np.uint8 or header.fortran_order or len(header.shape) not in (1, 3):
+        order = ", Fortran order" if header.fortran_order else ""
+        raise RecordError(f"must be uint8 of 1 or 3 dimensions in C order, is {header.dtype} {header.shape}{order}")
+    elements = content[header.size :]
+    if header.nbytes != len(elements):
+        raise RecordError(f"its header says {header.nbytes} bytes of {header.shape}, {len(elements)} follow")
+    if len(header.shape) == 3:
+        _check_timesteps(timesteps)
+        return _Opened(False, _read_lengths((timesteps, *header.shape)), elements)
+    return _open_published(elements)
+
+
+def _open_published(elements: memoryview) -> _Opened:
+    if len(elements) < _SHAPE.size:
+        raise RecordError(f"has {len(elements)} bytes, the shape of its events alone takes {_SHAPE.size}")
+    shape = _read_lengths(_SHAPE.unpack_from(elements))
+    events = elements[_SHAPE.size :]
+    count = shape[0] * shape[1] * shape[2] * shape[3]
+    if len(events) != -(-count // 8):
+        raise RecordError(f"events {list(shape)} take {-(-count // 8)} bytes, {len(events)} follow")
+    if count % 8 and events[-1] & (0xFF >> count % 8):
+        raise RecordError(f"has bits set beyond the {count} of its events {list(shape)}")
+    return _Opened(True, shape, events)
+
+
+def _read_lengths(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    timesteps, polarities, height, width = shape
+    if polarities != 2 or not all(1 <= length <= _LONGEST for length in shape):
+        raise RecordError(
+            f"events must be [T, 2, H, W] with T, H, W from 1 to {_LONGEST}, its header says {list(shape)}"
+        )
+    return timesteps, polarities, height, width
+
+
+def _dense_bits(opened: _Opened) -> np.ndarray:
+    """Spread the bits of a published record over as many bytes, 0 or 1."""
+    timesteps, polarities, height, width = opened.shape
+    return np.unpackbits(np.frombuffer(opened.events, np.uint8), count=timesteps * polarities * height * width)
+
+
+def _packed_tensor(opened: _Opened) -> Tensor:
+    packed = np.frombuffer(opened.events, np.uint8).reshape(opened.shape[1:])
+    if _last_timestep(packed) >= opened.shape[0]:
+        raise RecordError(f"has events in timestep {_last_timestep(packed)}, beyond its {opened.shape[0]} timesteps")
+    return torch.from_numpy(packed.copy())
+
+
+def _last_timestep(packed: np.ndarray) -> int:
+    """Return the highest bit that is set anywhere, -1 if none is."""
+    return int(packed.max()).bit_length() - 1
+
+
+def _published_start(shape: tuple[int, int, int, int]) -> bytes:
+    """Return all that stands before the bits of a published record."""
+    timesteps, polarities, height, width = shape
+    count = timesteps * polarities * height * width
+    return npy_header((_SHAPE.size + -(-count // 8),)) + _SHAPE.pack(*shape)
+
+
+def _check_lengths(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    timesteps, polarities, height, width = shape
+    if max(shape) > _LONGEST:
+        raise ValueError(f"a published record holds at most {_LONGEST} timesteps, rows and columns, got {list(shape)}")
+    return timesteps, polarities, height, width
+
+
+def _check_packed(packed: Tensor) -> None:
+    if not isinstance(packed, Tensor):
+        raise TypeError(f"packed must be a tensor, got {type(packed).__name__}")
+    if packed.dtype != torch.uint8 or packed.dim() != 4 or packed.shape[1] != 2 or 0 in packed.shape[1:]:
+        raise ValueError(f"packed must be uint8 [B, 2, H, W], got {packed.dtype} {list(packed.shape)}")
+    if packed.device.type != "cpu":
+        raise ValueError(f"packed must be on the CPU, got {packed.device}; move it with .cpu()")
+    _check_lengths((1, *packed.shape[1:]))
+
+
+def _check_timesteps(timesteps: int) -> None:
+    if isinstance(timesteps, bool) or not isinstance(timesteps, int):
+        raise TypeError(f"timesteps must be an int, got {type(timesteps).__name__} {timesteps!r}")
+    if not 1 <= timesteps <= PACKED_TIMESTEPS:
+        raise ValueError(f"timesteps of packed events must be 1 to {PACKED_TIMESTEPS}, got {timesteps}")

@@ -1,0 +1,26 @@
+"""Where images come from: folders, Parquet files, tars and torchvision's data sets, row by row.
+
+Needs torchvision, Pillow and pyarrow: ``pip install 'i2e-triton[data]'``.
+"""
+
+from i2e_triton.sources.opening import KINDS, find_kind, open_source, splits
+from i2e_triton.sources.prepare import RESIZE_RULES, PreparedImages, check_resize, prepare, prepare_batch
+from i2e_triton.sources.presets import PRESETS, Preset
+from i2e_triton.sources.source import Row, Source, SourceError
+
+__all__ = [
+    "KINDS",
+    "PRESETS",
+    "RESIZE_RULES",
+    "PreparedImages",
+    "Preset",
+    "Row",
+    "Source",
+    "SourceError",
+    "check_resize",
+    "find_kind",
+    "open_source",
+    "prepare",
+    "prepare_batch",
+    "splits",
+]

@@ -1,0 +1,194 @@
+"""Parquet files of images as the Hugging Face hub serves them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, Row, SourceError
+
+#: Names of the column of labels, the first one that is there; CIFAR-100 has coarse labels besides.
+_LABEL_COLUMNS = ("label", "fine_label", "labels")
+_TAIL_BYTES = 8  # length of the footer and magic number
+
+
+@dataclass(frozen=True)
+class _RowGroup:
+    start: int  #: number of its first row in the split
+    rows: int
+    path: Path
+    index: int  #: in its file
+
+
+@dataclass(frozen=True)
+class _Columns:
+    image: str
+    label: str | None
+    classes: tuple[str, ...] | None
+
+
+class ParquetSource:
+    """The rows of Parquet files: a column of images, structs of ``bytes`` and ``path``, and one of labels or none.
+
+    The image column is known by its type, the label column by its name: ``label``, ``fine_label`` or ``labels``. Class
+    names come from the features that the ``datasets`` library writes into the metadata. Rows are read by row groups;
+    the last one read is kept, since the next range often begins in it.
+
+    Args:
+        paths: the files of one split, in order.
+
+    Raises:
+        SourceError: if a file is no such Parquet file, or the files do not fit together.
+        OSError: if a file cannot be read.
+    """
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._groups: list[_RowGroup] = []
+        self._rows = 0
+        self._bytes = 0
+        self._group_in_memory: tuple[_RowGroup, pa.Table] | None = None
+        digest = hashlib.sha256()
+        columns = []
+        for path in paths:
+            try:
+                with _open(path) as file:
+                    columns.append(_columns(path, file.schema_arrow))
+                    self._add(path, file.metadata, columns[-1].image)
+            except UnicodeDecodeError as error:
+                raise SourceError(f"{path} is a damaged Parquet file (the name of a column: {error})") from error
+            digest.update(repr((path.name, path.stat().st_size, _footer(path))).encode())
+            if columns[-1] != columns[0]:
+                raise SourceError(f"{path} and {paths[0]} differ in columns or classes: {columns[-1]}, {columns[0]}")
+        self._columns = columns[0]
+        self.classes = self._columns.classes
+        self._fingerprint = digest.hexdigest()
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def read(self, start: int, stop: int) -> Iterator[Row]:
+        """Read the rows from ``start`` to ``stop``; a row without bytes has an empty image."""
+        while start < stop:
+            place = bisect_right(self._groups, start, key=lambda group: group.start) - 1
+            first = self._groups[place].start
+            rows = self._read_group(self._groups[place]).slice(start - first, stop - start)
+            images = rows["image"].to_pylist()
+            labels = rows["label"].to_pylist() if self._columns.label else [None] * len(images)
+            for number, (image, label) in enumerate(zip(images, labels), start):
+                yield Row(str(number), image or b"", NO_LABEL if label is None else label)
+            start += len(images)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the names, sizes and footers of the files."""
+        return self._fingerprint
+
+    def nbytes(self) -> int:
+        """Return the bytes of the images as the files store them."""
+        return self._bytes
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_group_in_memory": None}
+
+    def _add(self, path: Path, metadata: pq.FileMetaData, image: str) -> None:
+        for index in range(metadata.num_row_groups):
+            group = metadata.row_group(index)
+            if group.num_rows < 0:
+                raise SourceError(f"{path} is a damaged Parquet file (row group {index} of {group.num_rows} rows)")
+            chunks = (group.column(column) for column in range(group.num_columns))
+            self._bytes += sum(c.total_compressed_size for c in chunks if c.path_in_schema == f"{image}.bytes")
+            if group.num_rows:
+                self._groups.append(_RowGroup(self._rows, group.num_rows, path, index))
+            self._rows += group.num_rows
+
+    def _read_group(self, group: _RowGroup) -> pa.Table:
+        held = self._group_in_memory
+        if held is None or held[0] != group:
+            held = self._group_in_memory = None  # there is memory for one
+            held = self._group_in_memory = (group, _load_group(group, self._columns))
+        return held[1]
+
+
+def _load_group(group: _RowGroup, columns: _Columns) -> pa.Table:
+    names = [f"{columns.image}.bytes", *([columns.label] if columns.label else [])]
+    try:
+        with _open(group.path) as file:
+            table = file.read_row_group(group.index, columns=names, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{group.path}: row group {group.index} cannot be read ({error})") from error
+    if table.num_rows != group.rows:
+        raise SourceError(f"{group.path}: row group {group.index} has {table.num_rows} rows, not {group.rows}")
+    images = pc.struct_field(table[columns.image], "bytes")
+    if columns.label is None:
+        return pa.table({"image": images})
+    _check_labels(group.path, table[columns.label], columns.classes)
+    return pa.table({"image": images, "label": table[columns.label]})
+
+
+def _check_labels(path: Path, labels: pa.ChunkedArray, classes: tuple[str, ...] | None) -> None:
+    least, most = pc.min_max(labels).as_py().values()
+    limit = LARGEST_LABEL if classes is None else len(classes) - 1
+    if most is not None and (least < NO_LABEL or most > limit):
+        wrong = least if least < NO_LABEL else most
+        raise SourceError(f"{path}: labels must be 0 to {limit}, or {NO_LABEL} for none, got {wrong}")
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[pq.ParquetFile]:
+    with pa.OSFile(str(path)) as stored:
+        try:
+            file = pq.ParquetFile(stored)
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(f"{path} is not a Parquet file, or a damaged one ({error})") from error
+        yield file
+
+
+def _footer(path: Path) -> bytes:
+    """Return the part of a file that describes the rest: its schema, statistics and the sizes of all chunks."""
+    with path.open("rb") as file:
+        file.seek(-_TAIL_BYTES, 2)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(-_TAIL_BYTES - length, 2)
+        return file.read(length)
+
+
+def _columns(path: Path, schema: pa.Schema) -> _Columns:
+    images = [field.name for field in schema if _is_image(field.type)]
+    if len(images) != 1:
+        raise SourceError(
+            f"{path} must have one column of images, structs of bytes (binary) and path; it has "
+            f"{', '.join(images) or 'none'} (columns: {', '.join(schema.names)})"
+        )
+    label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
+    if label is not None and not pa.types.is_integer(schema.field(label).type):
+        raise SourceError(f"{path}: the column {label!r} must hold integers, it holds {schema.field(label).type}")
+    return _Columns(images[0], label, _class_names(path, schema.metadata or {}, label))
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    names = {kind.field(index).name: kind.field(index).type for index in range(kind.num_fields)}
+    binary = (pa.binary(), pa.large_binary())
+    return pa.types.is_struct(kind) and set(names) == {"bytes", "path"} and names["bytes"] in binary
+
+
+def _class_names(path: Path, metadata: dict[bytes, bytes], label: str | None) -> tuple[str, ...] | None:
+    if label is None or b"huggingface" not in metadata:
+        return None
+    try:
+        feature = json.loads(metadata[b"huggingface"])["info"]["features"][label]
+        names = feature.get("names")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise SourceError(f"{path}: the metadata of the datasets library are damaged ({error!r})") from error
+    if names is None:
+        return None
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise SourceError(f"{path}: the names of the classes must be a list of texts, got {names!r}")
+    return tuple(names)

@@ -1,0 +1,34 @@
+"""The published data sets: how each was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of one published data set (catalogue of the published repository; resized bicubic, as stated there)."""
+
+    size: tuple[int, int]  #: height and width
+    ratio: float
+    #: what the published set calls a split of the source, where the names differ
+    splits: Mapping[str, str] = field(default_factory=dict)
+    #: of the source, one of :data:`i2e_triton.sources.KINDS`, where torchvision knows the data set
+    kind: str | None = None
+    resize: str = "bicubic"
+
+
+_TEST = {"test": "validation"}
+
+#: By the value of the option ``--preset``.
+PRESETS: dict[str, Preset] = {
+    "cifar10": Preset((128, 128), 0.07, _TEST, "cifar10"),
+    "cifar100": Preset((128, 128), 0.07, _TEST, "cifar100"),
+    "imagenet": Preset((224, 224), 0.12),
+    "caltech101": Preset((224, 224), 0.12, {}, "caltech101"),
+    "caltech256": Preset((224, 224), 0.12, {}, "caltech256"),
+    "mini-imagenet": Preset((224, 224), 0.12),
+    "mnist": Preset((32, 32), 0.10, _TEST, "mnist"),
+    "fashion-mnist": Preset((32, 32), 0.15, _TEST, "fashion-mnist"),
+}

@@ -1,0 +1,107 @@
+"""Small data sets, written as the published code writes them, and by nothing of the package."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from tests.samples import canonical_events, resized_photograph
+
+#: T, 2, H, W: no multiples of 8.
+SHAPE = (5, 2, 7, 9)
+
+
+def random_events(rows: int, generator: torch.Generator, shape: tuple[int, ...] = SHAPE) -> Tensor:
+    """Bool ``[rows, T, 2, H, W]``."""
+    return torch.rand((rows, *shape), generator=generator) < 0.3
+
+
+def photograph_events(size: int = 32) -> Tensor:
+    """Events of real photographs, bool ``[4, 8, 2, size, size]``."""
+    images = torch.stack([resized_photograph(name, size) for name in ("astronaut", "chelsea", "coffee", "rocket")])
+    return canonical_events(images).transpose(0, 1).bool()
+
+
+def published_record(events: Tensor) -> bytes:
+    """The published recipe: four uint16, then the bits."""
+    header = np.array(events.shape, dtype="<u2").view(np.uint8)
+    return npy(np.concatenate([header, np.packbits(events.numpy().flatten())]))
+
+
+def packed_record(events: Tensor) -> bytes:
+    """Bit ``t`` is timestep ``t``."""
+    return npy(packed(events).numpy())
+
+
+def packed(events: Tensor) -> Tensor:
+    """Packed events ``[2, H, W]`` of dense ones, or ``[B, 2, H, W]`` of ``[B, T, 2, H, W]``."""
+    weights = 2 ** torch.arange(events.shape[-4])
+    return (events * weights[:, None, None, None]).sum(-4).to(torch.uint8)
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def write_parquet(
+    path: Path,
+    records: Sequence[bytes | None],
+    labels: Sequence[int | None],
+    *,
+    names: Sequence[str] | None = None,
+    metadata: dict[str, str] | None = None,
+    **options: Any,
+) -> Path:
+    """A file in the published schema; ``options`` as of ``pyarrow.parquet.write_table``."""
+    label = {"_type": "Value", "dtype": "int64"} if names is None else {"_type": "ClassLabel", "names": list(names)}
+    features = {"data": {"_type": "Value", "dtype": "binary"}, "label": label}
+    about = {"huggingface": json.dumps({"info": {"features": features}}), **(metadata or {})}
+    schema = pa.schema([("data", pa.binary()), ("label", pa.int64())], about)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        pa.table([pa.array(records, pa.binary()), pa.array(labels, pa.int64())], schema=schema), path, **options
+    )
+    return path
+
+
+def write_published(path: Path, events: Tensor, first: int = 0, **options: Any) -> Path:
+    """Published records, labelled by number from ``first`` on."""
+    return write_parquet(path, list(map(published_record, events)), range(first, first + len(events)), **options)
+
+
+def write_npz(path: Path, events: Tensor) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, events.numpy())
+    return path
+
+
+def write_tar(path: Path, members: Sequence[tuple[str, bytes]], mode: str = "w") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def tar_members(events: Tensor, first: int = 0) -> list[tuple[str, bytes]]:
+    """Samples as ``i2e dataset`` writes them: published records and their labels, numbers from ``first`` on."""
+    members = []
+    for row, sample in enumerate(events, first):
+        about = json.dumps({"key": f"image {row}.png", "timesteps": len(sample)}).encode()
+        members += [(f"{row:09d}.npy", published_record(sample)), (f"{row:09d}.cls", str(row).encode())]
+        members.append((f"{row:09d}.json", about))
+    return members

@@ -1,0 +1,307 @@
+"""Random access: every container gives the same rows, dense and packed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.datasets import DatasetFolder
+
+from i2e_triton import unpack
+from i2e_triton.datasets import EventDataset
+from i2e_triton.datasets.records import Row
+from i2e_triton.formats import encode_records, save_npz
+from i2e_triton.functional import EVENT_DTYPES
+from tests.i2e_triton.datasets.made_up import (
+    SHAPE,
+    packed,
+    packed_record,
+    photograph_events,
+    published_record,
+    random_events,
+    tar_members,
+    write_npz,
+    write_parquet,
+    write_published,
+    write_tar,
+)
+from tests.samples import assert_same_events
+
+ROWS = 11
+
+
+def as_published_parquet(folder: Path, events: Tensor) -> None:
+    write_published(folder / "data" / "train-00000-of-00002.parquet", events[:7], row_group_size=3)
+    write_published(folder / "data" / "train-00001-of-00002.parquet", events[7:], first=7, row_group_size=3)
+
+
+def as_packed_parquet(folder: Path, events: Tensor) -> None:
+    records = encode_records(packed(events), events.shape[1], bits="packed")
+    metadata = {"i2e.timesteps": str(events.shape[1]), "i2e.bits": "packed"}
+    write_parquet(folder / "train-00000-of-00001.parquet", records, range(len(events)), metadata=metadata)
+
+
+def as_npz(folder: Path, events: Tensor) -> None:
+    for label, sample in enumerate(events):
+        write_npz(folder / "train" / f"{label:02d}" / "0.npz", sample)
+
+
+def as_tars(folder: Path, events: Tensor) -> None:
+    write_tar(folder / "train-00000-of-00002.tar", tar_members(events[:7]))
+    write_tar(folder / "train-00001-of-00002.tar", tar_members(events[7:], first=7))
+
+
+def as_tar_of_npz_and_packed(folder: Path, events: Tensor) -> None:
+    members = [("README.txt", b"not a sample"), ("manifest.json", b"{}")]
+    for row, sample in enumerate(events):
+        if row % 2:
+            path = write_npz(folder / "aside.npz", sample)
+            members += [(f"./{row}.npz", path.read_bytes()), (f"./{row}.json", b'{"label": %d}' % row)]
+            path.unlink()
+        else:
+            about = json.dumps({"label": row, "timesteps": len(sample)}).encode()
+            # Members of a sample need not be neighbours.
+            members = [(f"./{row}.json", about), *members, (f"./{row}.npy", packed_record(sample))]
+    write_tar(folder / "train.tar", members)
+
+
+CONTAINERS = (as_published_parquet, as_packed_parquet, as_npz, as_tars)
+Container = Callable[[Path, Tensor], None]
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_every_container_gives_the_rows(container: Container, tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(ROWS, generator)
+    container(tmp_path, events)
+    dataset = EventDataset(tmp_path, "train")
+    assert len(dataset) == ROWS
+    assert dataset.targets == list(range(ROWS))
+    assert dataset.timesteps == SHAPE[0]
+    for row in range(ROWS):
+        found, label = dataset[row]
+        assert label == row
+        assert_same_events(found, events[row].float())
+    with pytest.raises(IndexError, match="row 11 of a data set of 11"):
+        dataset[ROWS]
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_packed_events_unpack_to_the_dense_ones(
+    container: Container, tmp_path: Path, generator: torch.Generator
+) -> None:
+    events = random_events(ROWS, generator)
+    container(tmp_path, events)
+    dataset = EventDataset(tmp_path, packed=True)
+    order = torch.randperm(ROWS, generator=generator)
+    loader = DataLoader(dataset, batch_size=ROWS, sampler=order.tolist())
+    (batch,) = loader
+    assert_same_events(batch[0], packed(events[order]))
+    assert torch.equal(batch[1], order)
+    assert_same_events(unpack(batch[0], dataset.timesteps).transpose(0, 1), events[order].float())
+
+
+def test_a_tar_with_npz_packed_records_and_scattered_members(tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(ROWS, generator)
+    as_tar_of_npz_and_packed(tmp_path, events)
+    dataset = EventDataset(tmp_path / "train.tar", packed=True)
+    assert sorted(dataset.targets) == list(range(ROWS))
+    for (found, label), target in zip((dataset[row] for row in range(ROWS)), dataset.targets):
+        assert label == target
+        assert_same_events(found, packed(events[label]))
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES)
+def test_dtypes(dtype: torch.dtype, tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(2, generator)
+    path = write_published(tmp_path / "some.parquet", events)
+    assert_same_events(EventDataset(path, dtype=dtype)[1][0], events[1].to(dtype))
+
+
+def test_other_dtypes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"torch\.int64"):
+        EventDataset(tmp_path, dtype=torch.int64)
+
+
+def test_real_events(tmp_path: Path) -> None:
+    events = photograph_events()
+    assert 0.01 < events.float().mean() < 0.3
+    path = write_published(tmp_path / "photographs.parquet", events)
+    (batch, _) = next(iter(DataLoader(EventDataset(path), batch_size=4)))
+    assert_same_events(batch, events.float())
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 8), st.just(2), st.integers(1, 20), st.integers(1, 20)),
+    group=st.integers(1, 5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_shape_and_row_group(
+    shape: tuple[int, ...], group: int, seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    events = random_events(5, torch.Generator().manual_seed(seed), shape)
+    path = write_published(tmp_path_factory.mktemp("any") / "x.parquet", events, row_group_size=group)
+    for dataset, expected in (
+        (EventDataset(path, dtype=torch.bool), events),
+        (EventDataset(path, packed=True), packed(events)),
+    ):
+        found = dataset.__getitems__([4, 0, 2, 2, -2])
+        assert [label for _, label in found] == [4, 0, 2, 2, 3]
+        for sample, label in found:
+            assert_same_events(sample, expected[label])
+
+
+def test_more_than_eight_timesteps_are_read_dense(tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(2, generator, (11, 2, 3, 5))
+    path = write_published(tmp_path / "long.parquet", events)
+    dataset = EventDataset(path, dtype=torch.bool)
+    assert dataset.timesteps == 11
+    assert_same_events(dataset[1][0], events[1])
+
+
+def test_transforms(tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(3, generator)
+    path = write_published(tmp_path / "some.parquet", events)
+    dataset = EventDataset(path, transform=lambda found: found.sum(), target_transform=lambda label: label + 100)
+    assert dataset[2] == (events[2].sum(), 102)
+    assert dataset.targets == [0, 1, 2]
+
+
+def test_class_names(tmp_path: Path, generator: torch.Generator) -> None:
+    records = [published_record(sample) for sample in random_events(3, generator)]
+    named = EventDataset(write_parquet(tmp_path / "named.parquet", records, [1, 0, -1], names=["zebra", "ant"]))
+    assert named.classes == ["zebra", "ant"]
+    assert named.class_to_idx == {"zebra": 0, "ant": 1}
+    assert named.targets == [1, 0, -1]
+    assert named[2][1] == -1
+    nameless = EventDataset(write_parquet(tmp_path / "nameless.parquet", records, [1, 0, -1]))
+    assert nameless.classes is None
+    assert nameless.class_to_idx == {}
+
+
+def read_as_published(path: str) -> Tensor:
+    """As the published training code reads npz."""
+    return torch.from_numpy(np.load(path)["arr_0"]).float()
+
+
+def test_published_npz_are_read_as_the_published_code_reads_them(tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(36, generator)
+    for number, sample in enumerate(events):
+        write_npz(tmp_path / "val" / str(number % 12) / f"{number}.npz", sample)
+    published = DatasetFolder(str(tmp_path / "val"), read_as_published, extensions=(".npz",))
+    for dataset in (EventDataset(tmp_path, "val"), EventDataset(tmp_path / "val")):
+        assert dataset.classes == published.classes
+        assert dataset.class_to_idx == published.class_to_idx
+        assert dataset.class_to_idx["2"] == 4  # 0, 1, 10, 11, 2
+        assert dataset.targets == published.targets
+        for (found, label), (expected, target) in zip((dataset[row] for row in range(36)), published):
+            assert label == target
+            assert_same_events(found, expected)
+
+
+def test_npz_of_our_own_writer(tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(1, generator)[0]
+    (tmp_path / "a").mkdir()
+    save_npz(tmp_path / "a" / "x.npz", events)
+    assert_same_events(EventDataset(tmp_path)[0][0], events.float())
+
+
+def test_a_batch_reads_each_row_group_once(
+    tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_published(tmp_path / "some.parquet", random_events(12, generator), row_group_size=3)
+    dataset = EventDataset(path)
+    groups: list[int] = []
+    read = pq.ParquetFile.iter_batches
+
+    def count(file: pq.ParquetFile, *args: object, row_groups: list[int], **options: object) -> object:
+        groups.extend(row_groups)
+        return read(file, *args, row_groups=row_groups, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", count)
+    monkeypatch.setattr(dataset._records._tables, "_limit", 0)  # type: ignore[attr-defined]
+    assert [label for _, label in dataset.__getitems__([11, 0, 10, 1, 2, 9, 0])] == [11, 0, 10, 1, 2, 9, 0]
+    assert groups == [0, 3]
+    dataset[11]
+    assert groups == [0, 3]  # the group read last is kept, whatever the limit
+    dataset[3]
+    dataset[11]
+    assert groups == [0, 3, 1, 3]
+
+
+def test_opening_reads_no_records_and_targets_no_events(
+    tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_published_parquet(tmp_path, random_events(ROWS, generator))
+    monkeypatch.delattr(pq.ParquetFile, "iter_batches")
+    assert EventDataset(tmp_path).targets == list(range(ROWS))
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_copies_open_their_own_files(container: Container, tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(ROWS, generator)
+    container(tmp_path, events)
+    dataset = EventDataset(tmp_path, dtype=torch.bool)
+    fresh = len(pickle.dumps(dataset))
+    dataset[0]
+    sent = pickle.dumps(dataset)
+    assert len(sent) == fresh  # neither files nor what was read from them
+    for twin in (pickle.loads(sent), copy.deepcopy(dataset)):
+        assert_same_events(twin[3][0], events[3])
+
+
+@pytest.mark.parametrize(
+    ("container", "context", "workers"),
+    # A spawned worker takes seconds to import PyTorch.
+    [(as_published_parquet, "fork", 2), (as_tars, "fork", 2), (as_published_parquet, "spawn", 1)],
+)
+def test_workers(container: Container, context: str, workers: int, tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(ROWS, generator)
+    container(tmp_path, events)
+    dataset = EventDataset(tmp_path, packed=True)
+    dataset[0]  # opens a file and fills the cache in this process
+    loader = DataLoader(dataset, batch_size=3, shuffle=True, num_workers=workers, multiprocessing_context=context)
+    seen: list[int] = []
+    for found, labels in loader:
+        assert_same_events(found, packed(events[labels]))
+        seen += labels.tolist()
+    assert sorted(seen) == list(range(ROWS))
+
+
+def test_records_that_lie_in_memory_are_not_copied(tmp_path: Path, generator: torch.Generator) -> None:
+    path = write_published(tmp_path / "some.parquet", random_events(3, generator))
+    ((_, row),) = EventDataset(path)._records.read([1])
+    assert isinstance(row, Row)
+    assert isinstance(row.content, memoryview)
+
+
+def test_an_empty_data_set(tmp_path: Path) -> None:
+    dataset = EventDataset(write_parquet(tmp_path / "empty.parquet", [], []))
+    assert len(dataset) == 0
+    assert dataset.targets == []
+    with pytest.raises(ValueError, match="empty"):
+        _ = dataset.timesteps
+
+
+def test_large_binary_and_dictionary_columns(tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(4, generator)
+    records = [published_record(events[row % 2]) for row in range(4)]
+    schema = pa.schema([("label", pa.int32()), ("more", pa.string()), ("data", pa.large_binary())])
+    table = pa.table([[3, 2, 1, 0], ["a"] * 4, records], schema=schema)
+    pq.write_table(table, tmp_path / "other.parquet", use_dictionary=True)
+    dataset = EventDataset(tmp_path / "other.parquet", dtype=torch.bool)
+    assert dataset.targets == [3, 2, 1, 0]
+    for row in range(4):
+        assert_same_events(dataset[row][0], events[row % 2])

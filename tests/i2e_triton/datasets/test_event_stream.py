@@ -1,0 +1,284 @@
+"""The stream: every row once, shared out evenly, shuffled, and resumed where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import chain, islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import torch.distributed as dist
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from i2e_triton import unpack
+from i2e_triton.datasets import EventStream, event_stream
+from tests.i2e_triton.datasets.made_up import (
+    packed,
+    random_events,
+    tar_members,
+    write_npz,
+    write_published,
+    write_tar,
+)
+from tests.samples import assert_same_events
+
+ROWS = 47
+
+
+@pytest.fixture
+def events(generator: torch.Generator) -> Tensor:
+    return random_events(ROWS, generator)
+
+
+@pytest.fixture
+def folder(events: Tensor, tmp_path: Path) -> Path:
+    """Three shards of row groups of 4, one of them empty."""
+    for index, (first, last) in enumerate(((0, 20), (20, 20), (20, ROWS))):
+        path = tmp_path / f"train-{index:05d}-of-00003.parquet"
+        write_published(path, events[first:last], first, row_group_size=4)
+    return tmp_path
+
+
+def labels_of(stream: Any) -> list[int]:
+    return [int(label) for _, label in stream]
+
+
+def test_rows_are_what_the_files_hold(folder: Path, events: Tensor) -> None:
+    dense = EventStream(folder, "train", dtype=torch.bool)
+    assert sorted(labels_of(dense)) == list(range(ROWS))
+    for found, label in dense:
+        assert_same_events(found, events[label])
+    stream = EventStream(folder, packed=True, transform=lambda found: found + 0, target_transform=lambda label: -label)
+    for found, label in stream:
+        assert_same_events(unpack(found, stream.timesteps), events[-label].float())
+
+
+def test_npz_and_tars(events: Tensor, tmp_path: Path) -> None:
+    for row, sample in enumerate(events):
+        write_npz(tmp_path / "npz" / f"{row:02d}" / "x.npz", sample)
+    write_tar(tmp_path / "train.tar", tar_members(events))
+    for location in (tmp_path / "npz", tmp_path / "train.tar"):
+        stream = EventStream(location, dtype=torch.bool, buffer_size=16)
+        assert sorted(labels_of(stream)) == list(range(ROWS))
+        for found, label in stream:
+            assert_same_events(found, events[label])
+
+
+def test_without_shuffling_rows_come_in_order(folder: Path) -> None:
+    assert labels_of(EventStream(folder, shuffle=False)) == list(range(ROWS))
+    halves = [labels_of(EventStream(folder, shuffle=False, rank=rank, world_size=2)) for rank in (0, 1)]
+    assert halves == [list(range(23)), list(range(23, ROWS))]
+
+
+def test_the_order_depends_on_seed_and_epoch(folder: Path) -> None:
+    stream = EventStream(folder, seed=1)
+    first = labels_of(stream)
+    assert first == labels_of(stream) == labels_of(EventStream(folder, seed=1))
+    assert first != labels_of(EventStream(folder, seed=2))
+    stream.set_epoch(1)
+    assert stream.epoch == 1
+    second = labels_of(stream)
+    assert second != first
+    assert sorted(second) == list(range(ROWS))
+    stream.set_epoch(0)
+    assert labels_of(stream) == first
+    with pytest.raises(ValueError, match="-1"):
+        stream.set_epoch(-1)
+
+
+@pytest.fixture
+def twelve_groups(tmp_path: Path, generator: torch.Generator) -> Path:
+    """Row groups of 4."""
+    return write_published(tmp_path / "twelve.parquet", random_events(48, generator), row_group_size=4)
+
+
+def test_a_buffer_shuffles_the_rows_of_several_groups(twelve_groups: Path) -> None:
+    groups = [label // 4 for label in labels_of(EventStream(twelve_groups, buffer_size=10))]
+    for start in range(0, 48, 12):
+        block = groups[start : start + 12]
+        assert set(Counter(block).values()) == {4}  # three whole groups
+        assert block != sorted(block, key=block.index)  # not one after the other
+    alone = [label // 4 for label in labels_of(EventStream(twelve_groups, buffer_size=1))]
+    assert alone == sorted(alone, key=alone.index)  # group after group
+    assert alone[::4] != list(range(12))
+
+
+def test_every_place_is_equally_likely(folder: Path) -> None:
+    """Where row 0 comes, over many seeds: a chi-squared test on quarters."""
+    places: Counter[int] = Counter()
+    for seed in range(200):
+        blocks = EventStream(folder, seed=seed, buffer_size=16)._blocks()
+        places[list(chain(*blocks)).index(0) * 4 // ROWS] += 1
+    assert (
+        sum((places[quarter] - 50) ** 2 / 50 for quarter in range(4)) < 25
+    )  # exceeded once in 60,000; seeds are fixed
+
+
+@settings(max_examples=25, deadline=None)
+@given(world_size=st.integers(1, 9), buffer_size=st.integers(1, 60), shuffle=st.booleans(), seed=st.integers(0, 2**64))
+def test_ranks_share_every_row_evenly(
+    world_size: int, buffer_size: int, shuffle: bool, seed: int, shared_folder: Path
+) -> None:
+    streams = [
+        EventStream(
+            shared_folder, rank=rank, world_size=world_size, shuffle=shuffle, buffer_size=buffer_size, seed=seed
+        )
+        for rank in range(world_size)
+    ]
+    parts = [labels_of(stream) for stream in streams]
+    assert sorted(chain(*parts)) == list(range(ROWS))
+    assert {len(part) for part in parts} <= {ROWS // world_size, ROWS // world_size + 1}
+    assert {stream.rows for stream in streams} == {ROWS // world_size}
+
+
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shared")
+    write_published(folder / "a.parquet", random_events(ROWS, torch.Generator().manual_seed(0)), row_group_size=5)
+    return folder
+
+
+def test_more_workers_than_row_groups(events: Tensor, tmp_path: Path) -> None:
+    path = write_published(tmp_path / "one.parquet", events[:5])
+    loader = DataLoader(EventStream(path, rank=1, world_size=2), batch_size=None, num_workers=2)
+    ours = labels_of(loader)
+    theirs = labels_of(EventStream(path, rank=0, world_size=2))
+    assert sorted(ours + theirs) == list(range(5))
+    many = [labels_of(EventStream(path, rank=rank, world_size=7)) for rank in range(7)]
+    assert sorted(chain(*many)) == list(range(5))
+
+
+def test_persistent_workers_see_the_epoch(folder: Path, events: Tensor) -> None:
+    stream = EventStream(folder, packed=True, buffer_size=8)
+    labels_of(islice(stream, 9))  # opens files in this process
+    loader = DataLoader(stream, batch_size=4, num_workers=2, persistent_workers=True, multiprocessing_context="fork")
+    orders = []
+    for epoch in (0, 0, 1):
+        stream.set_epoch(epoch)
+        order: list[int] = []
+        for found, labels in loader:
+            assert_same_events(found, packed(events[labels]))
+            order += labels.tolist()
+        assert sorted(order) == list(range(ROWS))
+        orders.append(order)
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_a_spawned_worker_reads_the_same_order(folder: Path) -> None:
+    loader = DataLoader(EventStream(folder), batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    assert labels_of(loader) == labels_of(EventStream(folder))
+
+
+@pytest.mark.parametrize("taken", [0, 1, 17, 18, ROWS - 1, ROWS])
+def test_resuming_goes_on_after_the_last_row(taken: int, folder: Path) -> None:
+    options: dict[str, Any] = {"buffer_size": 8, "seed": 3, "rank": 0, "world_size": 1}
+    whole = EventStream(folder, **options)
+    whole.set_epoch(2)
+    expected = labels_of(whole)
+    stopped = EventStream(folder, **options)
+    stopped.set_epoch(2)
+    assert labels_of(islice(iter(stopped), taken)) == expected[:taken]
+    state = json.loads(json.dumps(stopped.state_dict()))
+    resumed = EventStream(folder, **options)
+    resumed.load_state_dict(state)
+    assert resumed.epoch == 2
+    resumed.set_epoch(2)  # as the loop over epochs does
+    assert resumed.state_dict() == state
+    assert labels_of(resumed) == expected[taken:]
+    assert labels_of(resumed) == expected  # the next epoch begins at its beginning
+    resumed.load_state_dict(state)
+    resumed.set_epoch(3)
+    assert len(labels_of(resumed)) == ROWS
+
+
+def test_resuming_reads_no_row_group_that_is_done(twelve_groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = EventStream(twelve_groups, buffer_size=8)
+    expected = labels_of(stopped)
+    labels_of(islice(stopped, 41))
+    resumed = EventStream(twelve_groups, buffer_size=8)
+    resumed.load_state_dict(stopped.state_dict())
+    groups: list[int] = []
+    read = pq.ParquetFile.iter_batches
+
+    def count(file: pq.ParquetFile, *args: object, row_groups: list[int], **options: object) -> object:
+        groups.extend(row_groups)
+        return read(file, *args, row_groups=row_groups, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", count)
+    assert labels_of(resumed) == expected[41:]
+    assert sorted(groups) == sorted({label // 4 for label in expected[40:]})
+
+
+def test_a_loader_without_workers_resumes_at_a_batch(folder: Path) -> None:
+    stream = EventStream(folder)
+    batches = [labels.tolist() for _, labels in DataLoader(stream, batch_size=6)]
+    iterator = iter(DataLoader(stream, batch_size=6))
+    assert [next(iterator)[1].tolist() for _ in range(3)] == batches[:3]
+    resumed = EventStream(folder)
+    resumed.load_state_dict(stream.state_dict())
+    assert [labels.tolist() for _, labels in DataLoader(resumed, batch_size=6)] == batches[3:]
+
+
+def test_a_worker_resumes_its_own_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torchdata's StatefulDataLoader does: states are taken from and given to the streams of the workers."""
+    monkeypatch.setattr(event_stream, "get_worker_info", lambda: SimpleNamespace(id=1, num_workers=2))
+    stopped = EventStream(folder, buffer_size=8)
+    expected = labels_of(stopped)
+    assert len(expected) == 24
+    assert labels_of(islice(stopped, 7)) == expected[:7]
+    resumed = EventStream(folder, buffer_size=8)
+    resumed.load_state_dict(stopped.state_dict())
+    assert labels_of(resumed) == expected[7:]
+
+
+def test_a_state_of_another_order_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = EventStream(folder, seed=1).state_dict()
+    with pytest.raises(ValueError, match="seed was 1 and is 2, buffer_size was 2048 and is 9"):
+        EventStream(folder, seed=2, buffer_size=9).load_state_dict(state)
+    with pytest.raises(ValueError, match="world_size was 1 and is 2"):
+        EventStream(folder, seed=1, rank=0, world_size=2).load_state_dict(state)
+    stream = EventStream(folder, seed=1)
+    stream.load_state_dict(state)
+    monkeypatch.setattr(event_stream, "get_worker_info", lambda: SimpleNamespace(id=1, num_workers=2))
+    with pytest.raises(ValueError, match="worker was 0 and is 1, workers was 0 and is 2"):
+        next(iter(stream))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"buffer_size": 0},
+        {"seed": -1},
+        {"rank": 1},
+        {"world_size": 1},
+        {"rank": 2, "world_size": 2},
+        {"rank": -1, "world_size": 2},
+    ],
+)
+def test_unfit_arguments_are_refused(options: dict[str, int], folder: Path) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(options.values())))):
+        EventStream(folder, **options)  # type: ignore[arg-type]
+
+
+def test_nothing_to_read(tmp_path: Path, generator: torch.Generator) -> None:
+    path = write_published(tmp_path / "empty.parquet", random_events(0, generator))
+    assert labels_of(EventStream(path, packed=True)) == []
+
+
+def test_the_rank_is_that_of_torch_distributed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    early, given_rank = EventStream(folder), EventStream(folder, rank=0, world_size=1)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    assert labels_of(EventStream(folder)) == labels_of(EventStream(folder, rank=1, world_size=2))
+    assert len(labels_of(given_rank)) == ROWS
+    with pytest.raises(ValueError, match=r"before torch\.distributed was initialised"):
+        next(iter(early))

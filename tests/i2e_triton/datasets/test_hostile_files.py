@@ -1,0 +1,337 @@
+"""Damaged and malicious files: an error that names file and row, before memory is taken."""
+
+from __future__ import annotations
+
+import json
+import resource
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from i2e_triton.datasets import EventDataset, EventStream, RecordError, parquet
+from tests.i2e_triton.datasets.made_up import (
+    npy,
+    packed_record,
+    published_record,
+    random_events,
+    tar_members,
+    write_npz,
+    write_parquet,
+    write_published,
+    write_tar,
+)
+
+
+@pytest.fixture
+def records(generator: torch.Generator) -> list[bytes]:
+    return [published_record(sample) for sample in random_events(9, generator)]
+
+
+def test_a_bad_record_is_named_by_file_and_row(records: list[bytes], tmp_path: Path) -> None:
+    good = write_parquet(tmp_path / "a-00000-of-00002.parquet", records, range(9), row_group_size=4)
+    records[6] = records[6][:-1]
+    bad = write_parquet(tmp_path / "a-00001-of-00002.parquet", records, range(9), row_group_size=4)
+    for packed in (False, True):
+        dataset = EventDataset(tmp_path, packed=packed)
+        assert len(dataset.__getitems__([row for row in range(18) if row != 15])) == 17
+        for rows in ([15], [2, 15, 3]):
+            with pytest.raises(RecordError, match=rf"^{bad}: row 6: "):
+                dataset.__getitems__(rows)
+        stream = EventStream(tmp_path, packed=packed, shuffle=False)
+        seen: list[int] = []
+        with pytest.raises(RecordError, match=rf"^{bad}: row 6: "):
+            seen.extend(label for _, label in stream)
+    assert len(EventDataset(good)) == 9
+
+
+@pytest.mark.parametrize(
+    ("record", "label", "reason"),
+    [
+        (None, 0, "data is null"),
+        (b"", 0, "not what np.save writes"),
+        (npy(np.array([{}], dtype=object)), 0, "Python objects"),
+        (npy(np.frombuffer(np.array([8, 2, 60000, 60000], "<u2").tobytes(), np.uint8)), 0, "take .* bytes, 0 follow"),
+        (b"PK\x03\x04 but no zip", 0, "not what np.savez writes"),
+        (..., None, "label is null"),
+        (..., 2, "label 2 is none of the 2 classes"),
+        (..., -2, "label -2 is none of the 2 classes"),
+    ],
+)
+def test_unfit_rows(record: Any, label: int | None, reason: str, records: list[bytes], tmp_path: Path) -> None:
+    rows = [records[0], records[1] if record is ... else record]
+    path = write_parquet(tmp_path / "a.parquet", rows, [1, label], names=["a", "b"])
+    dataset = EventDataset(path)
+    assert dataset[0][1] == 1
+    with pytest.raises(RecordError, match=rf"^{path}: row 1: .*{reason}"):
+        dataset[1]
+
+
+def test_null_labels_are_no_targets(records: list[bytes], tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", records[:3], [1, None, 2])
+    with pytest.raises(RecordError, match="3 labels, 1 of them null, for 3 rows"):
+        _ = EventDataset(path).targets
+
+
+def test_packed_events_of_other_timesteps_are_not_mixed(tmp_path: Path, generator: torch.Generator) -> None:
+    shapes = [(4, 2, 3, 3), (5, 2, 3, 3), (9, 2, 3, 3)]
+    events = [random_events(1, generator, shape)[0] for shape in shapes]
+    path = write_parquet(tmp_path / "a.parquet", list(map(published_record, events)), range(3))
+    dataset = EventDataset(path, packed=True)
+    assert dataset.timesteps == 4
+    for row, reason in ((1, "5 timesteps instead of 4"), (2, "9 timesteps")):
+        with pytest.raises(RecordError, match=rf"row {row}: has {reason}"):
+            dataset[row]
+        write_npz(tmp_path / "npz" / "class" / f"{row}.npz", events[row])
+    npz = EventDataset(tmp_path / "npz", packed=True)
+    assert npz.timesteps == 5
+    with pytest.raises(RecordError, match=r"2\.npz: row 1: has 9 timesteps, packed events hold 8"):
+        npz[1]
+
+
+@pytest.mark.parametrize("kept", [0, 3, 100, -1, -9])
+def test_a_truncated_parquet_file(kept: int, records: list[bytes], tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", records, range(9))
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(RecordError, match=rf"^{path}: no Parquet file, or damaged"):
+        EventDataset(path)
+
+
+def test_a_damaged_row_group(records: list[bytes], tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", records, range(9), row_group_size=3, compression="zstd")
+    group = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    content = bytearray(path.read_bytes())
+    start = group.dictionary_page_offset
+    content[start : start + group.total_compressed_size] = bytes(group.total_compressed_size)
+    path.write_bytes(content)
+    dataset = EventDataset(path)
+    assert [dataset[row][1] for row in (0, 2, 6, 8)] == [0, 2, 6, 8]
+    with pytest.raises(RecordError, match=rf"^{path}: row 3 and up to 2 after it: "):
+        dataset[4]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"data": [b"x"]},
+        {"label": [1]},
+        {"data": ["text"], "label": [1]},
+        {"data": [b"x"], "label": [1.0]},
+        {"data": [{"data": b"x"}], "label": [1]},
+        {"data": [[b"x"]], "label": [1]},
+        {"image": [b"x"], "label": [1]},
+    ],
+)
+def test_other_columns(columns: dict[str, list[Any]], tmp_path: Path) -> None:
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(RecordError, match=r"a\.parquet: needs columns data: binary, label: int64; it has "):
+        EventDataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"i2e.timesteps": "9"}, "'i2e.timesteps' must be 1 to 8"),
+        ({"i2e.timesteps": "many"}, "'i2e.timesteps' must be 1 to 8"),
+        ({"huggingface": "{"}, "'huggingface' is not JSON"),
+        ({"huggingface": json.dumps({"info": {"features": {"label": {"names": [1]}}}})}, "must be a list of texts"),
+        (
+            {"huggingface": json.dumps({"info": {"features": {"label": {"names": {"a": 1}}}}})},
+            "must be a list of texts",
+        ),
+    ],
+)
+def test_unfit_metadata(metadata: dict[str, str], reason: str, records: list[bytes], tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", records, range(9), metadata=metadata)
+    with pytest.raises(RecordError, match=reason):
+        EventDataset(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"info": 1}', '{"info": {"features": null}}'])
+def test_metadata_of_others_without_names(text: str, records: list[bytes], tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", records, range(9), metadata={"huggingface": text})
+    assert EventDataset(tmp_path).classes is None
+
+
+def test_shards_that_disagree(records: list[bytes], tmp_path: Path) -> None:
+    a = write_parquet(tmp_path / "a.parquet", records, [0] * 9, names=["x"])
+    b = write_parquet(tmp_path / "b.parquet", records, [0] * 9, names=["y"])
+    c = write_parquet(tmp_path / "c.parquet", records, [0] * 9, names=["x"], metadata={"i2e.timesteps": "3"})
+    with pytest.raises(RecordError, match=rf"{b}: other classes than {a}"):
+        EventDataset([a, b])
+    with pytest.raises(RecordError, match=rf"{c}: other timesteps than {a}"):
+        EventDataset([a, c])
+
+
+def test_a_row_group_that_is_too_large_to_be_read_whole(tmp_path: Path) -> None:
+    rows = 2**20 + 1
+    table = pa.table({"data": pa.array([b""] * rows), "label": pa.array(np.zeros(rows, np.int64))})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=rows)
+    with pytest.raises(RecordError, match=r"row group 0 of 1,048,577 rows .* smaller row_group_size"):
+        EventDataset(tmp_path)
+
+
+def test_a_small_file_that_takes_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dictionary of one record of 4 MB, a thousand times."""
+    monkeypatch.setattr(parquet, "_MOST_GROUP_BYTES", 2**26)
+    rows, record = 1000, npy(np.zeros(2**22, np.uint8))
+    one = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([record], pa.binary()))
+    path = tmp_path / "bomb.parquet"
+    pq.write_table(pa.table({"data": one, "label": np.zeros(rows, np.int64)}), path, store_schema=False)
+    assert path.stat().st_size < 2**20
+    dataset = EventDataset(path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(RecordError, match=r"bomb\.parquet: row 0 .*: its row group takes more than 67,108,864 bytes"):
+        dataset[0]
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 2**30
+
+
+def test_a_damaged_npz(tmp_path: Path, generator: torch.Generator) -> None:
+    for row, sample in enumerate(random_events(3, generator)):
+        path = write_npz(tmp_path / "class" / f"{row}.npz", sample)
+    path.write_bytes(path.read_bytes()[:-30])
+    dataset = EventDataset(tmp_path)
+    assert dataset[1][1] == 0
+    with pytest.raises(RecordError, match=rf"^{path}: row 2: "):
+        dataset[2]
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=str(path)):
+        dataset[2]
+
+
+@pytest.mark.parametrize("kept", [100, 512, 700, 2048, -10240, -10240 + 512])
+def test_a_truncated_tar(kept: int, tmp_path: Path, generator: torch.Generator) -> None:
+    path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)))
+    path.write_bytes(path.read_bytes()[:kept] if kept > 0 else content_of(path)[: kept + 10240])
+    with pytest.raises(RecordError, match=rf"^{path}: "):
+        EventDataset(path)
+
+
+def content_of(path: Path) -> bytes:
+    """A tar without what follows its last member."""
+    with tarfile.open(path) as tar:
+        last = tar.getmembers()[-1]
+    end = last.offset_data + -(-last.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    return path.read_bytes()[:end]
+
+
+def test_a_damaged_header_in_a_tar_does_not_end_it(tmp_path: Path, generator: torch.Generator) -> None:
+    path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)))
+    with tarfile.open(path) as tar:
+        start = tar.getmembers()[3].offset
+    content = bytearray(path.read_bytes())
+    content[start + 100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match=rf"truncated or damaged, no end-of-archive mark at byte {start}"):
+        EventDataset(path)
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_a_compressed_tar(mode: str, tmp_path: Path, generator: torch.Generator) -> None:
+    path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)), mode)
+    with pytest.raises(RecordError, match="compressed tars cannot be read by offset, unpack it first"):
+        EventDataset(path)
+    with pytest.raises(ValueError, match=r"uncompressed tars \(\.tar\)"):
+        EventDataset(path.rename(tmp_path / "a.tar.gz"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("1.cls", b"cat", "needs an integer label .* got 'cat'"),
+        ("1.cls", "²".encode(), "needs an integer label"),
+        ("1.cls", b"9" * 30, "needs an integer label"),
+        ("1.cls", b" " * 70000, "label takes 70000 bytes"),
+        ("1.json", b"{", "its .json is damaged"),
+        ("1.json", b"[" * 60000, "its .json is damaged"),
+        ("1.json", b"[1]", "its .json must be an object"),
+        ("1.json", b'{"label": 1.5}', "needs an integer label"),
+        ("1.json", b'{"label": true}', "needs an integer label"),
+        ("1.json", b'{"timesteps": 9}', "1 to 8 timesteps"),
+        ("1.json", b'{"timesteps": 2}', "beyond its 2 timesteps"),
+    ],
+)
+def test_unfit_parts_of_a_sample(
+    name: str, content: bytes, reason: str, tmp_path: Path, generator: torch.Generator
+) -> None:
+    events = torch.ones_like(random_events(2, generator))
+    members = [("0.npy", packed_record(events[0])), ("0.cls", b" 7\n"), ("1.npy", packed_record(events[1]))]
+    path = write_tar(tmp_path / "a.tar", [*members, (name, content)])
+    dataset = EventDataset(path)
+    assert dataset[0][1] == 7
+    with pytest.raises(RecordError, match=rf"^{path}: sample 1: .*{reason}"):
+        dataset[1]
+
+
+def test_unfit_tars(tmp_path: Path, generator: torch.Generator) -> None:
+    members = tar_members(random_events(2, generator))
+    for wrong, reason in (
+        ([*members, members[1]], "000000000.cls is in it twice"),
+        ([*members, ("000000001.npz", b"")], "sample 000000001 has both .npy and .npz"),
+    ):
+        with pytest.raises(RecordError, match=reason):
+            EventDataset(write_tar(tmp_path / "a.tar", wrong))
+    (tmp_path / "a.tar").write_bytes(b"no tar" * 200)
+    with pytest.raises(RecordError, match="no tar, or damaged"):
+        EventDataset(tmp_path / "a.tar")
+
+
+def test_links_and_folders_in_a_tar_are_no_samples(tmp_path: Path, generator: torch.Generator) -> None:
+    (record,) = [published_record(sample) for sample in random_events(1, generator)]
+    path = write_tar(tmp_path / "a.tar", [("0.npy", record), ("0.cls", b"3")])
+    with tarfile.open(path, "a") as tar:
+        for name, kind in (("1.npy", tarfile.SYMTYPE), ("2.npy", tarfile.LNKTYPE), ("3.npy", tarfile.DIRTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "/etc/passwd"
+            tar.addfile(member)
+    assert EventDataset(path).targets == [3]
+
+
+def test_a_tar_that_shrank(tmp_path: Path, generator: torch.Generator) -> None:
+    path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)))
+    dataset = EventDataset(path)
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(RecordError, match=r"a\.tar: sample 2: .* the tar has changed"):
+        dataset[2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(suffix=st.sampled_from([".parquet", ".tar"]), seed=st.integers(0, 2**32 - 1), flips=st.integers(1, 20))
+def test_any_damage_is_a_record_error(
+    suffix: str, seed: int, flips: int, sound: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rng = np.random.default_rng(seed)
+    content = np.frombuffer(sound[suffix], np.uint8).copy()
+    # Half of the damage where headers are: at the end of Parquet, in the first bytes of a tar's blocks.
+    ends = {".parquet": len(content) - 1500 + rng.integers(1500, size=flips), ".tar": rng.integers(9, size=flips) * 512}
+    places = np.where(rng.random(flips) < 0.5, rng.integers(len(content), size=flips), ends[suffix])
+    content[places % len(content)] = rng.integers(256, size=flips)
+    path = tmp_path_factory.mktemp("damaged") / f"a{suffix}"
+    path.write_bytes(content.tobytes())
+    try:
+        dataset = EventDataset(path)
+        assert len(dataset.targets) == len(dataset)
+        for row in range(len(dataset)):
+            assert dataset[row][0].dim() == 4
+    except RecordError as error:
+        message = str(error)
+    else:
+        message = str(path)
+    assert message.startswith(str(path))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder, events = tmp_path_factory.mktemp("sound"), random_events(4, torch.Generator().manual_seed(0))
+    files = [
+        write_published(folder / "a.parquet", events, row_group_size=2),
+        write_tar(folder / "a.tar", tar_members(events)),
+    ]
+    return {path.suffix: path.read_bytes() for path in files}

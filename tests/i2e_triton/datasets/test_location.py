@@ -1,0 +1,164 @@
+"""What a location can be, and what is said where it is not clear."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from i2e_triton.datasets import EventDataset, RecordError
+from tests.i2e_triton.datasets.made_up import random_events, tar_members, write_npz, write_published, write_tar
+
+
+def shards(folder: Path, split: str, counts: list[int], suffix: str = "") -> list[Path]:
+    """Parquet shards of a split; labels number its rows."""
+    paths, first = [], 0
+    for index, rows in enumerate(counts):
+        path = folder / f"{split}-{index:05d}-of-{len(counts):05d}{suffix}.parquet"
+        paths.append(write_published(path, random_events(rows, torch.Generator()), first))
+        first += rows
+    return paths
+
+
+@pytest.mark.parametrize("inner", [".", "data", "I2E-CIFAR10"])
+@pytest.mark.parametrize("suffix", ["", "-0123456789abcdef"])
+def test_a_folder_of_the_hub(inner: str, suffix: str, tmp_path: Path) -> None:
+    shards(tmp_path / inner, "train", [3, 2, 4], suffix)
+    shards(tmp_path / inner, "validation", [2], suffix)
+    (tmp_path / "README.md").write_text("a card")
+    # What the hub's downloader keeps beside it.
+    write_published(tmp_path / ".cache" / "huggingface" / "other.parquet", random_events(1, torch.Generator()))
+    assert EventDataset(tmp_path, "train").targets == list(range(9))
+    assert len(EventDataset(str(tmp_path), "validation")) == 2
+    with pytest.raises(ValueError, match="pass split, one of train, validation"):
+        EventDataset(tmp_path)
+    with pytest.raises(ValueError, match="no split 'test' there; pass one of train, validation"):
+        EventDataset(tmp_path, "test")
+
+
+def test_the_cache_of_the_hub(tmp_path: Path) -> None:
+    repository = tmp_path / "datasets--Someone--I2E"
+    for number, revision in enumerate(("aaa", "bbb"), 1):
+        for path in shards(repository / "blobs" / revision, "train", [number]):
+            link = repository / "snapshots" / revision / "I2E-CIFAR10" / path.name
+            link.parent.mkdir(parents=True)
+            link.symlink_to(path)
+    with pytest.raises(ValueError, match="pass one of its folders aaa, bbb"):
+        EventDataset(repository)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("bbb")
+    assert len(EventDataset(repository, "train")) == 2
+    assert len(EventDataset(repository / "snapshots" / "aaa")) == 1
+
+
+def test_shards_named_by_number(tmp_path: Path) -> None:
+    generator = torch.Generator()
+    for config in ("I2E-CIFAR10", "I2E-CIFAR100"):
+        for split, first in (("train", 0), ("train", 3), ("test", 0)):
+            write_published(tmp_path / config / split / f"{first:04d}.parquet", random_events(3, generator), first)
+    assert EventDataset(tmp_path / "I2E-CIFAR10", "train").targets == list(range(6))
+    assert EventDataset(tmp_path / "I2E-CIFAR10" / "test").targets == list(range(3))
+    with pytest.raises(ValueError, match=r"more than one data set there; pass one of .*I2E-CIFAR10, .*I2E-CIFAR100"):
+        EventDataset(tmp_path, "train")
+
+
+def test_files_and_globs(tmp_path: Path) -> None:
+    paths = shards(tmp_path, "train", [3, 2, 4])
+    assert EventDataset(paths[1]).targets == [3, 4]
+    assert EventDataset([paths[2], str(paths[0])]).targets == [5, 6, 7, 8, 0, 1, 2]
+    assert EventDataset(f"{tmp_path}/train-*.parquet").targets == list(range(9))
+    shards(tmp_path, "validation", [1])
+    assert EventDataset(f"{tmp_path}/*.parquet", "validation").targets == [0]
+    assert len(EventDataset(f"{tmp_path}/*.parquet")) == 10  # whoever names files gets them
+    with pytest.raises(FileNotFoundError, match=r"nothing that matches"):
+        EventDataset(f"{tmp_path}/test-*.parquet")
+    with pytest.raises(ValueError, match="a file at least"):
+        EventDataset([])
+    for wrong in ([paths[0], write_tar(tmp_path / "train.tar", [])], [tmp_path / "events.csv"]):
+        with pytest.raises(ValueError, match=r"must be Parquet files \(\.parquet\) or uncompressed tars"):
+            EventDataset(wrong)
+
+
+def test_missing_shards_are_missed(tmp_path: Path) -> None:
+    paths = shards(tmp_path, "train", [3, 2, 4])
+    paths[1].unlink()
+    with pytest.raises(ValueError, match="found 2 shards of 3"):
+        EventDataset(tmp_path)
+    assert len(EventDataset(paths[::2])) == 7
+    shards(tmp_path, "train", [1, 1])
+    with pytest.raises(ValueError, match="found 4 shards of 2 and 3"):
+        EventDataset(tmp_path)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+        EventDataset(tmp_path / "missing")
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    (tmp_path / "folder" / "inner" / "image.png").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="no Parquet files, no uncompressed tars and no class folders"):
+        EventDataset(tmp_path / "folder")
+
+
+def test_splits_of_class_folders(tmp_path: Path) -> None:
+    events = random_events(1, torch.Generator())[0]
+    for split, name in (("train", "a"), ("train", "b"), ("val", "a")):
+        write_npz(tmp_path / split / name / "x.npz", events)
+    assert len(EventDataset(tmp_path, "train")) == 2
+    assert len(EventDataset(tmp_path, "val")) == 1
+    with pytest.raises(ValueError, match="pass split, one of train, val"):
+        EventDataset(tmp_path)
+    with pytest.raises(ValueError, match="no split 'validation' there; pass one of train, val"):
+        EventDataset(tmp_path, "validation")
+
+
+def write_manifest(folder: Path, classes: list[str] | None, complete: bool = True) -> None:
+    (folder / "manifest.json").write_text(json.dumps({"classes": classes, "complete": complete, "rows": {}}))
+
+
+def test_labels_of_converted_class_folders_are_those_of_the_source(tmp_path: Path) -> None:
+    """Class names in no alphabetic order, one with a slash, one without a row, and rows without a label."""
+    for folder in ("unlabelled", "T-shirt/top", "Ankle boot"):
+        write_npz(tmp_path / "train" / folder / "x.npz", random_events(1, torch.Generator())[0])
+    write_manifest(tmp_path, ["T-shirt/top", "Trouser", "Ankle boot"])
+    for dataset in (EventDataset(tmp_path), EventDataset(tmp_path / "train")):
+        assert dataset.classes == ["T-shirt/top", "Trouser", "Ankle boot"]
+        assert dataset.targets == [2, 0, -1]
+        assert dataset[0][1] == 2
+    write_manifest(tmp_path, ["Trouser", "Ankle boot"])
+    with pytest.raises(ValueError, match=r"folder 'T-shirt' is no class of manifest\.json"):
+        EventDataset(tmp_path)
+
+
+def test_labels_of_converted_folders_without_names(tmp_path: Path) -> None:
+    for folder in ("0", "2", "10"):
+        write_npz(tmp_path / "train" / folder / "x.npz", random_events(1, torch.Generator())[0])
+    write_manifest(tmp_path, None)
+    dataset = EventDataset(tmp_path, "train")
+    assert (dataset.classes, dataset.targets) == (None, [0, 10, 2])
+    (tmp_path / "manifest.json").write_text('{"of": "something else"}')
+    assert EventDataset(tmp_path, "train").targets == [0, 1, 2]
+
+
+def test_tars_get_their_class_names_from_the_manifest(tmp_path: Path) -> None:
+    write_tar(tmp_path / "train-00000-of-00001.tar", tar_members(random_events(2, torch.Generator())))
+    assert EventDataset(tmp_path).classes is None
+    write_manifest(tmp_path, ["zebra", "ant"])
+    assert EventDataset(tmp_path).class_to_idx == {"zebra": 0, "ant": 1}
+
+
+def test_a_conversion_that_is_not_complete_is_refused(tmp_path: Path) -> None:
+    paths = shards(tmp_path, "train", [3])
+    write_manifest(tmp_path, None, complete=False)
+    with pytest.raises(ValueError, match="not complete; run i2e dataset again"):
+        EventDataset(tmp_path)
+    assert len(EventDataset(paths)) == 3
+
+
+@pytest.mark.parametrize("content", ["{", '{"classes": "ab", "complete": true}', '{"classes": [1], "complete": true}'])
+def test_a_damaged_manifest_is_refused(content: str, tmp_path: Path) -> None:
+    shards(tmp_path, "train", [3])
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(RecordError, match=r"manifest\.json: "):
+        EventDataset(tmp_path)

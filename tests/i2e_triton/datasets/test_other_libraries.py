@@ -1,0 +1,99 @@
+"""The data sets with ``datasets`` of Hugging Face and with SpikingJelly."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import torch
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from i2e_triton import unpack
+from i2e_triton.datasets import EventDataset, RecordError, decode_batch
+from tests.i2e_triton.datasets.made_up import (
+    packed,
+    packed_record,
+    photograph_events,
+    published_record,
+    random_events,
+    write_parquet,
+    write_published,
+)
+from tests.samples import assert_same_events
+
+
+def load(path: Path) -> Any:
+    return datasets.load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(path.parent / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+def test_datasets_reads_events(tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(5, generator)
+    names = ["a", "b", "c", "d", "e"]
+    path = write_parquet(tmp_path / "x.parquet", list(map(published_record, events)), range(5), names=names)
+    rows = load(path)
+    assert rows.features["label"].names == names == EventDataset(path).classes
+    dense = rows.with_transform(decode_batch)
+    assert dense[3]["label"] == 3
+    assert_same_events(dense[3]["events"], events[3].float())
+    assert dense["label"][:] == [0, 1, 2, 3, 4]
+    (batch,) = DataLoader(rows.with_transform(partial(decode_batch, packed=True, timesteps=5)), batch_size=5)
+    assert set(batch) == {"events", "label"}
+    assert_same_events(batch["events"], packed(events))
+
+
+def test_datasets_reads_packed_records(tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(2, generator)
+    path = write_parquet(tmp_path / "x.parquet", list(map(packed_record, events)), range(2))
+    rows = load(path).with_transform(partial(decode_batch, timesteps=5, dtype=torch.bool))
+    assert_same_events(rows[1]["events"], events[1])
+
+
+def test_a_bad_record_of_a_batch_is_named() -> None:
+    good = published_record(torch.ones(8, 2, 3, 3, dtype=torch.bool))
+    with pytest.raises(RecordError, match=r"^row 1 of the batch: "):
+        decode_batch({"data": [good, good[:-1]], "label": [0, 0]})
+    with pytest.raises(RecordError, match=r"^row 0 of the batch: has 8 timesteps instead of 5"):
+        decode_batch({"data": [good]}, packed=True, timesteps=5)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        layer.Conv2d(2, 4, 3, stride=2),
+        layer.BatchNorm2d(4),
+        neuron.LIFNode(v_threshold=0.1),
+        layer.Flatten(),
+        layer.Linear(900, 3),
+    )
+    functional.set_step_mode(net, "m")
+    return net.eval()
+
+
+def output(events: Tensor) -> Tensor:
+    """What a multi-step network makes of ``[T, B, 2, H, W]``: ``[T, B, 3]``."""
+    with torch.no_grad():
+        result: Tensor = network()(events)
+    return result
+
+
+def test_spikingjelly_takes_both_kinds(tmp_path: Path) -> None:
+    events = photograph_events(32)
+    path = write_published(tmp_path / "x.parquet", events)
+    expected = output(events.float().transpose(0, 1).contiguous())
+    assert expected.shape == (8, 4, 3)
+    assert len(expected.unique(dim=1)[0]) == 4  # each photograph has an output of its own
+    (dense, _) = next(iter(DataLoader(EventDataset(path), batch_size=4)))
+    assert torch.equal(output(dense.transpose(0, 1)), expected)
+    dataset = EventDataset(path, packed=True)
+    (batch, _) = next(iter(DataLoader(dataset, batch_size=4)))
+    assert torch.equal(output(unpack(batch, dataset.timesteps)), expected)

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import tonic
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from spikingjelly.datasets import utils as spikingjelly
+from torch import Tensor
+
+from i2e_triton.formats import EVENT_DTYPE, RecordError, from_event_list, to_event_list
+from i2e_triton.functional import EVENT_DTYPES
+from tests.i2e_triton.formats.events import dense_events, photograph_events
+from tests.samples import PHOTOGRAPHS, assert_same_events
+
+DURATIONS = st.sampled_from([1, 7, 1000, 12_345, 10**9])
+
+
+def size_of(events: Tensor) -> tuple[int, int]:
+    return int(events.shape[2]), int(events.shape[3])
+
+
+def rows(*events: tuple[int, int, int, int], dtype: Any = EVENT_DTYPE) -> np.ndarray:
+    """A list of events (x, y, t, p)."""
+    return np.array(list(events), dtype=dtype)
+
+
+def test_the_type_is_that_of_tonic() -> None:
+    assert tonic.io.events_struct == EVENT_DTYPE
+
+
+def test_a_few_events_by_hand() -> None:
+    events = torch.zeros(3, 2, 4, 5)
+    places = [(2, 1, 3, 4), (0, 0, 1, 2), (0, 1, 1, 2), (0, 0, 0, 4), (2, 0, 3, 0)]
+    for place in places:
+        events[place] = 1
+    expected = rows((4, 0, 0, 0), (2, 1, 0, 0), (2, 1, 0, 1), (0, 3, 20, 0), (4, 3, 20, 1))
+    listed = to_event_list(events, 10)
+    assert listed.dtype == EVENT_DTYPE
+    assert np.array_equal(listed, expected)
+    assert np.array_equal(to_event_list(events)["t"], expected["t"] * 100)
+
+
+@given(events=dense_events(timesteps=12), timestep_us=DURATIONS)
+def test_dense_events_come_back(events: Tensor, timestep_us: int) -> None:
+    listed = to_event_list(events, timestep_us)
+    assert len(listed) == int(events.sum())
+    assert np.array_equal(listed, np.sort(listed, order=["t", "y", "x", "p"]))
+    assert_same_events(from_event_list(listed, len(events), size_of(events), timestep_us), events)
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES)
+def test_events_of_every_type_give_the_same_list(dtype: torch.dtype) -> None:
+    events = photograph_events("coffee", (20, 31))
+    assert np.array_equal(to_event_list(events.to(dtype)), to_event_list(events))
+
+
+def to_frame(events: Tensor, timestep_us: int) -> tonic.transforms.ToFrame:
+    timesteps, _, height, width = events.shape
+    return tonic.transforms.ToFrame(
+        sensor_size=(width, height, 2), time_window=timestep_us, start_time=0, end_time=timesteps * timestep_us
+    )
+
+
+@given(events=dense_events(timesteps=12), timestep_us=DURATIONS)
+def test_tonic_frames_are_the_dense_events(events: Tensor, timestep_us: int) -> None:
+    assume(bool(events.any()))
+    frames = to_frame(events, timestep_us)(to_event_list(events, timestep_us))
+    assert_same_events(torch.from_numpy(frames), events.to(torch.int16))
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_tonic_frames_of_photographs(name: str) -> None:
+    events = photograph_events(name, (131, 98))
+    frames = to_frame(events, 1000)(to_event_list(events))
+    assert_same_events(torch.from_numpy(frames), events.to(torch.int16))
+
+
+def test_tonic_keeps_timesteps_without_events() -> None:
+    events = photograph_events("rocket", (50, 60)).clone()
+    events[[0, 1, 4, 7]] = False
+    frames = to_frame(events, 500)(to_event_list(events, 500))
+    assert_same_events(torch.from_numpy(frames), events.to(torch.int16))
+
+
+def test_what_the_documentation_says_of_other_frames_of_tonic() -> None:
+    events = photograph_events("rocket", (50, 60)).clone()
+    listed = to_event_list(events)
+    bins = tonic.transforms.ToFrame(sensor_size=(60, 50, 2), n_time_bins=8)(listed)
+    assert int(bins.sum()) < int(events.sum())
+    events[[0, 7]] = False
+    window = tonic.transforms.ToFrame(sensor_size=(60, 50, 2), time_window=1000)(to_event_list(events))
+    assert len(window) < 8
+    assert to_frame(events, 1000)(to_event_list(torch.zeros_like(events))).shape == (1, 2, 60, 50)
+
+
+@given(events=dense_events(timesteps=12), timestep_us=DURATIONS)
+def test_spikingjelly_integrates_each_timestep(events: Tensor, timestep_us: int) -> None:
+    listed = to_event_list(events, timestep_us)
+    limits = np.searchsorted(listed["t"], np.arange(len(events) + 1) * timestep_us)
+    for timestep, start, stop in zip(events, limits, limits[1:]):
+        x, y, p = (listed[name] for name in "xyp")
+        frame = spikingjelly.integrate_events_segment_to_frame(x, y, p, *size_of(events), start, stop)
+        assert_same_events(torch.from_numpy(frame), timestep.double())
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+@pytest.mark.parametrize("timestep_us", [9, 1000])
+def test_spikingjelly_integrates_a_file_of_events(name: str, timestep_us: int) -> None:
+    events = photograph_events(name, (47, 93))
+    listed = to_event_list(events, timestep_us)
+    file = io.BytesIO()
+    np.savez(file, t=listed["t"], x=listed["x"], y=listed["y"], p=listed["p"])
+    with np.load(io.BytesIO(file.getvalue())) as loaded:
+        recording = dict(loaded)
+    frames = spikingjelly.integrate_events_by_fixed_duration(recording, timestep_us - 1, 47, 93)
+    assert_same_events(torch.from_numpy(frames), events.double())
+
+
+@given(events=dense_events(), seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from(["u2", "i4", ">i8", "u8"]))
+def test_lists_of_any_order_with_repeated_events(events: Tensor, seed: int, dtype: str) -> None:
+    listed = to_event_list(events, 100)
+    generator = np.random.default_rng(seed)
+    repeated = np.concatenate([listed, listed[: len(listed) // 2]]).astype([(name, dtype) for name in "xytp"])
+    repeated["t"] += generator.integers(0, 100, len(repeated)).astype(dtype)
+    other = np.empty(len(repeated), [(name, dtype) for name in "ptyx"])
+    for name in "xytp":
+        other[name] = repeated[name]
+    generator.shuffle(other)
+    assert_same_events(from_event_list(other, len(events), size_of(events), 100), events)
+
+
+def test_the_largest_picture_of_a_list() -> None:
+    events = torch.zeros(1, 2, 1, 32768, dtype=torch.bool)
+    events[0, 1, 0, -1] = True
+    listed = to_event_list(events)
+    assert listed["x"].tolist() == [32767]
+    assert_same_events(from_event_list(listed, 1, (1, 32768)), events)
+    for shape in ((1, 2, 1, 32769), (1, 2, 32769, 1)):
+        with pytest.raises(ValueError, match=r"at most 32768 pixels a side, this is .*32769"):
+            to_event_list(torch.zeros(shape))
+
+
+WRONG_LISTS = {
+    "left of the picture": (rows((0, 0, 0, 0), (-1, 0, 0, 0)), "event 1: x is -1, must be 0 to 32767"),
+    "above the picture": (rows((0, -5, 0, 0)), "event 0: y is -5, must be 0 to 32767"),
+    "before the start": (rows((0, 0, -1, 0)), "event 0: t is -1, must be 0 to"),
+    "right of the picture": (rows((5, 0, 0, 0)), "event 0: x is 5, must be less than 5"),
+    "below the picture": (rows((4, 3, 0, 1), (0, 4, 0, 0)), "event 1: y is 4, must be less than 4"),
+    "after the end": (rows((0, 0, 79, 0), (0, 0, 80, 0)), "event 1: timestep is 8, must be less than 8"),
+    "polarity 2": (rows((0, 0, 0, 2), dtype="i8,i8,i8,i8"), "must have integer fields x, y, t, p"),
+    "polarity -1": (
+        rows((0, 0, 0, -1), dtype=[(name, "i8") for name in "xytp"]),
+        "event 0: p is -1, must be 0 to 1",
+    ),
+    "far away": (rows((2**40, 0, 0, 0), dtype=[(name, "i8") for name in "xytp"]), "event 0: x is 1099511627776"),
+    "too late": (
+        rows((0, 0, 2**63, 0), dtype=[(name, "u8") for name in "xytp"]),
+        "event 0: t is 9223372036854775808, must be 0 to 9223372036854775807",
+    ),
+    "fractions": (rows((0, 0, 0, 0), dtype=[(name, "f8") for name in "xytp"]), "must have integer fields"),
+    "no field": (np.zeros((3, 4), np.int64), "must have integer fields x, y, t, p; got int64"),
+    "a field more": (np.zeros(3, [(name, "i8") for name in "xytpq"]), "must have integer fields"),
+    "a table": (np.zeros((2, 3), EVENT_DTYPE), r"must be a list \[N\], got shape \[2, 3\]"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_LISTS)
+def test_lists_of_strangers(case: str) -> None:
+    listed, message = WRONG_LISTS[case]
+    with pytest.raises(RecordError, match=message):
+        from_event_list(listed, 8, (4, 5), 10)
+
+
+def test_a_bool_that_is_neither() -> None:
+    listed = rows((0, 0, 0, 0), (1, 1, 0, 1))
+    listed["p"].view(np.uint8)[1] = 2
+    with pytest.raises(RecordError, match="event 1: p is 2, must be 0 to 1"):
+        from_event_list(listed, 8, (4, 5))
+
+
+NONE = rows()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([(0, 0, 0, 0)], 8, (4, 5)), TypeError, "must be a NumPy array, got list"),
+        ((NONE, 0, (4, 5)), ValueError, "timesteps must be at least 1, got 0"),
+        ((NONE, 8.0, (4, 5)), TypeError, "timesteps must be an int, got float 8.0"),
+        ((NONE, 8, (0, 5)), ValueError, "the height must be at least 1, got 0"),
+        ((NONE, 8, (4, -5)), ValueError, "the width must be at least 1, got -5"),
+        ((NONE, 8, (4, 5), 0), ValueError, "timestep_us must be at least 1, got 0"),
+        ((NONE, 8, (4, 5), True), TypeError, "timestep_us must be an int, got bool True"),
+        ((NONE, 8, (4, 5), 2**60), ValueError, "8 timesteps of 1152921504606846976 microseconds do not fit"),
+    ],
+)
+def test_wrong_arguments_of_dense_events(arguments: tuple[Any, ...], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        from_event_list(*arguments)
+
+
+def test_wrong_arguments_of_a_list() -> None:
+    events = torch.zeros(8, 2, 4, 5)
+    for wrong in (0, -1, 2**60):
+        with pytest.raises(ValueError, match=str(wrong)):
+            to_event_list(events, wrong)
+    with pytest.raises(TypeError, match="timestep_us must be an int, got float"):
+        to_event_list(events, 0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="events must be 0 or 1"):
+        to_event_list(events + 2)
+    assert to_event_list(events.fill_(1), 2**60 - 1)["t"].max() == 7 * (2**60 - 1)

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import io
+import struct
+import tracemalloc
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from i2e_triton.formats import RecordError, load_npz, save_npz
+from i2e_triton.functional import EVENT_DTYPES
+from tests.i2e_triton.formats.events import dense_events, photograph_events
+from tests.samples import PHOTOGRAPHS, assert_same_events
+
+EVENTS = photograph_events("chelsea", (13, 21))
+
+
+def savez(*arrays: Any, compressed: bool = True, **named: Any) -> bytes:
+    file = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(file, *arrays, **named)
+    return file.getvalue()
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def npy(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def load(content: bytes) -> Tensor:
+    return load_npz(io.BytesIO(content))
+
+
+def refused(file: Path | io.BytesIO, message: str) -> None:
+    """Reading raises an error, and takes no memory worth mentioning before."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(RecordError, match=message):
+            load_npz(file)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@given(events=dense_events(timesteps=12))
+def test_npz_is_what_the_published_code_writes_and_reads(events: Tensor) -> None:
+    file = io.BytesIO()
+    save_npz(file, events)
+    assert file.getvalue() == savez(events.numpy().astype(bool))
+    with np.load(io.BytesIO(file.getvalue()), allow_pickle=False) as archive:
+        assert archive.files == ["arr_0"]
+        assert_same_events(torch.from_numpy(archive["arr_0"]), events)
+    assert_same_events(load(file.getvalue()), events)
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_files_of_photographs(name: str, tmp_path: Path) -> None:
+    events = photograph_events(name)
+    save_npz(tmp_path / "class" / "any name", events)
+    assert [path.name for path in (tmp_path / "class").iterdir()] == ["any name"]
+    for path in (tmp_path / "class" / "any name", str(tmp_path / "class" / "any name")):
+        assert_same_events(load_npz(path), events)
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES)
+def test_events_of_every_type_give_the_same_file(dtype: torch.dtype) -> None:
+    file = io.BytesIO()
+    save_npz(file, EVENTS.to(dtype))
+    assert file.getvalue() == savez(EVENTS.numpy())
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "i1", "i8", ">i4", "f2", "f4", "f8", ">f4"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_zeros_and_ones_of_every_type(dtype: str, order: Any) -> None:
+    array = np.asarray(EVENTS.numpy().astype(dtype), order=order)
+    assert_same_events(load(savez(array)), EVENTS)
+    assert_same_events(load(savez(array, compressed=False)), EVENTS)
+    loaded = load(savez(array))
+    assert loaded.is_contiguous()
+    loaded.zero_()  # it can be written to
+
+
+@pytest.mark.parametrize("wrong", [2, -1, 0.5, np.nan, np.inf])
+def test_other_values(wrong: float) -> None:
+    array = EVENTS.double().numpy().copy()
+    array[3, 1, 5, 7] = wrong
+    with pytest.raises(RecordError, match="must hold 0 and 1 only"):
+        load(savez(array))
+    with pytest.raises(ValueError, match="events must be 0 or 1"):
+        save_npz(io.BytesIO(), torch.from_numpy(array).float())
+
+
+def test_a_bool_that_is_neither() -> None:
+    array = EVENTS.numpy().copy()
+    array.view(np.uint8)[0, 0, 0, 0] = 255
+    with pytest.raises(RecordError, match="must hold 0 and 1 only"):
+        load(savez(array))
+
+
+def large(shape: tuple[int, ...]) -> bytes:
+    """An honest header of a large array, and 16 bytes of it."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|b1", "fortran_order": False, "shape": shape})
+    return file.getvalue() + bytes(16)
+
+
+HOSTILE = {
+    "nothing": (b"", "not what np.savez writes, or damaged"),
+    "garbage": (b"PK\x03\x04 no archive", "not what np.savez writes, or damaged"),
+    "cut off": (savez(EVENTS.numpy())[:-30], "not what np.savez writes, or damaged"),
+    "an npy": (npy(EVENTS.numpy()), "not what np.savez writes, or damaged"),
+    "no member": (zipped({}), "must hold arr_0.npy and nothing else, holds nothing"),
+    "another name": (savez(events=EVENTS.numpy()), "holds events.npy"),
+    "two arrays": (savez(EVENTS.numpy(), EVENTS.numpy()), "holds arr_0.npy, arr_1.npy"),
+    "a pickle": (savez(np.array([{}], dtype=object)), "Python objects"),
+    "no npy": (zipped({"arr_0.npy": b"text"}), "not what np.save writes"),
+    "another packing": (zipped({"arr_0.npy": npy(EVENTS.numpy())}, zipfile.ZIP_LZMA), "compressed by method 14"),
+    "three dimensions": (savez(EVENTS.numpy()[0]), r"must be \[T, 2, H, W\], is \[2, 13, 21\]"),
+    "a batch": (savez(EVENTS.numpy()[:, None]), r"must be \[T, 2, H, W\], is \[8, 1, 2, 13, 21\]"),
+    "one polarity": (savez(EVENTS.numpy()[:, :1]), r"is \[8, 1, 13, 21\]"),
+    "no timestep": (savez(EVENTS.numpy()[:0]), r"is \[0, 2, 13, 21\]"),
+    "text": (savez(np.full((8, 2, 1, 1), "1")), "must be bool or numbers"),
+    "complex numbers": (savez(np.zeros((8, 2, 1, 1), complex)), "must be bool or numbers, is complex128"),
+    "records": (savez(np.zeros((8, 2, 1, 1), "u1,u1")), "must be bool or numbers"),
+    "less than it says": (zipped({"arr_0.npy": npy(EVENTS.numpy())[:-1]}), "does not fit its 4,495 bytes"),
+    "more than it says": (zipped({"arr_0.npy": npy(EVENTS.numpy()) + b"\0"}), "does not fit its 4,497 bytes"),
+    "4 TB": (zipped({"arr_0.npy": large((8, 2, 500_000, 500_000))}), "more than 2,147,483,648 bytes"),
+    "overflow": (zipped({"arr_0.npy": large((2**62, 2, 2**62, 8))}), "more than 2,147,483,648 bytes"),
+    "1 GB that is not there": (zipped({"arr_0.npy": large((8, 2, 8192, 8192))}), "does not fit its 144 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_files_of_strangers(case: str) -> None:
+    content, message = HOSTILE[case]
+    refused(io.BytesIO(content), message)
+
+
+def forged(declared: int, content: bytes, flags: int = 0) -> bytes:
+    """An archive of one member that says of its size, and of itself, what it likes."""
+    packed = zlib.compress(content, 9)[2:-4]
+    fields = (20, flags, 8, 0, 33, zlib.crc32(content), len(packed), declared, 9, 0)
+    local = struct.pack("<4s5H3L2H", b"PK\x03\x04", *fields) + b"arr_0.npy" + packed
+    entry = struct.pack("<4sH5H3L5H2L", b"PK\x01\x02", 20, *fields, 0, 0, 0, 0, 0) + b"arr_0.npy"
+    return local + entry + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(entry), len(local), 0)
+
+
+def test_a_bomb_that_hides_its_size() -> None:
+    honest = npy(EVENTS.numpy())
+    assert_same_events(load(forged(len(honest), honest)), EVENTS)
+    bomb = forged(len(honest), honest + bytes(100_000_000))
+    refused(io.BytesIO(bomb), "damaged")
+
+
+def test_a_size_that_is_more_than_there_is() -> None:
+    content = npy(np.zeros((8, 2, 64, 64), bool))
+    with pytest.raises(RecordError, match="has 1128 bytes, must have 65664"):
+        load(forged(len(content), content[:1128]))
+
+
+def test_an_encrypted_member() -> None:
+    content = npy(EVENTS.numpy())
+    with pytest.raises(RecordError, match=r"arr_0\.npy is encrypted"):
+        load(forged(len(content), content, flags=1))
+
+
+def test_a_file_that_is_too_long(tmp_path: Path) -> None:
+    with (tmp_path / "a.npz").open("wb") as file:
+        file.truncate(2**31 + 1)  # takes no place on the disk
+    refused(tmp_path / "a.npz", "has 2,147,483,649 bytes, more than 2,147,483,648")
+
+
+def test_a_file_is_read_from_its_start() -> None:
+    file = io.BytesIO()
+    save_npz(file, EVENTS)
+    assert_same_events(load_npz(file), EVENTS)
+
+
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(savez(EVENTS.numpy())[:-30])
+    with pytest.raises(RecordError) as error:
+        load_npz(path)
+    assert str(error.value).startswith(f"{path}: not what np.savez writes, or damaged")
+    with pytest.raises(FileNotFoundError):
+        load_npz(tmp_path / "missing.npz")
+
+
+@given(
+    events=dense_events(side=6),
+    compressed=st.booleans(),
+    cut=st.integers(0, 400),
+    changes=st.lists(st.tuples(st.integers(0, 999), st.integers(0, 255)), max_size=4),
+)
+def test_a_damaged_file_has_its_events_or_raises(
+    events: Tensor, compressed: bool, cut: int, changes: list[tuple[int, int]]
+) -> None:
+    content = bytearray(savez(events.numpy(), compressed=compressed))
+    for place, byte in changes:
+        content[place % len(content)] = byte
+    try:
+        loaded = load(bytes(content[: len(content) - cut]))
+    except RecordError:
+        return
+    assert loaded.dtype == torch.bool
+    assert loaded.numel() == events.numel()  # a checksum guards the values

@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import io
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from i2e_triton.formats import (
+    BITS,
+    RecordError,
+    decode_packed,
+    decode_record,
+    encode_record,
+    encode_records,
+    record_shape,
+)
+from i2e_triton.functional import EVENT_DTYPES, pack, unpack
+from tests.i2e_triton.formats.events import dense_events, photograph_events, published_events, published_record
+from tests.samples import PHOTOGRAPHS, assert_same_events
+
+
+def saved(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def loaded(record: bytes) -> np.ndarray:
+    array: np.ndarray = np.load(io.BytesIO(record), allow_pickle=False)
+    return array
+
+
+@given(events=dense_events(timesteps=21))
+def test_a_record_is_what_the_published_code_writes(events: Tensor) -> None:
+    record = encode_record(events)
+    assert record == saved(published_record(events))
+    assert_same_events(published_events(loaded(record)), events)
+    assert_same_events(decode_record(record), events)
+    assert record_shape(record) == tuple(events.shape)
+
+
+@given(events=dense_events())
+def test_dense_packed_and_records_hold_the_same_events(events: Tensor) -> None:
+    timesteps, packed = len(events), pack(events)
+    records = {bits: encode_records(packed[None], timesteps, bits) for bits in BITS}
+    assert records == {"published": [encode_record(events)], "packed": [saved(packed.numpy())]}
+    for (record,) in records.values():
+        assert_same_events(decode_record(record, timesteps), events)
+        again, count = decode_packed(record, timesteps)
+        assert count == timesteps
+        assert_same_events(again, packed)
+        assert record_shape(record, timesteps) == tuple(events.shape)
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+@pytest.mark.parametrize("size", [(128, 128), (225, 223), (97, 3)])
+def test_records_of_photographs(name: str, size: tuple[int, int]) -> None:
+    events = photograph_events(name, size)
+    assert 0.001 < float(events.double().mean()) < 0.3
+    (record,) = encode_records(pack(events)[None])
+    assert record == saved(published_record(events))
+    assert_same_events(decode_record(record), events)
+    assert_same_events(decode_packed(record)[0], pack(events))
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("timesteps", [1, 5, 8])
+def test_a_batch_is_recorded_image_by_image(bits: str, timesteps: int, generator: torch.Generator) -> None:
+    packed = torch.randint(0, 1 << timesteps, (5, 2, 7, 9), dtype=torch.uint8, generator=generator)
+    records = encode_records(packed, timesteps, bits)
+    assert records == [record for image in packed for record in encode_records(image[None], timesteps, bits)]
+    assert len(set(records)) == 5
+    strided = packed.repeat_interleave(2, 3)[..., ::2].transpose(0, 1).contiguous().transpose(0, 1)
+    assert not strided.is_contiguous()
+    assert encode_records(strided, timesteps, bits) == records
+    for record, image in zip(records, packed):
+        assert_same_events(decode_record(record, timesteps), unpack(image, timesteps, torch.bool))
+
+
+def test_an_empty_batch_has_no_records() -> None:
+    for bits in BITS:
+        assert encode_records(torch.zeros(0, 2, 4, 4, dtype=torch.uint8), bits=bits) == []
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES)
+def test_events_of_every_type_give_the_same_record(dtype: torch.dtype) -> None:
+    events = photograph_events("rocket", (30, 41))
+    assert encode_record(events.to(dtype)) == encode_record(events)
+
+
+def test_bits_beyond_one_byte_of_timesteps() -> None:
+    events = torch.cat([photograph_events("coffee", (9, 11)), photograph_events("rocket", (9, 11))])
+    record = encode_record(events)
+    assert_same_events(decode_record(record), events)
+    with pytest.raises(RecordError, match="has 16 timesteps, packed events hold 8 at most; use decode_record"):
+        decode_packed(record)
+
+
+@pytest.mark.parametrize("shape", [(65535, 2, 1, 1), (1, 2, 65535, 1), (1, 2, 1, 65535)])
+def test_the_longest_dimensions(shape: tuple[int, ...], generator: torch.Generator) -> None:
+    events = torch.rand(shape, generator=generator) < 0.5
+    assert_same_events(decode_record(encode_record(events)), events)
+    longer = torch.zeros([length + (length == 65535) for length in shape], dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"holds at most 65535 timesteps, rows and columns, got .*65536"):
+        encode_record(longer)
+
+
+def test_decoded_events_are_a_copy_of_their_own() -> None:
+    events = photograph_events("chelsea", (8, 8))
+    for record in (encode_record(events), *encode_records(pack(events)[None], bits="packed")):
+        writable = bytearray(record)
+        dense, (packed, _) = decode_record(writable), decode_packed(writable)
+        writable[:] = bytes(len(record))
+        assert_same_events(dense, events)
+        assert_same_events(packed.bitwise_not_().bitwise_not_(), pack(events))
+
+
+def test_bytes_of_any_kind() -> None:
+    events = photograph_events("chelsea", (8, 8))
+    record = encode_record(events)
+    for same in (bytearray(record), memoryview(record), memoryview(b"before" + record + b"after")[6:-5]):
+        assert_same_events(decode_record(same), events)
+    for wrong in ("text", None, memoryview(record)[::2]):
+        with pytest.raises(TypeError, match="record must be contiguous bytes, got"):
+            decode_record(wrong)  # type: ignore[arg-type]
+
+
+WRONG_EVENTS = {
+    "no tensor": (np.zeros((8, 2, 3, 3)), TypeError, "must be a tensor, got ndarray"),
+    "integers": (torch.zeros(8, 2, 3, 3, dtype=torch.int32), TypeError, "or bool, got torch.int32"),
+    "a batch": (torch.zeros(8, 1, 2, 3, 3), ValueError, r"one image.*got shape \[8, 1, 2, 3, 3\]"),
+    "one polarity": (torch.zeros(8, 1, 3, 3), ValueError, r"got shape \[8, 1, 3, 3\]"),
+    "no timestep": (torch.zeros(0, 2, 3, 3), ValueError, r"got shape \[0, 2, 3, 3\]"),
+    "no pixel": (torch.zeros(8, 2, 3, 0), ValueError, r"got shape \[8, 2, 3, 0\]"),
+    "counts": (torch.full((8, 2, 3, 3), 2.0), ValueError, "must be 0 or 1"),
+    "packed": (torch.full((8, 2, 3, 3), 3, dtype=torch.uint8), ValueError, "must be 0 or 1"),
+    "no number": (torch.full((8, 2, 3, 3), torch.nan), ValueError, "must be 0 or 1"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_EVENTS)
+def test_events_that_cannot_be_recorded(case: str) -> None:
+    events, error, message = WRONG_EVENTS[case]
+    with pytest.raises(error, match=message):
+        encode_record(events)  # type: ignore[arg-type]
+
+
+ZEROS = torch.zeros(1, 2, 3, 3, dtype=torch.uint8)
+WRONG_PACKED = {
+    "no tensor": ((ZEROS.numpy(),), TypeError, "packed must be a tensor, got ndarray"),
+    "another type": ((ZEROS.int(),), ValueError, "got torch.int32"),
+    "no batch": ((ZEROS[0],), ValueError, r"must be uint8 \[B, 2, H, W\], got torch.uint8 \[2, 3, 3\]"),
+    "one polarity": ((ZEROS[:, :1],), ValueError, r"got torch.uint8 \[1, 1, 3, 3\]"),
+    "no pixel": ((ZEROS[..., :0],), ValueError, r"got torch.uint8 \[1, 2, 3, 0\]"),
+    "elsewhere": ((ZEROS.to("meta"),), ValueError, r"must be on the CPU, got meta; move it with .cpu\(\)"),
+    "too wide": ((ZEROS.new_zeros(1, 2, 1, 65536),), ValueError, "at most 65535"),
+    "no timestep": ((ZEROS, 0), ValueError, "must be 1 to 8, got 0"),
+    "nine timesteps": ((ZEROS, 9), ValueError, "must be 1 to 8, got 9"),
+    "half a timestep": ((ZEROS, 0.5), TypeError, "must be an int, got float 0.5"),
+    "other bits": ((ZEROS, 8, "dense"), ValueError, "one of published, packed; got 'dense'"),
+    "a later event": ((ZEROS + 16, 4), ValueError, "events in timestep 4, beyond its 4 timesteps"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_PACKED)
+def test_packed_events_that_cannot_be_recorded(case: str) -> None:
+    arguments, error, message = WRONG_PACKED[case]
+    with pytest.raises(error, match=message):
+        encode_records(*arguments)  # type: ignore[arg-type]
+
+
+def header(text: str, version: bytes = b"\x01\x00", length: int | None = None) -> bytes:
+    size = len(text) if length is None else length
+    return b"\x93NUMPY" + version + size.to_bytes(2 if version == b"\x01\x00" else 4, "little") + text.encode()
+
+
+def npy(shape: object, descr: object = "|u1", fortran: object = False) -> bytes:
+    return header(f"{{'descr': {descr!r}, 'fortran_order': {fortran!r}, 'shape': {shape!r}, }}\n")
+
+
+def record_of(*lengths: int, bits: int = 0) -> bytes:
+    return saved(np.concatenate([np.array(lengths, "<u2").view(np.uint8), np.zeros(bits, np.uint8)]))
+
+
+HOSTILE = {
+    "nothing": (b"", "not what np.save writes"),
+    "garbage": (b"no record at all", "begins with b'no rec'"),
+    "a pickle": (b"\x80\x04K\x01.", "not what np.save writes"),
+    "a later version": (header("{}", b"\x03\x00"), r"its npy version is \(3, 0\)"),
+    "only the magic": (b"\x93NUMPY", "its npy version is"),
+    "no length": (b"\x93NUMPY\x01\x00\x10", "cut off"),
+    "half a header": (saved(np.zeros(9, np.uint8))[:60], "cut off or longer"),
+    "an endless header": (header(" " * 600, b"\x02\x00"), "longer than 512 bytes"),
+    "a header of 4 GB": (header(" ", b"\x02\x00", 2**32 - 1), "longer than 512 bytes"),
+    "a header that is no dict": (header("[1, 2]"), "damaged"),
+    "a header that is no Python": (header("{'descr': '|u1',"), "damaged"),
+    "a header of another shape": (header("{'shape': (1,), 'x': 2, 3: 4}"), "damaged"),
+    "a deep header": (header("(" * 500), "damaged"),
+    "a long chain": (header("-" * 500 + "1"), "damaged"),
+    "a call": (header("{'descr': '|u1', 'fortran_order': False, 'shape': (exit(),)}"), "damaged"),
+    "a type that is none": (npy((9,), "|u1|u1"), "damaged"),
+    "a type of one": (npy((9,), ("|u1",)), "damaged"),
+    "objects": (npy((9,), "|O") + bytes(72), "Python objects"),
+    "hidden objects": (npy((9,), [("a", "|O")]) + bytes(72), "Python objects"),
+    "floats": (saved(np.zeros(9, np.float32)), r"must be uint8 .*is float32 \(9,\)"),
+    "signed bytes": (saved(np.zeros((2, 3, 3), np.int8)), "must be uint8 .*is int8"),
+    "pairs of bytes": (npy((9,), ("|u1", (2,))) + bytes(18), "must be uint8"),
+    "columns first": (npy((2, 3, 3), fortran=True) + bytes(18), "Fortran order"),
+    "two dimensions": (saved(np.zeros((9, 9), np.uint8)), "of 1 or 3 dimensions"),
+    "no dimension": (saved(np.zeros((), np.uint8)), "of 1 or 3 dimensions"),
+    "a negative shape": (npy((-9,)), "damaged"),
+    "more bytes than the world": (npy((10**30,)) + bytes(20), "its header says 10{30} bytes"),
+    "more than follow": (record_of(1, 2, 2, 2, bits=1)[:-1], "its header says 9 bytes of .*, 8 follow"),
+    "less than follow": (record_of(1, 2, 2, 2, bits=1) + b"\0", "its header says 9 bytes of .*, 10 follow"),
+    "a packed one cut off": (saved(np.zeros((2, 3, 3), np.uint8))[:-1], "says 18 bytes .*, 17 follow"),
+    "no shape": (saved(np.zeros(7, np.uint8)), "has 7 bytes, the shape of its events alone takes 8"),
+    "no timestep": (record_of(0, 2, 3, 3), r"its header says \[0, 2, 3, 3\]"),
+    "three polarities": (record_of(8, 3, 4, 4, bits=48), r"its header says \[8, 3, 4, 4\]"),
+    "no row": (record_of(8, 2, 0, 4), r"its header says \[8, 2, 0, 4\]"),
+    "no column": (record_of(8, 2, 4, 0), r"its header says \[8, 2, 4, 0\]"),
+    "70 TB of events": (record_of(65535, 2, 65535, 65535, bits=4), "take .* bytes, 4 follow"),
+    "too few bits": (record_of(8, 2, 3, 3, bits=17), r"events \[8, 2, 3, 3\] take 18 bytes, 17 follow"),
+    "too many bits": (record_of(8, 2, 3, 3, bits=19), "take 18 bytes, 19 follow"),
+    "bits beyond the end": (record_of(1, 2, 2, 1, bits=1)[:-1] + b"\x08", "bits set beyond the 4 of its events"),
+    "packed in three polarities": (saved(np.zeros((3, 3, 3), np.uint8)), r"says \[8, 3, 3, 3\]"),
+    "packed without a row": (saved(np.zeros((2, 0, 3), np.uint8)), r"says \[8, 2, 0, 3\]"),
+    "packed too wide": (saved(np.zeros((2, 1, 65536), np.uint8)), r"says \[8, 2, 1, 65536\]"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_records_of_strangers(case: str) -> None:
+    record, message = HOSTILE[case]
+    start = time.perf_counter()
+    for read in (decode_record, decode_packed, record_shape):
+        with pytest.raises(RecordError, match=message):
+            read(record)
+    assert time.perf_counter() - start < 1
+
+
+def test_the_last_bits_count_where_they_are_events() -> None:
+    events = torch.ones(1, 2, 2, 1, dtype=torch.bool)
+    assert encode_record(events)[-1] == 0xF0
+    assert_same_events(decode_record(encode_record(events)), events)
+
+
+@pytest.mark.parametrize("timesteps", [1, 4, 7])
+def test_a_packed_record_has_no_events_beyond_its_timesteps(timesteps: int) -> None:
+    packed = np.zeros((2, 3, 3), np.uint8)
+    packed[1, 2, 0] = (1 << timesteps) - 1
+    assert int(decode_record(saved(packed), timesteps).sum()) == timesteps
+    packed[1, 2, 0] = 1 << timesteps
+    for read in (decode_record, decode_packed):
+        with pytest.raises(RecordError, match=f"events in timestep {timesteps}, beyond its {timesteps} timesteps"):
+            read(saved(packed), timesteps)
+
+
+def test_only_packed_records_depend_on_the_timesteps() -> None:
+    events = photograph_events("chelsea", (6, 5))
+    for timesteps in (1, 9):
+        assert_same_events(decode_record(encode_record(events), timesteps), events)
+    (record,) = encode_records(pack(events)[None], bits="packed")
+    for timesteps in (0, 9):
+        with pytest.raises(ValueError, match=f"must be 1 to 8, got {timesteps}"):
+            decode_record(record, timesteps)
+
+
+@given(
+    events=dense_events(timesteps=9, side=5),
+    bits=st.sampled_from(BITS),
+    cut=st.integers(0, 200),
+    changes=st.lists(st.tuples(st.integers(0, 199), st.integers(0, 255)), max_size=4),
+    more=st.binary(max_size=9),
+)
+def test_a_damaged_record_has_the_events_that_it_states_or_raises(
+    events: Tensor, bits: str, cut: int, changes: list[tuple[int, int]], more: bytes
+) -> None:
+    packable = bits == "packed" and len(events) <= 8
+    record = bytearray(encode_records(pack(events)[None], len(events), bits)[0] if packable else encode_record(events))
+    for place, byte in changes:
+        record[place % len(record)] = byte
+    damaged = bytes(record[: len(record) - cut] if cut < len(record) else record) + more
+    try:
+        shape = record_shape(damaged)
+        dense = decode_record(damaged)
+    except RecordError:
+        return
+    assert tuple(dense.shape) == shape
+    assert dense.dtype == torch.bool
+    # What was taken is what NumPy reads.
+    array = loaded(damaged)
+    expected = published_events(array) if array.ndim == 1 else unpack(torch.from_numpy(array), 8, torch.bool)
+    assert_same_events(dense, expected)
+
+
+@given(text=st.text("{}()[]',:0123456789|u1Ldescrfortran_ordershapeTrueFalse -+.\\\"\n#", max_size=120))
+def test_a_header_of_any_text_raises_nothing_else(text: str) -> None:
+    with pytest.raises(RecordError):
+        decode_record(header(text) + bytes(32))

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from i2e_triton.sources.parquet import ParquetSource
+from i2e_triton.sources.source import Row, SourceError
+from tests.i2e_triton.sources.made_up import assert_holds, encoded, picture, png
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def features(**columns: Any) -> dict[str, str]:
+    return {"huggingface": json.dumps({"info": {"features": {"img": {"_type": "Image"}, **columns}}})}
+
+
+def written(
+    path: Path, images: Sequence[bytes | None], *, group: int = 4, metadata: Any = None, **columns: Any
+) -> Path:
+    stored = pa.array([{"bytes": image, "path": f"{n}.png"} for n, image in enumerate(images)], IMAGE)
+    table = pa.table({"img": stored, **columns}).replace_schema_metadata(metadata)
+    pq.write_table(table, path, row_group_size=group, compression="none")
+    return path
+
+
+@pytest.fixture
+def images(generator: torch.Generator) -> list[bytes]:
+    return [png(generator) for _ in range(10)]
+
+
+def test_rows_of_several_files(tmp_path: Path, images: list[bytes]) -> None:
+    labels = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
+    metadata = features(label={"names": list("abcdefghij"), "_type": "ClassLabel"})
+    paths = [
+        written(tmp_path / "train-0.parquet", images[:7], label=labels[:7], metadata=metadata),
+        written(tmp_path / "train-1.parquet", [], label=pa.array([], pa.int64()), metadata=metadata),
+        written(tmp_path / "train-2.parquet", images[7:], label=labels[7:], metadata=metadata),
+    ]
+    source = ParquetSource(paths)
+    assert source.classes == tuple("abcdefghij")
+    assert_holds(source, [Row(str(n), image, label) for n, (image, label) in enumerate(zip(images, labels))])
+    stored = sum(map(len, images))
+    assert stored < source.nbytes() < stored + 1500  # page headers
+
+
+def test_what_the_datasets_library_writes(tmp_path: Path, generator: torch.Generator) -> None:
+    pictures = [picture(generator) for _ in range(5)]
+    images, labels = [encoded(image) for image in pictures], [4, 0, 2, 2, 1]
+    columns = {
+        "image": [{"bytes": image, "path": None} for image in images],
+        "fine_label": labels,
+        "coarse_label": [0, 0, 1, 1, 1],
+    }
+    kinds = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "fine_label": datasets.ClassLabel(names=["ant", "bee", "cow", "dog", "elk"]),
+            "coarse_label": datasets.ClassLabel(names=["big", "small"]),
+        }
+    )
+    datasets.Dataset.from_dict(columns, kinds).to_parquet(str(tmp_path / "train.parquet"))
+    source = ParquetSource([tmp_path / "train.parquet"])
+    assert source.classes == ("ant", "bee", "cow", "dog", "elk")
+    assert_holds(source, [Row(str(n), image, label) for n, (image, label) in enumerate(zip(images, labels))])
+
+
+def test_without_labels_and_without_bytes(tmp_path: Path, images: list[bytes]) -> None:
+    source = ParquetSource([written(tmp_path / "a.parquet", [images[0], None, images[2]])])
+    assert source.classes is None
+    assert_holds(source, [Row("0", images[0], -1), Row("1", b"", -1), Row("2", images[2], -1)])
+    labels = pa.array([7, None, 0], pa.uint8())
+    source = ParquetSource([written(tmp_path / "b.parquet", [images[0], None, images[2]], labels=labels)])
+    assert source.classes is None
+    assert [row.label for row in source.read(0, 3)] == [7, -1, 0]
+
+
+@pytest.mark.parametrize("binary", [pa.binary(), pa.large_binary()])
+def test_rows_without_an_image(binary: pa.DataType, tmp_path: Path, images: list[bytes]) -> None:
+    kind = pa.struct([("path", pa.string()), ("bytes", binary)])
+    column = pa.array([{"bytes": images[0], "path": None}, None, {"bytes": images[1], "path": ""}], kind)
+    pq.write_table(pa.table({"image": column}), tmp_path / "train.parquet")
+    source = ParquetSource([tmp_path / "train.parquet"])
+    assert [row.image for row in source.read(0, 3)] == [images[0], b"", images[1]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "reason"),
+    [
+        ([0, 2], ["a", "b"], "must be 0 to 1, or -1 for none, got 2"),
+        ([-2, 1], ["a", "b"], "must be 0 to 1, or -1 for none, got -2"),
+        ([0, 2**31], None, "must be 0 to 2147483647, or -1 for none, got 2147483648"),
+    ],
+)
+def test_labels_without_a_class(
+    labels: list[int], names: list[str] | None, reason: str, tmp_path: Path, images: list[bytes]
+) -> None:
+    metadata = features(label={"names": names})
+    source = ParquetSource([written(tmp_path / "a.parquet", images[:2], label=labels, metadata=metadata)])
+    with pytest.raises(SourceError, match=rf"a\.parquet: labels {reason}$"):
+        list(source.read(0, 1))
+    source = ParquetSource([written(tmp_path / "a.parquet", images[:2], label=[-1, 1], metadata=metadata)])
+    assert [row.label for row in source.read(0, 2)] == [-1, 1]
+
+
+def test_a_file_that_changed_since(tmp_path: Path, images: list[bytes]) -> None:
+    source = ParquetSource([written(tmp_path / "train.parquet", images, group=10)])
+    written(tmp_path / "train.parquet", images[:3])
+    with pytest.raises(SourceError, match=r"train\.parquet: row group 0 has 3 rows, not 10"):
+        list(source.read(0, 10))
+    (tmp_path / "train.parquet").unlink()
+    with pytest.raises(SourceError, match=r"train\.parquet: row group 0 cannot be read \(.*No such file"):
+        list(source.read(0, 10))
+
+
+def test_only_the_row_groups_of_a_range_are_read(tmp_path: Path, images: list[bytes]) -> None:
+    path = written(tmp_path / "train.parquet", images, label=list(range(10)))
+    content = bytearray(path.read_bytes())
+    group = pq.ParquetFile(path).metadata.row_group(1)
+    start = group.column(0).data_page_offset
+    content[start : start + 40] = bytes(40)
+    path.write_bytes(content)
+    source = ParquetSource([path])
+    assert [row.image for row in source.read(0, 4)] == images[:4]
+    assert [row.image for row in source.read(8, 10)] == images[8:]
+    with pytest.raises(SourceError, match=r"train\.parquet: row group 1 cannot be read \("):
+        list(source.read(3, 9))
+
+
+@pytest.mark.parametrize("kept", [0, 3, 11, -1, -9])
+def test_a_file_that_is_cut_off(kept: int, tmp_path: Path, images: list[bytes]) -> None:
+    path = written(tmp_path / "train.parquet", images)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(SourceError, match=r"train\.parquet is not a Parquet file, or a damaged one"):
+        ParquetSource([path])
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_damage_gives_no_other_error(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = written(tmp_path_factory.getbasetemp() / "train.parquet", [b"1" * 40] * 9, label=list(range(9)))
+    content = bytearray(path.read_bytes())
+    end = len(content) - 8 - int.from_bytes(content[-8:-4], "little")  # of the pages; pyarrow may abort on a bad footer
+    changes = st.tuples(st.integers(4, end - 1), st.integers(0, 255))
+    for place, value in data.draw(st.lists(changes, min_size=1, max_size=4)):
+        content[place] = value
+    path.write_bytes(content)
+    source = ParquetSource([path])
+    try:
+        assert len(list(source.read(0, 9))) == 9
+    except SourceError as error:
+        assert re.search(r"train\.parquet: (row group \d|labels)", str(error))  # noqa: PT017  # either outcome is right
+
+
+@pytest.mark.parametrize("bad", [b"\xff", b"\xe2"])
+def test_a_column_whose_name_is_no_text(bad: bytes, tmp_path: Path, images: list[bytes]) -> None:
+    path = written(tmp_path / "train.parquet", images, unique_name=list(range(10)))
+    path.write_bytes(path.read_bytes().replace(b"unique_name", bad + b"nique_name"))
+    with pytest.raises(SourceError, match=r"train\.parquet is (a damaged|not a) Parquet file"):
+        ParquetSource([path])
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"train\.parquet"):
+        ParquetSource([tmp_path / "train.parquet"])
+
+
+def test_columns_that_do_not_fit(tmp_path: Path, images: list[bytes]) -> None:
+    path = tmp_path / "train.parquet"
+    pq.write_table(pa.table({"data": [b"1"], "label": [1]}), path)
+    with pytest.raises(SourceError, match=r"one column of images.* it has none \(columns: data, label\)"):
+        ParquetSource([path])
+    written(path, images[:1], depth=pa.array([{"bytes": b"", "path": ""}], IMAGE))
+    with pytest.raises(SourceError, match=r"one column of images.* it has img, depth"):
+        ParquetSource([path])
+    written(path, images[:1], label=["dog"])
+    with pytest.raises(SourceError, match="the column 'label' must hold integers, it holds string"):
+        ParquetSource([path])
+
+
+def test_files_that_do_not_fit_together(tmp_path: Path, images: list[bytes]) -> None:
+    names = [features(label={"names": names, "_type": "ClassLabel"}) for names in (["a", "b"], ["b", "a"])]
+    paths = [written(tmp_path / f"{n}.parquet", images[:1], label=[0], metadata=names[n]) for n in (0, 1)]
+    with pytest.raises(SourceError, match=r"1\.parquet and .*0\.parquet differ in columns or classes"):
+        ParquetSource(paths)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"huggingface": "{"},
+        {"huggingface": "[]"},
+        {"huggingface": '{"info": {}}'},
+        features(),
+        features(label=["a"]),
+        features(label={"names": "ab"}),
+        features(label={"names": [1, 2]}),
+    ],
+)
+def test_damaged_class_names(metadata: dict[str, str], tmp_path: Path, images: list[bytes]) -> None:
+    path = written(tmp_path / "train.parquet", images[:1], label=[0], metadata=metadata)
+    with pytest.raises(SourceError, match=r"train\.parquet: the (metadata|names)"):
+        ParquetSource([path])
+
+
+def test_labels_without_names(tmp_path: Path, images: list[bytes]) -> None:
+    metadata = features(label={"dtype": "int64", "_type": "Value"})
+    assert ParquetSource([written(tmp_path / "a.parquet", images[:1], label=[0], metadata=metadata)]).classes is None
+
+
+def test_fingerprint(tmp_path: Path, images: list[bytes]) -> None:
+    (tmp_path / "moved").mkdir()
+    paths = [written(tmp_path / f"{n}.parquet", images, label=list(range(10))) for n in (0, 1)]
+    before = ParquetSource(paths).fingerprint()
+    moved = [written(tmp_path / f"moved/{n}.parquet", images, label=list(range(10))) for n in (0, 1)]
+    assert ParquetSource(moved).fingerprint() == before
+    assert ParquetSource(paths[:1]).fingerprint() != before
+    assert ParquetSource(paths[::-1]).fingerprint() != before
+    written(paths[1], images, label=[*range(9), 10])
+    assert ParquetSource(paths).fingerprint() != before
+    written(paths[1], [images[0] + b"\0", *images[1:]], label=list(range(10)))
+    assert ParquetSource(paths).fingerprint() != before

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import io
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import PIL.Image
+import PIL.ImageFile
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import InterpolationMode
+
+from i2e_triton.pictures import PictureError
+from i2e_triton.sources import RESIZE_RULES, check_resize, prepare, prepare_batch
+from tests.i2e_triton.sources.made_up import encoded, picture
+from tests.samples import PHOTOGRAPHS, noise, photograph_path
+
+#: What the published data sets and notebooks do to a picture, by resize rule, at 224x224.
+PUBLISHED = {
+    "bicubic": [v2.Resize((224, 224), InterpolationMode.BICUBIC)],
+    "bilinear": [v2.Resize((224, 224))],
+    "bilinear-crop": [v2.Resize(256), v2.CenterCrop(224)],
+}
+
+
+def published(image: bytes | PIL.Image.Image, rule: str) -> Tensor:
+    opened = PIL.Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
+    result: Tensor = v2.Compose([v2.PILToTensor(), *PUBLISHED[rule]])(opened.convert("RGB"))
+    return result
+
+
+def pixels(picture: PIL.Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
+def assert_same(actual: Tensor, expected: Tensor) -> None:
+    assert actual.dtype == expected.dtype
+    assert actual.shape == expected.shape
+    assert torch.equal(actual, expected)
+
+
+def test_every_rule_is_compared() -> None:
+    assert tuple(PUBLISHED) == RESIZE_RULES
+
+
+@pytest.mark.parametrize("rule", RESIZE_RULES)
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_photographs_as_published(name: str, rule: str) -> None:
+    content = photograph_path(name).read_bytes()
+    expected = published(content, rule)
+    assert_same(prepare(content, (224, 224), rule), expected)
+    small = PIL.Image.open(io.BytesIO(content)).convert("RGB").resize((47, 31))
+    for image in (small, encoded(small, "JPEG")):
+        assert_same(prepare(image, (224, 224), rule), published(image, rule))
+
+
+def test_rules_differ() -> None:
+    content = photograph_path("coffee").read_bytes()
+    images = [prepare(content, (224, 224), rule) for rule in RESIZE_RULES]
+    assert not torch.equal(images[0], images[1])
+    assert not torch.equal(images[1], images[2])
+
+
+def test_size_is_height_and_width(generator: torch.Generator) -> None:
+    image = picture(generator, 40, 60)
+    expected = v2.functional.resize(pixels(image), [30, 20], InterpolationMode.BICUBIC, antialias=True)
+    assert_same(prepare(image, (30, 20)), expected)
+    assert_same(prepare(encoded(image), None), pixels(image))
+
+
+def test_grey_has_three_channels_as_published(generator: torch.Generator) -> None:
+    grey = PIL.Image.fromarray(noise((28, 28), torch.uint8, generator).numpy())
+    for image in (grey, encoded(grey), encoded(grey, "JPEG"), grey.convert("LA"), grey.convert("1")):
+        assert_same(prepare(image, (224, 224)), published(image, "bicubic"))
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA", "CMYK", "LA", "HSV", "LAB", "1"])
+def test_modes_of_a_picture(mode: str, generator: torch.Generator) -> None:
+    image = PIL.Image.merge("RGBA", [picture(generator, 20, 30).getchannel(c) for c in (0, 1, 2, 0)])
+    image = image.convert("RGB").convert(mode) if mode in ("P", "CMYK", "HSV", "LAB") else image.convert(mode)
+    assert_same(prepare(image, None), pixels(image.convert("RGB")))
+    assert_same(prepare(image, (224, 224)), published(image, "bicubic"))
+
+
+@pytest.mark.parametrize(
+    ("format_name", "mode"),
+    [("JPEG", "CMYK"), ("PNG", "P"), ("PNG", "LA"), ("PNG", "RGBA"), ("PNG", "L"), ("GIF", "P")],
+)
+def test_modes_of_a_file(format_name: str, mode: str) -> None:
+    with PIL.Image.open(photograph_path("coffee")) as coffee:
+        image = coffee.convert("RGB").resize((90, 60)).convert(mode)
+    content = encoded(image, format_name)
+    with PIL.Image.open(io.BytesIO(content)) as stored:
+        assert stored.mode == mode
+    assert_same(prepare(content, (224, 224)), published(content, "bicubic"))
+
+
+def test_grey_of_16_bits_keeps_them(generator: torch.Generator) -> None:
+    deep = torch.randint(0, 65536, (50, 40), generator=generator)
+    content = encoded(PIL.Image.fromarray(deep.numpy().astype(np.uint16)))
+    assert_same(prepare(content, None), deep.float()[None])
+    expected = v2.functional.resize(deep.float()[None], [30, 20], InterpolationMode.BICUBIC, antialias=True)
+    assert_same(prepare(content, (30, 20)), expected)
+
+
+def test_the_first_frame_of_an_animation() -> None:
+    frames = [PIL.Image.new("RGB", (6, 4), colour) for colour in ((200, 0, 0), (0, 200, 0))]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert_same(prepare(content, (8, 8)), torch.tensor([200, 0, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 8, 8))
+
+
+def test_a_rotated_photograph_is_turned_upright(generator: torch.Generator) -> None:
+    upright = picture(generator, 30, 20)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(upright.transpose(PIL.Image.Transpose.ROTATE_90), exif=exif)
+    assert_same(prepare(content, (224, 224)), published(upright, "bicubic"))
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG file that claims a size, and holds a kilobyte."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def damaged_png() -> bytes:
+    content = bytearray(photograph_path("coffee").read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 4000] = bytes(4000)
+    return bytes(content)
+
+
+DAMAGED = {
+    "zero bytes": (b"", "not a picture that Pillow can read"),
+    "text": (b"404 Not Found", "not a picture that Pillow can read"),
+    "truncated PNG": (photograph_path("coffee").read_bytes()[:40_000], "truncated"),
+    "truncated JPEG": (photograph_path("rocket").read_bytes()[:40_000], "truncated"),
+    "corrupt PNG": (damaged_png(), "unrecognized data stream"),
+    "decompression bomb": (png_of_size(50_000, 50_000), "too large: more than 89,478,485 pixels"),
+    "large": (png_of_size(10_000, 10_000), "too large: more than 89,478,485 pixels"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damage_says_why(case: str) -> None:
+    content, reason = DAMAGED[case]
+    with pytest.raises(PictureError, match=reason):
+        prepare(content, (224, 224))
+
+
+@pytest.mark.parametrize("case", ["decompression bomb", "large"])
+def test_what_is_too_large_is_not_decoded(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    with pytest.raises(PictureError, match="too large"):
+        prepare(DAMAGED[case][0], (224, 224))
+
+
+def test_a_strip_is_not_blown_up_before_it_is_cropped() -> None:
+    strip = PIL.Image.new("RGB", (20_000, 1))
+    with pytest.raises(PictureError, match="too narrow: 256 pixels wide, it would have more than 89,478,485"):
+        prepare(strip, (224, 224), "bilinear-crop")
+    assert prepare(strip, (224, 224), "bilinear").shape == (3, 224, 224)
+    assert prepare(strip.crop((0, 0, 1000, 1)), (224, 224), "bilinear-crop").shape == (3, 224, 224)
+
+
+@pytest.mark.parametrize(
+    ("size", "rule", "reason"),
+    [
+        ((8, 8), "nearest", "the resize rule must be bicubic, bilinear, bilinear-crop; got 'nearest'"),
+        (None, "bilinear-crop", "bilinear-crop needs a square size, got None"),
+        ((8, 9), "bilinear-crop", r"bilinear-crop needs a square size, got \(8, 9\)"),
+    ],
+)
+def test_unfit_rules(size: tuple[int, int] | None, rule: str, reason: str, generator: torch.Generator) -> None:
+    with pytest.raises(ValueError, match=reason):
+        check_resize(size, rule)
+    with pytest.raises(ValueError, match=reason):
+        prepare(picture(generator), size, rule)
+    with pytest.raises(ValueError, match=reason):
+        prepare_batch([], size, rule)
+
+
+def mixed(generator: torch.Generator) -> list[bytes | PIL.Image.Image]:
+    """Pictures of many sizes and kinds, small and large, some of them damaged."""
+    deep = PIL.Image.fromarray(torch.randint(0, 65536, (9, 40), generator=generator).numpy().astype(np.uint16))
+    images: list[bytes | PIL.Image.Image] = [
+        encoded(picture(generator, height, width), "JPEG")
+        for height, width in ((32, 32), (60, 50), (32, 32), (90, 100), (32, 32), (60, 50), (31, 33), (1, 1), (64, 64))
+    ]
+    images += [encoded(deep), deep, encoded(picture(generator).convert("L")), picture(generator, 32, 32)]
+    images[3:3] = [DAMAGED["text"][0], DAMAGED["decompression bomb"][0]]
+    return [images[place] for place in torch.randperm(len(images), generator=generator).tolist()]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (16, 16), None])
+@pytest.mark.parametrize("rule", RESIZE_RULES)
+def test_a_batch_equals_one_by_one(rule: str, size: tuple[int, int] | None, generator: torch.Generator) -> None:
+    if rule == "bilinear-crop" and size is None:
+        size = (224, 224)
+    images = mixed(generator)
+    batch = prepare_batch(iter(images), size, rule)
+    found = {place: image for places, stack in batch.groups for place, image in zip(places, stack)}
+    assert len(found) == sum(len(places) for places, _ in batch.groups)
+    assert sorted([*found, *batch.damaged]) == list(range(len(images)))
+    assert len({(stack.shape[1:], stack.dtype) for _, stack in batch.groups}) == len(batch.groups)
+    assert len(batch.damaged) == 2
+    for place, image in enumerate(images):
+        if place in found:
+            assert_same(found[place], prepare(image, size, rule))
+        else:
+            with pytest.raises(PictureError) as caught:
+                prepare(image, size, rule)
+            assert str(batch.damaged[place]) == str(caught.value)
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_a_batch_of_small_photographs_as_published(name: str) -> None:
+    with PIL.Image.open(photograph_path(name)) as photograph:
+        tiles = [photograph.convert("RGB").crop((x, 100, x + 32, 132)) for x in range(0, 320, 16)]
+    contents = [encoded(tile, "JPEG", quality=75) for tile in tiles]
+    ((places, images),) = prepare_batch(contents, (224, 224)).groups
+    assert places == list(range(len(tiles)))
+    assert_same(images, torch.stack([published(content, "bicubic") for content in contents]))
+
+
+def test_a_crop_does_not_keep_the_memory_of_the_whole() -> None:
+    content = photograph_path("rocket").read_bytes()
+    ((_, images),) = prepare_batch([content], (224, 224), "bilinear-crop").groups
+    assert images.untyped_storage().nbytes() == 3 * 224 * 224
+
+
+def test_channels_are_last_in_memory(generator: torch.Generator) -> None:
+    for sizes in ([(9, 9)], [(9, 9), (9, 9)], [(9, 9), (8, 8), (40, 40)]):
+        images = [encoded(picture(generator, *size)) for size in sizes]
+        ((_, stack),) = prepare_batch(images, (16, 16)).groups
+        assert stack.movedim(1, -1).is_contiguous()
+
+
+def test_one_large_picture_in_memory_at_a_time() -> None:
+    content = encoded(PIL.Image.new("RGB", (1000, 1000)), "JPEG")
+    alive = []
+
+    def large() -> Iterator[bytes]:
+        for _ in range(6):
+            alive.append(tracemalloc.get_traced_memory()[0])
+            yield content
+
+    tracemalloc.start()
+    try:
+        prepare_batch(large(), (64, 64))
+    finally:
+        tracemalloc.stop()
+    assert max(alive) < 2 * 3 * 1000 * 1000

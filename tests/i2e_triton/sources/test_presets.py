@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from i2e_triton.sources import KINDS, PRESETS, RESIZE_RULES, check_resize
+
+#: The catalogue of the published data sets.
+PUBLISHED = {
+    "cifar10": (128, 0.07),
+    "cifar100": (128, 0.07),
+    "imagenet": (224, 0.12),
+    "caltech101": (224, 0.12),
+    "caltech256": (224, 0.12),
+    "mini-imagenet": (224, 0.12),
+    "mnist": (32, 0.10),
+    "fashion-mnist": (32, 0.15),
+}
+
+
+def test_every_published_set_has_a_preset() -> None:
+    assert list(PRESETS) == list(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_presets(name: str) -> None:
+    preset = PRESETS[name]
+    size, ratio = PUBLISHED[name]
+    assert (preset.size, preset.ratio, preset.resize) == ((size, size), ratio, "bicubic")
+    assert preset.kind == (name if name in KINDS else None)
+    published = {"test": "validation"} if "cifar" in name or "mnist" in name else {}
+    assert preset.splits == published
+    for rule in RESIZE_RULES:
+        check_resize(preset.size, rule)
