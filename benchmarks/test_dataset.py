@@ -23,7 +23,7 @@ from i2e_triton import convert, unpack
 from i2e_triton.conversion.containers import Sample, write_shard
 from i2e_triton.conversion.plan import Settings, Shard
 from i2e_triton.formats import decode_record, encode_records
-from i2e_triton.sources import Row, open_source, prepare
+from i2e_triton.sources import Row, open_source, prepare, prepare_batch
 
 _SIZE = (128, 128)
 _RATIO = 0.07
@@ -117,7 +117,8 @@ class Stages:
 
     def prepare(self) -> Tensor:
         """Images of one size: uint8 ``[B, 3, H, W]``."""
-        return torch.stack([prepare(row.image, _SIZE) for row in self._rows])
+        ((_, images),) = prepare_batch([row.image for row in self._rows], _SIZE).groups
+        return images
 
     def convert(self) -> Tensor:
         """Packed events of the batch."""

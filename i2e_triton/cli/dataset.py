@@ -54,7 +54,11 @@ def convert(
     ] = None,
     resize: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="RULE", help="bicubic (the published data sets) or bilinear (the published notebooks)."),
+        typer.Option(
+            metavar="RULE",
+            help="bicubic (the published data sets), bilinear (the published notebooks), or bilinear-crop (their "
+            "validation of ImageNet: the shorter side to 8/7 of the size, then the middle).",
+        ),
     ] = None,
     ratio: Annotated[
         Optional[float],  # noqa: UP045

@@ -11,7 +11,17 @@ from i2e_triton.conversion.local import Machine, convert_shards
 from i2e_triton.conversion.plan import FORMATS, Settings
 from i2e_triton.formats import BITS
 from i2e_triton.shifts import ORDERS
-from i2e_triton.sources import KINDS, PRESETS, RESIZE_RULES, Preset, Source, find_kind, open_source, splits
+from i2e_triton.sources import (
+    KINDS,
+    PRESETS,
+    RESIZE_RULES,
+    Preset,
+    Source,
+    check_resize,
+    find_kind,
+    open_source,
+    splits,
+)
 
 CODECS = ("zstd", "snappy", "gzip", "lz4", "none")
 ENGINES = ("local", "ray")
@@ -57,12 +67,17 @@ def check_settings(request: Request) -> Settings:
         size = preset.size if size is None else size
         resize = preset.resize if resize is None else resize
     checked_shifts(request.order, request.timesteps)
+    resize = _one_of("--resize", resize or RESIZE_RULES[0], RESIZE_RULES)
+    try:
+        check_resize(size, resize)
+    except ValueError as error:
+        raise wrong("--resize", str(error)) from error
     if not 0 <= request.seed < 2**63:
         raise wrong("--seed", f"must be 0 to 2**63 - 1, got {request.seed}")
     return Settings(
         ratio=checked_ratio(_DEFAULT_RATIO if ratio is None else ratio),
         size=checked_size(size),
-        resize=_one_of("--resize", resize or RESIZE_RULES[0], RESIZE_RULES),
+        resize=resize,
         order=ORDERS_BY_NUMBER[int(request.order)] if request.order.isdecimal() else request.order,
         timesteps=request.timesteps,
         random_shifts=request.random_shifts,
@@ -138,7 +153,8 @@ def _compression(request: Request) -> str:
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        raise wrong(option, f"must be {', '.join(allowed[:-1])} or {allowed[-1]}; got {value!r}")
+        names = " or ".join(filter(None, [", ".join(allowed[:-1]), allowed[-1]]))
+        raise wrong(option, f"must be {names}; got {value!r}")
     return value
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import PIL.Image
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -12,9 +13,8 @@ from torch.utils.data import Dataset
 from i2e_triton.conversion.manifest import Skipped
 from i2e_triton.conversion.plan import Piece, Settings
 from i2e_triton.functional import convert
-from i2e_triton.pictures import PictureError
 from i2e_triton.shifts import canonical_shifts, row_shifts
-from i2e_triton.sources import Source, prepare
+from i2e_triton.sources import Source, prepare_batch
 
 Groups = list[tuple[list[int], Tensor]]  #: row numbers and their images ``[B, C, H, W]`` or packed events
 
@@ -53,21 +53,19 @@ class ImageBatches(Dataset[ImageBatch]):
 
     def __getitem__(self, piece: Piece) -> ImageBatch:
         """Read and prepare the rows of a piece; those that cannot be read are listed as skipped."""
-        groups: dict[tuple[torch.Size, torch.dtype], tuple[list[int], list[Tensor]]] = {}
-        about, skipped = {}, []
-        rows = self._sources[piece.shard.split].read(piece.start, piece.stop)
-        for number, row in enumerate(rows, piece.start):
-            try:
-                image = prepare(row.image, self._settings.size, self._settings.resize)
-            except PictureError as error:
-                skipped.append(Skipped(number, row.key, str(error)))
-                continue
-            numbers, images = groups.setdefault((image.shape, image.dtype), ([], []))
-            numbers.append(number)
-            images.append(image)
-            about[number] = (row.key, row.label)
-        stacked = [(numbers, torch.stack(images)) for numbers, images in groups.values()]
-        return ImageBatch(piece, stacked, about, skipped)
+        about: dict[int, tuple[str, int]] = {}
+
+        def images() -> Iterator[bytes | PIL.Image.Image]:
+            rows = self._sources[piece.shard.split].read(piece.start, piece.stop)
+            for number, row in enumerate(rows, piece.start):
+                about[number] = (row.key, row.label)
+                yield row.image
+
+        prepared = prepare_batch(images(), self._settings.size, self._settings.resize)
+        groups = [([piece.start + place for place in places], images) for places, images in prepared.groups]
+        numbers = ((piece.start + place, error) for place, error in prepared.damaged.items())
+        skipped = [Skipped(number, about[number][0], str(error)) for number, error in numbers]
+        return ImageBatch(piece, groups, about, skipped)
 
 
 class EventBatches(Dataset[EventBatch]):

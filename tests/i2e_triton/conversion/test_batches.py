@@ -42,7 +42,7 @@ def test_rows_of_equal_shape_are_one_group(generator: torch.Generator) -> None:
 def test_a_damaged_image_is_skipped_with_its_reason(generator: torch.Generator) -> None:
     source = MemorySource([png(some_images(1, generator)[0]), DAMAGED])
     batch = ImageBatches({"train": source}, Settings(0.1))[next(Shard("train", 0, 1, 0, 2).pieces(9))]
-    assert list(batch.about) == [0]
+    assert [rows for rows, _ in batch.groups] == [[0]]
     assert [(skipped.row, skipped.key) for skipped in batch.skipped] == [(1, "1")]
 
 
