@@ -211,10 +211,11 @@ def data_set(results: Results, device: str, folder: Path) -> Iterator[str]:
     for data in dict.fromkeys(row["case"]["data"] for row in rows):
         found = [row for row in rows if row["case"]["data"] == data]
         found.sort(key=lambda row: DATA_SET_STAGES.index(row["case"]["stage"]))
-        total = sum(map(seconds_an_image, found))
+        total, side = sum(map(seconds_an_image, found)), found[0]["case"]["size"]
         yield (
-            f"{data}, 32×32, JPEG, to records at 128×128 in Parquet. Each stage alone, on one thread; the command "
-            "spreads the first three over workers and the others over threads:"
+            f"{data}, JPEG, to Parquet at {side}×{side}: {found[0]['bytes_on_disk'] / found[0]['images']:,.0f} bytes "
+            "an image. Each stage alone, on one thread; the command spreads the first three over workers and the "
+            "others over threads:"
         )
         body = []
         for row in found:

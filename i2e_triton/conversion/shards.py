@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from i2e_triton.conversion.batches import EventBatch
@@ -64,7 +65,7 @@ def encode(packed: Tensor, settings: Settings) -> list[bytes]:
     files = []
     for events in packed:
         file = io.BytesIO()
-        save_npz(file, unpack(events, settings.timesteps))
+        save_npz(file, unpack(events, settings.timesteps, torch.bool))
         files.append(file.getvalue())
     return files
 

@@ -49,7 +49,7 @@ def rows_of(device: str) -> list[Row]:
         rows.append(row("end to end", files, 1e-2 * (n + 1), device=device, images=16, bytes_moved=None))
     for stage, seconds in (("convert", 0.1), ("read", 0.3)):
         case = {"data": "CIFAR-10", "stage": stage, "batch": 100, "size": 128}
-        rows.append(row("data set stages", case, seconds, device=device, images=100))
+        rows.append(row("data set stages", case, seconds, device=device, images=100, bytes_on_disk=430_000))
     whole = {"data": "CIFAR-10", "method": "i2e dataset", "size": 128, "workers": 2}
     rows.append(row("data set", whole, 30.0, device=device, images=60_000))
     return rows + (gpu_rows() if cuda else cpu_rows())
@@ -147,6 +147,7 @@ def test_tables_hold_what_their_rows_say(both: tuple[str, dict[str, Row]]) -> No
         ("convert", "1.00 ms", "25%"),
         ("their sum", "4.00 ms", ""),
     ]
+    assert "to Parquet at 128×128: 4,300 bytes an image." in stages
     assert "| i2e dataset, 2 workers: CIFAR-10 | 60,000 | 30.0 s | 500 µs" in stages
 
 
