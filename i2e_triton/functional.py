@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterable
+from operator import index
 
 import torch
 from torch import Tensor
 
 from i2e_triton import operator
+from i2e_triton.arguments import EVENT_DTYPES as EVENT_DTYPES
+from i2e_triton.arguments import PACKED_TIMESTEPS, check_format, check_ratio, check_timesteps, names
 from i2e_triton.images import Images, as_image_tensor
 
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
-EVENT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
-_LARGEST_RATIO = sys.float_info.max
-#: One byte per pixel and polarity holds this many timesteps.
-PACKED_TIMESTEPS = 8
+_RATIO_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# Elements that are counted at once on the CPU, where a count takes 9 bytes for each beside the events.
+_COUNTED = 2**18
 
 
 def convert(
@@ -43,7 +45,7 @@ def convert(
         shifts: motion vectors, an integer tensor ``[T, 4]`` of ``(dy0, dx0, dy1, dx1)`` in pixels, or one microsaccade
             per image ``[B, T, 4]``, on the images' device. None is :func:`canonical_shifts`. Sets the number of
             timesteps.
-        timesteps: how many of the canonical ones, 1 to 8. Ignored where ``shifts`` is given.
+        timesteps: how many of the canonical ones, 1 to 8. Of no effect where ``shifts`` is given.
         dtype: of dense events: float32, float16, bfloat16, uint8 or bool.
         packed: return one byte per pixel and polarity, bit ``t`` of it timestep ``t`` (at most 8), whatever ``dtype``.
         out: tensor that receives the events, of their shape, dtype and device; any strides without overlap, in memory
@@ -68,14 +70,14 @@ def convert(
         _check_ratios(ratio, batch)
         ratios = ratio
     else:
-        check_ratio(ratio)
-        number = float(ratio)
+        number = check_ratio(ratio)
     if shifts is None:
-        _check_timesteps(timesteps)
+        timesteps = check_timesteps(timesteps)
     else:
+        check_timesteps(timesteps, "leave them out where shifts are given, which bring their own number")
         _check_shifts(shifts, batch)
         timesteps = shifts.shape[-2]
-    dtype = _event_dtype(dtype, packed, timesteps)
+    dtype = check_format(dtype, packed, timesteps)
     if out is None:
         events = torch.ops.i2e_triton.convert(batch, shifts, ratios, number, timesteps, dtype, packed)
         return events.squeeze(-4) if single else events
@@ -137,38 +139,81 @@ def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float3
         raise TypeError(f"packed must be a tensor, got {type(packed).__name__}")
     if packed.dtype != torch.uint8 or packed.dim() not in (3, 4) or packed.shape[-3] != 2:
         raise ValueError(f"packed must be uint8 [B, 2, H, W] or [2, H, W], got {packed.dtype} {list(packed.shape)}")
-    _check_timesteps(timesteps)
-    _event_dtype(dtype, False, timesteps)
+    timesteps = check_timesteps(timesteps, "a byte holds no others")
+    check_format(dtype, False, timesteps)
     return torch.ops.i2e_triton.unpack(packed, timesteps, dtype)
 
 
-def event_rate(events: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
+def event_rate(events: Tensor, dim: int | Iterable[int] | None = None) -> Tensor:
     """Share of positions that hold an event.
 
     Args:
-        events: dense events of any dtype, usually ``[T, B, 2, H, W]``; packed ones must be unpacked first.
+        events: dense events of any dtype, usually ``[T, B, 2, H, W]``; what is not 0 is an event. Packed ones must be
+            unpacked first; on the CPU they are told by their values.
         dim: dimensions to average over, all by default; ``(1, 3, 4)`` gives the rate per timestep and polarity.
 
     Returns:
         float64 tensor on the same device, values 0 to 1; NaN where there are no positions.
 
     Raises:
-        TypeError: if ``events`` is not a tensor.
+        TypeError: if ``events`` is not a tensor of real numbers, or ``dim`` not of integers.
+        ValueError: if the events are packed, or have no such dimensions.
     """
     if not isinstance(events, Tensor):
         raise TypeError(f"events must be a tensor, got {type(events).__name__}")
-    if dim is None or dim == ():
-        dim = tuple(range(events.dim()))
-    dims = (dim,) if isinstance(dim, int) else dim
+    if events.is_complex() or events.layout != torch.strided:
+        raise TypeError(f"events must be dense and real, got {events.dtype} {events.layout}")
+    dims = _dimensions(dim, events)
     positions = 1
     for d in dims:
         positions *= events.shape[d]
-    return events.ne(0).sum(dims, dtype=torch.int64).to(torch.float64) / positions
+    in_parts = events.device.type == "cpu" and not torch.compiler.is_compiling()
+    counts = _count_in_parts(events, dims) if in_parts else _count(events, dims)
+    return (counts.squeeze(dims) if dims else counts).to(torch.float64) / positions
+
+
+def _dimensions(dim: int | Iterable[int] | None, events: Tensor) -> tuple[int, ...]:
+    """Dimensions counted from the first; all in the place of none, as everywhere in PyTorch."""
+    if dim is None:
+        return tuple(range(events.dim()))
+    try:
+        dims = tuple(index(d) for d in dim) if isinstance(dim, Iterable) else (index(dim),)
+    except TypeError as error:
+        raise TypeError(f"dim must be an int, several, or None, got {dim!r}") from error
+    rank = events.dim()
+    known = tuple(d + rank if d < 0 else d for d in dims)
+    if not all(0 <= d < rank for d in known) or len(set(known)) != len(known):
+        raise ValueError(
+            f"dim must be distinct dimensions {-rank} to {rank - 1} of events {list(events.shape)}, got {dim}"
+        )
+    return known or tuple(range(rank))
+
+
+def _count(events: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Number of events over some dimensions, which stay with one position each: int64."""
+    fired = events.ne(0)
+    return fired.sum(dims, dtype=torch.int64, keepdim=True) if dims else fired.to(torch.int64)
+
+
+def _count_in_parts(events: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Count like :func:`_count`, in memory that does not grow with the events."""
+    if events.numel() > _COUNTED:
+        outermost = next(d for d, size in enumerate(events.shape) if size > 1)
+        counts = [_count_in_parts(part, dims) for part in events.tensor_split(2, outermost)]
+        return counts[0].add_(counts[1]) if outermost in dims else torch.cat(counts, outermost)
+    if events.dtype == torch.uint8 and events.numel() > 0 and events.max() > 1:
+        raise ValueError(
+            f"events must be dense, 0 or 1 where they are uint8, got {int(events.max())}; unpack packed ones first"
+        )
+    return _count(events, dims)
 
 
 def _check_images(images: Tensor) -> None:
     if images.dtype not in IMAGE_DTYPES:
-        raise TypeError(f"images must be {_names(IMAGE_DTYPES)}, got {images.dtype}; convert them with .to()")
+        raise TypeError(
+            f"images must be {names(IMAGE_DTYPES)}, got {images.dtype}; convert them with .to(torch.float32), whatever "
+            "their range"
+        )
     if images.layout != torch.strided:
         raise TypeError(f"images must be dense, got {images.layout}; convert them with .to_dense()")
     if images.dim() not in (3, 4):
@@ -184,29 +229,18 @@ def _check_images(images: Tensor) -> None:
         )
 
 
-def check_ratio(ratio: float) -> None:
-    """Raise unless a ratio is a finite number and not negative."""
-    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
-        raise TypeError(f"ratio must be a number or a tensor [B], got {type(ratio).__name__} {ratio!r}")
-    if not 0 <= ratio <= _LARGEST_RATIO:
-        raise ValueError(f"ratio must be finite and not negative, got {ratio}; the paper uses 0.05 to 0.20")
-
-
 def _check_ratios(ratios: Tensor, images: Tensor) -> None:
-    if not ratios.dtype.is_floating_point:
-        raise TypeError(f"a ratio per image must be a floating-point tensor, got {ratios.dtype}")
+    if ratios.dtype not in _RATIO_DTYPES:
+        raise TypeError(
+            f"a ratio per image must be {names(_RATIO_DTYPES)}, got {ratios.dtype}; convert it with .to(torch.float32)"
+        )
+    batch = images.shape[0]
     if ratios.shape != images.shape[:1]:
+        hint = f"; for one tensor everywhere pass ratio.expand({batch})" if ratios.dim() == 0 else ""
         raise ValueError(
-            f"ratio must be one number or a tensor [{images.shape[0]}], one per image; got shape {list(ratios.shape)}"
+            f"ratio must be one number or a tensor [{batch}], one per image; got shape {list(ratios.shape)}{hint}"
         )
     _check_device("ratio", ratios, images)
-
-
-def _check_timesteps(timesteps: int) -> None:
-    if isinstance(timesteps, bool) or not isinstance(timesteps, int):
-        raise TypeError(f"timesteps must be an int, got {type(timesteps).__name__} {timesteps!r}")
-    if not 1 <= timesteps <= 8:
-        raise ValueError(f"timesteps must be 1 to 8, got {timesteps}; for a longer microsaccade pass shifts")
 
 
 def _check_shifts(shifts: Tensor, images: Tensor) -> None:
@@ -222,16 +256,6 @@ def _check_shifts(shifts: Tensor, images: Tensor) -> None:
             f"got shape {list(shifts.shape)}"
         )
     _check_device("shifts", shifts, images)
-
-
-def _event_dtype(dtype: torch.dtype, packed: bool, timesteps: int) -> torch.dtype:
-    if not isinstance(packed, bool):
-        raise TypeError(f"packed must be True or False, got {packed!r}")
-    if packed and timesteps > PACKED_TIMESTEPS:
-        raise ValueError(f"packed events hold {PACKED_TIMESTEPS} timesteps at most, got {timesteps}; use packed=False")
-    if dtype not in EVENT_DTYPES:
-        raise TypeError(f"dtype must be {_names(EVENT_DTYPES)}, got {dtype!r}")
-    return torch.uint8 if packed else dtype
 
 
 def _check_out(out: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
@@ -278,7 +302,3 @@ def _check_device(name: str, tensor: Tensor, images: Tensor) -> None:
         raise ValueError(
             f"{name} must be on the images' device {images.device}, got {tensor.device}; move it with .to()"
         )
-
-
-def _names(dtypes: tuple[torch.dtype, ...]) -> str:
-    return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)

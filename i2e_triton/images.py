@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Images = Union[Tensor, "numpy.ndarray", "PIL.Image.Image"]
 
 _CHANNELS = (1, 3)
+_ARRAY_DTYPES = ("uint8", "float16", "float32", "float64")
 
 
 def as_image_tensor(images: Images) -> Tensor:
@@ -26,7 +27,7 @@ def as_image_tensor(images: Images) -> Tensor:
             ``[B, C, H, W]`` with ``C`` 1 or 3.
 
     Raises:
-        TypeError: if it is none of these.
+        TypeError: if it is none of these, or an array of another type than uint8, float16, float32 and float64.
         ValueError: if an array's channels could be in more than one place, or in none.
     """
     if isinstance(images, Tensor):
@@ -43,7 +44,8 @@ def as_image_tensor(images: Images) -> Tensor:
 def in_plain_mode(image: PIL.Image.Image) -> PIL.Image.Image:
     """Convert a PIL image to the mode in which it becomes a tensor: L, F (grey of more than 8 bits) or RGB.
 
-    Loses transparency, and nothing else.
+    Transparency is dropped. What RGB holds no more than 8 bits a channel of is rounded (CMYK, LAB, HSV, YCbCr), colours
+    beyond RGB are clipped, and whole numbers beyond 2^24 (mode I) are rounded to float32.
     """
     if image.mode in ("1", "L", "LA"):
         return image.convert("L")
@@ -59,6 +61,11 @@ def _from_pil(image: PIL.Image.Image) -> Tensor:
 
 def _from_array(array: numpy.ndarray) -> Tensor:
     shape = array.shape
+    if array.dtype.name not in _ARRAY_DTYPES:
+        raise TypeError(
+            f"an array of images must be {', '.join(_ARRAY_DTYPES)}, got {array.dtype}; convert numbers of any range "
+            "with .astype('float32')"
+        )
     # PyTorch takes no foreign byte order, no strides that are negative or part of an element and, without a warning, no
     # read-only memory.
     whole = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)

@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2e_triton.functional import check_ratio, convert
+from i2e_triton.arguments import check_format, check_ratio, check_timesteps
+from i2e_triton.functional import convert
+from i2e_triton.images import Images, as_image_tensor
 from i2e_triton.shifts import (
     Order,
     candidate_shifts,
     canonical_shifts,
+    complete_order,
     convolution_weight,
     draw_shifts,
     order_of_weight,
@@ -28,7 +31,8 @@ class I2E(nn.Module):
     Args:
         ratio: sensitivity of the threshold; 0.12 at 224x224, 0.07 at 128x128.
         shuffle: order of the timesteps: groups 0 to 7 as published, a name, or a published number 0 to 5; see
-            :func:`i2e_triton.canonical_shifts`.
+            :func:`i2e_triton.canonical_shifts`. As many groups as there are timesteps will do; ``weight`` holds the
+            others after them.
         padding_mode: what lies beyond the border; ``"replicate"``, the paper's, is the only one.
         timesteps: how many of them, as a prefix.
         random: whether ``train()`` draws motion vectors (the paper's random selection).
@@ -37,10 +41,12 @@ class I2E(nn.Module):
         packed: return packed events.
 
     Shape:
-        images ``[B, C, H, W]`` to events ``[T, B, 2, H, W]``, or packed ``[B, 2, H, W]``.
+        images ``[B, C, H, W]`` to events ``[T, B, 2, H, W]``, or packed ``[B, 2, H, W]``. Without the batch dimension
+        for a single image; what :func:`i2e_triton.convert` takes besides tensors, for a module on the CPU.
 
     Raises:
-        TypeError: if the ratio is not a number.
+        TypeError: if the ratio is not a number, the timesteps not an integer, ``dtype`` not a type of events, or
+            ``packed`` not a bool.
         ValueError: if the ratio, the order, the timesteps or the images are unfit.
     """
 
@@ -60,24 +66,26 @@ class I2E(nn.Module):
         packed: bool = False,
     ):
         super().__init__()
-        check_ratio(ratio)
         if padding_mode != "replicate":
             raise ValueError(f"padding_mode must be 'replicate', got {padding_mode!r}")
-        self.ratio = ratio
+        self.ratio = check_ratio(ratio)
         self.shuffle = shuffle
-        self.timesteps = timesteps
+        self.timesteps = check_timesteps(timesteps)
         self.random = random
         self.per_sample = per_sample
         self.dtype = dtype
         self.packed = packed
+        check_format(dtype, packed, self.timesteps)
         device = torch.get_default_device()  # "meta" where modules are made without data
         self.register_buffer("weight", _canonical_weight(shuffle).to(device))
         self.register_buffer("candidates", candidate_shifts(shuffle, timesteps, device=device), persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Convert a batch; see the class for shapes."""
+    def forward(self, images: Images) -> Tensor:
+        """Convert a batch or an image; see the class for shapes."""
+        images = as_image_tensor(images)
         if self.training and self.random:
-            shifts = draw_shifts(self.candidates, images.shape[0] if self.per_sample else None)
+            batch = images.shape[0] if self.per_sample and images.dim() == 4 else None
+            shifts = draw_shifts(self.candidates, batch)
         else:
             shifts = self.candidates[0]
         return convert(images, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed)
@@ -122,4 +130,4 @@ class I2E(nn.Module):
 
 
 def _canonical_weight(order: Order) -> Tensor:
-    return convolution_weight(canonical_shifts(order, device="cpu"))
+    return convolution_weight(canonical_shifts(complete_order(order), device="cpu"))

@@ -76,8 +76,12 @@ def _convert_cpu(
 
 def _check_ratios(ratios: Tensor) -> None:
     """Check values, which tracing does not know and a GPU would have to be waited for."""
-    if not bool((ratios.isfinite() & (ratios >= 0)).all()):
-        raise ValueError(f"ratio must be finite and not negative for every image, got {ratios.tolist()}")
+    unfit = ~(ratios.isfinite() & (ratios >= 0))
+    if bool(unfit.any()):
+        image = int(unfit.int().argmax())
+        raise ValueError(
+            f"ratio must be finite and not negative for every image, got {float(ratios[image])} for image {image}"
+        )
 
 
 @torch.library.impl(_library, "convert.out", "CUDA")

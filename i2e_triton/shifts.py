@@ -12,6 +12,8 @@ from operator import index
 import torch
 from torch import Tensor
 
+from i2e_triton.arguments import check_timesteps
+
 Order = str | int | Sequence[int]
 
 # The 3x3 neighbourhood is numbered 1..9 in reading order and 5 is the pixel itself; (p, q) is V(q) - V(p).
@@ -164,6 +166,12 @@ def draw_shifts(candidates: Tensor, batch: int | None = None, generator: torch.G
     return candidates[draw, torch.arange(timesteps, device=candidates.device)]
 
 
+def complete_order(order: Order) -> tuple[int, ...]:
+    """Resolve an order to the numbers of all groups; those that it leaves out come last."""
+    groups = _resolved(order)
+    return groups + tuple(group for group in range(len(_GROUPS)) if group not in groups)
+
+
 def convolution_weight(shifts: Tensor) -> Tensor:
     """Write motion vectors as the paper's convolution: +1 where a step ends, -1 where it starts.
 
@@ -206,18 +214,19 @@ def order_of_weight(weight: Tensor) -> tuple[int, ...]:
 
 def _groups(order: Order, timesteps: int) -> tuple[int, ...]:
     """Resolve an order to the numbers of its first ``timesteps`` groups."""
-    if isinstance(timesteps, bool) or not isinstance(timesteps, int):
-        raise TypeError(f"timesteps must be an int, got {timesteps!r}")
-    if not 1 <= timesteps <= len(_GROUPS):
-        raise ValueError(
-            f"timesteps must be 1 to {len(_GROUPS)}, got {timesteps}; for a longer microsaccade pass your own shifts"
-        )
-    groups = _named_order(order) if isinstance(order, (str, int)) else _numbered_order(order)
+    timesteps = check_timesteps(timesteps)
+    groups = _resolved(order)
     if len(groups) < timesteps:
         raise ValueError(f"order {groups} has {len(groups)} groups, too few for {timesteps} timesteps")
+    return groups[:timesteps]
+
+
+def _resolved(order: Order) -> tuple[int, ...]:
+    """Resolve an order to the numbers of its groups."""
+    groups = _named_order(order) if isinstance(order, (str, int)) else _numbered_order(order)
     if len(set(groups)) != len(groups) or not set(groups) <= set(range(len(_GROUPS))):
         raise ValueError(f"order must hold distinct group numbers 0 to {len(_GROUPS) - 1}, got {groups}")
-    return groups[:timesteps]
+    return groups
 
 
 def _seed(seed: int) -> int:

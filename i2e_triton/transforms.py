@@ -14,7 +14,8 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import Transform
 from torchvision.transforms.v2.functional import is_pure_tensor
 
-from i2e_triton.functional import check_ratio, convert
+from i2e_triton.arguments import check_format, check_ratio, check_timesteps
+from i2e_triton.functional import convert
 from i2e_triton.shifts import DEFAULT_ORDER, Order, candidate_shifts, draw_shifts
 
 
@@ -38,6 +39,8 @@ class ImageToEvents(Transform):
         ``[T, B, 2, H, W]`` (packed: ``[B, 2, H, W]``), as plain tensors.
 
     Raises:
+        TypeError: if the ratio is not a number, the timesteps not an integer, ``dtype`` not a type of events, or
+            ``packed`` not a bool.
         ValueError: if the ratio, the order, the timesteps or an image are unfit.
     """
 
@@ -54,13 +57,13 @@ class ImageToEvents(Transform):
         packed: bool = False,
     ):
         super().__init__()
-        check_ratio(ratio)
-        self.ratio = ratio
+        self.ratio = check_ratio(ratio)
         self.order = order
-        self.timesteps = timesteps
+        self.timesteps = check_timesteps(timesteps)
         self.random = random
         self.dtype = dtype
         self.packed = packed
+        check_format(dtype, packed, self.timesteps)
         self._candidates = candidate_shifts(order, timesteps)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import PIL.Image
 import torch
 import typer
 from torch import Tensor
 
+from i2e_triton.arguments import check_ratio, check_timesteps
 from i2e_triton.operator import HAS_TRITON
 from i2e_triton.shifts import canonical_shifts
 
@@ -35,15 +34,18 @@ def checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
 
 def checked_ratio(ratio: float) -> float:
     """Check ``--ratio``."""
-    if not (math.isfinite(ratio) and ratio >= 0):
-        raise wrong("--ratio", f"must be finite and not negative, got {ratio}; the paper uses 0.05 to 0.20")
-    return ratio
+    try:
+        return check_ratio(ratio)
+    except ValueError as error:
+        raise wrong("--ratio", str(error)) from error
 
 
 def checked_shifts(order: str, timesteps: int) -> Tensor:
     """Return the motion vectors of ``--order`` and ``--timesteps``."""
-    if not 1 <= timesteps <= 8:
-        raise wrong("--timesteps", f"must be 1 to 8, got {timesteps}")
+    try:
+        check_timesteps(timesteps, "the paper's microsaccade has no others")
+    except ValueError as error:
+        raise wrong("--timesteps", str(error)) from error
     try:
         return canonical_shifts(int(order) if order.isdecimal() else order, timesteps)
     except ValueError as error:

@@ -62,7 +62,7 @@ def holds_npz(folder: Path) -> bool:
 
 
 def _npz_files(root: Path, folder: str) -> Iterator[str]:
-    for directory, _, names in (os.walk(root / folder, followlinks=True)):
+    for directory, _, names in sorted(os.walk(root / folder, followlinks=True)):
         for name in sorted(names):
             if name.lower().endswith(SUFFIX) and not name.startswith("."):
                 yield os.path.relpath(os.path.join(directory, name), root)

@@ -25,8 +25,8 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError)
 # A row group is read whole: the most that one may claim to take, and may take.
 _MOST_GROUP_ROWS = 2**20
 _MOST_GROUP_BYTES = 2 * 2**30
-# Values that a small file repeats, by a dictionary or as a prefix, can take any amount of memory: rows are read a few at
-# a time, and their bytes counted.
+# Values that a small file repeats, by a dictionary or as a prefix, can take any amount of memory: rows are read a few
+# at a time, and their bytes counted.
 _ROWS_AT_ONCE = 32
 
 

@@ -105,8 +105,7 @@ class ParquetSource:
                 raise SourceError(f"{path} is a damaged Parquet file (row group {index} of {group.num_rows} rows)")
             chunks = (group.column(column) for column in range(group.num_columns))
             self._bytes += sum(c.total_compressed_size for c in chunks if c.path_in_schema == f"{image}.bytes")
-            if group.num_rows:
-                self._groups.append(_RowGroup(self._rows, group.num_rows, path, index))
+            self._groups.append(_RowGroup(self._rows, group.num_rows, path, index))
             self._rows += group.num_rows
 
     def _read_group(self, group: _RowGroup) -> pa.Table:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from i2e_triton import canonical_shifts, convert, reference
+from i2e_triton import canonical_shifts, convert, event_rate, reference, unpack
 
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.float32, torch.float64)
 OUTPUTS: dict[str, dict[str, Any]] = {
@@ -89,3 +89,22 @@ def test_long_vectors_take_no_more_than_a_few_images(
     value_bytes = 1024 * 1024 * (1 if dtype == torch.uint8 else 8 if dtype == torch.float64 else 4)
     shifts = torch.randint(-1000, 1001, (8, 4), generator=generator)
     assert extra_bytes(lambda: convert(images, shifts=shifts, dtype=torch.bool), tmp_path) < 12 * value_bytes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8, torch.bool], ids=str)
+@pytest.mark.parametrize("dim", [None, (1, 3, 4), 0])
+def test_event_rate_takes_a_fixed_amount_of_memory(
+    dtype: torch.dtype, dim: int | tuple[int, ...] | None, tmp_path: Path
+) -> None:
+    events = torch.zeros(8, 16, 2, 128, 128, dtype=dtype)
+    # Counts of 8 bytes before there are rates, whole and in parts.
+    counts = 4 * 8 * event_rate(events, dim).numel()
+    assert extra_bytes(lambda: event_rate(events, dim), tmp_path) <= counts + 3 * 2**20
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool], ids=str)
+def test_unpacking_takes_a_timestep_beside_its_result(dtype: torch.dtype, tmp_path: Path) -> None:
+    packed = torch.zeros(16, 2, 128, 128, dtype=torch.uint8)
+    # Its bits, while those of the timestep before are still there; as float32 on the way to a half.
+    timestep = packed.numel() * (2 + 4 * (dtype == torch.float16))
+    assert extra_bytes(lambda: unpack(packed, 8, dtype), tmp_path) <= timestep + 2**16

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -71,6 +73,22 @@ def test_a_ratio_beyond_float32_fires_nothing(generator: torch.Generator) -> Non
     images = noise((2, 3, 9, 9), torch.float32, generator)
     for same in (images, images.double(), (images * 100).byte()):
         assert convert(same, 1e300).sum() == 0
+
+
+def test_a_ratio_of_any_real_type(generator: torch.Generator) -> None:
+    images = noise((2, 3, 9, 9), torch.float64, generator)
+    ratios: list[Any] = [np.float32(0.3), np.float64(0.3), np.float16(0.3), np.int64(1), np.uint8(0), Fraction(3, 10)]
+    for ratio in ratios:
+        assert_same_events(convert(images, ratio), expected_events(images, float(ratio)).float())
+
+
+def test_timesteps_of_any_integer_type(generator: torch.Generator) -> None:
+    images = noise((2, 3, 9, 9), torch.uint8, generator)
+    expected = expected_events(images).float()[:3]
+    same: list[Any] = [np.int64(3), np.uint8(3), torch.tensor(3)]
+    for timesteps in same:
+        assert_same_events(convert(images, timesteps=timesteps), expected)
+        assert_same_events(unpack(convert(images, timesteps=timesteps, packed=True), timesteps), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
@@ -253,6 +271,21 @@ def test_event_rate_of_photographs_by_timestep_and_polarity() -> None:
     assert rates.shape == (8, 2)
     assert float(rates[3, 1]) == int(events[3, 1].sum()) / events[3, 1].numel()
     assert float(rates.mean()) == pytest.approx(float(event_rate(events)))
+
+
+@pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
+def test_event_rate_counts_the_same_in_parts(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+) -> None:
+    events = (torch.rand((5, 3, 2, 7, 11), generator=generator) < 0.3).to(dtype)
+    for same in (events, events.transpose(0, 3), events[:, :1, :, ::2]):
+        for dim in (None, 0, -1, (1, 3, 4), (0, 2), [4, 0], range(1, 4)):
+            dims = tuple(range(5)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+            expected = same.double().mean(dims)
+            for counted in (1, 50, 2**18):
+                monkeypatch.setattr("i2e_triton.functional._COUNTED", counted)
+                assert torch.allclose(event_rate(same, dim), expected, rtol=1e-15, atol=0)
+                assert event_rate(same, dim).shape == expected.shape
 
 
 def test_event_rate_without_positions_is_not_a_number() -> None:

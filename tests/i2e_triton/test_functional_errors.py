@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 from unittest import mock
 
@@ -17,8 +18,8 @@ SHIFTS = canonical_shifts()
 
 #: Arguments over ``convert(IMAGES)``, the error, and words of its message: what it got, and what would be right.
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "images of int64": ({"images": IMAGES.long()}, TypeError, r"uint8, float16.*float64, got torch\.int64.*\.to\(\)"),
-    "images of bool": ({"images": IMAGES.bool()}, TypeError, r"uint8, float16.*float64, got torch\.bool.*\.to\(\)"),
+    "images of int64": ({"images": IMAGES.long()}, TypeError, r"uint8, float16.*float64, got torch\.int64.*\.to\("),
+    "images of bool": ({"images": IMAGES.bool()}, TypeError, r"uint8, float16.*float64, got torch\.bool.*\.to\("),
     "images of complex64": ({"images": IMAGES.to(torch.complex64)}, TypeError, r"float64, got torch\.complex64"),
     "images in a list": ({"images": [IMAGES]}, TypeError, "a tensor, a NumPy array or a PIL image, got list"),
     "images without channels": ({"images": IMAGES[0, 0]}, ValueError, r"\[C, H, W\].*got shape \[4, 5\].*unsqueeze"),
@@ -31,20 +32,34 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a negative ratio": ({"ratio": -0.1}, ValueError, r"finite and not negative, got -0\.1"),
     "an infinite ratio": ({"ratio": float("inf")}, ValueError, "finite and not negative, got inf"),
     "a ratio of NaN": ({"ratio": float("nan")}, ValueError, "finite and not negative, got nan"),
-    "a ratio beyond any float": ({"ratio": 10**400}, ValueError, "finite and not negative"),
-    "a ratio in words": ({"ratio": "0.1"}, TypeError, r"a number or a tensor \[B\], got str '0\.1'"),
-    "no ratio": ({"ratio": None}, TypeError, r"a number or a tensor \[B\], got NoneType"),
+    "a ratio beyond any float": ({"ratio": 10**400}, ValueError, "finite and not negative, got inf; the paper"),
+    "a negative ratio of NumPy": ({"ratio": np.float32(-0.5)}, ValueError, r"not negative, got -0\.5"),
+    "a ratio of NumPy's NaN": ({"ratio": np.float64("nan")}, ValueError, "finite and not negative, got nan"),
+    "an infinite ratio of NumPy": ({"ratio": np.float32("inf")}, ValueError, "finite and not negative, got inf"),
+    "a ratio in words": ({"ratio": "0.1"}, TypeError, r"a number, got str '0\.1'; .* a tensor \[B\]"),
+    "no ratio": ({"ratio": None}, TypeError, r"a number, got NoneType None; .* a tensor \[B\]"),
+    "a complex ratio": ({"ratio": 0.1j}, TypeError, r"a number, got complex 0\.1j"),
+    "a ratio of NumPy's True": ({"ratio": np.bool_(True)}, TypeError, "a number, got bool"),
     "a ratio of True": ({"ratio": True}, TypeError, "got bool True"),
-    "ratios in a list": ({"ratio": [0.1, 0.2]}, TypeError, r"a tensor \[B\], got list \[0\.1, 0\.2\]"),
+    "ratios in a list": ({"ratio": [0.1, 0.2]}, TypeError, r"got list \[0\.1, 0\.2\]; .* a tensor \[B\]"),
     "a ratio too many": ({"ratio": torch.ones(3)}, ValueError, r"a tensor \[2\], one per image; got shape \[3\]"),
     "a column of ratios": ({"ratio": torch.ones(2, 1)}, ValueError, r"a tensor \[2\].*got shape \[2, 1\]"),
-    "whole ratios": ({"ratio": torch.ones(2).int()}, TypeError, r"floating-point tensor, got torch\.int32"),
-    "one negative ratio": ({"ratio": torch.tensor([0.1, -0.5])}, ValueError, r"not negative.*-0\.5"),
-    "one ratio of NaN": ({"ratio": torch.tensor([torch.nan, 0.5])}, ValueError, "finite.*nan"),
-    "one infinite ratio": ({"ratio": torch.tensor([0.5, torch.inf])}, ValueError, "finite.*inf"),
+    "a tensor that is one ratio": (
+        {"ratio": torch.tensor(0.1)}, ValueError, r"a tensor \[2\].*got shape \[\]; .*ratio\.expand\(2\)"
+    ),
+    "whole ratios": ({"ratio": torch.ones(2).int()}, TypeError, r"float64, got torch\.int32; .*\.to\(torch\.float32"),
+    "ratios of 8 bits": ({"ratio": torch.ones(2).to(torch.float8_e5m2)}, TypeError, r"got torch\.float8_e5m2; .*\.to"),
+    "one negative ratio": ({"ratio": torch.tensor([0.1, -0.5])}, ValueError, r"not negative.*-0\.5 for image 1"),
+    "one ratio of NaN": ({"ratio": torch.tensor([torch.nan, 0.5])}, ValueError, "finite.*nan for image 0"),
+    "one infinite ratio": ({"ratio": torch.tensor([0.5, torch.inf])}, ValueError, "finite.*inf for image 1"),
     "ratios elsewhere": ({"ratio": torch.ones(2, device="meta")}, ValueError, "ratio must be on.*cpu, got meta.*to"),
     "no timestep": ({"timesteps": 0}, ValueError, "1 to 8, got 0"),
     "nine timesteps": ({"timesteps": 9}, ValueError, "1 to 8, got 9.*pass shifts"),
+    "nine timesteps of NumPy": ({"timesteps": np.int64(9)}, ValueError, "1 to 8, got 9; .*pass shifts"),
+    "nine timesteps with shifts": (
+        {"timesteps": 9, "shifts": SHIFTS}, ValueError, "1 to 8, got 9; leave them out where shifts are given"
+    ),
+    "timesteps in words with shifts": ({"timesteps": "8", "shifts": SHIFTS}, TypeError, "an int, got str '8'"),
     "timesteps of a half": ({"timesteps": 1.5}, TypeError, r"an int, got float 1\.5"),
     "timesteps of True": ({"timesteps": True}, TypeError, "an int, got bool True"),
     "shifts in a list": ({"shifts": SHIFTS.tolist()}, TypeError, "a tensor of motion vectors, got list"),
@@ -146,7 +161,7 @@ def test_an_image_on_an_unknown_device_is_refused() -> None:
         ((torch.zeros(8, 1, 2, 4, 5).byte(),), ValueError, r"got torch.uint8 \[8, 1, 2, 4, 5\]"),
         ((torch.zeros(2, 4).byte(),), ValueError, r"got torch.uint8 \[2, 4\]"),
         ((torch.zeros(2, 4, 5).byte(), 0), ValueError, "1 to 8, got 0"),
-        ((torch.zeros(2, 4, 5).byte(), 9), ValueError, "1 to 8, got 9"),
+        ((torch.zeros(2, 4, 5).byte(), 9), ValueError, "1 to 8, got 9; a byte holds no others"),
         ((torch.zeros(2, 4, 5).byte(), 8.0), TypeError, r"an int, got float 8\.0"),
         ((torch.zeros(2, 4, 5).byte(), 8, torch.int32), TypeError, r"uint8, bool, got torch\.int32"),
     ],
@@ -172,9 +187,35 @@ def test_pack_refuses_what_is_not_dense(events: Any, error: type[Exception], mes
         pack(events)
 
 
-def test_event_rate_refuses_what_is_not_a_tensor() -> None:
-    with pytest.raises(TypeError, match="events must be a tensor, got ndarray"):
-        event_rate(np.zeros((8, 2, 4, 5)))  # type: ignore[arg-type]
+EVENTS = torch.zeros(8, 1, 2, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("events", "dim", "error", "message"),
+    [
+        (np.zeros((8, 2, 4, 5)), None, TypeError, "events must be a tensor, got ndarray"),
+        (EVENTS.to(torch.complex64), None, TypeError, r"dense and real, got torch\.complex64"),
+        (EVENTS.to_sparse(), None, TypeError, r"dense and real, got torch\.float32 torch\.sparse_coo"),
+        (torch.full((1, 2, 4, 5), 129).byte(), None, ValueError, "0 or 1.*got 129; unpack packed ones first"),
+        (EVENTS, 7, ValueError, r"distinct dimensions -5 to 4 of events \[8, 1, 2, 4, 5\], got 7"),
+        (EVENTS, -6, ValueError, "dimensions -5 to 4.*got -6"),
+        (EVENTS, (1, 5), ValueError, r"dimensions -5 to 4.*got \(1, 5\)"),
+        (EVENTS, (1, 1), ValueError, r"distinct.*got \(1, 1\)"),
+        (EVENTS, (4, -1), ValueError, r"distinct.*got \(4, -1\)"),
+        (EVENTS, 1.0, TypeError, r"dim must be an int, several, or None, got 1\.0"),
+        (EVENTS, "13", TypeError, "dim must be an int, several, or None, got '13'"),
+    ],
+)
+def test_event_rate_refuses_what_has_none(events: Any, dim: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        event_rate(events, dim)
+
+
+def test_a_message_does_not_show_a_number_of_many_digits() -> None:
+    for ratio in (10**400, -(10**400), Fraction(10**400)):
+        with pytest.raises(ValueError, match="finite and not negative") as caught:
+            convert(IMAGES, ratio)  # type: ignore[arg-type]
+        assert len(str(caught.value)) < 100
 
 
 def test_an_output_that_shares_memory_is_refused() -> None:

@@ -6,11 +6,14 @@ import copy
 import pickle
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 from torch import Tensor, nn
 
 from i2e_triton import I2E, ORDERS, random_shifts, reference
+from i2e_triton.transforms import ImageToEvents
 from tests.cases import pack
 from tests.samples import assert_same_events, canonical_events, events_of_each_candidate, noise, resized_photograph
 
@@ -98,6 +101,40 @@ def test_evaluation_is_always_the_same(images: Tensor) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("per_sample", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_single_image_a_picture_and_an_array(per_sample: bool, training: bool, images: Tensor) -> None:
+    image = images[0]
+    picture = PIL.Image.fromarray(image.permute(1, 2, 0).numpy())
+    candidates = events_of_each_candidate(image[None])
+    module = I2E(per_sample=per_sample).train(training)
+    for same in (image, picture, image.numpy(), image.permute(1, 2, 0).numpy()):
+        events = module(same)
+        assert events.shape == (8, 2, 12, 10)
+        for step, group in zip(events, candidates):
+            assert any(torch.equal(step, candidate[0]) for candidate in group)
+        if not training:
+            assert_same_events(events, canonical_events(images)[:, 0])
+    assert module(images.numpy()).shape == (8, 3, 2, 12, 10)
+
+
+def test_an_order_of_as_many_groups_as_timesteps(images: Tensor) -> None:
+    expected = canonical_events(images, order=(2, 1, 7, 0, 3, 4, 5, 6))
+    for order, timesteps in (((2, 1, 7), 3), ((2, 1, 7, 0), 3), ((2,), 1)):
+        module = I2E(shuffle=order, timesteps=timesteps)
+        assert_same_events(module.eval()(images), expected[:timesteps])
+        assert module.train()(images).shape == (timesteps, 3, 2, 12, 10)
+        loaded = I2E()
+        loaded.load_state_dict(module.state_dict(), strict=True)
+        assert_same_events(loaded.eval()(images)[:timesteps], expected[:timesteps])
+
+
+def test_numbers_of_any_type(images: Tensor) -> None:
+    module = I2E(np.float32(0.25), timesteps=np.int64(3))  # type: ignore[arg-type]
+    assert_same_events(module.eval()(images), canonical_events(images, 0.25)[:3])
+    assert repr(module) == repr(I2E(0.25, timesteps=3))
+
+
 def test_fewer_timesteps_other_types_and_packed_events(images: Tensor) -> None:
     expected = canonical_events(images)
     assert_same_events(I2E(timesteps=3).eval()(images), expected[:3])
@@ -161,6 +198,11 @@ def test_repr_shows_the_settings() -> None:
         ((float("inf"),), ValueError, "ratio must be finite and not negative, got inf"),
         ((-0.1,), ValueError, r"ratio must be finite and not negative, got -0\.1"),
         (("0.1",), TypeError, "ratio must be a number"),
+        (
+            (torch.tensor([0.1, 0.2]),),
+            TypeError,
+            "ratio must be a number, got Tensor.*only convert takes one per image",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused_when_it_is_made(
@@ -168,6 +210,21 @@ def test_wrong_arguments_are_refused_when_it_is_made(
 ) -> None:
     with pytest.raises(error, match=message):
         I2E(*arguments)
+
+
+@pytest.mark.parametrize("made", [I2E, ImageToEvents])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dtype": torch.int64}, r"dtype must be float32.*bool, got torch\.int64"),
+        ({"dtype": np.float32}, r"dtype must be float32.*bool, got <class 'numpy\.float32'>"),
+        ({"packed": 1}, "packed must be True or False, got 1"),
+        ({"timesteps": 2.0}, r"timesteps must be an int, got float 2\.0"),
+    ],
+)
+def test_wrong_formats_are_refused_when_it_is_made(made: Any, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        made(**settings)
 
 
 @pytest.mark.parametrize("timesteps", [0, 9])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import i2e_triton
 from i2e_triton import canonical_shifts, random_shifts, row_shifts
-from i2e_triton.shifts import candidate_shifts, convolution_weight, order_of_weight, splitmix64
+from i2e_triton.shifts import candidate_shifts, complete_order, convolution_weight, order_of_weight, splitmix64
 
 #: The pairs of each group; the digits number the 3x3 neighbourhood 1 to 9 in reading order, and 5 is the pixel itself.
 PAIRS = {
@@ -91,6 +91,18 @@ def test_fewer_timesteps_are_a_prefix(timesteps: int) -> None:
         assert [row in [vector(pair) for pair in PAIRS[group]] for row, group in zip(drawn.tolist(), groups)] == (
             [True] * timesteps
         )
+
+
+def test_timesteps_of_any_integer_type() -> None:
+    same: list[Any] = [np.int64(3), np.uint8(3), torch.tensor(3)]
+    for timesteps in same:
+        assert_same_vectors(canonical_shifts(timesteps=timesteps), canonical("efg"))
+        assert random_shifts(2, timesteps=timesteps).shape == (2, 3, 4)
+
+
+def test_a_complete_order_has_the_groups_left_out_last() -> None:
+    assert complete_order((7, 2, 0)) == (7, 2, 0, 1, 3, 4, 5, 6)
+    assert complete_order("αβγ") == (0, 1, 2, 3, 4, 5, 6, 7)
 
 
 def test_groups_of_ones_own_in_any_number() -> None:
@@ -315,7 +327,7 @@ def test_timesteps_out_of_range_are_refused(timesteps: int) -> None:
 @pytest.mark.parametrize("timesteps", [2.0, "2", None, True])
 def test_timesteps_of_the_wrong_type_are_refused(timesteps: Any) -> None:
     for call in (canonical_shifts, random_shifts):
-        with pytest.raises(TypeError, match=f"timesteps must be an int, got {timesteps!r}"):
+        with pytest.raises(TypeError, match=f"timesteps must be an int, got {type(timesteps).__name__} {timesteps!r}"):
             call(timesteps=timesteps)
 
 

@@ -6,6 +6,7 @@ import copy
 import pickle
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import pytest
 import torch
@@ -50,6 +51,8 @@ def test_takes_the_settings_of_convert(image: Tensor) -> None:
     for order in ORDERS:
         expected = canonical_events(image[None], 0.2, order)[:5, 0]
         assert_same_events(ImageToEvents(0.2, order=order, timesteps=5)(image), expected)
+    rounded = ImageToEvents(np.float32(0.25), timesteps=np.int64(5))  # type: ignore[arg-type]
+    assert_same_events(rounded(image), canonical_events(image[None], 0.25)[:5, 0])
     assert_same_events(ImageToEvents(dtype=torch.bool)(image), canonical_events(image[None])[:, 0].bool())
     assert_same_events(ImageToEvents(packed=True)(image), pack(canonical_events(image[None])[:, 0].bool()))
 

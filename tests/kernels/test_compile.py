@@ -85,11 +85,15 @@ def test_sizes_that_the_launcher_treats_as_constants(target: str, size: int) -> 
         assert compile_launch(launch, TARGETS[target]).asm
 
 
-@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("target", "image_dtype"),
+    [("sm_90", image_dtype) for image_dtype in IMAGE_DTYPES]
+    + [(target, torch.uint8) for target in TARGETS if target != "sm_90"],
+    ids=str,
+)
 def test_many_channels_make_no_longer_program(target: str, image_dtype: torch.dtype, tmp_path: Path) -> None:
     """A program that grows with the channels takes minutes to compile for a few hundred of them."""
-    programs = []
+    programs: list[list[bytes]] = []
     for channels in (5, 64, 1000):
         images = torch.zeros(1, channels, 64, 64, dtype=image_dtype)
         programs.append([])

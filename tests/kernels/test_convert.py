@@ -88,24 +88,16 @@ def test_one_strange_pixel_silences_its_image_alone(
 
 
 @pytest.mark.parametrize("channels", [4, 5, 64])
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("multiprocessors", [ONE, MANY])
-def test_many_channels(
-    interpret: Interpreter, channels: int, layout: str, multiprocessors: int, generator: torch.Generator
-) -> None:
-    # The brightest channel of a pixel is any of them: few levels would make the first ones enough.
-    images = torch.randn((2, channels, 35, 34), generator=generator)
-    levels = (images * 40).clamp(0, 255).to(torch.uint8)
-    assert not torch.equal(images.amax(1), images[:, :-1].amax(1))
-    for same in (images, images.double(), levels):
-        case = Case(arrange(same, layout), canonical_shifts(), 0.12)
+def test_many_channels(interpret: Interpreter, channels: int, multiprocessors: int, generator: torch.Generator) -> None:
+    images = torch.randn((1, channels, 33, 32), generator=generator)
+    assert not torch.equal(images.amax(1), images[:, :-1].amax(1)), "the last channel is nowhere the brightest"
+    for same in (images.mul(40).clamp(0, 255).to(torch.uint8), arrange(images, "channels_last")):
+        case = Case(same, canonical_shifts(), 0.12)
         assert_same_events(interpret(case, multiprocessors=multiprocessors), case.expected())
-    images[1, -1, 3, 5] = -torch.inf  # below every other channel
-    case = Case(arrange(images, layout), canonical_shifts(), 0.12)
-    events = interpret(case, multiprocessors=multiprocessors)
-    assert events[:, 0].any()
-    assert not events[:, 1].any()
-    assert_same_events(events, case.expected())
+    images[0, -1, 3, 5] = -torch.inf  # below every other channel
+    events = interpret(Case(images, canonical_shifts(), 0.12), multiprocessors=multiprocessors)
+    assert not events.any()
 
 
 def pairs_of_levels() -> torch.Tensor:

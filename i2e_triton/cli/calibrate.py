@@ -1,0 +1,166 @@
+"""``i2e calibrate``: the ratio that gives a wanted event rate."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+from i2e_triton import plots
+from i2e_triton.atomic import write_whole
+from i2e_triton.calibration import RATIOS, Calibration, Point, curve_columns, find_ratio, measure_curve, read_sample
+from i2e_triton.cli.lazy import STYLE
+from i2e_triton.cli.options import checked_device, checked_shifts, checked_size, wrong
+from i2e_triton.shifts import DEFAULT_ORDER, ORDERS
+from i2e_triton.sources import KINDS, RESIZE_RULES, Source, check_resize, find_kind, open_source, splits
+
+
+def calibrate(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Data set of images, as for i2e dataset; nothing is downloaded.")
+    ],
+    rate: Annotated[
+        float,
+        typer.Option(metavar="RATE", help="Wanted mean event rate, a share of all event positions: 0.05 is 5 %."),
+    ],
+    kind: Annotated[
+        Optional[str],  # noqa: UP045  # typer reads this at run time
+        typer.Option(metavar="KIND", help=f"What SOURCE is: {', '.join(KINDS)}. Guessed from what lies there."),
+    ] = None,
+    split: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME", help="Split to measure: train, validation or test. The first one without."),
+    ] = None,
+    size: Annotated[
+        Optional[tuple[int, int]],  # noqa: UP045
+        typer.Option(metavar="H W", help="Resize to this height and width. Images keep their own size without."),
+    ] = None,
+    resize: Annotated[
+        str, typer.Option(metavar="RULE", help=f"How to resize: {', '.join(RESIZE_RULES)}.")
+    ] = RESIZE_RULES[0],
+    sample: Annotated[int, typer.Option(metavar="N", help="Images to measure, evenly spaced over the split.")] = 1000,
+    order: Annotated[
+        str,
+        typer.Option(
+            metavar="ORDER", help=f"Order of the motion vectors: {', '.join(ORDERS)}, or the published number 0 to 5."
+        ),
+    ] = DEFAULT_ORDER,
+    timesteps: Annotated[int, typer.Option(metavar="T", help="How many timesteps, 1 to 8.")] = 8,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="Where to convert: cpu, cuda or cuda:N. The events are the same.")
+    ] = "cpu",
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", "-o", metavar="OUT", help="Folder for the curve: calibration.png and calibration.csv."),
+    ] = None,
+) -> None:
+    """Find the ratio that gives a data set of images a wanted mean event rate.
+
+    A sample of the images is read once and converted at many ratios: at those of the curve, 0 to 1, and then, halving
+    the interval, at steps of 0.0001. The rate that is printed was measured at the ratio that is printed.
+    """
+    if not (math.isfinite(rate) and 0 < rate < 1):
+        raise wrong("--rate", f"must be between 0 and 1, a share of all event positions, got {rate}")
+    if sample < 1:
+        raise wrong("--sample", f"must be at least 1, got {sample}")
+    size = checked_size(size)
+    try:
+        check_resize(size, resize)
+    except ValueError as error:
+        raise wrong("--resize", str(error)) from error
+    shifts, where = checked_shifts(order, timesteps), checked_device(device)
+    errors = Console(stderr=True)
+    try:
+        images = _open(source, kind, split)
+        with _progress(errors) as progress:
+            reading = progress.add_task("reading", total=min(sample, len(images)))
+            read = read_sample(
+                images,
+                sample,
+                size=size,
+                rule=resize,
+                shifts=shifts,
+                device=where,
+                rows_done=lambda rows: progress.advance(reading, rows),
+            )
+            curve = measure_curve(read, progress.track(RATIOS, description="converting"))
+            calibration = find_ratio(read, curve, rate)
+        if out is not None:
+            _write(out, curve, calibration)
+    except (ValueError, OSError) as error:
+        errors.print(f"stopped: {error}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    _print(calibration, rate, read.images, len(images))
+    if read.damaged:
+        typer.echo(f"  left out, because they cannot be read: {read.damaged} of the sample")
+    options: dict[str, object] = {
+        "--kind": kind,
+        "--split": split,
+        "--size": size,
+        "--resize": resize if size else None,
+        "--order": None if order == DEFAULT_ORDER else order,
+        "--timesteps": None if timesteps == 8 else timesteps,
+    }
+    typer.echo(f"next: {_command(source, calibration.found.ratio, options)}")
+    if out is not None:
+        typer.echo(f"curve: {out / 'calibration.png'}, {out / 'calibration.csv'}")
+
+
+def _open(source: str, kind: str | None, split: str | None) -> Source:
+    if kind is not None and kind not in KINDS:
+        raise wrong("--kind", f"must be one of {', '.join(KINDS)}; got {kind!r}")
+    kind = kind or find_kind(source)
+    known = splits(source, kind)
+    if split is not None and split not in known:
+        raise wrong("--split", f"must be one of {', '.join(known)}; got {split!r}")
+    return open_source(source, kind=kind, split=split or known[0])
+
+
+def _progress(console: Console) -> Progress:
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _print(calibration: Calibration, wanted: float, images: int, rows: int) -> None:
+    found, (above, below) = calibration.found, calibration.around
+    typer.echo(f"ratio {found.ratio:g}: mean event rate {found.event_rate.mean:.3%}, wanted {wanted:.3%}")
+    typer.echo(f"  around it: {_rate_at(above)}, {_rate_at(below)}")
+    error = found.event_rate.std / math.sqrt(images)
+    typer.echo(f"  of {images:,} images out of {rows:,}; standard error of the mean {error:.3%}")
+
+
+def _rate_at(point: Point) -> str:
+    return f"{point.event_rate.mean:.3%} at {point.ratio:g}"
+
+
+def _command(source: str, ratio: float, options: dict[str, object]) -> str:
+    """Write the command that converts as was measured, for a shell."""
+    words = ["i2e", "dataset", source, "-o", "OUT", "--ratio", f"{ratio:g}"]
+    for option, value in options.items():
+        if value is not None:
+            words += [option, *map(str, value if isinstance(value, tuple) else (value,))]
+    return shlex.join(words)
+
+
+def _write(out: Path, curve: Sequence[Point], calibration: Calibration) -> None:
+    measured = sorted({point.ratio: point for point in (*curve, calibration.found)}.values(), key=lambda p: p.ratio)
+    plots.save(plots.draw_curve(measured, calibration), out / "calibration.png")
+    columns = curve_columns(measured)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(column.tolist() for column in columns.values())))
+    with write_whole(out / "calibration.csv") as file:
+        file.write(text.getvalue().encode())
+
+
+app = typer.Typer(**STYLE)
+app.command("calibrate")(calibrate)

@@ -1,0 +1,53 @@
+"""Mean and standard deviation of what passes by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A quantity over the images of a data set."""
+
+    mean: float
+    std: float  #: over images, of a sample (n - 1), as ``torch.std``; NaN for less than two images
+
+
+class Moments:
+    """Mean and standard deviation over images, of values that come in batches; none of them is kept.
+
+    Args:
+        shape: of the values of one image.
+    """
+
+    def __init__(self, shape: tuple[int, ...] = ()) -> None:
+        self.count = 0
+        self.mean: Values = np.zeros(shape)
+        self._squares: Values = np.zeros(shape)
+
+    def add(self, values: Values) -> None:
+        """Add the values of images ``[B, *shape]``; exact to rounding for any number of batches (Chan et al. 1979)."""
+        if not len(values):
+            return
+        total = self.count + len(values)
+        mean = values.mean(axis=0)
+        difference = mean - self.mean
+        self._squares = (
+            self._squares + ((values - mean) ** 2).sum(axis=0) + difference**2 * (self.count * len(values) / total)
+        )
+        self.mean = self.mean + difference * (len(values) / total)
+        self.count = total
+
+    @property
+    def std(self) -> Values:
+        """Standard deviation of a sample; NaN for less than two images."""
+        return np.sqrt(self._squares / (self.count - 1)) if self.count > 1 else np.full_like(self.mean, np.nan)
+
+    def spread(self, *index: int) -> Spread:
+        """Return one of the values."""
+        return Spread(float(self.mean[index]), float(self.std[index]))

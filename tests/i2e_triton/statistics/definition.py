@@ -1,0 +1,14 @@
+"""Entropy as it is defined."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+
+def entropy_of(symbols: Iterable[object]) -> float:
+    """By the definition, symbol by symbol."""
+    counts = Counter(symbols)
+    total = sum(counts.values())
+    return -sum(count / total * math.log2(count / total) for count in counts.values())
