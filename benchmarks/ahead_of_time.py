@@ -65,7 +65,8 @@ def launches(
     """Record what the conversion of images would launch on a GPU; by default one like the H100."""
     batch, _, height, width = images.shape
     shape = (batch, 2, height, width) if packed else (timesteps, batch, 2, height, width)
-    out, shifts = torch.empty(shape, dtype=dtype), canonical_shifts(timesteps=timesteps)
+    out = torch.empty(shape, dtype=dtype, device=images.device)
+    shifts = canonical_shifts(timesteps=timesteps)
     with _recording(multiprocessors, warp_size) as recorded:
         launch.convert_into(out, images, shifts, None, 0.12, packed=packed)
     return recorded

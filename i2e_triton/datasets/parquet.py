@@ -94,7 +94,6 @@ class ParquetRecords(Records):
         try:
             opened = self._files.get(file, lambda: pq.ParquetFile(self._paths[file]))
             table = _read_bounded(opened, group - int(self._first_group[file]))
-            table.validate(full=True)
         except _DAMAGE as error:
             raise RecordError(f"{where} and up to {rows - 1} after it: {error}") from error
         if len(table) != rows:

@@ -46,6 +46,10 @@ def test_offsets_are_64_bit_where_they_must_be() -> None:
     # The events of one image at 8 timesteps are 2^32 elements.
     indices = [recorded.arguments["INDEX"].name for recorded in launches(image, torch.bool, timesteps=8)]
     assert indices == ["int64", "int64"]
+    # A batch of packed events is larger than an image's, which alone is what offsets are within.
+    batch = torch.empty(10, 3, 16384, 8192, dtype=torch.uint8, device="meta")
+    indices = [recorded.arguments["INDEX"].name for recorded in launches(batch, torch.uint8, packed=True)]
+    assert indices == ["int32", "int32"]
     far = torch.empty(1, device="meta").as_strided((1, 1, 2, 1), (1, 1, 2**31, 1))
     assert launches(far, torch.bool)[0].arguments["INDEX"].name == "int64"
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -97,7 +98,7 @@ def test_options_override_a_preset(i2e: I2E, pictures: Path, tmp_path: Path) -> 
     assert (settings["ratio"], settings["size"], settings["resize"]) == (0.3, [20, 24], "bilinear")
 
 
-def write(folder: Path, name: str, picture: PIL.Image.Image, **options: object) -> None:
+def write(folder: Path, name: str, picture: PIL.Image.Image, **options: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     picture.save(folder / name, **options)
 
@@ -190,7 +191,7 @@ def test_wrong_options_are_named_before_any_work(
 ) -> None:
     end = i2e("dataset", pictures, "-o", tmp_path / "out", *options)
     assert end.status == 2
-    assert options[-2 if "--size" not in options else 0] in end.err
+    assert str(options[-2 if "--size" not in options else 0]) in end.err
     assert said in " ".join(end.err.replace("│", " ").split())
     assert not (tmp_path / "out").exists()
 

@@ -135,6 +135,13 @@ def test_other_columns(columns: dict[str, list[Any]], tmp_path: Path) -> None:
         EventDataset(tmp_path)
 
 
+def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
+    columns = [pa.array([b"x"]), pa.array([1]), pa.array([2])]
+    pq.write_table(pa.table(columns, names=["data", "label", "label"]), tmp_path / "a.parquet")
+    with pytest.raises(RecordError, match="it has data: binary, label: int64, label: int64"):
+        EventDataset(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("metadata", "reason"),
     [

@@ -1,0 +1,186 @@
+"""``i2e train`` and ``i2e evaluate``: how they come to the command line, and what evaluating leaves."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner, Result
+
+import i2e_triton.cli.commands
+from i2e_triton.training.commands import add_commands
+from i2e_triton.training.data import open_splits
+from i2e_triton.training.models import MSResNet, build_model
+from i2e_triton.training.recipes import Recipe, recipe
+from i2e_triton.training.report import timesteps_first
+from tests.training.networks import enliven
+
+#: scikit-learn's digits, as small as they are.
+RECIPE = recipe("demo", "digits").changed(size=8, timesteps=2)
+
+
+@pytest.fixture
+def network(generator: torch.Generator) -> MSResNet:
+    model = build_model("resnet18", 10, ratio=RECIPE.ratio, timesteps=RECIPE.timesteps)
+    enliven(model, generator)
+    return model
+
+
+@pytest.fixture
+def checkpoint(network: MSResNet, tmp_path: Path) -> Path:
+    return save(network, RECIPE, tmp_path / "best.pt")
+
+
+def save(network: MSResNet, of: Recipe, path: Path) -> Path:
+    torch.save({"state_dict": network.state_dict(), "epoch": 3, "best_acc1": 50.0, "recipe": of.as_dict()}, path)
+    return path
+
+
+def i2e(*arguments: object) -> Result:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.callback()(lambda: None)
+    add_commands(app)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_evaluating_a_file_of_training(network: MSResNet, checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = i2e("evaluate", "-c", checkpoint, "--workers", 0, "-o", out)
+    assert result.exit_code == 0, result.output
+    written = json.loads((out / "evaluation.json").read_text())
+    samples = open_splits(RECIPE, None).validation
+    images, labels = zip(*(samples[index] for index in range(360)))
+    with torch.no_grad():
+        logits = network(torch.stack(images))
+    right = float((logits.argmax(1) == torch.tensor(labels)).double().mean())
+    assert written["images"] == 360
+    assert written["top1"] == pytest.approx(right)
+    confusion = torch.tensor(written["confusion"])
+    assert confusion.sum(1).tolist() == torch.tensor(labels).bincount(minlength=10).tolist()
+    assert int(confusion.diagonal().sum()) == round(right * 360)
+    assert len(written["firing_rates"]) == 20
+    assert written["energy_mJ"] == pytest.approx(sum(entry["acs"] for entry in written["layers"]) * 0.9e-9)
+    assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert "resnet18, 10 classes, after epoch 3" in result.output
+    assert f"top-1 {right:.2%}" in result.output
+    assert f"{written['energy_mJ']:.4f} mJ" in result.output
+
+
+def test_options_come_before_the_file(checkpoint: Path, tmp_path: Path) -> None:
+    """No event is left at a ratio above 1, of whatever batches and in whatever precision."""
+    out = tmp_path / "out"
+    more = ("--ratio", 1.5, "--timesteps", 1, "--precision", "bfloat16", "--batch-size", 100)
+    result = i2e("evaluate", "-c", checkpoint, "--workers", 0, "-o", out, *more)
+    assert result.exit_code == 0, result.output
+    written = json.loads((out / "evaluation.json").read_text())
+    assert written["input_rate"] == 0
+    assert written["images"] == 360
+    assert "events at ratio 1.5" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--checkpoint", "none.pt"), "i2e evaluate: none.pt: no such checkpoint file"),
+        (("--dataset", "cifar11"), "dataset must be one of"),
+        (("--dataset", "cifar10"), "cifar10 needs --data PATH"),
+        (("--dataset", "imagenet", "--data", "nowhere"), "nowhere: no such folder"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit(options: tuple[str, ...], message: str, checkpoint: Path) -> None:
+    result = i2e("evaluate", "-c", checkpoint, *options)
+    assert result.exit_code == 1
+    assert message in result.output
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--precision", "int8"), ("--batch-size", 0), ("--workers", -1), ("--device", "tpu")]
+)
+def test_wrong_options(option: str, value: object, checkpoint: Path) -> None:
+    result = i2e("evaluate", "-c", checkpoint, option, value)
+    assert result.exit_code == 2
+    assert option in result.output
+    assert str(value) in result.output
+
+
+def test_files_that_do_not_know_their_data(network: MSResNet, tmp_path: Path) -> None:
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    result = i2e("evaluate", "-c", tmp_path / "weights.pth")
+    assert result.exit_code == 1
+    assert "does not say what it was trained on; name it with --dataset" in result.output
+
+
+def test_files_of_another_version(network: MSResNet, tmp_path: Path) -> None:
+    torch.save({"state_dict": network.state_dict(), "recipe": {"name": "demo", "colour": 3}}, tmp_path / "best.pt")
+    result = i2e("evaluate", "-c", tmp_path / "best.pt")
+    assert result.exit_code == 1
+    assert re.search(r"best.pt: of another version \(.*'colour'\); pass --dataset", result.output)
+
+
+def test_batches_of_dense_events_have_their_timesteps_first(generator: torch.Generator) -> None:
+    events, labels = torch.rand(3, 8, 2, 5, 4, generator=generator), torch.arange(3)
+    images = torch.rand(3, 2, 5, 4, generator=generator)
+    (dense, _), (rest, _) = timesteps_first([(events, labels), (images, labels)])
+    assert dense.shape == (8, 3, 2, 5, 4)
+    assert torch.equal(dense[6, 1], events[1, 6])
+    assert torch.equal(rest, images)
+
+
+def test_training_gets_its_flags_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+    monkeypatch.setattr("i2e_triton.training.train.main", lambda *arguments: given.extend(arguments))
+    flags = ["-bz", "128", "-dp", "/data", "--dataset", "cifar10", "-wd", "2e-4", "--help", "--resume"]
+    assert i2e("train", *flags).exit_code == 0
+    assert given == [flags, "i2e train"]
+
+
+WITHOUT_TRAIN = """
+import sys
+import typer
+from i2e_triton.training.commands import add_commands
+
+sys.modules["spikingjelly"] = None  # as if it were not installed
+app = typer.Typer()
+add_commands(app)
+for command in ("train", "evaluate"):
+    try:
+        app([command, "--checkpoint", "best.pt"])
+    except SystemExit as end:
+        print(end.code)
+assert "torchmetrics" not in sys.modules
+assert "matplotlib" not in sys.modules
+"""
+
+
+def test_what_is_not_installed_is_named(tmp_path: Path) -> None:
+    """And nothing heavy is imported before a command runs."""
+    result = subprocess.run([sys.executable, "-c", WITHOUT_TRAIN], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        f"i2e {command} needs the package spikingjelly: pip install 'i2e-triton[train]'"
+        for command in ("train", "evaluate")
+    ]
+
+
+def test_commands_of_installed_packages_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def installed(group: str) -> list[EntryPoint]:
+        return [EntryPoint("training", "i2e_triton.training.commands:add_commands", group)]
+
+    monkeypatch.setattr(i2e_triton.cli.commands, "entry_points", installed)
+    app = typer.Typer()
+    i2e_triton.cli.commands.add_commands(app)
+    assert [command.name for command in app.registered_commands] == ["train", "evaluate"]
+
+
+def test_the_package_declares_them() -> None:
+    (entry,) = importlib.metadata.entry_points(group=i2e_triton.cli.commands.GROUP)
+    assert entry.load() is add_commands

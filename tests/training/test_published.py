@@ -1,0 +1,208 @@
+"""Published checkpoints load; anything else is refused with what to change, and nothing in a file is run."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from i2e_triton import I2E
+from i2e_triton.training.models import build_model
+from i2e_triton.training.published import CheckpointError, load_weights, read_checkpoint, read_weights
+from tests.training.networks import enliven, sample_images
+from tests.training.published_network import PublishedNetwork
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def published(generator: torch.Generator) -> PublishedNetwork:
+    network = PublishedNetwork("resnet18", 10, 0.07)
+    enliven(network, generator)
+    return network
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Write a checkpoint as the published script does, from within data parallelism."""
+
+    def write(network: nn.Module, **more: Any) -> Path:
+        path = tmp_path / "best.pth.tar"
+        state = {f"module.{key}": value for key, value in network.state_dict().items()}
+        torch.save({"epoch": 255, "state_dict": state, "best_acc1": 89.25, **more}, path)
+        return path
+
+    return write
+
+
+@torch.no_grad()
+def test_the_same_logits(published: PublishedNetwork, save: Save, generator: torch.Generator) -> None:
+    network = build_model("resnet18", 10, ratio=0.07).eval()
+    weights = load_weights(network, save(published))
+    assert (weights.name, weights.input, weights.num_classes, weights.epoch) == ("resnet18", "events", 10, 255)
+    images = sample_images(generator)
+    assert torch.equal(network(images), published(images))
+
+
+class BigEndian:
+    """A number of NumPy, as a machine of that kind writes it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild, _ = np.float64(0).__reduce__()
+        return rebuild, (np.dtype(">f8"), struct.pack(">d", 89.25))
+
+    def __repr__(self) -> str:
+        return "big-endian"
+
+
+@pytest.mark.parametrize(
+    "best",
+    [
+        89.25,
+        torch.tensor(89.25),
+        torch.tensor([89.25], dtype=torch.float64),
+        np.float32(89.25),
+        np.float64(89.25),
+        BigEndian(),
+    ],
+    ids=repr,
+)
+def test_every_kind_of_number(best: Any, save: Save) -> None:
+    with torch.device("meta"):
+        network = build_model("resnet18", 10)
+    weights = read_weights(save(nn.Module(), state_dict=small_state(network), best_acc1=best, epoch=np.int64(7)))
+    assert weights.best_top1 == 89.25
+    assert weights.epoch == 7
+
+
+def small_state(network: nn.Module) -> dict[str, Tensor]:
+    """Weights of a network, all of them one number in memory."""
+    return {key: torch.zeros(()).expand(value.shape) for key, value in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+def test_names_of_wrapped_networks(prefix: str, tmp_path: Path) -> None:
+    network = build_model("resnet18", 10)
+    torch.save({prefix + key: value for key, value in network.state_dict().items()}, tmp_path / "weights.pth")
+    weights = read_weights(tmp_path / "weights.pth")
+    assert list(weights.state) == list(network.state_dict())
+    assert (weights.epoch, weights.best_top1) == (None, None)
+
+
+def test_the_order_of_timesteps_comes_with_the_weights(save: Save) -> None:
+    network = build_model("resnet18", 10, order=4)
+    load_weights(network, save(build_model("resnet18", 10, order="beta-gamma-alpha")))
+    assert isinstance(network.i2e, I2E)
+    assert network.i2e.shuffle == (2, 3, 4, 5, 6, 7, 0, 1)
+
+
+def test_another_last_layer(published: PublishedNetwork, save: Save) -> None:
+    network = build_model("resnet18", 5)
+    own = network.fc.weight.detach().clone()
+    path = save(published)
+    with pytest.raises(CheckpointError, match="weights for 10 classes, the network has 5; choose 10 classes, or repl"):
+        load_weights(network, path)
+    assert load_weights(network, path, replace_fc=True).num_classes == 10
+    assert torch.equal(network.fc.weight, own)
+    assert torch.equal(network.conv1.weight, published.conv1.weight)
+
+
+@pytest.mark.parametrize("name", ["resnet34", "resnet50", "resnet101", "resnet152"])
+def test_another_architecture(name: str, save: Save) -> None:
+    with torch.device("meta"):
+        network = build_model(name, 10)
+    path = save(nn.Module(), state_dict=small_state(network))
+    assert read_weights(path).name == name
+    with pytest.raises(CheckpointError, match=f"weights of {name}, the network is resnet18; choose model {name}"):
+        load_weights(build_model("resnet18", 10), path)
+
+
+@pytest.mark.parametrize("seen", ["rgb", "value"])
+def test_another_input(seen: Any, save: Save) -> None:
+    path = save(build_model("resnet18", 10, input=seen))
+    with pytest.raises(CheckpointError, match=f"trained on {seen}, the network takes events; choose {seen}"):
+        load_weights(build_model("resnet18", 10), path)
+    load_weights(build_model("resnet18", 10, input=seen), path)
+
+
+def test_all_of_the_weights_are_needed_and_no_more(save: Save) -> None:
+    network = build_model("resnet18", 10)
+    state = network.state_dict()
+    del state["bn1.bias"]
+    state["layer1.0.bn2.weight"] = torch.zeros(65)
+    state["head.weight"] = torch.zeros(3)
+    message = r"3 of 123 tensors .*: bn1\.bias, head\.weight, layer1\.0\.bn2\.weight"
+    with pytest.raises(CheckpointError, match=message):
+        load_weights(network, save(nn.Module(), state_dict=state))
+
+
+def test_an_order_that_is_none(save: Save) -> None:
+    network = build_model("resnet18", 10)
+    state = {**network.state_dict(), "i2e.weight": torch.ones(8, 1, 3, 3)}
+    with pytest.raises(CheckpointError, match=r"i2e\.weight"):
+        load_weights(network, save(nn.Module(), state_dict=state))
+
+
+class Runs:
+    """What runs when a pickle is read without care."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["pickle", "torch.save"])
+def test_nothing_in_a_file_is_run(plain: bool, tmp_path: Path) -> None:
+    path, trace = tmp_path / "evil.pth", tmp_path / "trace"
+    if plain:
+        path.write_bytes(pickle.dumps(Runs(trace), protocol=2))
+    else:
+        torch.save({"state_dict": {}, "epoch": Runs(trace)}, path)
+    with pytest.raises(CheckpointError, match=r"evil\.pth: (asks for code to be run|damaged)"):
+        read_checkpoint(path)
+    assert not trace.exists()
+
+
+def test_a_type_of_numpy_that_is_no_number(tmp_path: Path) -> None:
+    torch.save({"epoch": np.array(["text"])[0]}, tmp_path / "text.pth")
+    with pytest.raises(CheckpointError, match="damaged or no checkpoint"):
+        read_checkpoint(tmp_path / "text.pth")
+
+
+def test_damaged_files(save: Save, generator: torch.Generator) -> None:
+    path = save(build_model("resnet18", 10))
+    whole = path.read_bytes()
+    cuts = torch.randint(1, len(whole) - 100, (3,), generator=generator).tolist()
+    for damaged in (b"", b"not a checkpoint at all", *(whole[:cut] for cut in cuts)):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="damaged or no checkpoint"):
+            read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "holds a list; a checkpoint is a dictionary"),
+        ({"model": 1, "epoch": 2}, "holds no 'state_dict' of tensors, but model, epoch"),
+        ({"state_dict": nn.Linear(2, 2).state_dict()}, "another kind of network than MS-ResNet"),
+    ],
+    ids=str,
+)
+def test_files_of_something_else(content: Any, message: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=f"other.pth: .*{message}"):
+        read_weights(tmp_path / "other.pth")
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.pth: no such checkpoint file"):
+        load_weights(build_model("resnet18", 10), tmp_path / "none.pth")

@@ -1,0 +1,136 @@
+"""A run that was cut goes on as if it had not been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from i2e_triton.training import train
+from i2e_triton.training.recipes import Recipe
+from tests.training.tiny import CutError, TinyNetwork, failure, rows, run
+
+DATA = ("--dataset", "fake", "--augmentation", "crop", "--size", 16, "-bz", 16, "-e", 2, "--max-steps", 6)
+ALL = (*DATA, "--mixup", "--ema", 0.9, "--accumulate", 2, "-p", 3, "--checkpoint-every", 2)
+
+
+def cut_after(forwards: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the network end the run in a forward pass."""
+
+    class Cut(TinyNetwork):
+        left = forwards
+
+        def forward(self, x: Tensor) -> Tensor:
+            Cut.left -= self.training
+            if Cut.left < 0:
+                raise CutError
+            return super().forward(x)
+
+    monkeypatch.setattr(train, "build_network", Cut)
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    """The same losses at every step, the same epochs but for their speed, the same state at the end."""
+    assert rows(first / "steps.csv") == rows(second / "steps.csv")
+    epochs = [[{**row, "images_per_second": ""} for row in rows(folder / "epochs.csv")] for folder in (first, second)]
+    assert epochs[0] == epochs[1]
+    states = [torch.load(folder / "last.pt", weights_only=True) for folder in (first, second)]
+    for part in ("state_dict", "averaged"):
+        assert states[0][part].keys() == states[1][part].keys()
+        for name, value in states[0][part].items():
+            assert torch.equal(value, states[1][part][name]), name
+    assert torch.equal(states[0]["random"]["torch"], states[1]["random"]["torch"])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was not cut: 12 steps of two parts each."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "build_network", TinyNetwork)
+        run(*ALL, "-sp", folder, "-n", "run")
+    assert len(rows(folder / "run" / "steps.csv")) == 12
+    return folder / "run"
+
+
+# In the first epoch between two checkpoints, in the part of a batch, in the second epoch; workers in one of the two.
+@pytest.mark.parametrize(("forwards", "workers"), [(7, 0), (10, 1), (19, 0)])
+def test_a_cut_run_goes_on_to_the_same_losses(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forwards: int, workers: int
+) -> None:
+    cut_after(forwards, monkeypatch)
+    with pytest.raises(CutError):
+        run(*ALL, "-sp", tmp_path, "-n", "run", "-w", workers)
+    monkeypatch.setattr(train, "build_network", TinyNetwork)
+    torch.rand(5)  # a new process has other random numbers at hand
+    run(*ALL, "-sp", tmp_path, "-n", "run", "--resume")
+    assert_same_run(whole, tmp_path / "run")
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut_after(19, monkeypatch)
+    with pytest.raises(CutError):
+        run(*ALL, "-sp", tmp_path, "-n", "run")
+    last = tmp_path / "run" / "last.pt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    monkeypatch.setattr(train, "build_network", TinyNetwork)
+    run(*ALL, "-sp", tmp_path, "-n", "run", "--resume")
+    told = capsys.readouterr().err
+    assert "previous.pt at epoch 1, step 0" in told
+    assert "last.pt is damaged: the checksum of" in told
+    assert_same_run(whole, tmp_path / "run")
+
+
+def test_resuming_before_there_is_a_checkpoint_starts(
+    tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("--dataset", "fake", "--size", 16, "-e", 1, "--max-steps", 1, "-sp", tmp_path, "-n", "run", "--resume")
+    assert "starting anew: there is no checkpoint in" in capsys.readouterr().err
+    assert len(rows(tmp_path / "run" / "steps.csv")) == 1
+
+
+def test_a_run_of_other_settings_is_not_resumed(whole: Path, tmp_path: Path, tiny: None) -> None:
+    settings = [*ALL, "-sp", tmp_path, "-n", "other", "--resume", whole / "last.pt"]
+    with pytest.raises(SystemExit) as error:
+        run(*settings, "--lr", 0.2, "--model", "resnet34")
+    assert "model 'resnet18' (now 'resnet34'), lr 0.1 (now 0.2)" in failure(error)
+    assert "--init" in failure(error)
+    assert not (tmp_path / "other").exists()
+
+
+def test_objects_in_a_checkpoint_are_not_loaded(tmp_path: Path, tiny: None) -> None:
+    file = tmp_path / "last.pt"
+    torch.save({"next_epoch": Path("harmless")}, file)
+    with pytest.raises(SystemExit) as error:
+        run("--dataset", "fake", "-sp", tmp_path, "--resume", file)
+    assert "only tensors, numbers and containers are read" in failure(error)
+
+
+def test_another_run_is_not_written_over_unless_told(whole: Path, tmp_path: Path, tiny: None) -> None:
+    settings = ["--dataset", "fake", "--size", 16, "-e", 1, "--max-steps", 1, "-sp", tmp_path, "-n", "run"]
+    run(*settings)
+    with pytest.raises(SystemExit) as error:
+        run(*settings)
+    assert "holds a run; go on with it with --resume, choose another --name, or --overwrite it" in failure(error)
+    run(*settings, "--overwrite", "--lr", 0.01)
+    assert [row["lr"] for row in rows(tmp_path / "run" / "steps.csv")] == ["0.01"]
+    with pytest.raises(SystemExit) as error:
+        run(*settings, "--overwrite", "--exist_ok")  # the published meaning: the folder must be new
+    assert "is there already; choose another --name" in failure(error)
+
+
+def test_what_a_checkpoint_says_is_what_the_published_ones_say(whole: Path) -> None:
+    state = torch.load(whole / "last.pt", weights_only=True)
+    best = torch.load(whole / "best.pt", weights_only=True)
+    top1 = [100 * float(row["val_top1"]) for row in rows(whole / "epochs.csv")]
+    assert state["epoch"] == 1
+    assert state["best_acc1"] == best["best_acc1"] == pytest.approx(max(top1))
+    assert best["epoch"] == top1.index(max(top1))
+    assert Recipe(**best["recipe"]) == Recipe(**state["recipe"])
+    assert "i2e.weight" in best["state_dict"]

@@ -1,0 +1,1 @@
+"""The paper's spiking networks, trained with the conversion inside them."""

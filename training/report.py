@@ -1,0 +1,182 @@
+"""Everything about a trained network on one page: accuracy, activity and energy on the validation split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import rich.box
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from i2e_triton.atomic import write_whole
+
+from .activity import Activity, record_activity
+from .confusion import plot_confusion
+from .data import build_loaders, open_splits
+from .distributed import Place
+from .energy import AC_PJ, MAC_PJ, Energy, estimate_energy
+from .evaluation import Evaluation, evaluate
+from .models import MSResNet, build_model
+from .published import CheckpointError, Weights, load_weights, read_checkpoint, read_weights
+from .recipes import Recipe, recipe
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to evaluate, and how; None is what the checkpoint or the recipe says."""
+
+    checkpoint: Path
+    data: Path | None
+    dataset: str | None
+    recipe: str | None
+    ratio: float | None
+    timesteps: int | None
+    batch_size: int
+    workers: int
+    device: torch.device
+    precision: str
+    out: Path
+
+
+def report(settings: Settings) -> None:
+    """Evaluate a checkpoint, print what comes of it, and write ``confusion.png`` and ``evaluation.json``.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint.
+        OSError: if the results cannot be written.
+        ValueError: if the checkpoint, the data or the recipe are unfit; the message says what to change.
+    """
+    console = Console()
+    weights = read_weights(settings.checkpoint)
+    chosen = choose_recipe(settings, weights)
+    model = build_network(settings.checkpoint, chosen).to(settings.device)
+    loader = build_loaders(
+        open_splits(chosen, settings.data), chosen, Place(settings.device), settings.workers
+    ).validation
+    batches = track(loader, "evaluating", console=console, transient=True)
+    autocast = None if settings.precision == "float32" else getattr(torch, settings.precision)
+    with record_activity(model) as activity:
+        evaluation = evaluate(
+            model, timesteps_first(batches), chosen.classes, device=settings.device, autocast=autocast
+        )
+    energy = estimate_energy(activity)
+    _print_head(console, settings.checkpoint, weights, chosen, evaluation)
+    _print_activity(console, activity)
+    _print_energy(console, activity, energy)
+    write_results(settings.out, evaluation, activity, energy)
+    _line(console, f"written: {settings.out / 'confusion.png'}, {settings.out / 'evaluation.json'}")
+
+
+def choose_recipe(settings: Settings, weights: Weights) -> Recipe:
+    """Find the recipe in the settings or in the checkpoint, and make it that of the weights.
+
+    Raises:
+        CheckpointError: if neither says what the data set is.
+        ValueError: if there is no such recipe.
+    """
+    if settings.dataset is not None:
+        chosen = recipe(settings.recipe, settings.dataset)
+    else:
+        trained = read_checkpoint(settings.checkpoint).get("recipe")
+        if not isinstance(trained, dict):
+            raise CheckpointError(f"{settings.checkpoint}: does not say what it was trained on; name it with --dataset")
+        try:
+            chosen = Recipe(**trained)
+        except TypeError as error:
+            raise CheckpointError(f"{settings.checkpoint}: of another version ({error}); pass --dataset") from error
+    return chosen.changed(
+        model=weights.name,
+        classes=weights.num_classes,
+        input=weights.input,
+        ratio=settings.ratio,
+        timesteps=settings.timesteps,
+        batch_size=settings.batch_size,
+    )
+
+
+def build_network(checkpoint: Path, chosen: Recipe) -> MSResNet:
+    """Build the network of a recipe with the weights of a file."""
+    model = build_model(
+        chosen.model,
+        chosen.classes,
+        ratio=chosen.ratio,
+        order=chosen.order,
+        timesteps=chosen.timesteps,
+        threshold=chosen.threshold,
+        input=chosen.input,
+    )
+    load_weights(model, checkpoint)
+    return model
+
+
+def timesteps_first(batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Turn dense events as a loader stacks them, ``[B, T, 2, H, W]``, to ``[T, B, 2, H, W]``; leave the rest."""
+    for inputs, labels in batches:
+        yield inputs.transpose(0, 1) if inputs.dim() == 5 else inputs, labels
+
+
+def write_results(out: Path, evaluation: Evaluation, activity: Activity, energy: Energy) -> None:
+    """Write ``confusion.png``, and all numbers as ``evaluation.json``."""
+    plot_confusion(evaluation.confusion, out / "confusion.png")
+    content = {
+        "images": evaluation.images,
+        "top1": evaluation.top1,
+        "top5": evaluation.top5,
+        "confusion": evaluation.confusion.tolist(),
+        "input_rate": activity.input_rate,
+        "firing_rates": {name: count.rate for name, count in activity.neurons.items()},
+        "energy_mJ": energy.millijoules,
+        "ann_energy_mJ": energy.ann_millijoules,
+        "layers": [asdict(layer) for layer in energy.layers],
+    }
+    with write_whole(out / "evaluation.json") as file:
+        file.write(json.dumps(content, indent=1).encode())
+
+
+def _print_head(console: Console, checkpoint: Path, weights: Weights, chosen: Recipe, evaluation: Evaluation) -> None:
+    seen = f"{chosen.input} at ratio {chosen.ratio:g}" if chosen.input == "events" else chosen.input
+    done = "" if weights.epoch is None else f", after epoch {weights.epoch}"
+    _line(console, f"{checkpoint}: {weights.name}, {weights.num_classes} classes{done}")
+    _line(console, f"{chosen.dataset}: {evaluation.images:,} images of validation, seen as {seen}")
+    _line(console, f"top-1 {evaluation.top1:.2%}, top-5 {evaluation.top5:.2%}")
+
+
+def _print_activity(console: Console, activity: Activity) -> None:
+    table = _table("neurons", "firing rate")
+    for name, count in activity.neurons.items():
+        table.add_row(name, f"{count.rate:.2%}")
+    _line(console, f"event rate of the input: {activity.input_rate:.2%}")
+    console.print(table)
+
+
+def _print_energy(console: Console, activity: Activity, energy: Energy) -> None:
+    table = _table("layer", "input", "AC (M)", "MAC (M)", "mJ", "mJ without spikes")
+    for layer in energy.layers:
+        rate = f"{activity.weighted[layer.name].inputs.rate:.2%}"
+        numbers = (f"{layer.acs / 1e6:.2f}", f"{layer.macs / 1e6:.2f}", f"{layer.millijoules:.4f}")
+        table.add_row(layer.name, rate, *numbers, f"{layer.ann_millijoules:.4f}")
+    console.print(table)
+    _line(
+        console,
+        f"energy of an image, {AC_PJ} pJ for an AC and {MAC_PJ} pJ for a MAC (45 nm): {energy.millijoules:.4f} mJ; "
+        f"the same network without spikes: {energy.ann_millijoules:.4f} mJ",
+    )
+
+
+def _table(*headings: str) -> Table:
+    """Start a table: names left, numbers right."""
+    table = Table(box=rich.box.SIMPLE, pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left")
+    return table
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

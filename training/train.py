@@ -1,0 +1,237 @@
+"""The training command.
+
+    i2e train --recipe baseline2 --dataset cifar10 --data PATH
+    python training/train.py -bz 128 -dp PATH --dataset cifar10 ...   # the published flags
+    torchrun --nproc-per-node 8 -m i2e_triton.training.train ...
+
+A run leaves ``last.pt``, ``previous.pt``, ``best.pt``, ``steps.csv``, ``epochs.csv``, ``curves.png``, ``log/log.txt``
+and TensorBoard's files in its folder; the loop itself is :mod:`i2e_triton.training.loop`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing import ProcessExitedException
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from i2e_triton.formats import RecordError
+from i2e_triton.pictures import PictureError
+from i2e_triton.sources import SourceError
+from i2e_triton.training import checkpoint, loop, metrics
+from i2e_triton.training.augmentation import mixing_transform
+from i2e_triton.training.data import DataError, build_loaders, open_splits
+from i2e_triton.training.distributed import Place, launch
+from i2e_triton.training.log import RunLog
+from i2e_triton.training.models import build_model
+from i2e_triton.training.optimizer import build_optimizer
+from i2e_triton.training.options import Options, parse_options
+from i2e_triton.training.published import CheckpointError, load_weights, read_weights
+from i2e_triton.training.recipes import Recipe
+from i2e_triton.training.resume import Start, find_start
+from i2e_triton.training.sync_bn import synchronise
+
+
+class SettingsError(ValueError):
+    """Options do not fit each other or what is there; the message says what to change."""
+
+
+#: What a person can put right; anything else is a defect, and shows where.
+_EXPECTED = (
+    SettingsError,
+    DataError,
+    CheckpointError,
+    SourceError,
+    RecordError,
+    PictureError,
+    OSError,
+    loop.LabelError,
+    loop.DivergedError,
+)
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "train.py") -> None:
+    """Run the command line."""
+    options = parse_options(sys.argv[1:] if arguments is None else arguments, program)
+    try:
+        launch(partial(work, options), options.launch)
+    except ProcessExitedException as error:
+        sys.exit(error.exit_code)  # a process that was started here, and has said why
+
+
+def work(options: Options, place: Place) -> None:
+    """Train in one process; what a person can put right ends it with one line and status 1."""
+    try:
+        run(options, place)
+    except _EXPECTED as error:
+        sys.exit(f"error: {error}")
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        batch, parts = options.recipe.batch_size, options.recipe.accumulate
+        sys.exit(
+            f"error: out of memory on {place.device}; compute the batch of {batch} in more parts, with "
+            f"--accumulate {2 * parts}, or lower --batch_size"
+        )
+
+
+def run(options: Options, place: Place) -> None:
+    """Prepare a run and train, or only validate."""
+    _set_modes(options, place)
+    start = find_start(options)
+    if place.is_first and not options.evaluate:
+        _claim_folder(options)
+    prepared = prepare(options, place, start)
+    if options.evaluate:
+        values = loop.validate(prepared)
+        if place.is_first:
+            print(*(f"{name} {value:.6f}" for name, value in values.items()), sep="\n")  # noqa: T201
+        return
+    if not place.is_first:
+        loop.train(prepared)
+        return
+    with RunLog(options.folder, options.log_folder, prepared.epoch, prepared.step) as log:
+        prepared.log = log
+        precision = options.precision or torch.float32
+        log.say(f"{options.recipe}\n{place.processes} x {place.device}, {precision}\n{start.note}")
+        loop.train(prepared)
+        log.say(f"done: {options.folder}, best top-1 {prepared.best:.2f} %")
+
+
+def prepare(options: Options, place: Place, start: Start) -> loop.Run:
+    """Put a run together.
+
+    Raises:
+        SettingsError: if options do not fit each other.
+        DataError: if the data are not there, or not those of the recipe.
+        CheckpointError: if the weights to start from do not fit.
+    """
+    recipe = options.recipe
+    opened = open_splits(recipe, options.data, fake=options.fake, download=options.download)
+    try:
+        loaders = build_loaders(opened, recipe, place, -(-options.workers // place.processes))
+        network = build_network(recipe)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(str(error)) from error
+    if start.weights is not None:
+        load_for(network, start.weights, recipe)
+    if options.sync_bn:
+        if place.device.type != "cuda":
+            raise SettingsError("--sync-bn needs GPUs: PyTorch has no such layer for the CPU")
+        synchronise(network)
+    network.to(place.device)
+    if options.channels_last:
+        network.to(memory_format=torch.channels_last)
+    prepared = loop.Run(
+        recipe=recipe,
+        place=place,
+        folder=options.folder,
+        network=network,
+        forward=_wrap(network, options, place),
+        averaged=average(network, recipe.ema) if recipe.ema else None,
+        optimizer=build_optimizer(network, recipe),
+        scaler=torch.amp.GradScaler(place.device.type, enabled=options.precision == torch.float16),
+        precision=options.precision,
+        mixing=mixing_transform(recipe) if recipe.mixup else None,
+        loaders=loaders,
+        counts=metrics.build_metrics(recipe.classes, options.topk, place.device),
+        topk=options.topk,
+        log=None,
+        print_every=options.print_every,
+        checkpoint_every=options.checkpoint_every,
+        most_steps=options.most_steps,
+        epoch=options.start_epoch,
+    )
+    if start.state is not None:
+        loop.restore(prepared, start.state)
+    return prepared
+
+
+def load_for(network: nn.Module, path: Path, recipe: Recipe) -> None:
+    """Load weights; the last layer stays as it is where they are for another number of classes."""
+    load_weights(network, path, replace_fc=read_weights(path).num_classes != recipe.classes)
+
+
+def average(network: nn.Module, decay: float) -> AveragedModel:
+    """Return an exponential moving average of weights and statistics; whole numbers are taken over as they are."""
+    move = get_ema_multi_avg_fn(decay)
+
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        if averaged[0].is_floating_point():
+            move(list(averaged), list(current), count)
+        else:
+            for old, new in zip(averaged, current):
+                old.copy_(new)
+
+    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+
+
+def build_network(recipe: Recipe) -> nn.Module:
+    """Build the network of a recipe."""
+    return build_model(
+        recipe.model,
+        recipe.classes,
+        ratio=recipe.ratio,
+        order=recipe.order,
+        timesteps=recipe.timesteps,
+        random=recipe.random,
+        threshold=recipe.threshold,
+        input=recipe.input,
+        zero_init=recipe.zero_init,
+    )
+
+
+def _set_modes(options: Options, place: Place) -> None:
+    """Seed all generators, alike in all processes: each batch gets one draw of motion vectors, as in one process."""
+    if options.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = not options.deterministic
+    if place.device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    random.seed(options.recipe.seed)
+    np.random.seed(options.recipe.seed)
+    torch.manual_seed(options.recipe.seed)
+
+
+def _claim_folder(options: Options) -> None:
+    """Make the run's folder; never write over another run unless told to."""
+    if options.new_folder and options.folder.exists():
+        raise SettingsError(f"{options.folder} is there already; choose another --name, or leave out --exist_ok")
+    files = [options.folder / name for name in (checkpoint.LAST, checkpoint.PREVIOUS, checkpoint.BEST)]
+    if options.resume is None and options.start_epoch == 0 and any(file.exists() for file in files):
+        if not options.overwrite:
+            raise SettingsError(
+                f"{options.folder} holds a run; go on with it with --resume, choose another --name, or --overwrite it"
+            )
+        for file in files:
+            file.unlink(missing_ok=True)
+    options.folder.mkdir(parents=True, exist_ok=True)
+
+
+def _wrap(network: nn.Module, options: Options, place: Place) -> nn.Module:
+    forward = network
+    if options.compile is not None:
+        forward = cast(nn.Module, torch.compile(network, backend=options.compile))
+    if place.processes > 1:
+        forward = DistributedDataParallel(forward, [place.device.index] if place.device.type == "cuda" else None)
+    return forward
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """PyTorch's allocator for the CPU has no error of its own."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
+
+
+if __name__ == "__main__":
+    main()
