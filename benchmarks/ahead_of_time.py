@@ -41,6 +41,14 @@ _TYPES = {
     torch.float32: "fp32",
     torch.float64: "fp64",
 }
+_KERNELS = (
+    "augment_kernel",
+    "convert_augmented_kernel",
+    "convert_kernel",
+    "emit_kernel",
+    "measure_kernel",
+    "unpack_kernel",
+)
 _OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
 
 
@@ -72,6 +80,27 @@ def launches(
     return recorded
 
 
+def augmented_launches(
+    images: Tensor,
+    size: tuple[int, int],
+    dtype: torch.dtype,
+    *,
+    nearest: bool = False,
+    packed: bool = False,
+    multiprocessors: int = 132,
+    warp_size: int = 32,
+) -> list[Launch]:
+    """Record what the conversion of images, cropped, resized and flipped, would launch on a GPU."""
+    batch = images.shape[0]
+    out = torch.empty((batch, 2, *size) if packed else (8, batch, 2, *size), dtype=dtype, device=images.device)
+    crop, flip = torch.ones(batch, 4, dtype=torch.int32), torch.ones(batch, dtype=torch.bool)
+    with _recording(multiprocessors, warp_size) as recorded:
+        launch.convert_augmented_into(
+            out, images, crop, flip, canonical_shifts(), None, 0.12, nearest=nearest, packed=packed
+        )
+    return recorded
+
+
 def unpack_launches(packed: Tensor, dtype: torch.dtype, *, timesteps: int = 8, warp_size: int = 32) -> list[Launch]:
     """Record what spreading packed events over their timesteps would launch on a GPU."""
     out = torch.empty(timesteps, *packed.shape, dtype=dtype, device=packed.device)
@@ -93,7 +122,7 @@ def _recording(multiprocessors: int, warp_size: int) -> Iterator[list[Launch]]:
             return lambda **arguments: recorded.append(Launch(self.kernel, grid, arguments))
 
     with contextlib.ExitStack() as patches:
-        for name in ("convert_kernel", "measure_kernel", "emit_kernel", "unpack_kernel"):
+        for name in _KERNELS:
             patches.enter_context(mock.patch.object(launch, name, Recorder(getattr(launch, name))))
         patches.enter_context(mock.patch.object(launch, "_device", return_value=(multiprocessors, warp_size)))
         yield recorded

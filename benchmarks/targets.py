@@ -25,7 +25,7 @@ def targets(results: Results) -> Iterator[str]:
     """Tables of the targets on each kind of device."""
     yield "On a CPU, one thread, a batch of 32 photographs of 224×224:"
     yield _table(results, "cpu", _cpu_outcomes)
-    yield "On an H100 or H200, 128 images of 224×224:"
+    yield "On an H100 or H200, 128 images of 224×224, in training of 128×128:"
     yield _table(results, "cuda", _gpu_outcomes)
 
 
@@ -91,6 +91,10 @@ def _gpu_outcomes(results: Results, device: str) -> Iterator[tuple[str, Outcome 
     for name, face, limit in (("with a CUDA graph: 8 µs", "graph, device", 8e-6), ("without: 40 µs", "host", 40e-6)):
         row = results.find(device, "latency", face=face, input="uint8", format="bool")
         yield f"one image, uint8 → bool, {name}", within(row, limit)
+    step = results.find(device, "training", loop="ours")
+    conversion = results.find(device, "training stages", loop="ours", stage="conversion")
+    yield "training: conversion below 2% of a step", part_below(conversion, step, 0.02)
+    yield "training: 2× the published loop", faster(results.find(device, "training", loop="published"), step, 2)
 
 
 def faster(slow: Row | None, fast: Row | None, times: float) -> Outcome | None:
@@ -123,6 +127,14 @@ def at_rate(row: Row | None, limit: Row | None, least: float) -> Outcome | None:
         return None
     value = rate_share(row, limit)
     return Outcome(f"{value:.0%}", value >= least, f"`{row['key']}`/`{limit['key']}`")
+
+
+def part_below(part: Row | None, whole: Row | None, most: float) -> Outcome | None:
+    """Whether one row takes less than a part of the time of another."""
+    if part is None or whole is None:
+        return None
+    value = speed_up(part, whole)
+    return Outcome(f"{value:.1%}", value < most, f"`{part['key']}`/`{whole['key']}`")
 
 
 def within(row: Row | None, most: float) -> Outcome | None:

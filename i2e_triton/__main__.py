@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command line, or say what it needs."""
     try:
-        from i2e_triton.cli import app
+        from i2e_triton.cli.application import app
     except ModuleNotFoundError as error:
         sys.exit(f"i2e needs the package {error.name}: pip install 'i2e-triton[cli]'")
     app()

@@ -23,7 +23,7 @@ def check_ratio(ratio: Any) -> float:
         TypeError: if it is not a number.
         ValueError: if it is negative, not finite, or beyond any float.
     """
-    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
+    if isinstance(ratio, bool) or not isinstance(ratio, Real):
         raise TypeError(
             f"ratio must be a number, got {type(ratio).__name__} {ratio!r}; only convert takes one per image, "
             "a tensor [B]"

@@ -28,7 +28,7 @@ class _GreyLevels:
     dtype = torch.uint8
 
     def __init__(self, images: Tensor, ratio: Tensor):
-        self.value = _channel_max(images)
+        self.value = channel_max(images)
         low, high = _range(self.value)
         levels, smallest, largest = _grey_level_steps()
         theta = (levels[high.long()] - levels[low.long()]) * ratio
@@ -56,7 +56,7 @@ class _Floats:
     """Arithmetic on floating-point images ``[N, C, H, W]`` of one chunk. A neighbour is one plane of values."""
 
     def __init__(self, images: Tensor, ratio: Tensor):
-        self.value = _channel_max(images).to(ratio.dtype)
+        self.value = channel_max(images).to(ratio.dtype)
         self.dtype = ratio.dtype
         low, high = _range(self.value)
         theta = (high - low) * ratio
@@ -157,13 +157,13 @@ def _neighbours(
     reach = max(abs(dy) for vector in vectors for dy in vector[::2])
     columns = {dx for vector in vectors for dx in vector[1::2]}
 
-    def moved_rows(first: int, last: int, dx: int) -> tuple[Tensor, ...]:
-        source = torch.arange(first, last).clamp_(0, chunk.value.shape[1] - 1)
-        return chunk.planes(_moved(chunk.value.index_select(1, source), dx))
+    def moved_rows(first: int, last: int) -> Tensor:
+        return chunk.value.index_select(1, torch.arange(first, last).clamp_(0, chunk.value.shape[1] - 1))
 
     if len(columns) > 3 or reach > rows // 4 + 1:
-        return lambda dy, dx: moved_rows(top + dy, bottom + dy, dx)
-    planes = {dx: moved_rows(top - reach, bottom + reach, dx) for dx in columns}
+        return lambda dy, dx: chunk.planes(_moved(moved_rows(top + dy, bottom + dy), dx))
+    framed = moved_rows(top - reach, bottom + reach)
+    planes = {dx: chunk.planes(_moved(framed, dx)) for dx in columns}
     return lambda dy, dx: [plane.narrow(1, reach + dy, rows) for plane in planes[dx]]
 
 
@@ -179,7 +179,7 @@ def _moved(value: Tensor, dx: int) -> Tensor:
     return value
 
 
-def _channel_max(images: Tensor) -> Tensor:
+def channel_max(images: Tensor) -> Tensor:
     """The HSV value channel of ``[N, C, H, W]``; one pass per channel is faster than a reduction."""
     value = images[:, 0]
     if images.shape[1] > 1:

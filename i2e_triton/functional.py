@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import index
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from i2e_triton import operator
 from i2e_triton.arguments import EVENT_DTYPES as EVENT_DTYPES
 from i2e_triton.arguments import PACKED_TIMESTEPS, check_format, check_ratio, check_timesteps, names
+from i2e_triton.augment_arguments import check_augmentation, check_interpolation
 from i2e_triton.images import Images, as_image_tensor
 
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -28,6 +30,10 @@ def convert(
     dtype: torch.dtype = torch.float32,
     packed: bool = False,
     out: Tensor | None = None,
+    crop: Tensor | None = None,
+    size: tuple[int, int] | None = None,
+    flip: Tensor | None = None,
+    interpolation: str = "bilinear",
 ) -> Tensor:
     """Convert images to events, as an event camera would see them through a microsaccade.
 
@@ -35,6 +41,10 @@ def convert(
     microsaccade to the next, an OFF event (polarity 1) where it falls by as much; theta is ``ratio`` times the range
     of the image's values (Ma et al., AAAI 2026). Runs as one operator,
     ``torch.ops.i2e_triton.convert``: a fused Triton kernel on a GPU, vectorised PyTorch on the CPU, bit for bit equal.
+
+    With ``crop``, ``size`` or ``flip``, the events are those of augmented images, which are never written: cropped,
+    scaled to the arithmetic type, resized and flipped, in this order. Their values span the threshold's range. One
+    operator as well, ``torch.ops.i2e_triton.convert_augmented``. :mod:`i2e_triton.augmentation` draws the arguments.
 
     Args:
         images: ``[C, H, W]`` or ``[B, C, H, W]``; uint8 in [0, 255] (scaled to [0, 1]) or float16, bfloat16, float32,
@@ -50,11 +60,19 @@ def convert(
         packed: return one byte per pixel and polarity, bit ``t`` of it timestep ``t`` (at most 8), whatever ``dtype``.
         out: tensor that receives the events, of their shape, dtype and device; any strides without overlap, in memory
             that no other argument shares.
+        crop: boxes of (top, left, height, width) in pixels, an integer tensor ``[B, 4]`` (``[4]`` for a single image)
+            on the images' device. Beyond an image its border goes on. On a GPU the values are not checked, which would
+            wait for it; they are clamped instead, a side to at least one pixel: nothing beyond an image is read.
+        size: height and width of the augmented images, and so of the events; the images' own where it is left out.
+        flip: which images are mirrored left to right, a bool tensor ``[B]`` (``[]`` for a single image) on the images'
+            device.
+        interpolation: how boxes are resized: ``"bilinear"`` (as ``torch.nn.functional.interpolate`` with align_corners
+            False and without antialias, within 1e-6 of it) or ``"nearest"``.
 
     Returns:
         Dense events ``[T, B, 2, H, W]``, values 0 and 1, or packed events ``[B, 2, H, W]`` uint8; without the batch
         dimension for a single image. ``out`` where that is given. Never requires a gradient.
-        An image with a NaN or infinite pixel has no events.
+        An image with a NaN or infinite pixel has no events; neither has a timestep whose motion vector does not move.
 
     Raises:
         TypeError: if an argument is of the wrong type.
@@ -78,16 +96,26 @@ def convert(
         _check_shifts(shifts, batch)
         timesteps = shifts.shape[-2]
     dtype = check_format(dtype, packed, timesteps)
+    check_interpolation(interpolation)
+    operation = torch.ops.i2e_triton.convert
+    augmentation: tuple[Any, ...] = ()
+    event_size: tuple[int, int] | None = None
+    if crop is not None or size is not None or flip is not None:
+        operation = torch.ops.i2e_triton.convert_augmented
+        augmentation = check_augmentation(batch, single, crop, size, flip, interpolation)
+        event_size = augmentation[2:4]
+    arguments = (batch, *augmentation, shifts, ratios, number, timesteps, dtype, packed)
     if out is None:
-        events = torch.ops.i2e_triton.convert(batch, shifts, ratios, number, timesteps, dtype, packed)
+        events = operation(*arguments)
         return events.squeeze(-4) if single else events
-    shape = operator.event_shape(batch, timesteps, packed)
+    shape = operator.event_shape(batch, timesteps, packed, event_size)
     _check_out(out, (shape[:-4] + shape[-3:]) if single else shape, dtype, batch.device)
-    for name, read in (("images", images), ("shifts", shifts), ("ratio", ratios)):
+    read_too = (("images", images), ("shifts", shifts), ("ratio", ratios), ("crop", crop), ("flip", flip))
+    for name, read in read_too:
         if read is not None and _share_memory(out, read):
             raise ValueError(f"out must not share memory with {name}; pass {name}.clone(), or another out")
     target = out.unsqueeze(-4) if single else out
-    torch.ops.i2e_triton.convert.out(batch, shifts, ratios, number, timesteps, dtype, packed, out=target)
+    operation.out(*arguments, out=target)
     return out
 
 

@@ -130,9 +130,9 @@ def row_shifts(
         ValueError: if the seed, the order or ``timesteps`` is out of range, or ``rows`` has more than one dimension.
         TypeError: if the seed, a row number or ``timesteps`` is not an integer.
     """
-    numbers = _row_numbers(rows, device)
+    numbers = row_numbers(rows, device)
     groups = torch.tensor(_groups(order, timesteps), device=numbers.device)
-    streams = splitmix64(torch.tensor(_signed(_seed(seed)), device=numbers.device), numbers)
+    streams = splitmix64(torch.tensor(signed(check_seed(seed)), device=numbers.device), numbers)
     # The remainder of 63 bits by 12 is uniform but for one part in 10^18.
     draw = (splitmix64(streams[..., None], groups) & _INT64_MAX) % _DRAWS
     return candidate_shifts(order, timesteps, device=numbers.device)[draw, torch.arange(timesteps, device=draw.device)]
@@ -140,9 +140,9 @@ def row_shifts(
 
 def splitmix64(seeds: Tensor, places: Tensor) -> Tensor:
     """Numbers at ``places`` (0 is the first) of the SplitMix64 streams of ``seeds``; all int64, the bits of uint64."""
-    number = seeds + (places + 1) * _signed(0x9E3779B97F4A7C15)
-    number = (number ^ _shifted_right(number, 30)) * _signed(0xBF58476D1CE4E5B9)
-    number = (number ^ _shifted_right(number, 27)) * _signed(0x94D049BB133111EB)
+    number = seeds + (places + 1) * signed(0x9E3779B97F4A7C15)
+    number = (number ^ _shifted_right(number, 30)) * signed(0xBF58476D1CE4E5B9)
+    number = (number ^ _shifted_right(number, 27)) * signed(0x94D049BB133111EB)
     return number ^ _shifted_right(number, 31)
 
 
@@ -229,7 +229,8 @@ def _resolved(order: Order) -> tuple[int, ...]:
     return groups
 
 
-def _seed(seed: int) -> int:
+def check_seed(seed: int) -> int:
+    """Return a seed, an integer of any type from 0 to 2^64 - 1, as an int."""
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise TypeError(f"seed must be an int, got {type(seed).__name__} {seed!r}")
     if not 0 <= index(seed) < 2**64:
@@ -237,7 +238,7 @@ def _seed(seed: int) -> int:
     return index(seed)
 
 
-def _row_numbers(rows: int | Iterable[int] | Tensor, device: torch.device | str | None) -> Tensor:
+def row_numbers(rows: int | Iterable[int] | Tensor, device: torch.device | str | None) -> Tensor:
     """Row numbers as an int64 tensor, of one dimension or none, where the result shall live."""
     if not isinstance(rows, Tensor):
         try:
@@ -252,7 +253,7 @@ def _row_numbers(rows: int | Iterable[int] | Tensor, device: torch.device | str 
     return rows.to(device=device, dtype=torch.int64)
 
 
-def _signed(number: int) -> int:
+def signed(number: int) -> int:
     """The int64 with the bits of a uint64."""
     return number - 2**64 if number > _INT64_MAX else number
 

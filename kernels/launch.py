@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .augmented import augment_kernel, convert_augmented_kernel
 from .convert import MAX_PROGRAMS, convert_kernel, emit_kernel, measure_kernel
 from .pixels import PAD
 from .unpack import unpack_kernel
@@ -21,6 +23,9 @@ _ALIGNMENT = 16
 # registers hold.
 _LOAD_BYTES = 16
 _PIXELS_READ = 8
+# What a thread of it computes at once where images are augmented: pixels, and bytes of images for each of four corners.
+_PIXELS_AUGMENTED = 4
+_CORNER_BYTES = 8
 # So many channels are read one after another; more of them in a loop, since each would take its share of compilation.
 _UNROLLED_CHANNELS = 4
 # Neighbouring threads take neighbouring pixels, this many at least, however tall and odd the image.
@@ -47,19 +52,97 @@ def convert_into(
     """
     if out.numel() == 0:
         return
-    batch, channels, height, width = images.shape
-    double = images.dtype == torch.float64
-    if double and ratios is None:
+    pixels = min(_PIXELS_READ, _LOAD_BYTES // images.element_size())
+    _launch(convert_kernel, measure_kernel, {}, images, images.dtype, pixels, out, shifts, ratios, ratio, packed)
+
+
+def convert_augmented_into(
+    out: Tensor,
+    images: Tensor,
+    crop: Tensor | None,
+    flip: Tensor | None,
+    shifts: Tensor,
+    ratios: Tensor | None,
+    ratio: float,
+    *,
+    nearest: bool,
+    packed: bool,
+) -> None:
+    """Write the events of augmented images into ``out``.
+
+    Args:
+        out: dense ``[T, B, 2, H, W]`` of any type, or packed ``[B, 2, H, W]`` uint8; any strides. H and W are those of
+            the augmented images.
+        images: ``[B, C, H, W]``; any strides.
+        crop: boxes ``[B, 4]`` of (top, left, height, width), a signed integer type, or None for all of each image.
+        flip: bool ``[B]``, or None.
+        shifts: as for :func:`convert_into`, and so are ``ratios``, ``ratio`` and ``packed``.
+        ratios: see ``shifts``.
+        ratio: see ``shifts``.
+        nearest: whether to take the nearest pixels, and not to interpolate.
+        packed: see ``shifts``.
+    """
+    if out.numel() == 0:
+        return
+    height, width = out.shape[-2:]
+    augmentation = {
+        "crop": None if crop is None else crop.contiguous(),
+        "flip": None if flip is None else flip.contiguous().view(torch.uint8),
+        "image_height": images.shape[-2],
+        "image_width": images.shape[-1],
+        "row_share": _bits(1 / height),
+        "column_share": _bits(1 / width),
+        "NEAREST": nearest,
+    }
+    kind = images.dtype if nearest else _arithmetic(images)
+    pixels = min(_PIXELS_AUGMENTED, _CORNER_BYTES // images.element_size())
+    _launch(
+        convert_augmented_kernel, augment_kernel, augmentation, images, kind, pixels,
+        out, shifts, ratios, ratio, packed,
+    )  # fmt: skip
+
+
+def _launch(
+    both_phases: Any,
+    first_phase: Any,
+    augmentation: dict[str, Any],
+    images: Tensor,
+    kind: torch.dtype,
+    pixels: int,
+    out: Tensor,
+    shifts: Tensor,
+    ratios: Tensor | None,
+    ratio: float,
+    packed: bool,
+) -> None:
+    """Launch both phases at once, or one after the other.
+
+    Args:
+        both_phases: the kernel for a batch that fills the device.
+        first_phase: the kernel whose second phase is ``emit_kernel``.
+        augmentation: arguments that these kernels have besides those of a plain conversion.
+        images: ``[B, C, H, W]``.
+        kind: the type of the planes.
+        pixels: what a thread of the first phase takes at once.
+        out: see :func:`convert_into`, as for the others.
+        shifts: see there.
+        ratios: see there.
+        ratio: see there.
+        packed: see there.
+    """
+    batch, channels = images.shape[:2]
+    height, width = out.shape[-2:]
+    if images.dtype == torch.float64 and ratios is None:
         # A number would reach Triton as float32.
         ratios = torch.full((batch,), ratio, dtype=torch.float64, device=images.device)
     shifts = shifts.contiguous()
     ratios = None if ratios is None else ratios.contiguous()
-    plane, pitch = new_plane(images)
+    planes = images.new_empty((), dtype=kind).expand(batch, 1, height, width)  # what the second phase is to convert
+    plane, pitch = new_plane(planes)
     multiprocessors, warp_size = _device(images.device)
     programs, warps = programs_and_warps(batch, height, width, multiprocessors)
-    pixels_read = min(_PIXELS_READ, _LOAD_BYTES // images.element_size())
-    measure_y, measure_x = tile_shape(height, width, warps * warp_size * pixels_read)
-    words = four_at_a_time(images, out)
+    measure_y, measure_x = tile_shape(height, width, warps * warp_size * pixels)
+    words = four_at_a_time(planes, out)
     emit_y, emit_x = tile_shape(height, width, warps * warp_size * _PIXELS_WRITTEN)
     common: dict[str, Any] = {
         "plane": plane,
@@ -83,6 +166,7 @@ def convert_into(
         "CHANNELS": channels if unrolled else None,
         "MEASURE_Y": measure_y,
         "MEASURE_X": measure_x,
+        **augmentation,
     }
     out_t, out_b, out_p, out_y, out_x = (0, *out.stride()) if packed else out.stride()
     emit = {
@@ -92,7 +176,7 @@ def convert_into(
         "out_p": out_p,
         "out_y": out_y,
         "out_x": out_x,
-        "silent": new_plane(images)[0] if words else None,
+        "silent": new_plane(planes)[0] if words else None,
         "WORDS": words,
         "shifts": shifts,
         "shifts_b": shifts.stride(0) if shifts.dim() == 3 else 0,
@@ -105,12 +189,11 @@ def convert_into(
     }
     with _on(images.device):
         if programs == 1:
-            convert_kernel[(batch,)](**common, **measure, **emit)
+            both_phases[(batch,)](**common, **measure, **emit)
             return
-        dtype = torch.float64 if double else torch.float32
-        ranges = torch.empty(batch, programs, 2, dtype=dtype, device=images.device)
+        ranges = torch.empty(batch, programs, 2, dtype=_arithmetic(images), device=images.device)
         common |= {"ranges": ranges, "programs": programs}
-        measure_kernel[(batch * programs,)](**common, **measure)
+        first_phase[(batch * programs,)](**common, **measure)
         emit_kernel[(batch * programs,)](**common, **emit)
 
 
@@ -196,6 +279,15 @@ def tile_shape(height: int, width: int, pixels: int) -> tuple[int, int]:
     narrowest = min(_NARROWEST, triton.next_power_of_2(width))
     shapes = [(pixels >> log, 1 << log) for log in range(pixels.bit_length()) if 1 << log >= narrowest]
     return min(shapes, key=lambda shape: (triton.cdiv(height, shape[0]) * triton.cdiv(width, shape[1]), -shape[1]))
+
+
+def _arithmetic(images: Tensor) -> torch.dtype:
+    return torch.float64 if images.dtype == torch.float64 else torch.float32
+
+
+def _bits(number: float) -> int:
+    """A float64 as the int64 with its bits: as a number it would reach Triton as float32."""
+    return struct.unpack("q", struct.pack("d", number))[0]
 
 
 def _aligned(pixels: int) -> int:

@@ -27,7 +27,7 @@ def measure(
     """Write one program's share of the value plane; return its range, NaN if a pixel is not finite."""
     integer: tl.constexpr = images.dtype.element_ty == tl.uint8
     # Any pixel of the image is neutral for its minimum and maximum.
-    corner, _magnitude = _channel_max(images, True, channels, stride_c, CHANNELS)
+    corner, _magnitude = channel_max(images, True, channels, stride_c, CHANNELS)
     low = tl.zeros((BLOCK_Y, BLOCK_X), dtype=corner.dtype) + corner
     high = low
     largest = tl.zeros((BLOCK_Y, BLOCK_X), dtype=corner.dtype)
@@ -35,7 +35,7 @@ def measure(
     for tile in range(first, last):
         y, x, inside = tile_at(tile, height, width, BLOCK_Y, BLOCK_X)
         pointers = images + (y.to(INDEX) * stride_y + x.to(INDEX) * stride_x)
-        value, magnitude = _channel_max(pointers, inside, channels, stride_c, CHANNELS)
+        value, magnitude = channel_max(pointers, inside, channels, stride_c, CHANNELS)
         tl.store(plane + (y.to(INDEX) * pitch + x), value.to(plane.dtype.element_ty), mask=inside)
         value = tl.where(inside, value, corner)
         low = tl.minimum(low, value)
@@ -81,12 +81,12 @@ def _measure_border(
         on_frame = place < 2 * (across + height)
         y, x = clamp(plane_y, height).to(INDEX), clamp(plane_x, width).to(INDEX)
         pointers = images + (y * stride_y + x * stride_x)
-        value, _magnitude = _channel_max(pointers, on_frame, channels, stride_c, CHANNELS)
+        value, _magnitude = channel_max(pointers, on_frame, channels, stride_c, CHANNELS)
         tl.store(plane + (plane_y.to(INDEX) * pitch + plane_x), value.to(plane.dtype.element_ty), mask=on_frame)
 
 
 @triton.jit
-def _channel_max(pointers, mask, channels, stride_c, CHANNELS: tl.constexpr):
+def channel_max(pointers, mask, channels, stride_c, CHANNELS: tl.constexpr):
     """Maximum over the channels of pixels, and of their magnitudes, NaN if one is NaN."""
     value = comparable(tl.load(pointers, mask=mask, other=0))
     magnitude = tl.abs(value)

@@ -23,14 +23,23 @@ def comparable(pixel):
 def arithmetic(pixel):
     """Widen a pixel to the arithmetic type; a grey level is scaled to [0, 1]."""
     if pixel.dtype == tl.uint8 or pixel.dtype == tl.int32:
-        # For sm_100, the ptxas of Triton 3.6 contracts pairs of products and differences whatever it is told. It does
-        # not see through this: the grid has one dimension, so that the program's number in the second is 0.
-        bits = (pixel.to(tl.float32) * _UINT8_SCALE).to(tl.int32, bitcast=True) | tl.program_id(1)
-        return bits.to(tl.float32, bitcast=True)
+        return rounded(pixel.to(tl.float32) * _UINT8_SCALE)
     elif pixel.dtype == tl.float64:
         return pixel
     else:
         return pixel.to(tl.float32)
+
+
+@triton.jit
+def rounded(product):
+    """A product that is added to something, which no compiler may do in one rounding with it."""
+    if product.dtype == tl.float32:
+        # For sm_100, the ptxas of Triton 3.6 contracts pairs of products and differences whatever it is told. It does
+        # not see through this: the grid has one dimension, so that the program's number in the second is 0.
+        bits = product.to(tl.int32, bitcast=True) | tl.program_id(1)
+        return bits.to(tl.float32, bitcast=True)
+    else:
+        return product
 
 
 @triton.jit

@@ -28,19 +28,37 @@ def test_blocks_are_of_kinds_that_are_tested() -> None:
     assert {command.split()[0] for command in COMMANDS} == {"make", "pip", "i2e"}
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pictures in which the README's commands have run, in their order."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copy(photograph_path("astronaut"), folder / "photograph.png")
+    for name, label in (("astronaut", "people"), ("chelsea", "cats"), ("rocket", "things")):
+        path = folder / "photographs" / label / photograph_path(name).name
+        path.parent.mkdir(parents=True)
+        shutil.copy(photograph_path(name), path)
+    for command in COMMANDS:
+        if command.startswith("i2e "):
+            arguments = command.split()[1:]
+            subprocess.run(
+                [sys.executable, "-m", "i2e_triton", *arguments], cwd=folder, check=True, capture_output=True
+            )
+    return folder
+
+
 @pytest.mark.parametrize("code", PYTHON_BLOCKS, ids=range(len(PYTHON_BLOCKS)))
-def test_python(code: str) -> None:
+def test_python(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     exec(compile(code, "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("i2e ")])
-def test_command_line(command: str, tmp_path: Path) -> None:
-    shutil.copy(photograph_path("astronaut"), tmp_path / "photograph.png")
-    arguments = command.split()[1:]
-    subprocess.run([sys.executable, "-m", "i2e_triton", *arguments], cwd=tmp_path, check=True, capture_output=True)
-    if arguments[0] == "convert":
-        written = {path.suffix for path in (tmp_path / "out").iterdir()}
-        assert written == {".gif", ".png", ".npz"}
+def test_commands_write_what_the_readme_says(folder: Path) -> None:
+    assert {path.suffix for path in (folder / "out").iterdir()} == {".gif", ".png", ".npz"}
+    assert [path.name for path in sorted((folder / "events").iterdir())] == [
+        "manifest.json",
+        "train-00000-of-00001.parquet",
+    ]
+    assert {path.suffix for path in (folder / "plots").iterdir()} >= {".png"}
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])

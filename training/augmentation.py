@@ -30,7 +30,7 @@ def training_transform(recipe: Recipe) -> v2.Transform:
 def validation_transform(recipe: Recipe) -> v2.Transform:
     """Return the transform of validation: PIL image or uint8 ``[C, H, W]`` to uint8 ``[C, size, size]``."""
     size = (recipe.size, recipe.size)
-    steps = [v2.Resize(size)] if recipe.val_resize is None else [v2.Resize(recipe.val_resize), v2.CenterCrop(size)]
+    steps = [v2.Resize(round(recipe.size * 8 / 7)), v2.CenterCrop(size)] if recipe.val_crop else [v2.Resize(size)]
     return v2.Compose([v2.PILToTensor(), *steps])
 
 

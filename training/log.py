@@ -108,6 +108,7 @@ def draw_curves(rows: list[dict[str, str]], path: Path) -> None:
     for axes, title in ((loss, "loss"), (accuracy, "top-1 accuracy, %")):
         axes.set_title(title)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
     with write_whole(path) as file:

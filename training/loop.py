@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MetricCollection
 from torchvision.transforms import v2
 
+from i2e_triton import unpack
 from i2e_triton.training import checkpoint, metrics
 from i2e_triton.training.data import Loaders
 from i2e_triton.training.distributed import Place
@@ -122,7 +123,7 @@ def train_step(run: Run, inputs: Tensor, labels: Tensor, epoch: int) -> Tensor:
         part = drop_timesteps(run, part)
         share = len(part_labels) / len(labels)
         with _gradients(run.forward, shared=number == len(parts)):
-            with autocast(run):
+            with torch.autocast(run.place.device.type, run.precision, enabled=run.precision is not None):
                 logits = run.forward(part)
                 loss = F.cross_entropy(logits, targets, label_smoothing=run.recipe.label_smoothing)
             run.scaler.scale(loss * share).backward()
@@ -149,14 +150,17 @@ def drop_timesteps(run: Run, inputs: Tensor) -> Tensor:
     """Convert a batch and keep some timesteps by chance, in their order, as the published ``--t_train``."""
     if run.recipe.drop_to == 0:
         return inputs
-    events = inputs if inputs.dim() == 5 else run.network.get_submodule("i2e")(inputs)
+    events = inputs
+    if inputs.dim() == 4:
+        packed = inputs.shape[1] == 2
+        events = unpack(inputs, run.recipe.timesteps or 8) if packed else run.network.get_submodule("i2e")(inputs)
     kept = torch.randperm(events.shape[0])[: run.recipe.drop_to].sort().values
     return events[kept.to(events.device)]
 
 
 @torch.no_grad()
 def validate(run: Run) -> dict[str, float]:
-    """Return loss, top-1 and top-k of all validation samples, shares of the batches on all processes counted once."""
+    """Return loss, top-1 and top-k of all validation samples, each counted once; in float32, as published."""
     network = run.network if run.averaged is None else run.averaged.module
     network.eval()
     if run.place.processes > 1:
@@ -171,18 +175,12 @@ def validate(run: Run) -> dict[str, float]:
         labels = labels.to(run.place.device, non_blocking=True)
         if inputs.dim() == 5:
             inputs = inputs.transpose(0, 1)
-        with autocast(run):
-            logits = network(inputs)
-            losses = F.cross_entropy(logits, labels, reduction="none")
+        logits = network(inputs)
+        losses = F.cross_entropy(logits, labels, reduction="none")
         counts.update(preds=logits, target=labels, value=losses)
         if run.log is not None:
             run.log.advance()
     return metrics.read(counts)
-
-
-def autocast(run: Run) -> torch.autocast:
-    """Mixed precision, if the run has it. The conversion stays exact under it."""
-    return torch.autocast(run.place.device.type, run.precision, enabled=run.precision is not None)
 
 
 def record(run: Run, epoch: int, steps: int, losses: list[Tensor], lr: float) -> float:
@@ -211,7 +209,7 @@ def finish_epoch(
 ) -> None:
     """Record an epoch and keep its weights: as the last ones, and as the best ones if they are."""
     top1 = 100 * validated["top1"]
-    is_best = top1 > run.best or epoch == 0
+    is_best = top1 > run.best or not (run.folder / checkpoint.BEST).exists()
     run.best = max(run.best, top1)
     if run.log is not None:
         values = {f"train_{name}": trained[name] for name in ("loss", "top1")}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from i2e_triton.training.distributed import Launch
 from i2e_triton.training.models import ARCHITECTURES
 from i2e_triton.training.recipes import AUGMENTATIONS, DATASETS, NAMES, OPTIMIZERS, SCHEDULERS, Recipe, recipe
 
+WORKERS = min(8, os.cpu_count() or 1)
 #: What ``--resume`` stands for without a file: the run's own last checkpoint.
 OWN = Path("")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -49,91 +51,100 @@ class Options:
 
 
 def build_parser(program: str) -> argparse.ArgumentParser:
-    """Build the parser; defaults that a recipe sets are None."""
+    """Build the parser. What changes the recipe is stored under the name of its value, None where not given."""
     parser = argparse.ArgumentParser(
         program,
         description="Train a spiking network on events that are converted from images while it trains.",
         epilog=f"Recipes: {', '.join(NAMES)} for {', '.join(DATASETS)}; demo for digits. Options change single values.",
         allow_abbrev=False,
     )
-    group = parser.add_argument_group("recipe and data")
-    group.add_argument("--recipe", metavar="NAME", help="baseline2 where not given")
-    group.add_argument("--dataset", default="imagenet", type=_dataset, help=", ".join(DATASETS))
-    group.add_argument("-dp", "--dataset_path", "--data", type=Path, metavar="PATH", help="where the data lie")
-    group.add_argument("--download", action="store_true", help="fetch data that are not there, if torchvision can")
-    group.add_argument("--dummy", action="store_true", help="make images up, of the data set's size and classes")
-    group.add_argument("-cn", "--class_number", type=int, help="number of classes")
-    group.add_argument("--size", type=int, help="height and width of the images that are converted")
-    group.add_argument("--augmentation", choices=AUGMENTATIONS)
-    group.add_argument("--mixup", action="store_true", default=None, help="MixUp and CutMix, for 2/3 of the epochs")
-    group.add_argument("-w", "--workers", type=int, default=8, help="processes that load data, of each machine")
-    group.add_argument("--show", action="store_true", help="print the recipe and exit")
-
-    group = parser.add_argument_group("conversion and its ablations")
-    group.add_argument("--ratio", type=float, help="sensitivity of the threshold")
-    group.add_argument("--shuffle", "--order", type=_order, help=f"order: 0 to 5, or {', '.join(ORDERS)}")
-    group.add_argument("--timesteps", type=int, help="the first ones of the order")
-    group.add_argument("--no-random", dest="random", action="store_false", default=None, help="no random selection")
-    group.add_argument("--threshold", type=float, help="a fixed threshold instead of the ratio")
-    group.add_argument("--input", choices=("events", "rgb", "value"), help="what the network sees")
-    group.add_argument("--t_train", type=int, help="random choice of so many timesteps at each step")
-
-    group = parser.add_argument_group("network")
-    group.add_argument("--model", choices=tuple(ARCHITECTURES))
-    group.add_argument("--zero-init", action="store_true", default=None, help="residual branches start as zero")
-    group.add_argument(
-        "--init", type=Path, metavar="FILE", help="weights to start from; a last layer of other size stays"
-    )
-
-    group = parser.add_argument_group("optimiser and schedule")
-    group.add_argument("-e", "--epochs", type=int)
-    group.add_argument("-bz", "--batch_size", type=int, help="of all processes together")
-    group.add_argument("--accumulate", type=int, metavar="N", help="compute a batch in N parts, for less memory")
-    group.add_argument("--opt", choices=OPTIMIZERS, help="sgd is with Nesterov's momentum, as timm's")
-    group.add_argument("--lr", type=float)
-    group.add_argument("-m", "--momentum", type=float)
-    group.add_argument("-wd", "--weight_decay", type=float)
-    group.add_argument("--label_smooth", type=float)
-    group.add_argument("--scheduler", choices=SCHEDULERS)
-    group.add_argument("--lr_min", type=float)
-    group.add_argument("--warmup_t", type=int, help="epochs of warm-up")
-    group.add_argument("--warmup_lr_init", type=float)
-    group.add_argument("--decay_t", type=int, help="epochs of a step of stepLR")
-    group.add_argument("--decay_rate", type=float)
-    group.add_argument("--ema", type=float, metavar="DECAY", help="validate an average of the weights, such as 0.999")
-
-    group = parser.add_argument_group("run")
-    group.add_argument("-sp", "--save_path", type=Path, default=Path("run"), help="folder of all runs")
-    group.add_argument("-n", "--name", help="folder of this run in it")
-    group.add_argument("-lp", "--log_path", default="/log", help="folder of the text log in that")
-    group.add_argument("-eo", "--exist_ok", dest="new_folder", action="store_true", help="the folder must be new")
-    group.add_argument("--overwrite", action="store_true", help="start anew in the folder of another run")
-    group.add_argument(
-        "--resume", nargs="?", type=Path, const=OWN, metavar="FILE", help="go on; with the last state of its own"
-    )
-    group.add_argument("-se", "--start_epoch", type=int, default=0, help="epoch to go on at, of a published checkpoint")
-    group.add_argument("--evaluate", action="store_true", help="validate the weights of --init or --resume and exit")
-    group.add_argument("-s", "--seed", type=int)
-    group.add_argument("--deterministic", action="store_true", help="the same numbers in every run, slower")
-    group.add_argument("-tk", "--topk", type=int, default=5)
-    group.add_argument("-p", "--print_freq", type=int, default=200, metavar="STEPS")
-    group.add_argument("--checkpoint-every", type=int, default=0, metavar="STEPS", help="besides the end of each epoch")
-    group.add_argument("--max-steps", type=int, metavar="STEPS", help="of each epoch, to try a run")
-
-    group = parser.add_argument_group("machine")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    group.add_argument("--precision", choices=("auto", *PRECISIONS), default="auto", help="auto: bfloat16 on a GPU")
-    group.add_argument("--amp", action="store_true", help="as published: no mixed precision")
-    group.add_argument("--channels-last", action=argparse.BooleanOptionalAction, help="default: on a GPU")
-    group.add_argument("--compile", nargs="?", const="inductor", metavar="BACKEND", help="torch.compile")
-    group.add_argument("--sync-bn", action="store_true", help="batch normalisation over all GPUs")
-    group.add_argument("--gpu", type=int, metavar="INDEX", help="the one GPU to use")
-    group.add_argument("--multiprocessing_distributed", action="store_true", help="a process for each GPU")
-    group.add_argument("--world_size", type=int, default=1, metavar="MACHINES")
-    group.add_argument("--rank", type=int, default=0, metavar="MACHINE", help="number of this machine")
-    group.add_argument("--dist_url", metavar="URL", help="of machine 0, as tcp://127.0.0.1:8080")
-    group.add_argument("--dist_backend", choices=("nccl", "gloo"), default="nccl")
+    _add_data(parser.add_argument_group("recipe and data").add_argument)
+    _add_conversion(parser.add_argument_group("conversion and its ablations").add_argument)
+    _add_network(parser.add_argument_group("network").add_argument)
+    _add_optimizer(parser.add_argument_group("optimiser and schedule").add_argument)
+    _add_run(parser.add_argument_group("run").add_argument)
+    _add_machine(parser.add_argument_group("machine").add_argument)
     return parser
+
+
+def _add_data(add: Callable[..., object]) -> None:
+    add("--recipe", metavar="NAME", help="baseline2 where not given")
+    add("--dataset", default="imagenet", type=_dataset, metavar="NAME", help=", ".join(DATASETS))
+    add("-dp", "--dataset_path", "--data", type=Path, metavar="PATH", help="where the data lie")
+    add("--download", action="store_true", help="fetch data that are not there, if torchvision can")
+    add("--dummy", action="store_true", help="make images up, of the data set's size and classes")
+    add("-cn", "--class_number", dest="classes", type=int, metavar="N", help="number of classes")
+    add("--size", type=int, metavar="PIXELS", help="height and width of the images that are converted")
+    add("--augmentation", choices=AUGMENTATIONS)
+    add("--mixup", action="store_true", default=None, help="MixUp and CutMix, for two thirds of the epochs")
+    add("-w", "--workers", type=int, default=WORKERS, metavar="N", help="processes that load data, on each machine")
+    add("--show", action="store_true", help="print the recipe and exit")
+
+
+def _add_conversion(add: Callable[..., object]) -> None:
+    add("--ratio", type=float, metavar="R", help="sensitivity of the threshold")
+    add("--shuffle", "--order", dest="order", type=_order, metavar="ORDER", help=f"0 to 5, or {', '.join(ORDERS)}")
+    add("--timesteps", type=int, metavar="T", help="the first ones of the order")
+    add("--no-random", dest="random", action="store_false", default=None, help="no random selection")
+    add("--threshold", type=float, metavar="THETA", help="a fixed threshold instead of the ratio")
+    add("--input", choices=("events", "rgb", "value"), help="what the network sees")
+    add("--t_train", dest="drop_to", type=int, metavar="T", help="a random choice of so many timesteps at each step")
+
+
+def _add_network(add: Callable[..., object]) -> None:
+    add("--model", choices=tuple(ARCHITECTURES))
+    add("--zero-init", action="store_true", default=None, help="residual branches start as zero")
+    add("--init", type=Path, metavar="FILE", help="weights to start from; a last layer of other classes is made anew")
+
+
+def _add_optimizer(add: Callable[..., object]) -> None:
+    add("-e", "--epochs", type=int, metavar="N")
+    add("-bz", "--batch_size", type=int, metavar="N", help="of all processes together")
+    add("--accumulate", type=int, metavar="N", help="compute a batch in N parts, for less memory")
+    add("--opt", dest="optimizer", choices=OPTIMIZERS, help="sgd is with Nesterov's momentum, as timm's")
+    add("--lr", type=float, help="learning rate at the start")
+    add("-m", "--momentum", type=float)
+    add("-wd", "--weight_decay", type=float)
+    add("--label_smooth", dest="label_smoothing", type=float)
+    add("--scheduler", choices=SCHEDULERS)
+    add("--lr_min", type=float, help="where the cosine ends")
+    add("--warmup_t", dest="warmup_epochs", type=int, metavar="EPOCHS")
+    add("--warmup_lr_init", dest="warmup_lr", type=float)
+    add("--decay_t", dest="decay_epochs", type=int, metavar="EPOCHS", help="length of a step of stepLR")
+    add("--decay_rate", type=float)
+    add("--ema", type=float, metavar="DECAY", help="validate an average of the weights, such as 0.999")
+    add("-s", "--seed", type=int)
+
+
+def _add_run(add: Callable[..., object]) -> None:
+    add("-sp", "--save_path", type=Path, default=Path("run"), metavar="FOLDER", help="folder of all runs")
+    add("-n", "--name", help="folder of this run in it")
+    add("-lp", "--log_path", default="/log", metavar="FOLDER", help="of the text log, in the run's")
+    add("-eo", "--exist_ok", dest="new_folder", action="store_true", help="as published: the folder must be new")
+    add("--overwrite", action="store_true", help="start anew in the folder of another run")
+    add("--resume", nargs="?", type=Path, const=OWN, metavar="FILE", help="go on, from the run's own last state")
+    add("-se", "--start_epoch", type=int, default=0, metavar="EPOCH", help="where a published checkpoint goes on")
+    add("--evaluate", action="store_true", help="validate the weights of --init or --resume, and exit")
+    add("-tk", "--topk", type=int, default=5, metavar="K")
+    add("-p", "--print_freq", type=int, default=200, metavar="STEPS")
+    add("--checkpoint-every", type=int, default=0, metavar="STEPS", help="besides the end of each epoch")
+    add("--max-steps", type=int, metavar="STEPS", help="of each epoch, to try a run")
+    add("--deterministic", action="store_true", help="the same numbers in every run, slower")
+
+
+def _add_machine(add: Callable[..., object]) -> None:
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--precision", choices=("auto", *PRECISIONS), default="auto", help="auto: bfloat16 on a GPU, else float32")
+    add("--amp", action="store_true", help="as published: no mixed precision")
+    add("--channels-last", action=argparse.BooleanOptionalAction, help="layout of the weights; default: on a GPU")
+    add("--compile", nargs="?", const="inductor", metavar="BACKEND", help="torch.compile")
+    add("--sync-bn", action="store_true", help="batch normalisation over all GPUs")
+    add("--gpu", type=int, metavar="INDEX", help="the one GPU to use")
+    add("--multiprocessing_distributed", action="store_true", help="a process for each GPU")
+    add("--world_size", type=int, default=1, metavar="MACHINES")
+    add("--rank", type=int, default=0, metavar="MACHINE", help="number of this machine")
+    add("--dist_url", metavar="URL", help="of machine 0, as tcp://127.0.0.1:8080")
+    add("--dist_backend", choices=("nccl", "gloo"), default="nccl")
 
 
 def parse_options(arguments: Sequence[str], program: str = "train.py") -> Options:
@@ -147,6 +158,9 @@ def parse_options(arguments: Sequence[str], program: str = "train.py") -> Option
     if given.show:
         print(chosen)  # noqa: T201
         parser.exit()
+    for name in ("print_freq", "topk", "max_steps"):
+        if getattr(given, name) is not None and getattr(given, name) < 1:
+            parser.error(f"{name} must be at least 1, got {getattr(given, name)}")
     device = _device(parser, given)
     if given.world_size > 1 and given.dist_url is None:
         parser.error("--world_size needs --dist_url, the same on all machines: tcp://ADDRESS-OF-MACHINE-0:PORT")
@@ -154,6 +168,9 @@ def parse_options(arguments: Sequence[str], program: str = "train.py") -> Option
         parser.error("--evaluate needs weights: --init FILE or --resume")
     if given.init is not None and given.resume is not None:
         parser.error("--init starts a new run, --resume goes on with one; give one of them")
+    weights = given.init is not None or given.resume is not None or given.start_epoch > 0
+    if chosen.name.startswith("transfer") and not weights:
+        parser.error(f"{chosen.name} starts from the weights of another run; add --init FILE")
     return Options(
         recipe=chosen,
         data=given.dataset_path,
@@ -183,44 +200,17 @@ def parse_options(arguments: Sequence[str], program: str = "train.py") -> Option
         deterministic=given.deterministic,
         workers=given.workers,
         topk=given.topk,
-        print_every=max(1, given.print_freq),
+        print_every=given.print_freq,
         checkpoint_every=given.checkpoint_every,
         most_steps=given.max_steps,
     )
 
 
 def _recipe(given: argparse.Namespace) -> Recipe:
-    return recipe(given.recipe, given.dataset).changed(
-        classes=given.class_number,
-        size=given.size,
-        augmentation=given.augmentation,
-        mixup=given.mixup,
-        ratio=given.ratio,
-        order=given.shuffle,
-        timesteps=given.timesteps,
-        random=given.random,
-        threshold=given.threshold,
-        input=given.input,
-        drop_to=given.t_train,
-        model=given.model,
-        zero_init=given.zero_init,
-        epochs=given.epochs,
-        batch_size=given.batch_size,
-        accumulate=given.accumulate,
-        optimizer=given.opt,
-        lr=given.lr,
-        momentum=given.momentum,
-        weight_decay=given.weight_decay,
-        label_smoothing=given.label_smooth,
-        scheduler=given.scheduler,
-        lr_min=given.lr_min,
-        warmup_epochs=given.warmup_t,
-        warmup_lr=given.warmup_lr_init,
-        decay_epochs=given.decay_t,
-        decay_rate=given.decay_rate,
-        ema=given.ema,
-        seed=given.seed,
-    )
+    """Take what was given in the place of the recipe's values; ``name`` is the run's here."""
+    names = {field.name for field in fields(Recipe)} - {"name", "dataset"}
+    changes = {name: value for name, value in vars(given).items() if name in names}
+    return recipe(given.recipe, given.dataset).changed(**changes)
 
 
 def _dataset(name: str) -> str:

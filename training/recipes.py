@@ -37,7 +37,7 @@ class Recipe:
     classes: int
     size: int  #: height and width of the images that are converted
     augmentation: str  #: one of :data:`AUGMENTATIONS`, see :mod:`i2e_triton.training.augmentation`
-    val_resize: int | None = None  #: for validation, length of the short side before the central crop; None: no crop
+    val_crop: bool = False  #: validate the middle of an image whose short side has 8/7 of the size
     batch_size: int = 128  #: of one optimiser step, over all processes
     mixup: bool = False  #: MixUp or CutMix, for the first two thirds of the epochs
 
@@ -84,6 +84,8 @@ class Recipe:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.batch_size < self.accumulate:
             raise ValueError(f"a batch of {self.batch_size} cannot be computed in {self.accumulate} parts")
+        if self.drop_to and self.input != "events":
+            raise ValueError(f"drop_to drops timesteps of events, and the input is {self.input}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be at least 0 and less than 1, got {self.ema}")
 
@@ -107,7 +109,7 @@ _DATASETS: dict[str, dict[str, Any]] = {
     "imagenet": {
         "classes": 1000,
         "size": 224,
-        "val_resize": 256,
+        "val_crop": True,
         "ratio": 0.12,
         "epochs": 128,
         "weight_decay": 1e-5,

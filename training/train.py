@@ -118,6 +118,8 @@ def prepare(options: Options, place: Place, start: Start) -> loop.Run:
     """
     recipe = options.recipe
     opened = open_splits(recipe, options.data, fake=options.fake, download=options.download)
+    if opened.events and recipe.mixup:
+        raise SettingsError(f"--mixup mixes images, and {options.data} holds events; leave it out")
     try:
         loaders = build_loaders(opened, recipe, place, -(-options.workers // place.processes))
         network = build_network(recipe)

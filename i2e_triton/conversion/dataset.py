@@ -15,6 +15,7 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
+from i2e_triton.conversion.containers import check_class_folders
 from i2e_triton.conversion.manifest import (
     MANIFEST,
     WORK,
@@ -86,6 +87,8 @@ def convert_dataset(
         OSError: if reading or writing fails; finished shards stay, and a later run goes on from them.
     """
     wanted = _manifest(sources, kind, settings)
+    if settings.format == "npz":
+        check_class_folders(wanted.classes)
     with _alone(out):
         found = _found(out, wanted)
         if found is not None and found.complete:

@@ -106,7 +106,7 @@ class EventStream(Split, IterableDataset[tuple[Any, Any]]):
         if epoch < 0:
             raise ValueError(f"epoch must not be negative, got {epoch}")
         if epoch != self.epoch:
-            self._taken, self._resumed = 0, None
+            self._taken = 0
         self._epoch.fill_(epoch)
 
     def state_dict(self) -> dict[str, Any]:

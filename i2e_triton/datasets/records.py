@@ -60,6 +60,6 @@ def pieces_of_samples(samples: int) -> npt.NDArray[np.int64]:
 def by_piece(rows: Sequence[int], pieces: npt.NDArray[np.int64]) -> Iterable[tuple[int, list[int]]]:
     """Group the positions in ``rows`` by the piece that holds the row, so that each piece is read once."""
     piece_of = np.searchsorted(pieces, np.asarray(rows, dtype=np.int64), side="right") - 1
-    positions = np.argsort(piece_of, kind="stable").tolist()
+    positions = np.argsort(piece_of).tolist()
     for piece, group in groupby(positions, key=piece_of.tolist().__getitem__):
         yield piece, list(group)

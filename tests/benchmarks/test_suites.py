@@ -42,6 +42,14 @@ def test_a_case_becomes_a_row(tmp_path: Path) -> None:
     assert row["kind"] == "cpu"
 
 
+def test_both_loops_of_training_are_found_to_agree_and_timed(tmp_path: Path) -> None:
+    run(tmp_path, "--benchmark-only", "benchmarks/test_training.py", "-k", "cpu and conversion")
+    case = {"model": "resnet18", "precision": "float32", "batch": 4, "size": 128, "stage": "conversion"}
+    rows = read_rows(tmp_path)
+    assert [row["case"] for row in rows] == [{"loop": loop, **case} for loop in ("ours", "published")]
+    assert all(row["suite"] == "training stages" and row["images"] == 4 for row in rows)
+
+
 def test_nothing_is_written_where_nothing_is_timed(tmp_path: Path) -> None:
     run(tmp_path / "results", "--benchmark-disable", "benchmarks/test_latency.py", "-k", "cpu and packed")
     assert not (tmp_path / "results").exists()

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.claim import claim
 from benchmarks.rows import Results, Row
-from benchmarks.targets import at_rate, faster, targets, within
+from benchmarks.targets import at_rate, faster, part_below, targets, within
 from tests.benchmarks.made_up import CPU, GPU, race, row
 
 
@@ -34,11 +34,22 @@ def test_a_time_at_its_limit() -> None:
         assert outcome.met is met
 
 
+@pytest.mark.parametrize(("seconds", "met"), [(0.0199, True), (0.02, False)])
+def test_a_part_at_its_limit(seconds: float, met: bool) -> None:
+    part, whole = row("training stages", {"n": 1}, seconds), row("training", {"n": 1}, 1.0)
+    outcome = part_below(part, whole, 0.02)
+    assert outcome is not None
+    assert outcome.met is met
+    assert outcome.keys == f"`{part['key']}`/`{whole['key']}`"
+
+
 def test_nothing_comes_of_nothing() -> None:
     some = race("ours", "uint8", "bool", 1.0)
     assert faster(None, some, 1) is None
     assert faster(some, None, 1) is None
     assert at_rate(some, None, 1) is None
+    assert part_below(None, some, 1) is None
+    assert part_below(some, None, 1) is None
     assert within(None, 1) is None
 
 
@@ -98,6 +109,10 @@ def test_the_targets_of_a_gpu() -> None:
         race("published, tf32", "float32", "float32", 25.0, GPU),
         race("published, compiled, tf32", "float32", "float32", 2.0, GPU),
         race("ours", "float32", "float32", 1.0, GPU),
+        row("training", {"loop": "ours"}, 1.0, device=GPU),
+        row("training", {"loop": "published"}, 1.9, device=GPU),
+        row("training stages", {"loop": "ours", "stage": "conversion"}, 0.01, device=GPU),
+        row("training stages", {"loop": "published", "stage": "conversion"}, 0.1, device=GPU),
     ]
     text = list(targets(Results(rows)))[3]
     outcomes = dict(line.strip("| ").split(" | ") for line in text.splitlines()[2:])
@@ -109,6 +124,10 @@ def test_the_targets_of_a_gpu() -> None:
     assert outcomes["float32 → float32: 20× the published formulation"] == "not measured"
     assert outcomes["one image, uint8 → bool, without: 40 µs"].startswith("41.0 µs ")
     assert outcomes["one image, uint8 → bool, without: 40 µs"].endswith(": missed")
+    assert outcomes["training: conversion below 2% of a step"].startswith("1.0% ")
+    assert outcomes["training: conversion below 2% of a step"].endswith(": met")
+    assert outcomes["training: 2× the published loop"].startswith("1.90× ")
+    assert outcomes["training: 2× the published loop"].endswith(": missed")
 
 
 def test_the_claim_follows_from_the_rows() -> None:

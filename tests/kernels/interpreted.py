@@ -27,6 +27,24 @@ def convert_into(
     return out
 
 
+def convert_augmented_into(
+    out: Tensor,
+    images: Tensor,
+    crop: Tensor | None,
+    flip: Tensor | None,
+    shifts: Tensor,
+    ratios: Tensor | None,
+    ratio: float,
+    nearest: bool,
+    packed: bool,
+    multiprocessors: int,
+) -> Tensor:
+    """Convert augmented images as a device with so many multiprocessors would, and return ``out``."""
+    with mock.patch.object(launch, "_device", return_value=(multiprocessors, 32)):
+        launch.convert_augmented_into(out, images, crop, flip, shifts, ratios, ratio, nearest=nearest, packed=packed)
+    return out
+
+
 def unpack_into(out: Tensor, packed: Tensor, index: str) -> Tensor:
     """Spread packed events with offsets of an integer type, and return ``out``."""
     with mock.patch.object(launch, "_index", return_value=getattr(tl, index)):

@@ -19,7 +19,7 @@ from i2e_triton.training.data import DataError, build_loaders, open_splits
 from i2e_triton.training.distributed import Place
 from i2e_triton.training.recipes import recipe
 from tests.samples import resized_photograph
-from tests.training.tiny import rows, run
+from tests.training.tiny import failure, rows, run
 
 CIFAR10 = recipe("baseline2", "cifar10")
 HERE = Place(torch.device("cpu"))
@@ -66,9 +66,7 @@ def test_images_in_class_folders(tmp_path: Path) -> None:
             (tmp_path / split / name / "a.png").write_bytes(png(1))
     opened = open_splits(recipe("baseline2", "imagenet").changed(classes=2), tmp_path)
     assert (len(opened.train), opened.classes) == (2, 2)
-    loaders = build_loaders(
-        opened, recipe("baseline2", "imagenet").changed(batch_size=2, size=24, val_resize=28), HERE, 0
-    )
+    loaders = build_loaders(opened, recipe("baseline2", "imagenet").changed(batch_size=2, size=24), HERE, 0)
     images, labels = next(iter(loaders.validation))
     assert (images.dtype, images.shape, labels.tolist()) == (torch.uint8, (2, 3, 24, 24), [0, 1])
     assert next(iter(loaders.train))[0].shape == (2, 3, 24, 24)
@@ -100,6 +98,9 @@ def test_events_of_the_hub(tmp_path: Path, tiny: None) -> None:
     assert labels.tolist() == [0, 1, 2, 3]
     run("--dataset", "cifar10", "--data", tmp_path / "events", "-bz", 4, "-e", 1, "-sp", tmp_path, "-n", "run")
     assert len(rows(tmp_path / "run" / "steps.csv")) == 1
+    with pytest.raises(SystemExit) as error:
+        run("--dataset", "cifar10", "--data", tmp_path / "events", "--mixup", "-sp", tmp_path, "-n", "mixed")
+    assert "--mixup mixes images, and" in failure(error)
 
 
 def test_events_of_fewer_timesteps_are_not_taken_for_more(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from i2e_triton.training.log import EPOCHS, draw_curves
 from i2e_triton.training.metrics import build_metrics, read, restore_state, summed_state
 from i2e_triton.training.models import build_model
 from i2e_triton.training.options import parse_options
+from i2e_triton.training.recipes import recipe
 from i2e_triton.training.sync_bn import SyncBatchNorm2d, synchronise
 from tests.training.networks import enliven, sample_images
 from tests.training.tiny import TinyNetwork
@@ -67,6 +68,7 @@ def test_the_step_is_nesterovs(generator: torch.Generator) -> None:
     for (name, value), gradient in zip(run.network.named_parameters(), gradients):
         step = gradient + (0.1 * before[name] if before[name].ndim > 1 else 0)
         torch.testing.assert_close(value, before[name] - 0.5 * (1 + 0.9) * step, msg=name)
+        assert value.grad is None  # nothing is left for the next step
 
 
 def test_mixing_ends_after_two_thirds_of_the_epochs() -> None:
@@ -88,10 +90,12 @@ def test_dropping_keeps_some_timesteps_in_their_order(monkeypatch: pytest.Monkey
     assert torch.equal(kept, convert(images, run.recipe.ratio)[[1, 4, 6]])
     events = convert(images, 0.1)
     assert torch.equal(loop.drop_timesteps(run, events), events[[1, 4, 6]])
+    packed = convert(images, 0.1, packed=True)
+    assert torch.equal(loop.drop_timesteps(run, packed), events[[1, 4, 6]])
     assert loop.drop_timesteps(prepared(), images) is images
 
 
-def test_the_average_moves_by_its_decay_and_keeps_whole_numbers() -> None:
+def test_the_average_moves_by_its_decay_and_is_validated() -> None:
     run = prepared("--ema", 0.75)
     images, labels = batch(run, 4)
     assert run.averaged is not None
@@ -100,11 +104,22 @@ def test_the_average_moves_by_its_decay_and_keeps_whole_numbers() -> None:
     loop.train_step(run, images, labels, 0)
     average = run.averaged.module
     torch.testing.assert_close(average.fc.weight, 0.75 * first + 0.25 * run.network.fc.weight)
-    assert torch.equal(average.i2e.candidates, run.network.i2e.candidates)
     run.averaged.module.fc.weight.data.zero_()
     run.averaged.module.fc.bias.data.copy_(torch.arange(10.0))
     run.most_steps = 2
     assert loop.validate(run)["top1"] == pytest.approx(0.1, abs=0.02)  # always the last class: the average is validated
+
+
+def test_the_average_takes_whole_numbers_over_as_they_are() -> None:
+    network = TinyNetwork(recipe(None, "fake"))
+    averaged = train.average(network, 0.75)
+    for count in (1, 2):
+        network.get_buffer("bn.num_batches_tracked").fill_(count)
+        network.get_buffer("bn.running_mean").fill_(count)
+        averaged.update_parameters(network)
+    assert int(averaged.module.bn.num_batches_tracked) == 2
+    assert float(averaged.module.bn.running_mean[0]) == 1.25
+    assert torch.equal(averaged.module.i2e.candidates, network.i2e.candidates)
 
 
 def test_counts_go_on_where_they_were(generator: torch.Generator) -> None:

@@ -63,6 +63,8 @@ def test_unknown_recipes_and_values_say_what_there_is() -> None:
         CIFAR10.changed(batch_size=2, accumulate=3)
     with pytest.raises(ValueError, match="ema must be at least 0 and less than 1, got 1"):
         CIFAR10.changed(ema=1.0)
+    with pytest.raises(ValueError, match="drop_to drops timesteps of events, and the input is rgb"):
+        CIFAR10.changed(drop_to=4, input="rgb")
 
 
 def test_a_recipe_changes_prints_and_comes_back() -> None:
@@ -151,27 +153,21 @@ def test_events_are_mirrored_at_most(generator: torch.Generator) -> None:
     assert all(torch.equal(events, packed) or torch.equal(events, packed.flip(-1)) for events in seen)
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published checkpoint, for ten classes."""
+    file = tmp_path_factory.mktemp("weights") / "best.pth.tar"
+    state = {f"module.{name}": value for name, value in build_model("resnet18", 10).state_dict().items()}
+    torch.save({"epoch": 255, "state_dict": state, "best_acc1": 90.86}, file)
+    return file
+
+
 @pytest.mark.parametrize(("name", "dataset"), RECIPES, ids=lambda value: value)
-def test_every_recipe_builds_and_takes_a_step(name: str, dataset: str, tmp_path: Path) -> None:
-    run(
-        "--recipe",
-        name,
-        "--dataset",
-        dataset,
-        "--dummy",
-        "--size",
-        16,
-        "-bz",
-        2,
-        "-e",
-        1,
-        "--max-steps",
-        1,
-        "-sp",
-        tmp_path,
-        "-n",
-        "run",
-    )
+def test_every_recipe_builds_and_takes_a_step(name: str, dataset: str, tmp_path: Path, weights: Path) -> None:
+    settings = ["--recipe", name, "--dataset", dataset, "--dummy", "--size", 16, "-bz", 2, "-e", 1, "--max-steps", 1]
+    if name.startswith("transfer"):
+        settings += ["--init", weights]
+    run(*settings, "-sp", tmp_path, "-n", "run")
     (step,) = rows(tmp_path / "run" / "steps.csv")
     classes = RECIPES[name, dataset].classes
     assert float(step["lr"]) == RECIPES[name, dataset].lr

@@ -116,6 +116,8 @@ def test_every_published_flag_is_taken() -> None:
         ("--dataset cifar", "dataset must be one of cifar10"),
         ("--dataset cifar10 --recipe best", "recipe must be one of baseline1, baseline2, transfer1, transfer2"),
         ("--dataset cifar10 --evaluate", "--evaluate needs weights"),
+        ("--dataset cifar10 --recipe transfer1", "transfer1 starts from the weights of another run; add --init FILE"),
+        ("--dataset cifar10 -p 0", "print_freq must be at least 1, got 0"),
         ("--dataset cifar10 --init a --resume b", "give one of them"),
         ("--dataset cifar10 --world_size 2", "--world_size needs --dist_url"),
         ("--dataset cifar10 --model resnet19", "invalid choice: 'resnet19'"),
@@ -217,6 +219,7 @@ def test_precision_is_that_of_the_network_alone(tmp_path: Path, monkeypatch: pyt
     half, full = seen[:2], seen[4:6]
     assert torch.equal(half[0], full[0])  # the same events, bit for bit
     assert (half[1].dtype, full[1].dtype) == (torch.bfloat16, torch.float32)
+    assert seen[3].dtype == torch.float32  # validation
 
 
 def test_memory_format_and_compilation_change_nothing(tiny: None, tmp_path: Path) -> None:

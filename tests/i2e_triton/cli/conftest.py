@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from i2e_triton.cli import app
+from i2e_triton.cli.application import app
 
 
 @dataclass

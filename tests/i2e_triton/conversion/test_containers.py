@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from i2e_triton.conversion.containers import ROW_GROUP_ROWS, Sample, npz_path, write_shard
+from i2e_triton.conversion.containers import ROW_GROUP_BYTES, Sample, check_class_folders, npz_path, write_shard
 from i2e_triton.conversion.plan import Settings, Shard
 from tests.i2e_triton.conversion.made_up import files_in
 
@@ -59,11 +59,18 @@ def test_hugging_face_reads_records_and_class_names(tmp_path: Path, samples: lis
     assert loaded["label"][:] == [sample.label for sample in samples]
 
 
-def test_row_groups_do_not_depend_on_how_samples_come(tmp_path: Path) -> None:
-    samples = [Sample(i, str(i), 0, b"x") for i in range(ROW_GROUP_ROWS + 2)]
+def test_a_row_group_ends_with_the_row_that_fills_it(tmp_path: Path) -> None:
+    third = b"x" * (ROW_GROUP_BYTES // 3 + 1)
+    samples = [Sample(i, str(i), 0, third) for i in range(7)]
     write_shard(tmp_path, SHARD, iter(samples), Settings(0.1), None)
     metadata = pq.ParquetFile(tmp_path / "train-00001-of-00003.parquet").metadata
-    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [ROW_GROUP_ROWS, 2]
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [3, 3, 1]
+
+
+def test_classes_that_would_share_a_folder_are_refused() -> None:
+    check_class_folders(("T-shirt/top", "Trouser", "top"))
+    with pytest.raises(ValueError, match="2 classes would have the folder 'a'; use --format parquet"):
+        check_class_folders(("a/b", "a/c"))
 
 
 def test_tar_members_are_the_samples_of_webdataset(tmp_path: Path, samples: list[Sample]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections import Counter
 from itertools import chain, islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -101,7 +103,9 @@ def twelve_groups(tmp_path: Path, generator: torch.Generator) -> Path:
 
 
 def test_a_buffer_shuffles_the_rows_of_several_groups(twelve_groups: Path) -> None:
-    groups = [label // 4 for label in labels_of(EventStream(twelve_groups, buffer_size=10))]
+    labels = labels_of(EventStream(twelve_groups, buffer_size=10))
+    groups = [label // 4 for label in labels]
+    assert len({tuple(label % 4 for label in labels[start : start + 12]) for start in range(0, 48, 12)}) == 4
     for start in range(0, 48, 12):
         block = groups[start : start + 12]
         assert set(Counter(block).values()) == {4}  # three whole groups
@@ -109,6 +113,13 @@ def test_a_buffer_shuffles_the_rows_of_several_groups(twelve_groups: Path) -> No
     alone = [label // 4 for label in labels_of(EventStream(twelve_groups, buffer_size=1))]
     assert alone == sorted(alone, key=alone.index)  # group after group
     assert alone[::4] != list(range(12))
+
+
+def test_no_row_is_held_longer_than_until_it_is_handed_out(folder: Path) -> None:
+    rows = EventStream(folder)._held(np.arange(10))
+    first = weakref.ref(next(rows))
+    assert first() is None
+    assert len(list(rows)) == 9
 
 
 def test_every_place_is_equally_likely(folder: Path) -> None:
@@ -196,6 +207,7 @@ def test_resuming_goes_on_after_the_last_row(taken: int, folder: Path) -> None:
     assert labels_of(resumed) == expected  # the next epoch begins at its beginning
     resumed.load_state_dict(state)
     resumed.set_epoch(3)
+    assert resumed.state_dict()["taken"] == 0
     assert len(labels_of(resumed)) == ROWS
 
 

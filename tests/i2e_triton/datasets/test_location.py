@@ -29,7 +29,8 @@ def test_a_folder_of_the_hub(inner: str, suffix: str, tmp_path: Path) -> None:
     shards(tmp_path / inner, "validation", [2], suffix)
     (tmp_path / "README.md").write_text("a card")
     # What the hub's downloader keeps beside it.
-    write_published(tmp_path / ".cache" / "huggingface" / "other.parquet", random_events(1, torch.Generator()))
+    for hidden in (".cache/other.parquet", ".i2e-0123.part.parquet"):
+        write_published(tmp_path / hidden, random_events(1, torch.Generator()))
     assert EventDataset(tmp_path, "train").targets == list(range(9))
     assert len(EventDataset(str(tmp_path), "validation")) == 2
     with pytest.raises(ValueError, match="pass split, one of train, validation"):

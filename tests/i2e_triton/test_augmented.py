@@ -1,0 +1,225 @@
+"""Augmented conversions on the CPU: the specification's events, one operator, and errors before any work."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from i2e_triton import augment_cpu, canonical_shifts, convert, operator, random_shifts
+from tests.augmented_cases import AugmentedCase, augmented_cases, boxes, flips
+from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, poisoned
+from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
+
+IMAGES = torch.zeros(2, 3, 4, 5)
+BOX = torch.tensor([[0, 0, 4, 5], [1, 1, 2, 2]])
+FLIP = torch.tensor([True, False])
+
+
+def events_of(case: AugmentedCase, **more: Any) -> Tensor:
+    return convert(case.images, case.ratio, shifts=case.shifts, **case.augmentation, **more)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    case=augmented_cases(),
+    dtype=st.sampled_from(EVENT_DTYPES),
+    packed=st.booleans(),
+    layout=st.sampled_from(["contiguous", "strided"]),
+    pixels=st.sampled_from([1, 700, 2**20]),
+)
+def test_equals_specification(case: AugmentedCase, dtype: torch.dtype, packed: bool, layout: str, pixels: int) -> None:
+    expected = case.expected(torch.uint8 if packed else dtype, packed=packed)
+    out = poisoned(expected, layout)
+    parts = {"_CHUNK_PIXELS": pixels, "_PART_VALUES": pixels}
+    with mock.patch.multiple(augment_cpu, **parts):
+        assert events_of(case, dtype=dtype, packed=packed, out=out) is out
+    assert_same_events(out, expected)
+
+
+@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_photographs_up_and_down(interpolation: str, image_dtype: torch.dtype, generator: torch.Generator) -> None:
+    for name in PHOTOGRAPHS:
+        image = photograph(name)[None, :, :300, :300]
+        image = image if image_dtype == torch.uint8 else (image.double() / 255).to(image_dtype)
+        images = image.expand(3, -1, -1, -1)
+        crop = torch.tensor([[-10, 20, 320, 200], [100, 100, 30, 41], [0, 0, 300, 300]])
+        case = AugmentedCase(images, random_shifts(3, generator), crop, (64, 96), flips(3, generator), interpolation)
+        expected = case.expected()
+        assert 0.003 < expected.float().mean() < 0.4
+        assert_same_events(events_of(case, dtype=torch.bool), expected)
+
+
+def test_one_image(generator: torch.Generator) -> None:
+    images = noise((2, 3, 9, 8), torch.uint8, generator)
+    crop, flip = boxes(2, generator), flips(2, generator)
+    batch = convert(images, 0.1, crop=crop, size=(12, 13), flip=flip)
+    for i in range(2):
+        one = convert(images[i], 0.1, crop=crop[i], size=(12, 13), flip=flip[i])
+        assert one.shape == (8, 2, 12, 13)
+        assert torch.equal(one, batch[:, i])
+
+
+def test_any_of_them_alone(generator: torch.Generator) -> None:
+    images = noise((4, 3, 9, 8), torch.uint8, generator)
+    plain = convert(images, 0.1, shifts=torch.tensor([[0, 0, 1, 0]]))
+    flipped = convert(images, 0.1, shifts=torch.tensor([[0, 0, 1, 0]]), flip=torch.ones(4, dtype=torch.bool))
+    assert torch.equal(flipped, plain.flip(-1))
+    assert torch.equal(convert(images, 0.1, size=(9, 8)), convert(images, 0.1))
+    whole = torch.tensor([0, 0, 9, 8]).expand(4, 4)
+    assert torch.equal(convert(images, 0.1, crop=whole), convert(images, 0.1))
+    part = torch.tensor([2, 1, 5, 6]).expand(4, 4)
+    assert torch.equal(convert(images, 0.1, crop=part, size=(5, 6)), convert(images[:, :, 2:7, 1:7], 0.1))
+
+
+def test_the_range_is_that_of_the_box(generator: torch.Generator) -> None:
+    image = noise((1, 1, 20, 20), torch.uint8, generator) // 8
+    image[..., 0, 0] = 255  # outside of the box, which would else have no events
+    crop = torch.tensor([[5, 5, 10, 10]])
+    assert convert(image, 0.5, crop=crop, size=(10, 10)).any()
+    assert not convert(image, 0.5)[..., 5:15, 5:15].any()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_a_strange_pixel_silences_the_boxes_that_hold_it(
+    value: float, interpolation: str, generator: torch.Generator
+) -> None:
+    images = noise((2, 3, 20, 20), torch.float32, generator)
+    images[:, 1, 4, 4] = value
+    crop = torch.tensor([[0, 0, 10, 10], [5, 5, 10, 10]])
+    events = convert(images, 0.1, crop=crop, size=(20, 20), interpolation=interpolation)
+    assert not events[:, 0].any()
+    assert events[:, 1].any()
+
+
+def test_a_timestep_that_does_not_move_is_dropped(generator: torch.Generator) -> None:
+    """Cutting timesteps out is free: a motion vector of zeros compares every pixel with itself."""
+    images = noise((3, 3, 16, 16), torch.uint8, generator)
+    kept = torch.rand(3, 8, generator=generator) < 0.5
+    shifts = random_shifts(3, generator)
+    events = convert(images, 0.1, shifts=shifts * kept[..., None], size=(24, 24), dtype=torch.bool)
+    whole = convert(images, 0.1, shifts=shifts, size=(24, 24), dtype=torch.bool)
+    assert torch.equal(events, whole & kept.T[:, :, None, None, None])
+
+
+#: Arguments over ``convert(IMAGES, crop=BOX, size=(8, 8), flip=FLIP)``, the error, and words of its message.
+WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "a box in a list": ({"crop": [[0, 0, 4, 5]] * 2}, TypeError, r"tensor of boxes \(top.*got list; use torch.tensor"),
+    "boxes of floats": ({"crop": BOX.float()}, TypeError, r"signed integer.*got torch\.float32"),
+    "boxes of uint8": ({"crop": BOX.to(torch.uint8)}, TypeError, r"signed integer.*got torch\.uint8"),
+    "one box": ({"crop": BOX[0]}, ValueError, r"\[2, 4\] of boxes.*got shape \[4\]; .*crop\.expand\(2, 4\)"),
+    "a box too many": ({"crop": BOX[[0, 0, 0]]}, ValueError, r"\[2, 4\].*got shape \[3, 4\]"),
+    "boxes of corners": ({"crop": BOX[:, :2]}, ValueError, r"\[2, 4\].*got shape \[2, 2\]"),
+    "boxes elsewhere": ({"crop": BOX.to("meta")}, ValueError, "crop must be on.*cpu, got meta.*to"),
+    "a box of no row": ({"crop": BOX * torch.tensor([1, 1, 0, 1])}, ValueError, r"1 to.*\(0, 0, 0, 5\) for image 0"),
+    "a box of no column": ({"crop": torch.tensor([[0, 0, 4, 5], [1, 1, 2, -3]])}, ValueError, r"2, -3\) for image 1"),
+    "an endless box": ({"crop": BOX * 2**23}, ValueError, r"1 to 16777216 .* for image 0"),
+    "a box far away": ({"crop": BOX - torch.tensor([0, 2**31, 0, 0])}, ValueError, "at most 1073741824 from the image"),
+    "no height": ({"size": (0, 8)}, ValueError, r"size must be 1 to 16777216 .*got \(0, 8\)"),
+    "a negative width": ({"size": (8, -1)}, ValueError, r"got \(8, -1\)"),
+    "one number": ({"size": 8}, TypeError, "two whole numbers, height and width; got 8"),
+    "three numbers": ({"size": (3, 8, 8)}, TypeError, r"two whole numbers.*got \(3, 8, 8\)"),
+    "a size of floats": ({"size": (8.0, 8)}, TypeError, r"two whole numbers.*got \(8\.0, 8\)"),
+    "flips in a list": ({"flip": [True, False]}, TypeError, "bool tensor, got list; use torch.tensor"),
+    "whole flips": ({"flip": FLIP.int()}, TypeError, r"bool tensor, got torch\.int32; .*\.bool\(\)"),
+    "one flip": ({"flip": FLIP[0]}, ValueError, r"\[2\] that says.*got shape \[\]; .*flip\.expand\(2,\)"),
+    "flips elsewhere": ({"flip": FLIP.to("meta")}, ValueError, "flip must be on.*cpu, got meta"),
+    "bicubic": ({"interpolation": "bicubic"}, ValueError, "'bilinear' or 'nearest', got 'bicubic'; .*resize before"),
+    "an out of the images' size": ({"out": torch.empty(8, 2, 2, 4, 5)}, ValueError, r"\[8, 2, 2, 8, 8\].*got"),
+    "a negative ratio": ({"ratio": torch.tensor([0.1, -0.5])}, ValueError, "for image 1"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_is_refused_before_any_work(name: str) -> None:
+    given, error, words = WRONG[name]
+    arguments: dict[str, Any] = {"images": IMAGES, "crop": BOX, "size": (8, 8), "flip": FLIP}
+    with mock.patch.object(operator.augment_cpu, "convert_into") as work, mock.patch("torch.empty") as taken:
+        with pytest.raises(error, match=words):
+            convert(**{**arguments, **given})
+    assert not work.called
+    assert not taken.called, "memory is taken"
+
+
+def test_bicubic_is_refused_where_nothing_is_resized() -> None:
+    with pytest.raises(ValueError, match="interpolation must be"):
+        convert(IMAGES, interpolation="bicubic")
+
+
+def test_out_must_not_share_memory_with_boxes() -> None:
+    memory = torch.zeros(8 * 2 * 2 * 4 * 5 + 8, dtype=torch.uint8)
+    out = memory[8:].view(8, 2, 2, 4, 5)
+    for crop in (memory[:8].view(2, 4).view(torch.int8), memory[16:24].view(2, 4).view(torch.int8)):
+        crop.copy_(BOX)
+        if crop.data_ptr() < out.data_ptr():
+            assert convert(IMAGES, crop=crop, dtype=torch.uint8, out=out) is out
+        else:
+            with pytest.raises(ValueError, match="out must not share memory with crop"):
+                convert(IMAGES, crop=crop, dtype=torch.uint8, out=out)
+
+
+OPERATOR = torch.ops.i2e_triton.convert_augmented
+KINDS = ("all", "crop", "flip", "size", "nearest packed", "empty")
+
+
+def arguments(kind: str, generator: torch.Generator) -> tuple[Any, ...]:
+    images = noise((2, 3, 9, 8), torch.uint8, generator)
+    crop, flip = boxes(2, generator), flips(2, generator)
+    rest = (canonical_shifts(), torch.tensor([0.1, 0.2]), 0.0, 8, torch.float32, False)
+    return {
+        "all": (images.float(), crop, flip, 12, 11, False, *rest),
+        "crop": (images.mT, crop, None, 9, 8, False, None, None, 0.12, 5, torch.bool, False),
+        "flip": (images, None, flip, 9, 8, True, *rest),
+        "size": (images.double(), None, None, 4, 30, False, *rest),
+        "nearest packed": (images, crop, flip, 20, 3, True, None, None, 0.1, 8, torch.uint8, True),
+        "empty": (images[:0], crop[:0], flip[:0], 5, 6, False, None, None, 0.1, 8, torch.float32, False),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_passes_every_check_of_pytorch(kind: str, generator: torch.Generator) -> None:
+    given = arguments(kind, generator)
+    results = torch.library.opcheck(OPERATOR.default, given)
+    assert results == dict.fromkeys(results, "SUCCESS")
+    results = torch.library.opcheck(OPERATOR.out, given, {"out": torch.zeros_like(OPERATOR(*given))})
+    assert results == dict.fromkeys(results, "SUCCESS")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fake_result_is_like_the_real_one(kind: str, generator: torch.Generator) -> None:
+    given = arguments(kind, generator)
+    real = OPERATOR(*given)
+    with FakeTensorMode() as mode:
+        fake = OPERATOR(*(mode.from_tensor(a) if isinstance(a, Tensor) else a for a in given))
+    meta = OPERATOR(*(a.to("meta") if isinstance(a, Tensor) else a for a in given))
+    for other in (fake, meta):
+        assert (other.shape, other.stride(), other.dtype) == (real.shape, real.stride(), real.dtype)
+
+
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_compiles_whole(dynamic: bool | None, generator: torch.Generator) -> None:
+    def call(images: Tensor, crop: Tensor, flip: Tensor) -> Tensor:
+        size = (2 * images.shape[2], 2 * images.shape[3])
+        return convert(images, 0.1, crop=crop, size=size, flip=flip) * 2
+
+    compiled = torch.compile(call, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    for shape in ((2, 3, 9, 8), (3, 3, 12, 6)):
+        images = noise(shape, torch.uint8, generator)
+        crop, flip = boxes(shape[0], generator), flips(shape[0], generator)
+        assert_same_events(compiled(images, crop, flip), call(images, crop, flip))
+
+
+def test_is_registered_for_every_device() -> None:
+    for overload in ("i2e_triton::convert_augmented", "i2e_triton::convert_augmented.out"):
+        for key in ("CPU", "CUDA", "Meta"):
+            assert torch._C._dispatch_has_kernel_for_dispatch_key(overload, key)
+    leaf = IMAGES.clone().requires_grad_()
+    assert not convert(leaf, size=(8, 8)).requires_grad
