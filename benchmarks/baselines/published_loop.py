@@ -126,8 +126,8 @@ class PublishedLoop:
         self.top5.update(top5, len(images))
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
-        self.optimizer.step()
-
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         return value
 
 
