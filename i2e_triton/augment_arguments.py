@@ -58,7 +58,7 @@ def check_boxes(crop: Tensor) -> None:
     Raises:
         ValueError: if a box has no area, or is larger or farther away than :data:`LONGEST` and :data:`FARTHEST` allow.
     """
-    place, size = crop[:, :2], crop[:, 2:]
+    place, size = crop.long().split(2, dim=1)  # the limits are beyond what smaller integers hold
     far = ((place < -FARTHEST) | (place > FARTHEST)).any(1)
     unfit = far | ((size < 1) | (size > LONGEST)).any(1)
     if bool(unfit.any()):

@@ -49,6 +49,8 @@ def augment(
         ``[B, C, *size]``, float64 for float64 images and else float32.
     """
     batch, _, height, width = images.shape
+    if crop is None and size in (None, (height, width)):
+        interpolation = "nearest"  # each pixel stays where it is, or swaps places: nothing lies between two
     crop = torch.tensor([0, 0, height, width]).expand(batch, 4) if crop is None else crop
     flip = torch.zeros(batch, dtype=torch.bool) if flip is None else flip
     result = reference.scale(images).new_empty(batch, images.shape[1], *(size or (height, width)))

@@ -17,10 +17,11 @@ from rich.progress import MofNCompleteColumn, Progress
 from i2e_triton import plots
 from i2e_triton.atomic import write_whole
 from i2e_triton.calibration import RATIOS, Calibration, Point, curve_columns, find_ratio, measure_curve, read_sample
+from i2e_triton.cli.dataset_settings import checked_resize
 from i2e_triton.cli.lazy import STYLE
-from i2e_triton.cli.options import checked_device, checked_shifts, checked_size, wrong
-from i2e_triton.shifts import DEFAULT_ORDER, ORDERS
-from i2e_triton.sources import KINDS, RESIZE_RULES, Source, check_resize, find_kind, open_source, splits
+from i2e_triton.cli.options import Device, Order, Timesteps, checked_device, checked_shifts, checked_size, wrong
+from i2e_triton.shifts import DEFAULT_ORDER
+from i2e_triton.sources import KINDS, RESIZE_RULES, Source, find_kind, open_source, splits
 
 
 def calibrate(
@@ -47,16 +48,9 @@ def calibrate(
         str, typer.Option(metavar="RULE", help=f"How to resize: {', '.join(RESIZE_RULES)}.")
     ] = RESIZE_RULES[0],
     sample: Annotated[int, typer.Option(metavar="N", help="Images to measure, evenly spaced over the split.")] = 1000,
-    order: Annotated[
-        str,
-        typer.Option(
-            metavar="ORDER", help=f"Order of the motion vectors: {', '.join(ORDERS)}, or the published number 0 to 5."
-        ),
-    ] = DEFAULT_ORDER,
-    timesteps: Annotated[int, typer.Option(metavar="T", help="How many timesteps, 1 to 8.")] = 8,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="Where to convert: cpu, cuda or cuda:N. The events are the same.")
-    ] = "cpu",
+    order: Order = DEFAULT_ORDER,
+    timesteps: Timesteps = 8,
+    device: Device = "cpu",
     out: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--out", "-o", metavar="OUT", help="Folder for the curve: calibration.png and calibration.csv."),
@@ -72,10 +66,7 @@ def calibrate(
     if sample < 1:
         raise wrong("--sample", f"must be at least 1, got {sample}")
     size = checked_size(size)
-    try:
-        check_resize(size, resize)
-    except ValueError as error:
-        raise wrong("--resize", str(error)) from error
+    resize = checked_resize(size, resize)
     shifts, where = checked_shifts(order, timesteps), checked_device(device)
     errors = Console(stderr=True)
     try:

@@ -14,12 +14,13 @@ from rich.progress import Progress
 
 from i2e_triton.cli.conversion import Report, convert_picture
 from i2e_triton.cli.inputs import Inputs, find_pictures
+from i2e_triton.cli.options import Device, Order, Timesteps
 from i2e_triton.cli.outputs import output_paths
 from i2e_triton.cli.report import print_reports, printable
 from i2e_triton.cli.settings import Settings, check_settings
 from i2e_triton.formats.event_list import TIMESTEP_US
 from i2e_triton.pictures import PictureError
-from i2e_triton.shifts import DEFAULT_ORDER, ORDERS
+from i2e_triton.shifts import DEFAULT_ORDER
 
 
 def convert(
@@ -44,13 +45,8 @@ def convert(
             "The paper uses 0.12 at 224 x 224 and 0.07 at 128 x 128.",
         ),
     ] = 0.12,
-    order: Annotated[
-        str,
-        typer.Option(
-            metavar="ORDER", help=f"Order of the motion vectors: {', '.join(ORDERS)}, or the published number 0 to 5."
-        ),
-    ] = DEFAULT_ORDER,
-    timesteps: Annotated[int, typer.Option(metavar="T", help="How many timesteps, 1 to 8.")] = 8,
+    order: Order = DEFAULT_ORDER,
+    timesteps: Timesteps = 8,
     formats: Annotated[
         str,
         typer.Option(
@@ -64,9 +60,7 @@ def convert(
     timestep_us: Annotated[
         int, typer.Option(metavar="US", help="Duration of a timestep in event lists, in microseconds.")
     ] = TIMESTEP_US,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="Where to convert: cpu, cuda or cuda:N. The events are the same.")
-    ] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Convert pictures to events, and draw or save them.
 

@@ -12,12 +12,13 @@ from rich.console import Console
 from i2e_triton.cli.dataset_progress import Progress, print_summary
 from i2e_triton.cli.dataset_settings import Request, check_engine, check_settings, open_sources
 from i2e_triton.cli.lazy import STYLE, DefaultGroup
+from i2e_triton.cli.options import Device, Order, Timesteps
 from i2e_triton.cli.verify import verify
 from i2e_triton.conversion.dataset import convert_dataset
 from i2e_triton.conversion.manifest import ManifestError
 from i2e_triton.conversion.plan import FORMATS, ROWS_PER_SHARD
 from i2e_triton.formats import BITS
-from i2e_triton.shifts import DEFAULT_ORDER, ORDERS
+from i2e_triton.shifts import DEFAULT_ORDER
 from i2e_triton.sources import KINDS, PRESETS
 
 INTERRUPTED = 130  #: exit status of a shell command that Ctrl-C ended
@@ -64,13 +65,8 @@ def convert(
         Optional[float],  # noqa: UP045
         typer.Option(metavar="R", help="Sensitivity of the threshold; 0.12 without a preset."),
     ] = None,
-    order: Annotated[
-        str,
-        typer.Option(
-            metavar="ORDER", help=f"Order of the motion vectors: {', '.join(ORDERS)}, or the published number 0 to 5."
-        ),
-    ] = DEFAULT_ORDER,
-    timesteps: Annotated[int, typer.Option(metavar="T", help="How many timesteps, 1 to 8.")] = 8,
+    order: Order = DEFAULT_ORDER,
+    timesteps: Timesteps = 8,
     random_shifts: Annotated[
         bool,
         typer.Option(
@@ -105,9 +101,7 @@ def convert(
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Images of one conversion. The result is the same.")
     ] = 256,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="Where to convert: cpu, cuda or cuda:N. The result is the same.")
-    ] = "cpu",
+    device: Device = "cpu",
     engine: Annotated[
         str, typer.Option(metavar="ENGINE", help="local, or ray: the nodes of a Ray cluster. The result is the same.")
     ] = "local",

@@ -67,17 +67,12 @@ def check_settings(request: Request) -> Settings:
         size = preset.size if size is None else size
         resize = preset.resize if resize is None else resize
     checked_shifts(request.order, request.timesteps)
-    resize = _one_of("--resize", resize or RESIZE_RULES[0], RESIZE_RULES)
-    try:
-        check_resize(size, resize)
-    except ValueError as error:
-        raise wrong("--resize", str(error)) from error
     if not 0 <= request.seed < 2**63:
         raise wrong("--seed", f"must be 0 to 2**63 - 1, got {request.seed}")
     return Settings(
         ratio=checked_ratio(_DEFAULT_RATIO if ratio is None else ratio),
         size=checked_size(size),
-        resize=resize,
+        resize=checked_resize(size, resize or RESIZE_RULES[0]),
         order=ORDERS_BY_NUMBER[int(request.order)] if request.order.isdecimal() else request.order,
         timesteps=request.timesteps,
         random_shifts=request.random_shifts,
@@ -87,6 +82,15 @@ def check_settings(request: Request) -> Settings:
         compression=_compression(request),
         rows_per_shard=_at_least("--rows-per-shard", request.rows_per_shard, 1),
     )
+
+
+def checked_resize(size: tuple[int, int] | None, rule: str) -> str:
+    """Check ``--resize``, for the size that it must give."""
+    try:
+        check_resize(size, rule)
+    except ValueError as error:
+        raise wrong("--resize", str(error)) from error
+    return rule
 
 
 def check_engine(request: Request) -> Engine:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import PIL.Image
 import torch
 import typer
@@ -9,7 +11,18 @@ from torch import Tensor
 
 from i2e_triton.arguments import check_ratio, check_timesteps
 from i2e_triton.operator import HAS_TRITON
-from i2e_triton.shifts import canonical_shifts
+from i2e_triton.shifts import ORDERS, canonical_shifts
+
+Order = Annotated[
+    str,
+    typer.Option(
+        metavar="ORDER", help=f"Order of the motion vectors: {', '.join(ORDERS)}, or the published number 0 to 5."
+    ),
+]
+Timesteps = Annotated[int, typer.Option(metavar="T", help="How many timesteps, 1 to 8.")]
+Device = Annotated[
+    str, typer.Option(metavar="DEVICE", help="Where to convert: cpu, cuda or cuda:N. The events are the same.")
+]
 
 
 def wrong(option: str, message: str) -> typer.BadParameter:

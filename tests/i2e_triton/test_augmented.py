@@ -142,9 +142,12 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
 def test_is_refused_before_any_work(name: str) -> None:
     given, error, words = WRONG[name]
     arguments: dict[str, Any] = {"images": IMAGES, "crop": BOX, "size": (8, 8), "flip": FLIP}
-    with mock.patch.object(operator.augment_cpu, "convert_into") as work, mock.patch("torch.empty") as taken:
-        with pytest.raises(error, match=words):
-            convert(**{**arguments, **given})
+    with (
+        mock.patch.object(operator.augment_cpu, "convert_into") as work,
+        mock.patch("torch.empty") as taken,
+        pytest.raises(error, match=words),
+    ):
+        convert(**{**arguments, **given})
     assert not work.called
     assert not taken.called, "memory is taken"
 

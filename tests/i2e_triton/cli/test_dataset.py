@@ -174,7 +174,7 @@ def test_splits_are_named_as_published(i2e: I2E, pictures: Path, tmp_path: Path)
         (("--preset", "imagenet21k"), "must be cifar10"),
         (("--kind", "zip"), "must be folder"),
         (("--split", "test"), "must be train; got 'test'"),
-        (("--resize", "nearest"), "must be bicubic"),
+        (("--resize", "nearest"), "the resize rule must be bicubic"),
         (("--resize", "bilinear-crop", "--size", 4, 5), "needs a square size"),
         (("--ratio", "nan"), "must be finite"),
         (("--timesteps", 9), "must be 1 to 8"),

@@ -1,0 +1,184 @@
+"""Random augmentations: drawn as torchvision draws, and by anyone again."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from i2e_triton import convert
+from i2e_triton.augmentation import Augmentation, RandomAugmentation, RandomCropResizeFlip, RandomResizedCropFlip
+
+KINDS: dict[str, RandomAugmentation] = {
+    "crop": RandomCropResizeFlip(64, crop=(30, 28), padding=3),
+    "resized crop": RandomResizedCropFlip((64, 48)),
+}
+
+
+#: Of rows 0 to 3, of seed 12 in epoch 3.
+CROPS = [[0, 7, 30, 28], [4, -1, 30, 28], [5, 6, 30, 28], [-3, 0, 30, 28]]
+RESIZED = [[6, 0, 9, 10], [0, 4, 19, 20], [2, 3, 27, 24], [4, 7, 23, 23]]
+FLIPPED = [True, False, False, False]
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images_of(batch: int, height: int = 32, width: int = 32) -> Tensor:
+    """Images of which only the shape counts."""
+    return torch.zeros(1, dtype=torch.uint8).expand(batch, 3, height, width)
+
+
+def same(one: Augmentation, other: Augmentation) -> bool:
+    return torch.equal(one["crop"], other["crop"]) and torch.equal(one["flip"], other["flip"])
+
+
+def chi_square(counts: Tensor, expected: Tensor) -> float:
+    """Sum of squared deviations, in units of its own degrees of freedom: 1 on average."""
+    counts, expected = counts[expected > 0], expected[expected > 0]
+    return float(((counts - expected) ** 2 / expected).sum() / (len(expected) - 1))
+
+
+def test_boxes_of_fixed_size_are_uniform(generator: torch.Generator) -> None:
+    draw = RandomCropResizeFlip(128, crop=32, padding=4)(images_of(90_000), generator)
+    assert draw["size"] == (128, 128)
+    assert draw["crop"].dtype == torch.int32
+    assert bool((draw["crop"][:, 2:] == 32).all())
+    place = draw["crop"][:, :2].long() + 4
+    assert int(place.min()) == 0
+    assert int(place.max()) == 8
+    joint = torch.bincount((place[:, 0] * 9 + place[:, 1]) * 2 + draw["flip"], minlength=162).double()
+    assert chi_square(joint, torch.full_like(joint, 90_000 / 162)) < 1.7  # 6 standard deviations
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "ratio"),
+    [
+        (12, 12, (0.08, 1.0), (3 / 4, 4 / 3)),
+        (9, 16, (0.3, 1.0), (0.5, 2.0)),
+        (4, 30, (0.9, 1.0), (3 / 4, 4 / 3)),  # nothing fits: the centre
+        (30, 5, (0.5, 1.2), (0.4, 0.6)),
+    ],
+)
+def test_boxes_of_random_size_are_torchvisions(
+    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
+) -> None:
+    ours = RandomResizedCropFlip(8, scale, ratio)(images_of(200_000, height, width), generator)["crop"]
+    transform, image = v2.RandomResizedCrop(8, scale, ratio), torch.zeros(1, height, width)
+    torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+    drawn = [transform.make_params([image]) for _ in range(5000)]
+    theirs = torch.tensor([[box[name] for name in ("top", "left", "height", "width")] for box in drawn])
+    assert bool((ours[:, :2] >= 0).all())
+    assert bool((ours[:, :2] + ours[:, 2:] <= torch.tensor([height, width])).all())
+    for columns in ([0], [1], [2, 3]):
+        name = sum(32**i * boxes[:, c] for i, c in enumerate(columns) for boxes in [ours.long()])
+        their_name = sum(32**i * theirs[:, c] for i, c in enumerate(columns))
+        expected = torch.bincount(name, minlength=1024).double() * (5000 / 200_000)
+        counts = torch.bincount(their_name, minlength=1024).double()
+        common = expected >= 5
+        if int(common.sum()) > 1:
+            assert chi_square(counts[common], expected[common]) < 1 + 6 * (2 / (int(common.sum()) - 1)) ** 0.5
+        assert (
+            abs(float(counts[~common].sum() - expected[~common].sum())) < 6 * float(expected[~common].sum() + 1) ** 0.5
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_draws_the_same_again(kind: str) -> None:
+    augment, images = KINDS[kind], images_of(50)
+    assert same(augment(images, seeded(1)), augment(images, seeded(1)))
+    assert not same(augment(images, seeded(1)), augment(images, seeded(2)))
+    one = seeded(1)
+    assert not same(augment(images, one), augment(images, one)), "the next batch is the same as this one"
+    torch.manual_seed(9)
+    default = augment(images)
+    torch.manual_seed(9)
+    assert same(augment(images), default)
+    assert same(pickle.loads(pickle.dumps(augment))(images, seeded(1)), augment(images, seeded(1)))
+
+
+def test_draws_are_what_they_always_were() -> None:
+    """Numbers written down: a resumed training, and one on another device, must find the same."""
+    crop = KINDS["crop"].for_rows(images_of(4), range(4), seed=12, epoch=3)
+    resized = KINDS["resized crop"].for_rows(images_of(4), range(4), seed=12, epoch=3)
+    assert crop["crop"].tolist() == CROPS
+    assert resized["crop"].tolist() == RESIZED
+    assert crop["flip"].tolist() == resized["flip"].tolist() == FLIPPED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_gets_what_seed_epoch_and_number_say(kind: str, generator: torch.Generator) -> None:
+    augment = KINDS[kind]
+    rows = torch.randperm(1000, generator=generator)
+    whole = augment.for_rows(images_of(1000), range(1000), 5, 2)
+    shuffled = augment.for_rows(images_of(1000), rows, 5, 2)
+    assert torch.equal(shuffled["crop"], whole["crop"][rows])
+    assert torch.equal(shuffled["flip"], whole["flip"][rows])
+    one = augment.for_rows(images_of(1)[0], 17, 5, 2)
+    assert torch.equal(one["crop"], whole["crop"][17])
+    assert torch.equal(one["flip"], whole["flip"][17])
+    for other in (
+        augment.for_rows(images_of(1000), range(1000), 6, 2),
+        augment.for_rows(images_of(1000), range(1000), 5),
+    ):
+        assert not same(whole, other)
+        assert 400 < int((whole["flip"] == other["flip"]).sum()) < 600, "flips follow those of another seed or epoch"
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.25, 1.0])
+def test_flips_as_often_as_asked(flip: float, generator: torch.Generator) -> None:
+    share = float(RandomCropResizeFlip(8, flip=flip)(images_of(10_000), generator)["flip"].float().mean())
+    assert abs(share - flip) <= 6 * (flip * (1 - flip) / 10_000) ** 0.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_are_arguments_of_a_conversion(kind: str, generator: torch.Generator) -> None:
+    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    augmentation = KINDS[kind](images, seeded(4))
+    events = convert(images, 0.07, **augmentation)
+    assert events.shape == (8, 5, 2, *KINDS[kind].size)
+    assert convert(images[0], 0.07, **KINDS[kind](images[0])).shape == (8, 2, *KINDS[kind].size)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: RandomCropResizeFlip(0), ValueError, r"size must be 1 pixel.*got \(0, 0\)"),
+        (lambda: RandomCropResizeFlip("8"), TypeError, "size must be a whole number, or two.*got '8'"),
+        (lambda: RandomCropResizeFlip((8, 8, 8)), TypeError, "size must be a whole number, or two"),
+        (lambda: RandomCropResizeFlip(8, crop=(4, -1)), ValueError, r"crop must be 1 pixel.*got \(4, -1\)"),
+        (lambda: RandomCropResizeFlip(8, padding=-1), ValueError, "padding must not be negative, got -1"),
+        (lambda: RandomCropResizeFlip(8, flip=1.5), ValueError, "probability from 0 to 1, got 1.5"),
+        (lambda: RandomResizedCropFlip(8, scale=(0, 1)), ValueError, "scale must be two numbers above 0"),
+        (
+            lambda: RandomResizedCropFlip(8, ratio=(2, 1)),
+            ValueError,
+            r"ratio must be .* smaller one first; got \(2, 1\)",
+        ),
+        (
+            lambda: RandomCropResizeFlip(8, crop=41)(images_of(2)),
+            ValueError,
+            r"crop \(41, 41\) is larger.*\(32, 32\).*4",
+        ),
+        (lambda: KINDS["crop"](images_of(2)[0, 0]), ValueError, r"images must be \[C, H, W\].*got shape \[32, 32\]"),
+        (lambda: KINDS["crop"].for_rows(images_of(2), [1], 0), ValueError, r"numbers \[2\], got shape \[1\]"),
+        (lambda: KINDS["crop"].for_rows(images_of(2), [1, 2], -1), ValueError, "seed must be 0 to"),
+        (lambda: KINDS["crop"].for_rows(images_of(2), [1, 2], 0, -1), ValueError, "epoch must not be negative, got -1"),
+        (lambda: KINDS["crop"].for_rows(images_of(2), [1, 0.5], 0), TypeError, "rows must be a row number"),  # type: ignore[list-item]
+    ],
+)
+def test_wrong_arguments_are_refused(make: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_a_generator_of_another_gpu_is_refused() -> None:
+    elsewhere = mock.Mock(device=torch.device("cuda:1"))
+    with pytest.raises(ValueError, match="generator must be on the CPU or on the images' device cpu, got cuda:1"):
+        KINDS["crop"](images_of(2), elsewhere)
