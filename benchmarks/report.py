@@ -33,6 +33,7 @@ _SECTIONS = {
     "Threads and DataLoader workers": sections.scaling,
     "From files to events": sections.end_to_end,
     "A data set to events": sections.data_set,
+    "Augmentation": sections.augmentation,
     "Training": sections.training,
 }
 

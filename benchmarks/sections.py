@@ -21,6 +21,13 @@ _FACES = {
 }
 #: What a batch of a data set goes through, in order.
 DATA_SET_STAGES = ("read", "decode and resize", "convert", "encode", "compress and write")
+#: Ways from raw images to the events of their augmented versions.
+AUGMENTATION_METHODS = (
+    "ours",
+    "torchvision, image by image",
+    "torchvision, converted as a batch",
+    "conversion alone",
+)
 #: What a batch goes through in training, in order; its data are prepared by other processes while a step is taken.
 TRAINING_STAGES = ("data", "conversion", "forward", "backward", "optimizer")
 _LOOPS = {"ours": "this package's loop", "published": "the published loop"}
@@ -236,6 +243,33 @@ def data_set(results: Results, device: str, folder: Path) -> Iterator[str]:
         name = f"{case['method']}{with_workers}: {case['data']}"
         body.append([name, f"{row['images']:,}", duration(row["median_s"]), image_time(row)])
     yield table(["", "images", "time", "time an image"], body)
+
+
+def augmentation(results: Results, device: str, folder: Path) -> Iterator[str]:
+    """Raw images to augmented events, against torchvision followed by a conversion."""
+    yield (
+        "128 images of 32×32, uint8: padded by 4, cropped, resized to 128×128 (bilinear), flipped and converted, with "
+        "the drawing of all of it. torchvision augments one image after another, as a worker does, and each is "
+        "converted at once, or all of them as a batch afterwards. The conversion alone is of ready images of 128×128:"
+    )
+    rows = results.select(device, "augmentation")
+    formats = [format for format in plots.COLOURS if any(row["case"]["format"] == format for row in rows)]
+    body = []
+    for method in AUGMENTATION_METHODS:
+        if found := results.select(device, "augmentation", method=method):
+            known = {row["case"]["format"]: row for row in found}
+            body.append([_method_name(method), *(image_time(known.get(format)) for format in formats)])
+    yield table(["time an image", *(f"→ {format}" for format in formats)], body)
+    yield "How many times as long as in one launch or call:"
+    body = []
+    for method in AUGMENTATION_METHODS[1:]:
+        if results.select(device, "augmentation", method=method):
+            pairs = [
+                [results.find(device, "augmentation", method=m, format=format) for m in (method, "ours")]
+                for format in formats
+            ]
+            body.append([method, *(ratio(slow, fast) for slow, fast in pairs)])
+    yield table(["", *(f"→ {format}" for format in formats)], body)
 
 
 def training(results: Results, device: str, folder: Path) -> Iterator[str]:

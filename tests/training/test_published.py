@@ -195,7 +195,7 @@ def test_damaged_files(save: Save, generator: torch.Generator) -> None:
         ({"model": 1, "epoch": 2}, "holds no 'state_dict' of tensors, but model, epoch"),
         ({"state_dict": nn.Linear(2, 2).state_dict()}, "another kind of network than MS-ResNet"),
     ],
-    ids=str,
+    ids=["list", "no weights", "other network"],
 )
 def test_files_of_something_else(content: Any, message: str, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "other.pth")

@@ -1,0 +1,76 @@
+"""Raw images to events of their padded, cropped, resized and flipped versions, against torchvision before a conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from benchmarks.devices import on
+from benchmarks.sections import AUGMENTATION_METHODS
+from benchmarks.workload import FORMATS, event_bytes, fresh_images
+from i2e_triton import augmented_reference, canonical_shifts, convert
+from i2e_triton.augmentation import RandomCropResizeFlip
+
+_RATIO = 0.07
+_BATCH, _RAW, _SIZE = 128, 32, 128
+_FORMATS = ("float32", "bfloat16", "bool", "packed")
+_AUGMENT = RandomCropResizeFlip(_SIZE, crop=_RAW, padding=4)
+_TORCHVISION = v2.Compose(
+    [
+        v2.RandomCrop(_RAW, padding=4, padding_mode="edge"),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Resize((_SIZE, _SIZE), antialias=False),
+        v2.RandomHorizontalFlip(),
+    ]
+)
+
+
+def cases() -> Iterator[Any]:
+    """Parameter sets (device, method, format); torchvision goes image by image in a worker, on the CPU."""
+    for format in _FORMATS:
+        yield from (on("cpu", method, format) for method in AUGMENTATION_METHODS)
+        yield from (on("cuda", method, format) for method in ("ours", "conversion alone"))
+
+
+@pytest.mark.parametrize(("device", "method", "format"), list(cases()))
+def test_augmentation(measure: Callable[..., None], device: str, method: str, format: str) -> None:
+    """One way from raw images to augmented events."""
+    images = fresh_images(_BATCH, _RAW, "uint8", device, "photographs")
+    case = {"method": method, "format": format, "batch": _BATCH, "raw": _RAW, "size": _SIZE}
+    moved = images.numel() + event_bytes(_BATCH, _SIZE, format)
+    call = method_call(method, images, FORMATS[format])
+    measure("augmentation", case, call, device=device, images=_BATCH, bytes_moved=moved)
+
+
+def method_call(method: str, images: Tensor, options: dict[str, Any]) -> Callable[[], object]:
+    """What a method does for a batch of raw images, each from its own random numbers."""
+    match method:
+        case "ours":
+            check(images)
+            return lambda: convert(images, _RATIO, **_AUGMENT(images), **options)
+        case "torchvision, image by image":
+            return lambda: [convert(_TORCHVISION(image), _RATIO, **options) for image in images]
+        case "torchvision, converted as a batch":
+            return lambda: convert(torch.stack([_TORCHVISION(image) for image in images]), _RATIO, **options)
+    ready = fresh_images(len(images), _SIZE, "uint8", str(images.device), "photographs")
+    return lambda: convert(ready, _RATIO, **options)
+
+
+def check(images: Tensor) -> None:
+    """Compare some images with the specification, bit for bit.
+
+    Raises:
+        AssertionError: if an event differs.
+    """
+    some = images[::16]
+    augmentation = _AUGMENT(some)
+    events = convert(some, _RATIO, dtype=torch.bool, **augmentation).cpu()
+    crop, flip = augmentation["crop"].cpu(), augmentation["flip"].cpu()
+    size = augmentation["size"]
+    expected = augmented_reference.convert(some.cpu(), _RATIO, canonical_shifts(), crop=crop, size=size, flip=flip)
+    assert torch.equal(events, expected)
