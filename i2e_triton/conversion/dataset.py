@@ -126,6 +126,7 @@ def _convert_rest(
     ordered = tuple(records[shard.name] for shard in shards if shard.name in records)
     manifest = replace(manifest, shards=ordered, complete=len(ordered) == len(shards))
     if manifest.complete:
+        _remove_parts(out)  # of an actor that was lost
         finish(out, manifest)
     return manifest
 
