@@ -1,4 +1,4 @@
-"""Raw images to events of their padded, cropped, resized and flipped versions, against torchvision before a conversion."""
+"""Raw images to events of their padded, cropped, resized and flipped versions, against torchvision and a conversion."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from i2e_triton import cpu, memory
 
 # Per thread: pixels of value channels that wait for the second phase, and values of channels that are interpolated at
 # once. Fewer pay more for calls, more of them leave the cache.
-_CHUNK_PIXELS = 512 * 1024
-_PART_VALUES = 400 * 1024
+_CHUNK_PIXELS = 256 * 1024
+_PART_VALUES = 768 * 1024
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,10 @@ def _bilinear(images: Tensor, rows: _Places, columns: _Places) -> Tensor:
     """Augmented images ``[N, C, H, W]``, in the arithmetic type."""
     height = rows.before.shape[1]
     if 2 * height < images.shape[2]:  # most rows are not asked for
-        asked = torch.cat([rows.before, rows.after], dim=1)[:, None, :, None].expand(
-            -1, *images.shape[1:2], -1, images.shape[3]
-        )
-        images = images.gather(2, asked)
-        order = torch.arange(height).expand(len(images), -1)
-        rows = _Places(order, order + height, rows.way)
+        asked = torch.stack([rows.before, rows.after], dim=2).flatten(1)
+        images = images.gather(2, asked[:, None, :, None].expand(-1, images.shape[1], -1, images.shape[3]))
+        order = torch.arange(0, 2 * height, 2).expand(len(images), -1)
+        rows = _Places(order, order + 1, rows.way)
     turned = _scaled(images, rows.way.dtype).permute(0, 3, 2, 1).contiguous()  # columns, rows, channels
     across = _between(turned, columns).permute(0, 2, 3, 1).contiguous()  # rows, channels, columns
     return _between(across, rows).transpose(1, 2)
@@ -138,13 +136,15 @@ def _bilinear(images: Tensor, rows: _Places, columns: _Places) -> Tensor:
 
 def _between(lines: Tensor, places: _Places) -> Tensor:
     """Interpolate between the lines of each image ``[N, L, ...]``, contiguous: ``[N, size, ...]``."""
+    # A line is followed by the next one, or at a border by itself, from which it does not differ.
+    steps = torch.zeros_like(lines)
+    torch.sub(lines[:, 1:], lines[:, :-1], out=steps[:, :-1])
     first_line = torch.arange(len(lines))[:, None] * lines.shape[1]
-    flat = lines.flatten(0, 1)
-    start = flat.index_select(0, (first_line + places.before).flatten())
-    end = flat.index_select(0, (first_line + places.after).flatten())
+    stepping = torch.where(places.after > places.before, places.before, lines.shape[1] - 1)
+    start = lines.flatten(0, 1).index_select(0, (first_line + places.before).flatten())
+    step = steps.flatten(0, 1).index_select(0, (first_line + stepping).flatten())
     # One operation after another: a fused multiply-add would round differently.
-    result = end.sub_(start).mul_(places.way.reshape(-1, 1, 1)).add_(start)
-    return result.unflatten(0, places.way.shape)
+    return step.mul_(places.way.reshape(-1, 1, 1)).add_(start).unflatten(0, places.way.shape)
 
 
 def _scaled(images: Tensor, dtype: torch.dtype) -> Tensor:

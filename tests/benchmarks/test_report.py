@@ -11,6 +11,7 @@ import pytest
 from benchmarks.markdown import NOT_MEASURED
 from benchmarks.report import report
 from benchmarks.rows import Results, Row, rate_share, speed_up
+from benchmarks.sections import AUGMENTATION_METHODS
 from benchmarks.workload import event_bytes, image_bytes
 from tests.benchmarks.made_up import CPU, GPU, race, row
 
@@ -50,6 +51,10 @@ def rows_of(device: str) -> list[Row]:
     for stage, seconds in (("convert", 0.1), ("read", 0.3)):
         case = {"data": "CIFAR-10", "stage": stage, "batch": 100, "size": 128}
         rows.append(row("data set stages", case, seconds, device=device, images=100, bytes_on_disk=430_000))
+    for n, method in enumerate(AUGMENTATION_METHODS):
+        for m, f in enumerate(("float32", "bool")):
+            case = {"method": method, "format": f, "batch": 128, "raw": 32, "size": 128}
+            rows.append(row("augmentation", case, 0.0128 * (n + 1) * (m + 1), device=device, images=128))
     whole = {"data": "CIFAR-10", "method": "i2e dataset", "size": 128, "workers": 2}
     rows.append(row("data set", whole, 30.0, device=device, images=60_000))
     for loop, seconds, parts in (("ours", 2.0, (1.2, 0.04)), ("published", 3.0, (2.4, 0.3))):
@@ -168,14 +173,29 @@ def test_training_and_its_stages(both: tuple[str, dict[str, Row]]) -> None:
         assert line in section
 
 
+def test_augmentation_is_raced_format_by_format(both: tuple[str, dict[str, Row]]) -> None:
+    text, rows = both
+    section = text.split("## Augmentation")[1].split("\n## ")[0]
+    times = re.findall(
+        r"\| torchvision, image by image \| 200 µs ± 20.0 µs `\w{8}` \| 400 µs ± 40.0 µs `\w{8}` \|", section
+    )
+    assert len(times) == 2, "a CPU and a GPU"
+    lines = re.findall(r"\| torchvision, image by image \| 2\.00× `(\w+)`/`(\w+)` \| 2\.00× `(\w+)`/`(\w+)`", section)
+    for keys in lines:
+        cases = [rows[key]["case"] for key in keys]
+        assert [case["format"] for case in cases] == ["float32", "float32", "bool", "bool"]
+        assert [case["method"] for case in cases] == ["torchvision, image by image", "ours"] * 2
+    assert len(lines) == 2
+
+
 def test_what_was_not_measured_is_said_not_to_be(tmp_path: Path) -> None:
     text = written(rows_of(CPU), tmp_path)
     gpu_targets = text.split("On an H100 or H200")[1].split("##")[0]
-    assert gpu_targets.count(NOT_MEASURED) == 14
+    assert gpu_targets.count(NOT_MEASURED) == 18
     assert "| on a GPU | not measured | not measured |" in text
     assert "The claim is of a GPU, where it is not measured" in text
     sections = text.split("\n## ")[3:-2]
-    assert len(sections) == 10
+    assert len(sections) == 11
     assert all("On a GPU: not measured." in section for section in sections)
 
 

@@ -150,7 +150,7 @@ def test_are_arguments_of_a_conversion(kind: str, generator: torch.Generator) ->
     ("make", "error", "words"),
     [
         (lambda: RandomCropResizeFlip(0), ValueError, r"size must be 1 pixel.*got \(0, 0\)"),
-        (lambda: RandomCropResizeFlip("8"), TypeError, "size must be a whole number, or two.*got '8'"),
+        (lambda: RandomCropResizeFlip(8.5), TypeError, "size must be a whole number, or two.*got 8.5"),  # type: ignore[arg-type]
         (lambda: RandomCropResizeFlip((8, 8, 8)), TypeError, "size must be a whole number, or two"),
         (lambda: RandomCropResizeFlip(8, crop=(4, -1)), ValueError, r"crop must be 1 pixel.*got \(4, -1\)"),
         (lambda: RandomCropResizeFlip(8, padding=-1), ValueError, "padding must not be negative, got -1"),

@@ -37,8 +37,7 @@ def events_of(case: AugmentedCase, **more: Any) -> Tensor:
 def test_equals_specification(case: AugmentedCase, dtype: torch.dtype, packed: bool, layout: str, pixels: int) -> None:
     expected = case.expected(torch.uint8 if packed else dtype, packed=packed)
     out = poisoned(expected, layout)
-    parts = {"_CHUNK_PIXELS": pixels, "_PART_VALUES": pixels}
-    with mock.patch.multiple(augment_cpu, **parts):
+    with mock.patch.multiple(augment_cpu, _CHUNK_PIXELS=pixels, _PART_VALUES=pixels):
         assert events_of(case, dtype=dtype, packed=packed, out=out) is out
     assert_same_events(out, expected)
 

@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from i2e_triton import canonical_shifts
 from i2e_triton.kernels import launch
 
 
@@ -43,6 +44,25 @@ def convert_augmented_into(
     with mock.patch.object(launch, "_device", return_value=(multiprocessors, 32)):
         launch.convert_augmented_into(out, images, crop, flip, shifts, ratios, ratio, nearest=nearest, packed=packed)
     return out
+
+
+def augmented_planes(
+    images: Tensor, crop: Tensor | None, flip: Tensor | None, size: tuple[int, int], multiprocessors: int
+) -> Tensor:
+    """The planes ``[B, H + 2, W + 2]`` that the second phase reads, with their frames."""
+    made: list[tuple[Tensor, int]] = []
+
+    def new_plane(images: Tensor) -> tuple[Tensor, int]:
+        made.append(original(images))
+        made[-1][0].fill_(torch.nan)
+        return made[-1]
+
+    original, out = launch.new_plane, torch.empty(8, len(images), 2, *size)
+    with mock.patch.object(launch, "new_plane", new_plane):
+        convert_augmented_into(out, images, crop, flip, canonical_shifts(), None, 0.1, False, False, multiprocessors)
+    plane, pitch = made[0]
+    frame = plane.storage_offset() - pitch - 1
+    return plane.as_strided((len(images), size[0] + 2, size[1] + 2), (plane.stride(0), pitch, 1), frame).clone()
 
 
 def unpack_into(out: Tensor, packed: Tensor, index: str) -> Tensor:

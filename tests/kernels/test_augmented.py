@@ -7,11 +7,13 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from i2e_triton import canonical_shifts, random_shifts
+from i2e_triton.augmented_reference import augment
 from tests.augmented_cases import AugmentedCase, augmented_cases, boxes, flips
 from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, arrange, poisoned
 from tests.samples import assert_same_events, noise, photograph
@@ -71,12 +73,43 @@ def test_every_image_type(
     interpret_augmented: Augment, image_dtype: torch.dtype, interpolation: str, generator: torch.Generator
 ) -> None:
     """Up in one direction and down in the other, each from another part of the image and beyond it."""
-    crop = torch.tensor([[-3, 5, 20, 60], [17, -9, 26, 50]])
+    crop = torch.tensor([[-3, 5, 20, 60], [2, 9, 50, 20]])
     flip = torch.tensor([True, False])
-    images = noise((2, 3, 33, 47), image_dtype, generator)
+    images = noise((2, 3, 53, 47), image_dtype, generator)
     case = AugmentedCase(images, random_shifts(2, generator), crop, (35, 36), flip, interpolation)
     for multiprocessors in (ONE, MANY):
         assert_same_events(interpret_augmented(case, multiprocessors=multiprocessors), case.expected())
+
+
+@pytest.mark.parametrize("image_dtype", [torch.uint8, torch.float32, torch.float64], ids=str)
+def test_the_last_bit(interpret_augmented: Augment, image_dtype: torch.dtype, generator: torch.Generator) -> None:
+    """At the ratio 0, two values that differ at all are an event: those that are equal must be so to the last bit."""
+    levels = torch.tensor([0.1, 0.3, 0.7], dtype=torch.float64)
+    levels = (255 * levels if image_dtype == torch.uint8 else levels).to(image_dtype)
+    images = levels[torch.randint(3, (2, 2, 12, 14), generator=generator)]
+    images[0] = levels[1]  # flat
+    crop = torch.tensor([[0, 0, 5, 9], [-2, -1, 13, 17]])
+    case = AugmentedCase(images, canonical_shifts(), crop, (37, 40), ratio=0.0)
+    expected = case.expected()
+    assert not expected[:, 0].any()
+    assert_same_events(interpret_augmented(case), expected)
+
+
+@pytest.mark.parametrize("multiprocessors", [ONE, MANY])
+@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
+def test_planes_are_the_augmented_images_to_the_last_bit(
+    interpreter: ProcessPoolExecutor, image_dtype: torch.dtype, multiprocessors: int, generator: torch.Generator
+) -> None:
+    from tests.kernels.interpreted import augmented_planes  # named here, run there
+
+    images = torch.rand(2, 2, 30, 700, generator=generator)
+    images = (images * 255 if image_dtype == torch.uint8 else images).to(image_dtype)
+    crop, flip = torch.tensor([[-3, 5, 20, 690], [0, -40, 29, 300]]), torch.tensor([True, False])
+    planes = interpreter.submit(augmented_planes, images, crop, flip, (25, 333), multiprocessors).result()
+    value = augment(images, crop, (25, 333), flip).amax(1)
+    framed = F.pad(value[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    assert planes.dtype == framed.dtype
+    assert torch.equal(planes, framed)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -111,11 +144,13 @@ def test_no_box_reads_beyond_an_image(
     """A GPU checks no values: boxes are clamped, so that any are safe, and those without area have one pixel."""
     least, largest = torch.iinfo(integer).min, torch.iinfo(integer).max
     images = noise((3, 1, 9, 11), torch.uint8, generator)
-    wild = torch.tensor([[least, largest, least, largest], [2, 3, 0, -1], [largest, least, largest, 0]], dtype=integer)
+    wild = torch.tensor([[least, largest, least, largest], [2, 3, 0, 8], [3, 1, 5, least]], dtype=integer)
     tame = wild.long()
     tame[:, :2] = tame[:, :2].clamp(-100, 100)
     tame[:, 2:] = tame[:, 2:].clamp(1, 2**24)
     safe = AugmentedCase(images, canonical_shifts(), tame, (12, 8))
     unsafe = AugmentedCase(images, canonical_shifts(), wild, (12, 8))
     unsafe.expected = safe.expected  # type: ignore[method-assign]
-    assert_same_events(interpret_augmented(unsafe), safe.expected())
+    expected = safe.expected()
+    assert expected[:, 1:].flatten(2).any(2).any(0).all(), "a box without area has the pixels of its first line"
+    assert_same_events(interpret_augmented(unsafe), expected)
