@@ -1,0 +1,179 @@
+"""The recipe learns, with settings small enough for a CPU, and writes down what it did."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import Tensor, nn
+
+from i2e_triton.training import fast_cifar10
+from i2e_triton.training.fast_cifar10 import SMOKE, Settings, cifar10, digits, record
+from i2e_triton.training.image_set import ImageSet
+from tests.samples import noise
+
+
+class Stub(nn.Module):
+    """In the place of the network where only the recipe around it counts: a layer on the mean rate of each bit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 10)
+
+    def forward(self, packed: Tensor) -> Tensor:
+        logits: Tensor = self.fc(packed.float().mean((2, 3)) / 255)
+        return logits
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_cifar10, "build_model", lambda *_, **__: Stub())
+
+
+def write_cifar10(folder: Path, counts: dict[str, int], size: int, generator: torch.Generator) -> None:
+    """Parquet files as the hub serves them, of noise."""
+    folder.mkdir(exist_ok=True)
+    for split, count in counts.items():
+        pictures = []
+        for image in noise((count, size, size, 3), torch.uint8, generator):
+            file = io.BytesIO()
+            PIL.Image.fromarray(image.numpy()).save(file, "png")
+            pictures.append({"bytes": file.getvalue(), "path": None})
+        labels = [number % 10 for number in range(count)]
+        pq.write_table(pa.table({"img": pictures, "label": labels}), folder / f"{split}.parquet")
+
+
+def test_the_smoke_run_learns_digits(tmp_path: Path) -> None:
+    fast_cifar10.main(["--smoke", "--seeds", "1", "--out", str(tmp_path), "--device", "cpu"])
+    found = json.loads((tmp_path / "record.json").read_text())
+    assert found["summary"]["accuracy"]["mean"] > 50  # 10 is chance
+    (run,) = found["runs"]
+    assert len(run["losses"]) == SMOKE.epochs
+    assert run["losses"][-1] < run["losses"][0] - 0.3
+
+
+def test_several_seeds_on_files_are_recorded(
+    stub: None, tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cifar10(tmp_path / "data", {"train": 70, "test": 33}, 32, generator)
+    small = Settings(size=32, epochs=3, batch_size=20)
+    monkeypatch.setattr(fast_cifar10, "Settings", lambda: small)
+    out = tmp_path / "out"
+    arguments = ["--data", str(tmp_path / "data"), "--seeds", "3", "--out", str(out), "--device", "cpu"]
+    fast_cifar10.main([*arguments, "--epochs", "2"])
+    found = json.loads((out / "record.json").read_text())
+    assert found["settings"]["epochs"] == 2
+    assert found["settings"]["batch_size"] == 20
+    assert [run["seed"] for run in found["runs"]] == [0, 1, 2]
+    assert len({run["losses"][0] for run in found["runs"]}) == 3
+    for run in found["runs"]:
+        seconds = run["seconds"]
+        assert seconds["all"] == pytest.approx(seconds["set up"] + seconds["train"] + seconds["test"])
+        assert run["images_per_second"] == pytest.approx(2 * 3 * 20 / seconds["train"])
+        assert list(run["seconds_of_a_step"]) == ["loader", "forward", "backward", "update"]
+        assert min(run["seconds_of_a_step"].values()) > 0
+        assert run["accuracy"] * 33 / 100 == pytest.approx(round(run["accuracy"] * 33 / 100), abs=1e-3)
+    assert len(list((out / "cache").iterdir())) == 2
+
+
+def test_a_seed_repeats_its_run(stub: None) -> None:
+    few = ImageSet(*(part[:100] for part in (digits()[0].images, digits()[0].labels)))
+
+    def losses(seed: int) -> list[float]:
+        device = torch.device("cpu")
+        run = fast_cifar10.run_seed(SMOKE, (few, few), seed, device, compiled=False, say=lambda text: None)
+        found: list[float] = run["losses"]
+        return found
+
+    assert losses(3) == losses(3) != losses(4)
+
+
+def test_the_learning_rate_rises_and_falls_once(stub: None) -> None:
+    settings = Settings(lr=0.5, warmup=0.1)
+    trainer = fast_cifar10.build(settings, 100, torch.device("cpu"), compiled=False)
+    rates = []
+    for _ in range(100):
+        rates.append([group["lr"] for group in trainer.optimizer.param_groups])
+        trainer.optimizer.step()
+        trainer.schedule.step()
+    rate = np.array(rates)
+    assert (rate[:, 0] == rate[:, 1]).all()
+    top = int(rate[:, 0].argmax())
+    assert top == 9
+    assert rate[top, 0] == pytest.approx(0.5)
+    assert rate[0, 0] == pytest.approx(0.5 / 25)
+    assert rate[-1, 0] < 0.5 / 1000
+    assert (np.diff(rate[: top + 1, 0]) > 0).all()
+    assert (np.diff(rate[top:, 0]) < 0).all()
+
+
+def test_what_is_tested_is_the_average_of_the_weights(stub: None) -> None:
+    trainer = fast_cifar10.build(Settings(ema=0.75), 100, torch.device("cpu"), compiled=False)
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.0, 2e-4]
+    assert all(group["nesterov"] and group["momentum"] == 0.9 for group in trainer.optimizer.param_groups)
+    weights = [trainer.network.fc.weight.detach().clone()]  # type: ignore[union-attr, operator]
+    for _ in range(3):
+        trainer.loss(torch.ones(4, 2, 3, 3, dtype=torch.uint8), torch.arange(4)).backward()
+        trainer.update()
+        weights.append(trainer.network.fc.weight.detach().clone())  # type: ignore[union-attr, operator]
+    assert not torch.equal(weights[1], weights[3])
+    expected = weights[1]
+    for current in weights[2:]:
+        expected = 0.75 * expected + 0.25 * current
+    averaged: Any = trainer.averaged.module
+    assert torch.allclose(averaged.fc.weight, expected, atol=1e-7)
+
+
+def test_mean_and_spread() -> None:
+    runs = [
+        {"accuracy": accuracy, "seconds": {"all": seconds}, "images_per_second": 100.0}
+        for accuracy, seconds in ((80.0, 10.0), (84.0, 12.0), (82.0, 11.0))
+    ]
+    summary = record(SMOKE, runs, torch.device("cpu"), "digits")["summary"]
+    assert summary["accuracy"] == {"mean": 82.0, "spread": 2.0}
+    assert summary["seconds"] == {"mean": 11.0, "spread": 1.0}
+    assert record(SMOKE, runs[:1], torch.device("cpu"), "digits")["summary"]["accuracy"]["spread"] == 0
+
+
+def test_digits_are_split_without_overlap() -> None:
+    train, tested = digits()
+    assert (len(train), len(tested)) == (1437, 360)
+    assert train.images.shape[1:] == (1, 8, 8)
+    assert int(train.images.max()) == 255
+
+
+def test_other_data_are_refused(tmp_path: Path, generator: torch.Generator) -> None:
+    write_cifar10(tmp_path / "small", {"train": 12, "test": 10}, 28, generator)
+    with pytest.raises(ValueError, match="is not CIFAR-10: it needs images"):
+        cifar10(tmp_path / "small", tmp_path / "cache")
+    write_cifar10(tmp_path / "half", {"train": 12}, 32, generator)
+    with pytest.raises(ValueError, match="needs the splits train and test, it has train"):
+        cifar10(tmp_path / "half", tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either --data PATH or --smoke"),
+        (["--smoke", "--data", "x"], "give either --data PATH or --smoke"),
+        (["--smoke", "--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["--smoke", "--epochs", "0"], "--epochs must be at least 1, got 0"),
+        (["--data", "nowhere", "--device", "cpu"], "nowhere does not exist"),
+    ],
+)
+def test_unfit_options_end_with_a_message(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        fast_cifar10.main([*arguments, "--out", str(tmp_path)])
+    assert re.search(re.escape(message), capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,225 @@
+"""Batches from one tensor: the events of a DataLoader with the same parameters, in an order that can be repeated."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from i2e_triton import canonical_shifts, convert, row_shifts, unpack
+from i2e_triton.augmentation import RandomAugmentation, RandomCropResizeFlip, RandomResizedCropFlip
+from i2e_triton.training import image_loader
+from i2e_triton.training.image_loader import GPUImageLoader
+from i2e_triton.training.image_set import ImageSet
+from i2e_triton.training.sampling import seed_of
+from tests.samples import assert_same_events, noise, resized_photograph
+
+AUGMENTS: dict[str, RandomAugmentation] = {
+    "crop": RandomCropResizeFlip(24, crop=16, padding=2),
+    "resized-crop": RandomResizedCropFlip((20, 24)),
+}
+
+
+def numbered(samples: int) -> ImageSet:
+    """Images that tell their row: every pixel is its number, as is the label."""
+    rows = torch.arange(samples)
+    return ImageSet(rows.to(torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4).contiguous(), rows)
+
+
+def mixed(generator: torch.Generator, samples: int = 10) -> ImageSet:
+    """Noise, and one photograph."""
+    images = noise((samples, 3, 16, 16), torch.uint8, generator)
+    images[3] = resized_photograph("chelsea", 16)
+    return ImageSet(images, torch.arange(samples))
+
+
+def labels_of(loader: GPUImageLoader) -> list[list[int]]:
+    return [batch[1].tolist() for batch in loader]
+
+
+class Events(Dataset[tuple[Tensor, int]]):
+    """The other way: samples one by one, each with the parameters of its row."""
+
+    def __init__(self, images: ImageSet, augment: RandomAugmentation, seed: int, epoch: int):
+        self.images, self.augment, self.seed, self.epoch = images, augment, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        image = self.images.images[row]
+        drawn = self.augment.for_rows(image, row, self.seed, self.epoch)
+        shifts = row_shifts(seed_of(self.seed, 2, self.epoch), row, timesteps=5)
+        return convert(image, 0.07, shifts=shifts, **drawn), int(self.images.labels[row])
+
+
+@pytest.mark.parametrize("resident_bytes", [2**30, 0])
+@pytest.mark.parametrize("kind", AUGMENTS)
+def test_batches_are_those_of_a_data_loader(
+    kind: str, resident_bytes: int, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_loader, "_CHUNK_BYTES", 9 * 16 * 16 * 3)  # two batches, and a row that makes none
+    images, augment, epoch = mixed(generator), AUGMENTS[kind], 2
+    loader = GPUImageLoader(images, 4, augment=augment, ratio=0.07, timesteps=5, seed=11, resident_bytes=resident_bytes)
+    loader.set_epoch(epoch)
+    batches = list(loader)
+    order = [labels.tolist() for _, labels in batches]
+    samples = DataLoader(Events(images, augment, 11, epoch), batch_sampler=order, num_workers=0)
+    assert [len(rows) for rows in order] == [4, 4, 2]
+    assert sum(int(events.sum()) for events, _ in batches) > 1000
+    for (events, labels), (expected, expected_labels) in zip(batches, samples, strict=True):
+        assert_same_events(events, expected)
+        assert labels.tolist() == expected_labels.tolist()
+
+
+def test_packed_events_and_raw_images_are_of_the_same_batches(generator: torch.Generator) -> None:
+    settings: dict[str, Any] = {"augment": AUGMENTS["crop"], "ratio": 0.07, "seed": 3}
+    images = mixed(generator)
+    dense, packed, raw = (GPUImageLoader(images, 3, output=kind, **settings) for kind in image_loader.OUTPUTS)
+    for (events, labels), (bits, _), (pixels, _, drawn) in zip(dense, packed, raw, strict=True):
+        assert_same_events(unpack(bits).transpose(0, 1), events)
+        assert torch.equal(pixels, images.images[labels])
+        assert_same_events(convert(pixels, 0.07, **drawn).transpose(0, 1), events)
+
+
+def test_without_augmentation_images_are_resized_and_vectors_canonical(generator: torch.Generator) -> None:
+    images = mixed(generator)
+    loader = GPUImageLoader(images, 4, size=(32, 32), random=False, shuffle=False, timesteps=3, dtype=torch.uint8)
+    events = torch.cat([events for events, _ in loader])
+    shifts = canonical_shifts(timesteps=3)
+    expected = convert(images.images, size=(32, 32), shifts=shifts, dtype=torch.uint8)
+    assert_same_events(events, expected.transpose(0, 1).contiguous())
+
+
+def test_epochs_have_orders_and_parameters_of_their_own(generator: torch.Generator) -> None:
+    loader = GPUImageLoader(mixed(generator, 100), 100, augment=AUGMENTS["crop"], output="images", seed=1)
+    (_, first, drawn), (_, second, other) = next(iter(loader)), next(iter(loader))
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(100))
+    assert first.tolist() != list(range(100)) != second.tolist()
+    assert first.tolist() != second.tolist()
+    by_row, others_by_row = first.argsort(), second.argsort()
+    for name in ("crop", "flip", "shifts"):
+        assert not torch.equal(drawn[name][by_row], other[name][others_by_row])
+    loader.set_epoch(0)
+    assert next(iter(loader))[1].tolist() == first.tolist()
+    reseeded = GPUImageLoader(mixed(generator, 100), 100, augment=AUGMENTS["crop"], output="images", seed=2)
+    assert next(iter(reseeded))[1].tolist() != first.tolist()
+
+
+def test_every_order_is_as_likely() -> None:
+    loader = GPUImageLoader(numbered(3), 3, output="images")
+    orders = [tuple(labels_of(loader)[0]) for _ in range(1200)]
+    counts = [orders.count(order) for order in set(orders)]
+    assert len(counts) == 6
+    assert min(counts) > 140  # of 200 on average; a deviation of 12.9
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_batches_without_overlap(processes: int) -> None:
+    whole = labels_of(GPUImageLoader(numbered(50), 12, output="images", seed=5))
+    shares = [
+        labels_of(GPUImageLoader(numbered(50), 12, output="images", seed=5, rank=rank, processes=processes))
+        for rank in range(processes)
+    ]
+    seen = [row for share in shares for batch in share for row in batch]
+    assert len(seen) == len(set(seen)) == 50 - 50 % processes
+    assert len({len(share) for share in shares}) == 1
+    for step, batch in enumerate(whole[:-1]):
+        assert sorted(row for share in shares for row in share[step]) == sorted(batch)
+
+
+def test_validation_sees_every_row_once() -> None:
+    shares = [
+        GPUImageLoader(numbered(50), 12, output="images", random=False, shuffle=False, rank=rank, processes=3)
+        for rank in range(3)
+    ]
+    rows = [[row for batch in labels_of(share) for row in batch] for share in shares]
+    assert [len(share) for share in shares] == [5, 5, 4]
+    assert rows[1] == list(range(1, 50, 3))
+    assert sorted(row for share in rows for row in share) == list(range(50))
+
+
+def test_the_last_batch_can_be_left_out() -> None:
+    whole = GPUImageLoader(numbered(10), 4, output="images")
+    cut = GPUImageLoader(numbered(10), 4, output="images", drop_last=True)
+    assert (len(whole), len(cut)) == (3, 2)
+    assert labels_of(whole)[:2] == labels_of(cut)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("resident_bytes", [2**30, 0])
+def test_it_goes_on_at_the_batch_where_it_was_cut(step: int, resident_bytes: int, generator: torch.Generator) -> None:
+    settings: dict[str, Any] = {"augment": AUGMENTS["crop"], "seed": 9, "resident_bytes": resident_bytes}
+    images = mixed(generator)
+    straight = GPUImageLoader(images, 4, **settings)
+    straight.set_epoch(1)
+    expected = [*straight, *straight]
+    cut = GPUImageLoader(images, 4, **settings)
+    cut.set_epoch(1)
+    for _ in zip(range(step), cut):
+        pass
+    state = copy.deepcopy(cut.state_dict())
+    resumed = GPUImageLoader(images, 4, **settings)
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    resumed.set_epoch(resumed.epoch)
+    rest = [*resumed, *resumed][: len(expected) - step]
+    for (events, labels), (other, other_labels) in zip(rest, expected[step:], strict=False):
+        assert_same_events(events, other)
+        assert labels.tolist() == other_labels.tolist()
+    assert len(rest) == len(expected) - step
+
+
+def test_a_pass_that_is_given_up_starts_anew() -> None:
+    loader = GPUImageLoader(numbered(10), 4, output="images")
+    first = next(iter(loader))[1]
+    assert next(iter(loader))[1].tolist() == first.tolist()
+    assert loader.state_dict()["step"] == 1
+
+
+def test_a_state_of_something_else_is_refused(generator: torch.Generator) -> None:
+    state = GPUImageLoader(numbered(10), 4, output="images").state_dict()
+    changed = numbered(10)
+    changed.images[7, 0, 0, 0] += 1
+    with pytest.raises(ValueError, match=r"of another data set: [0-9a-f]{64}, and this loader's is [0-9a-f]{64}"):
+        GPUImageLoader(changed, 4, output="images").load_state_dict(state)
+    relabelled = ImageSet(numbered(10).images, numbered(10).labels.flip(0))
+    with pytest.raises(ValueError, match="another data set"):
+        GPUImageLoader(relabelled, 4, output="images").load_state_dict(state)
+    with pytest.raises(ValueError, match="another seed: 0, and this loader's is 1"):
+        GPUImageLoader(numbered(10), 4, seed=1).load_state_dict(state)
+    with pytest.raises(ValueError, match="another batch size: 4, and this loader's is 5"):
+        GPUImageLoader(numbered(10), 5).load_state_dict(state)
+    with pytest.raises(ValueError, match="step 3; an epoch has the steps 0 to 2"):
+        GPUImageLoader(numbered(10), 4).load_state_dict({**state, "step": 3})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rank": 2, "processes": 2}, "rank must be 0 to processes - 1, got rank 2 of 2 processes"),
+        ({"rank": -1}, "rank must be 0 to processes - 1, got rank -1 of 1 processes"),
+        ({"processes": 0}, "rank must be"),
+        ({"batch_size": 0}, "batch_size must be a multiple of the 1 processes, got 0"),
+        ({"batch_size": 5, "processes": 2}, "a multiple of the 2 processes, got 5"),
+        ({"batch_size": 11, "drop_last": True}, "10 images make no batch of 11 for 1 processes"),
+        ({"output": "events"}, "output must be dense, packed, images, got 'events'"),
+        ({"augment": AUGMENTS["crop"], "size": (8, 8)}, "is given twice"),
+        ({"augment": RandomCropResizeFlip(8, crop=32)}, "is larger than images of"),
+        ({"ratio": -1.0}, "ratio must"),
+        ({"timesteps": 9}, "timesteps must"),
+        ({"seed": -1}, "seed must be 0 to"),
+    ],
+)
+def test_unfit_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GPUImageLoader(numbered(10), **{"batch_size": 4, **settings})
+
+
+def test_epochs_are_counted_from_0() -> None:
+    with pytest.raises(ValueError, match="epoch must not be negative, got -1"):
+        GPUImageLoader(numbered(10), 4).set_epoch(-1)

@@ -1,0 +1,326 @@
+"""fast-cifar10: meant to reach 89.23 % on CIFAR-10 as events in 10 minutes on one H100. NOT MEASURED ON A GPU YET.
+
+89.23 % is what the paper reaches on I2E-CIFAR10 in 256 epochs on two RTX 4090. The accuracy of this recipe, its spread
+over seeds and its time are not known: nothing but ``--smoke`` (digits, on a CPU) has been run. This runs and records
+the real thing, five seeds, in ``runs/fast-cifar10/record.json``:
+
+    python -m i2e_triton.training.fast_cifar10 --data CIFAR10 --seeds 5 --device cuda --out runs/fast-cifar10
+
+CIFAR10 is a folder of Parquet files with a train and a test split, or torchvision's root.
+
+The epochs were chosen from floors. They are arithmetic, not measurements:
+
+* Multiplications. MS-ResNet-18 on 128x128 events of 2 channels, per image and timestep: the first layer 2 * 64 * 7^2 *
+  64^2 = 26 M; the first stage four convolutions of 64 * 64 * 3^2 * 32^2 = 38 M, 151 M; each later stage 19 M + 3 * 38 M
+  + 2 M = 134 M. Together 579 M; times 8 timesteps 4.6 G; 2 operations each, and a backward pass of twice the forward:
+  27.8 GFLOP an image, 1.39 PFLOP an epoch of 50,000. At 989 TFLOP/s, the H100's peak in bfloat16, 1.4 s; at 40 % of it
+  3.5 s.
+* Memory. The four stages hold 65 k + 33 k + 16 k + 8 k = 123 k values a layer, image and timestep, and have four
+  layers each; a layer reads and writes about 8.5 times (neurons 2, convolution 2, normalisation 3, shortcut 1.5), the
+  first one, of 262 k, about 5 times: 5.5 M values. Times 8 timesteps, 2 bytes, and 3 for the backward pass: 264 MB an
+  image, 13.2 TB an epoch. At 80 % of 3.35 TB/s 4.9 s.
+* The loader: 33 kB of packed events an image, written and read, 3.3 GB an epoch: 1 ms at the same rate.
+
+One after the other 8.4 s an epoch, 84 ms a step of 500 images; 60 epochs are 8.4 minutes, where every neuron is fused
+and in bfloat16. SpikingJelly's neurons in plain PyTorch write every intermediate value, several times as much:
+``--compile`` is there to be tried first, and the record says where the time went.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import AveragedModel
+
+from i2e_triton.atomic import write_whole
+from i2e_triton.augmentation import RandomCropResizeFlip
+from i2e_triton.sources import open_source, splits
+from i2e_triton.training.evaluation import evaluate
+from i2e_triton.training.image_loader import GPUImageLoader
+from i2e_triton.training.image_set import ImageSet, load_image_set
+from i2e_triton.training.models import build_model
+from i2e_triton.training.train import average
+
+CLASSES = 10
+#: Steps that the parts of a step are timed on.
+TIMED_STEPS = 20
+
+
+# 1. The numbers
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run depends on, apart from data and machine."""
+
+    size: int = 128  #: of the events
+    crop: int = 32  #: of the images
+    padding: int = 4
+    flip: float = 0.5
+    ratio: float = 0.07
+    timesteps: int = 8
+    model: str = "resnet18"
+    epochs: int = 60
+    batch_size: int = 500  #: 100 equal steps an epoch
+    lr: float = 0.4  #: at the top of the cycle: the published 0.1 of 128 images, times 4
+    warmup: float = 0.1  #: part of the steps until then
+    momentum: float = 0.9  #: Nesterov's
+    weight_decay: float = 2e-4  #: of weights; biases and batch normalisation do not decay
+    label_smoothing: float = 0.1
+    ema: float = 0.998  #: decay of the average of the weights, which is what is tested
+
+
+#: Learns scikit-learn's 8x8 digits on a CPU, to show that everything is connected.
+SMOKE = Settings(
+    size=16, crop=8, padding=0, flip=0.0, timesteps=2, epochs=2, batch_size=32, lr=0.15, warmup=0.2, ema=0.9
+)
+
+
+# 2. The data
+
+
+def cifar10(data: Path, cache: Path) -> tuple[ImageSet, ImageSet]:
+    """Decode the training and the test images of CIFAR-10, or take them from the cache.
+
+    Raises:
+        ValueError: if there are no two splits, or images or labels are not CIFAR-10's.
+    """
+    names = splits(str(data))
+    test = next((name for name in ("test", "validation") if name in names), None)
+    if "train" not in names or test is None:
+        raise ValueError(f"{data} needs the splits train and test, it has {', '.join(names)}")
+    train, tested = (load_image_set(open_source(str(data), split=name), cache=cache) for name in ("train", test))
+    for images in (train, tested):
+        known = int(images.labels.min()) >= 0 and int(images.labels.max()) < CLASSES
+        if tuple(images.images.shape[1:]) != (3, 32, 32) or not known:
+            raise ValueError(f"{data} is not CIFAR-10: it needs images [3, 32, 32] and labels 0 to {CLASSES - 1}")
+    return train, tested
+
+
+def digits() -> tuple[ImageSet, ImageSet]:
+    """scikit-learn's digits, uint8 ``[N, 1, 8, 8]``: every fifth one to test on."""
+    found = load_digits()
+    images = torch.from_numpy((found.images * (255 / 16)).round().astype(np.uint8))[:, None]
+    labels = torch.from_numpy(found.target.astype(np.int64))
+    tested = torch.arange(len(labels)) % 5 == 0
+    return ImageSet(images[~tested], labels[~tested]), ImageSet(images[tested], labels[tested])
+
+
+# 3. The training
+
+
+@dataclass
+class Trainer:
+    """A network, and what moves it."""
+
+    settings: Settings
+    device: torch.device
+    network: nn.Module
+    forward: nn.Module  #: the network, compiled or not
+    averaged: AveragedModel
+    optimizer: torch.optim.Optimizer
+    schedule: OneCycleLR
+
+    def loss(self, events: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss of a batch."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.forward(events)
+            return F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+
+    def update(self) -> None:
+        """Move the weights by their gradients, and the average after them."""
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.averaged.update_parameters(self.network)
+
+
+def build(settings: Settings, steps: int, device: torch.device, compiled: bool) -> Trainer:
+    """Put network, optimiser, cycle and average together, for so many steps."""
+    network = build_model(settings.model, CLASSES, ratio=settings.ratio, timesteps=settings.timesteps)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    groups = [
+        {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": settings.weight_decay},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=True)
+    schedule = OneCycleLR(
+        optimizer, settings.lr, total_steps=steps, pct_start=settings.warmup, cycle_momentum=False, final_div_factor=1e3
+    )
+    forward = cast(nn.Module, torch.compile(network)) if compiled else network
+    return Trainer(settings, device, network, forward, average(network, settings.ema), optimizer, schedule)
+
+
+def train(trainer: Trainer, loader: GPUImageLoader, say: Callable[[str], None]) -> list[float]:
+    """Train all epochs; return the mean loss of each."""
+    losses = []
+    trainer.forward.train()
+    for epoch in range(trainer.settings.epochs):
+        loader.set_epoch(epoch)
+        total = torch.zeros((), device=trainer.device)
+        for events, labels in loader:
+            loss = trainer.loss(events, labels)
+            loss.backward()
+            trainer.update()
+            trainer.schedule.step()
+            total += loss.detach()
+        losses.append(float(total) / len(loader))
+        say(f"epoch {epoch}: loss {losses[-1]:.4f}")
+    return losses
+
+
+def test(trainer: Trainer, loader: GPUImageLoader) -> float:
+    """Accuracy of the averaged network, in percent, in float32."""
+    return 100 * evaluate(trainer.averaged.module, loader, CLASSES, device=trainer.device).top1
+
+
+# 4. The run, and its record
+
+
+def run_seed(
+    settings: Settings,
+    data: tuple[ImageSet, ImageSet],
+    seed: int,
+    device: torch.device,
+    compiled: bool,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train and test one network; return what it reached, and in how long."""
+    torch.manual_seed(seed)
+    train_images, test_images = data
+    augment = RandomCropResizeFlip(settings.size, settings.crop, settings.padding, settings.flip)
+    shared: dict[str, Any] = {
+        "device": device,
+        "output": "packed",
+        "ratio": settings.ratio,
+        "timesteps": settings.timesteps,
+    }
+    begin = clock(device)
+    loader = GPUImageLoader(train_images, settings.batch_size, augment=augment, seed=seed, drop_last=True, **shared)
+    size = (settings.size, settings.size)
+    tested = GPUImageLoader(test_images, settings.batch_size, size=size, random=False, shuffle=False, **shared)
+    trainer = build(settings, settings.epochs * len(loader), device, compiled)
+    ready = clock(device)
+    losses = train(trainer, loader, say)
+    trained = clock(device)
+    accuracy = test(trainer, tested)
+    done = clock(device)
+    say(f"seed {seed}: {accuracy:.2f} % in {done - begin:.1f} s")
+    return {
+        "seed": seed,
+        "accuracy": accuracy,
+        "losses": losses,
+        "seconds": {
+            "set up": ready - begin,
+            "train": trained - ready,
+            "test": done - trained,
+            "all": done - begin,
+        },
+        "images_per_second": settings.epochs * len(loader) * settings.batch_size / (trained - ready),
+        "seconds_of_a_step": time_parts(trainer, loader),
+    }
+
+
+def time_parts(trainer: Trainer, loader: GPUImageLoader) -> dict[str, float]:
+    """Seconds of each part of a step, waiting for the device after each: the mean of some steps after training.
+
+    Changes the weights: of use for nothing else afterwards.
+    """
+    trainer.forward.train()
+    seconds = dict.fromkeys(("loader", "forward", "backward", "update"), 0.0)
+    batches = iter(loader)
+    steps = min(TIMED_STEPS, len(loader))
+    for _ in range(steps):
+        times = [clock(trainer.device)]
+        events, labels = next(batches)
+        times.append(clock(trainer.device))
+        loss = trainer.loss(events, labels)
+        times.append(clock(trainer.device))
+        loss.backward()
+        times.append(clock(trainer.device))
+        trainer.update()
+        times.append(clock(trainer.device))
+        for name, start, stop in zip(seconds, times, times[1:]):
+            seconds[name] += (stop - start) / steps
+    return seconds
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, when the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def record(settings: Settings, runs: list[dict[str, Any]], device: torch.device, data: str) -> dict[str, Any]:
+    """Sum up runs: mean and spread (standard deviation; 0 of one run) over seeds, and where they ran."""
+    summary = {}
+    for name, values in (
+        ("accuracy", [run["accuracy"] for run in runs]),
+        ("seconds", [run["seconds"]["all"] for run in runs]),
+        ("images_per_second", [run["images_per_second"] for run in runs]),
+    ):
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        summary[name] = {"mean": statistics.mean(values), "spread": spread}
+    return {
+        "data": data,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "settings": asdict(settings),
+        "summary": summary,
+        "runs": runs,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the recipe with several seeds, and write the record."""
+    parser = argparse.ArgumentParser("fast_cifar10", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, metavar="PATH", help="CIFAR-10: Parquet files, or torchvision's root")
+    parser.add_argument("--smoke", action="store_true", help="digits and small settings instead, for a CPU")
+    parser.add_argument("--out", type=Path, default=Path("runs/fast-cifar10"), metavar="FOLDER")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many runs")
+    parser.add_argument("--epochs", type=int, metavar="N")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action="store_true", help="torch.compile")
+    given = parser.parse_args(arguments)
+    if given.seeds < 1:
+        parser.error(f"--seeds must be at least 1, got {given.seeds}")
+    if given.epochs is not None and given.epochs < 1:
+        parser.error(f"--epochs must be at least 1, got {given.epochs}")
+    if given.smoke == (given.data is not None):
+        parser.error("give either --data PATH or --smoke")
+    device = torch.device(given.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        parser.error("PyTorch finds no GPU; --smoke --device cpu runs without one")
+    torch.backends.cudnn.benchmark = True
+    settings = SMOKE if given.smoke else Settings()
+    if given.epochs is not None:
+        settings = replace(settings, epochs=given.epochs)
+    try:
+        data = digits() if given.smoke else cifar10(given.data, given.out / "cache")
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    console = Console()
+    runs = [run_seed(settings, data, seed, device, given.compile, console.print) for seed in range(given.seeds)]
+    found = record(settings, runs, device, "digits" if given.smoke else str(given.data))
+    with write_whole(given.out / "record.json") as file:
+        file.write(json.dumps(found, indent=2).encode())
+    accuracy = found["summary"]["accuracy"]
+    console.print(f"{accuracy['mean']:.2f} % (spread {accuracy['spread']:.2f}), {given.out / 'record.json'}")
+
+
+if __name__ == "__main__":
+    main()
