@@ -46,12 +46,18 @@ def convert_shards(
     """Convert shards; when ``stopping`` is set, those in hand are finished and no other is begun.
 
     Raises:
-        OSError: if a shard cannot be written, or a source cannot be read.
+        OSError: if a shard cannot be written, a source cannot be read, or a worker is killed.
     """
-    with Lanes(complete, machine.lanes, shard_done) as lanes:
-        for batch in _event_batches(_Pieces(shards, machine, stopping), sources, settings, machine):
-            lanes.put(batch)
-            rows_done(batch.piece.stop - batch.piece.start)
+    try:
+        with Lanes(complete, machine.lanes, shard_done) as lanes:
+            for batch in _event_batches(_Pieces(shards, machine, stopping), sources, settings, machine):
+                lanes.put(batch)
+                rows_done(batch.piece.stop - batch.piece.start)
+    except RuntimeError as error:
+        # PyTorch raises it wherever this process happens to be when it learns that a worker is gone.
+        if "DataLoader worker" not in str(error):
+            raise
+        raise OSError(f"{error} Finished shards are kept, and the same command goes on") from error
 
 
 def _event_batches(

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,8 +24,8 @@ from i2e_triton.conversion.manifest import read_manifest
 from i2e_triton.conversion.plan import Settings
 from i2e_triton.conversion.verify import verify_dataset
 from i2e_triton.formats import decode_record
-from i2e_triton.sources import open_source
-from tests.i2e_triton.conversion.made_up import files_in, png, some_images
+from i2e_triton.sources import Row, open_source
+from tests.i2e_triton.conversion.made_up import MemorySource, files_in, png, some_images
 from tests.i2e_triton.conversion.test_dataset import Watcher
 
 ROWS = 64
@@ -131,6 +132,23 @@ def test_ctrl_c_at_a_terminal_finishes_the_shard_in_hand(tmp_path: Path, picture
     assert not list(out.rglob("*.part"))
     for path in out.glob("*.parquet"):
         assert pq.ParquetFile(path).metadata.num_rows == 4
+
+
+class Fatal(MemorySource):
+    """A source that kills the process that reads its last rows."""
+
+    def read(self, start: int, stop: int) -> Iterator[Row]:
+        if start >= 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from super().read(start, stop)
+
+
+def test_a_killed_worker_ends_it_with_a_message(tmp_path: Path) -> None:
+    source = Fatal([png(image) for image in some_images(12, torch.Generator())])
+    engine = partial(convert_shards, machine=Machine(1, 2, torch.device("cpu")))
+    with pytest.raises(OSError, match=r"DataLoader worker .* the same command goes on"):
+        convert_dataset({"train": source}, "memory", tmp_path, Settings(0.1, rows_per_shard=4), engine, Watcher())
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_worker_ends_with_a_parent_that_is_killed_while_it_starts() -> None:
