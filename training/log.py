@@ -103,8 +103,8 @@ def draw_curves(rows: list[dict[str, str]], path: Path) -> None:
     loss, accuracy = figure.subplots(1, 2)
     epochs = [int(row["epoch"]) for row in rows]
     for split, label in (("train", "training"), ("val", "validation")):
-        loss.plot(epochs, [float(row[f"{split}_loss"]) for row in rows], label=label)
-        accuracy.plot(epochs, [100 * float(row[f"{split}_top1"]) for row in rows], label=label)
+        loss.plot(epochs, [float(row[f"{split}_loss"]) for row in rows], marker=".", label=label)
+        accuracy.plot(epochs, [100 * float(row[f"{split}_top1"]) for row in rows], marker=".", label=label)
     for axes, title in ((loss, "loss"), (accuracy, "top-1 accuracy, %")):
         axes.set_title(title)
         axes.set_xlabel("epoch")

@@ -1,11 +1,12 @@
-"""Recipes: every number of a training run, as published with I2E (Ma et al., AAAI 2026).
+"""Recipes: every number of a training run, as published with I2E (Ma et al., AAAI 2026) where it is.
 
 ``recipe("baseline2", "cifar10")`` is one; ``print`` shows all of it, and :meth:`Recipe.changed` makes another.
 
 The published code and README give the numbers of ``baseline1`` (little augmentation) and ``baseline2`` (full
 augmentation) for CIFAR-10, CIFAR-100 and ImageNet, and those of fine-tuning on CIFAR10-DVS. The paper fine-tunes on the
 other sets too and does not give numbers: their ``transfer1`` and ``transfer2`` keep the data of ``baseline2`` and take
-optimiser and schedule from CIFAR10-DVS. ``transfer1`` starts from weights of another data set, ``transfer2`` from those
+optimiser and schedule from CIFAR10-DVS. Nor are there numbers for CIFAR10-DVS from scratch: its baselines take those of
+CIFAR-10, a choice of this package. ``transfer1`` starts from weights of another data set, ``transfer2`` from those
 of I2E-CIFAR10; the weights are an argument of the run (``--init``).
 """
 

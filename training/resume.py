@@ -17,7 +17,12 @@ class Start:
 
     weights: Path | None = None  #: weights alone, as ``--init``
     state: dict[str, Any] | None = None  #: all of a run
+    folder: Path | None = None  #: of the run that ``state`` is of
     note: str = "starting anew"
+
+    def continues(self, folder: Path) -> bool:
+        """Whether it goes on with the run in a folder."""
+        return self.folder is not None and self.folder.resolve() == folder.resolve()
 
 
 def find_start(options: Options) -> Start:
@@ -39,22 +44,29 @@ def find_start(options: Options) -> Start:
         path = options.folder / "weights" / f"epoch{options.start_epoch - 1}.pth.tar"
     if path is None:
         return Start()
+    if path.name == checkpoint.LAST and path.exists():
+        return _continue_in(path.parent, options)
     state = checkpoint.read_whole(path)
     if not checkpoint.can_continue(state):
         return Start(weights=path, note=f"going on with the weights of {path} at epoch {options.start_epoch}")
     checkpoint.check_same_run(path, state, options.recipe)
-    return Start(state=state, note=_continuing(path, state))
+    return Start(state=state, folder=path.parent, note=_continuing(path, state))
 
 
 def _continue_own(options: Options) -> Start:
     try:
-        path, state, problem = checkpoint.read_last(options.folder)
+        return _continue_in(options.folder, options)
     except FileNotFoundError:
         return Start(note=f"starting anew: there is no checkpoint in {options.folder} yet")
+
+
+def _continue_in(folder: Path, options: Options) -> Start:
+    """Go on with the last checkpoint of a folder, or the one before where that is damaged."""
+    path, state, problem = checkpoint.read_last(folder)
     if not checkpoint.can_continue(state):
         raise CheckpointError(f"{path} holds weights alone; start a new run from them with --init {path}")
     checkpoint.check_same_run(path, state, options.recipe)
-    return Start(state=state, note=_continuing(path, state) + (f" ({problem})" if problem else ""))
+    return Start(state=state, folder=folder, note=_continuing(path, state) + (f" ({problem})" if problem else ""))
 
 
 def _continuing(path: Path, state: dict[str, Any]) -> str:

@@ -90,7 +90,7 @@ def run(options: Options, place: Place) -> None:
     _set_modes(options, place)
     start = find_start(options)
     if place.is_first and not options.evaluate:
-        _claim_folder(options)
+        _check_folder(options, start)
     prepared = prepare(options, place, start)
     if options.evaluate:
         values = loop.validate(prepared)
@@ -100,6 +100,7 @@ def run(options: Options, place: Place) -> None:
     if not place.is_first:
         loop.train(prepared)
         return
+    _claim_folder(options, start)
     with RunLog(options.folder, options.log_folder, prepared.epoch, prepared.step) as log:
         prepared.log = log
         precision = options.precision or torch.float32
@@ -206,19 +207,26 @@ def _set_modes(options: Options, place: Place) -> None:
     torch.manual_seed(options.recipe.seed)
 
 
-def _claim_folder(options: Options) -> None:
-    """Make the run's folder; never write over another run unless told to."""
+def _check_folder(options: Options, start: Start) -> None:
+    """Refuse to write over another run, unless told to."""
     if options.new_folder and options.folder.exists():
         raise SettingsError(f"{options.folder} is there already; choose another --name, or leave out --exist_ok")
-    files = [options.folder / name for name in (checkpoint.LAST, checkpoint.PREVIOUS, checkpoint.BEST)]
-    if options.resume is None and options.start_epoch == 0 and any(file.exists() for file in files):
-        if not options.overwrite:
-            raise SettingsError(
-                f"{options.folder} holds a run; go on with it with --resume, choose another --name, or --overwrite it"
-            )
-        for file in files:
+    if not options.overwrite and not start.continues(options.folder) and any(map(Path.exists, _files(options))):
+        raise SettingsError(
+            f"{options.folder} holds a run; go on with it with --resume, choose another --name, or --overwrite it"
+        )
+
+
+def _claim_folder(options: Options, start: Start) -> None:
+    """Make the run's folder, without the files of a run that is written over. All else has been checked by then."""
+    if not start.continues(options.folder):
+        for file in _files(options):
             file.unlink(missing_ok=True)
     options.folder.mkdir(parents=True, exist_ok=True)
+
+
+def _files(options: Options) -> list[Path]:
+    return [options.folder / name for name in (checkpoint.LAST, checkpoint.PREVIOUS, checkpoint.BEST)]
 
 
 def _wrap(network: nn.Module, options: Options, place: Place) -> nn.Module:

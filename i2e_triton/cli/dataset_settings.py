@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from i2e_triton.cli.options import checked_device, checked_ratio, checked_shifts, checked_size, wrong
 from i2e_triton.conversion.dataset import Engine
@@ -127,10 +128,10 @@ def open_sources(location: str, request: Request) -> tuple[str, dict[str, Source
     if request.split is not None:
         names = (_one_of("--split", request.split, names),)
     renamed = {} if preset is None else preset.splits
-    sources = {
-        renamed.get(name, name): open_source(location, kind=kind, split=name, download=request.download)
-        for name in names
-    }
+    # A source may have splits of both names: then each keeps its own.
+    published = {name: name if renamed.get(name) in names else renamed.get(name, name) for name in names}
+    where = str(Path(location).expanduser().absolute())  # for processes that work elsewhere
+    sources = {published[name]: open_source(where, kind=kind, split=name, download=request.download) for name in names}
     return kind, sources
 
 

@@ -22,6 +22,7 @@ from i2e_triton.conversion.manifest import (
     Manifest,
     ManifestError,
     ShardRecord,
+    bytes_on_disk,
     check_same,
     finish,
     finished_shards,
@@ -86,12 +87,14 @@ def convert_dataset(
         ValueError: if the splits have different classes, or a key or class cannot name a file of the format.
         OSError: if reading or writing fails; finished shards stay, and a later run goes on from them.
     """
+    out = out.absolute()  # whoever writes it may be elsewhere
     wanted = _manifest(sources, kind, settings)
     if settings.format == "npz":
         check_class_folders(wanted.classes)
     with _alone(out):
         found = _found(out, wanted)
         if found is not None and found.complete:
+            _check_files(out, found.shards)
             observer.begun(sum(wanted.rows.values()), sum(wanted.rows.values()), len(found.shards), len(found.shards))
             shutil.rmtree(out / WORK)
             return found
@@ -126,6 +129,7 @@ def _convert_rest(
     ordered = tuple(records[shard.name] for shard in shards if shard.name in records)
     manifest = replace(manifest, shards=ordered, complete=len(ordered) == len(shards))
     if manifest.complete:
+        _check_files(out, manifest.shards)
         _remove_parts(out)  # of an actor that was lost
         finish(out, manifest)
     return manifest
@@ -156,6 +160,15 @@ def _found(out: Path, wanted: Manifest) -> Manifest | None:
             f"{out} has no {MANIFEST} but holds {others[0]!r}; choose an empty folder, so that nothing is mixed up"
         )
     return found
+
+
+def _check_files(out: Path, records: tuple[ShardRecord, ...]) -> None:
+    for record in records:
+        if bytes_on_disk(out, record) != record.bytes:
+            raise ManifestError(
+                f"{record.paths[0]} is recorded as finished, but {out} does not hold it as it was written: nodes must "
+                "share the folder; if files were taken away, convert to a new folder"
+            )
 
 
 def _remove_parts(out: Path) -> None:

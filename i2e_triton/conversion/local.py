@@ -55,7 +55,7 @@ def convert_shards(
                 rows_done(batch.piece.stop - batch.piece.start)
     except RuntimeError as error:
         # PyTorch raises it wherever this process happens to be when it learns that a worker is gone.
-        if "DataLoader worker" not in str(error):
+        if not str(error).startswith("DataLoader worker (pid"):
             raise
         raise OSError(f"{error} Finished shards are kept, and the same command goes on") from error
 

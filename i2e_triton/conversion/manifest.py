@@ -163,7 +163,7 @@ def finished_shards(out: Path) -> dict[str, ShardRecord]:
             record = ShardRecord.from_json(json.loads(path.read_bytes()))
         except (ValueError, TypeError, KeyError, AttributeError):
             continue  # a record that cannot be read is none: its shard is made again
-        if _bytes_of(out, record) == record.bytes:
+        if bytes_on_disk(out, record) == record.bytes:
             records[record.name] = record
     return records
 
@@ -174,7 +174,8 @@ def finish(out: Path, manifest: Manifest) -> None:
     shutil.rmtree(out / WORK)
 
 
-def _bytes_of(out: Path, record: ShardRecord) -> int | None:
+def bytes_on_disk(out: Path, record: ShardRecord) -> int | None:
+    """Return how many bytes a shard's files have; None where one is not there."""
     try:
         return sum((out / path).stat().st_size for path in record.paths)
     except FileNotFoundError:

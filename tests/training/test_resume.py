@@ -134,3 +134,31 @@ def test_what_a_checkpoint_says_is_what_the_published_ones_say(whole: Path) -> N
     assert best["epoch"] == top1.index(max(top1))
     assert Recipe(**best["recipe"]) == Recipe(**state["recipe"])
     assert "i2e.weight" in best["state_dict"]
+
+
+def test_a_start_that_fails_leaves_the_run_that_it_would_overwrite(tiny: None, tmp_path: Path) -> None:
+    here = ("-sp", tmp_path, "-n", "run")
+    run(*DATA, *here)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.pt")}
+    with pytest.raises(SystemExit) as error:
+        run("--recipe", "baseline1", "--dataset", "cifar10", "-dp", tmp_path / "none", *here, "--overwrite")
+    assert "none" in failure(error)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.pt")} == before
+
+
+def test_another_run_is_not_written_over_by_resuming(tiny: None, tmp_path: Path) -> None:
+    run(*DATA, "-sp", tmp_path, "-n", "one")
+    run(*DATA, "-sp", tmp_path, "-n", "other")
+    resumed = ("--resume", tmp_path / "one" / "last.pt", "-sp", tmp_path, "-n", "other")
+    with pytest.raises(SystemExit) as error:
+        run(*DATA, *resumed)
+    assert "holds a run" in failure(error)
+
+
+def test_a_damaged_last_checkpoint_that_is_named_falls_back_as_well(tiny: None, tmp_path: Path) -> None:
+    run(*ALL, "-sp", tmp_path, "-n", "run")
+    last = tmp_path / "run" / "last.pt"
+    steps = rows(tmp_path / "run" / "steps.csv")
+    last.write_bytes(last.read_bytes()[:1000])
+    run(*ALL, "-sp", tmp_path, "-n", "run", "--resume", last)
+    assert rows(tmp_path / "run" / "steps.csv") == steps

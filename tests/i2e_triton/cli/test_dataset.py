@@ -163,6 +163,16 @@ def test_splits_are_named_as_published(i2e: I2E, pictures: Path, tmp_path: Path)
     ]
 
 
+def test_a_preset_keeps_a_validation_and_a_test_split_apart(i2e: I2E, tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "validation", "test"), 1):
+        for row in range(number):
+            write(tmp_path / "in" / split / "cat", f"{row}.png", PIL.Image.new("L", (5, 5)))
+    end = i2e("dataset", tmp_path / "in", "-o", tmp_path / "out", "--preset", "mnist", "--kind", "folder", *HERE)
+    assert end.status == 0, end.err
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["rows"] == {"train": 1, "validation": 2, "test": 3}
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

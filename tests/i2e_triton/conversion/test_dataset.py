@@ -121,6 +121,13 @@ def test_a_complete_folder_is_left_as_it_is(tmp_path: Path, source: MemorySource
     assert files_in(tmp_path) == before
 
 
+def test_a_complete_folder_whose_files_are_gone_is_not_called_complete(tmp_path: Path, source: MemorySource) -> None:
+    run(source, tmp_path)
+    (tmp_path / "train-00002-of-00005.parquet").unlink()
+    with pytest.raises(ManifestError, match=r"train-00002-of-00005\.parquet is recorded as finished, but"):
+        run(source, tmp_path)
+
+
 @pytest.mark.parametrize("complete", [True, False])
 def test_other_settings_or_another_source_are_refused(tmp_path: Path, source: MemorySource, complete: bool) -> None:
     watcher = Watcher() if complete else Watcher(1, lambda: os.kill(os.getpid(), signal.SIGINT))
