@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -95,6 +96,15 @@ def test_an_interrupt_finishes_the_shard_in_hand_and_the_next_run_goes_on(tmp_pa
     assert files_in(out) == files_in(tmp_path / "whole")
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C interrupt, though a shell that runs the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_a_second_interrupt_interrupts(tmp_path: Path, source: MemorySource) -> None:
     def twice() -> None:
         for _ in range(2):
