@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from i2e_triton.conversion.batches import EventBatch
 from i2e_triton.conversion.manifest import ShardRecord
@@ -33,8 +34,9 @@ class Lanes:
     def __init__(self, complete: Complete, lanes: int, finished: Callable[[ShardRecord], None]) -> None:
         self._complete = complete
         self._finished = finished
-        # One thread more: a shard may still be at its end when the next begins.
-        self._threads = ThreadPoolExecutor(lanes + 1, thread_name_prefix="i2e-shard")
+        # One more: a shard may still be at its end when the next begins.
+        self._in_hand = lanes + 1
+        self._threads = ThreadPoolExecutor(self._in_hand, thread_name_prefix="i2e-shard")
         self._open: dict[str, _Batches] = {}
         self._writing: dict[str, Future[ShardRecord]] = {}
 
@@ -52,13 +54,16 @@ class Lanes:
             self._threads.shutdown(cancel_futures=True)
 
     def put(self, batch: EventBatch) -> None:
-        """Pass a batch to its shard's writer, waiting while that has enough in hand.
+        """Pass a batch to its shard's writer, waiting while that, or all of them, have enough in hand.
 
         Raises:
             OSError: if a shard could not be written.
         """
         shard = batch.piece.shard
         if shard.name not in self._open:
+            while len(self._writing) >= self._in_hand:
+                wait(self._writing.values(), return_when=FIRST_COMPLETED)
+                self._collect()
             batches: _Batches = queue.Queue(_BATCHES_IN_HAND)
             self._open[shard.name] = batches
             self._writing[shard.name] = self._threads.submit(self._complete, shard, _until_end(batches))
@@ -92,4 +97,5 @@ def _replace_all(batches: _Batches, last: _AbandonedError) -> None:
         try:
             return batches.put_nowait(last)
         except queue.Full:
-            batches.get_nowait()
+            with contextlib.suppress(queue.Empty):  # the writer has just taken one
+                batches.get_nowait()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -85,3 +86,20 @@ def test_an_error_in_the_block_abandons_shards_even_with_full_queues() -> None:
     with pytest.raises(KeyboardInterrupt):
         stop_in_the_middle()
     assert ends == ["_AbandonedError"]
+
+
+def test_few_shards_are_in_hand_however_slow_their_writers_are() -> None:
+    finished: list[ShardRecord] = []
+    in_hand = []
+
+    def complete(shard: Shard, coming: Iterator[EventBatch]) -> ShardRecord:
+        rows = len(list(coming))
+        time.sleep(0.01)
+        return record(shard, rows)
+
+    with Lanes(complete, 1, finished.append) as lanes:
+        for i in range(8):
+            lanes.put(batches(Shard(str(i), 0, 1, 0, 1))[0])
+            in_hand.append(i + 1 - len(finished))
+    assert len(finished) == 8
+    assert max(in_hand) == 2
