@@ -8,8 +8,9 @@ The numbers come from SplitMix64, as those of :func:`i2e_triton.row_shifts`, so 
 every device: nothing but whole numbers, exactly rounded float64 and a table made of the CPU's logarithms takes part.
 Nothing waits for a GPU, but for the first draw there, which copies the table.
 
-An event camera's frames can be dropped as well: a timestep whose motion vector is a row of zeros compares an image with
-itself, and has no events. ``shifts * kept[..., None]`` with a bool tensor ``[T]`` or ``[B, T]`` does so.
+Timesteps are left out by their motion vectors, at no cost: ``shifts=RandomTimestepDrop(0.1)(shifts, generator)``.
+Regions of events cannot be cut in the call: a hole for each image would be one more mask in each way of writing events.
+It is an operation of its own, short on packed events: ``events & kept[:, None]``, with uint8 ``[B, H, W]`` of 255 or 0.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from i2e_triton.shifts import check_seed, row_numbers, signed, splitmix64
 _INT64_MAX = 2**63 - 1
 # Aspect ratios to draw from: neighbours differ by less than a ten-thousandth, a twentieth of a pixel in 1000.
 _ASPECTS = 2**14
+#: Where in an image's stream the numbers of its timesteps are: behind those of its box and flip.
+_TIMESTEP_PLACES = 64
 #: As often does torchvision draw a box before it takes the centre.
 _TRIES = 10
 
@@ -71,12 +74,7 @@ class RandomAugmentation(ABC):
             ValueError: if the images have no such shape or are smaller than the box, or the generator is on another
                 GPU.
         """
-        device = torch.device("cpu") if generator is None else generator.device
-        if device.type != "cpu" and device != images.device:
-            raise ValueError(f"generator must be on the CPU or on the images' device {images.device}, got {device}")
-        seed = torch.randint(-(2**63), _INT64_MAX, (), generator=generator, device=device)
-        rows = torch.arange(1 if images.dim() == 3 else images.shape[0], device=images.device)
-        return self._draw(images, splitmix64(seed, rows))
+        return self._draw(images, _streams_of_batch("images", images, images.shape[:-3], generator))
 
     def for_rows(self, images: Tensor, rows: int | Iterable[int] | Tensor, seed: int, epoch: int = 0) -> Augmentation:
         """Draw for rows of a data set: what a row gets depends on the seed, the epoch and its number alone.
@@ -91,14 +89,7 @@ class RandomAugmentation(ABC):
             TypeError: if the seed or a row number is not an integer.
             ValueError: if the seed or the epoch is out of range, or there are more or fewer rows than images.
         """
-        if epoch < 0:
-            raise ValueError(f"epoch must not be negative, got {epoch}")
-        numbers = row_numbers(rows, images.device)
-        if numbers.shape != images.shape[:-3]:
-            raise ValueError(f"rows must be numbers {list(images.shape[:-3])}, got shape {list(numbers.shape)}")
-        # Scalars of the CPU: a GPU takes them without a copy.
-        stream = splitmix64(torch.tensor(signed(check_seed(seed)), device="cpu"), torch.tensor(epoch, device="cpu"))
-        return self._draw(images, splitmix64(stream, numbers.reshape(-1)))
+        return self._draw(images, _streams_of_rows(images, images.shape[:-3], rows, seed, epoch))
 
     def _draw(self, images: Tensor, streams: Tensor) -> Augmentation:
         """Draw from the streams of images, int64 ``[B]``."""
@@ -218,6 +209,85 @@ class RandomResizedCropFlip(RandomAugmentation):
         if device not in self._on_device:
             self._on_device[device] = self._aspects.to(device)
         return self._on_device[device]
+
+
+class RandomTimestepDrop:
+    """Leaves out timesteps, each of each image by itself, as if the camera had lost them.
+
+    A motion vector of zeros compares an image with itself: its timestep has no events, in the same time. The others
+    stay where they are, and the threshold is that of the image as before.
+
+    Args:
+        drop: probability of each timestep.
+
+    Raises:
+        ValueError: if the probability is out of range.
+    """
+
+    def __init__(self, drop: float):
+        if not 0 <= drop <= 1:
+            raise ValueError(f"drop must be a probability from 0 to 1, got {drop}")
+        self.drop = drop
+
+    def __call__(self, shifts: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw for the motion vectors of a batch, ``[B, T, 4]``, or of one image, ``[T, 4]``.
+
+        Args:
+            shifts: motion vectors; where all images have the same, ``shifts.expand(B, T, 4)``.
+            generator: as for :class:`RandomAugmentation`.
+
+        Returns:
+            The vectors, those of timesteps that are left out replaced by zeros; shape, type and device are the same.
+
+        Raises:
+            ValueError: if the vectors have no such shape, or the generator is on another GPU.
+        """
+        return self._zeroed(shifts, _streams_of_batch("shifts", shifts, shifts.shape[:-2], generator))
+
+    def for_rows(self, shifts: Tensor, rows: int | Iterable[int] | Tensor, seed: int, epoch: int = 0) -> Tensor:
+        """Draw for rows of a data set, as :meth:`RandomAugmentation.for_rows` does, and independently of it.
+
+        Args:
+            shifts: the rows' motion vectors, ``[B, T, 4]``, or ``[T, 4]`` for one row.
+            rows: row numbers: several, or an integer tensor ``[B]``; or one.
+            seed: 0 to 2^64 - 1.
+            epoch: number of the epoch, from 0.
+
+        Raises:
+            TypeError: if the seed or a row number is not an integer.
+            ValueError: if the seed or the epoch is out of range, or there are more or fewer rows than vectors.
+        """
+        return self._zeroed(shifts, _streams_of_rows(shifts, shifts.shape[:-2], rows, seed, epoch))
+
+    def _zeroed(self, shifts: Tensor, streams: Tensor) -> Tensor:
+        if shifts.dim() not in (2, 3) or shifts.shape[-1] != 4:
+            raise ValueError(f"shifts must be [T, 4] or [B, T, 4], got shape {list(shifts.shape)}")
+        places = torch.arange(shifts.shape[-2], device=shifts.device) + _TIMESTEP_PLACES
+        kept = _fraction(splitmix64(streams[:, None], places)) >= self.drop
+        return shifts * (kept[0] if shifts.dim() == 2 else kept)[..., None]
+
+
+def _streams_of_batch(name: str, batch: Tensor, shape: torch.Size, generator: torch.Generator | None) -> Tensor:
+    """Give each image of a batch of some shape, ``[B]`` or ``[]``, a stream from a seed that the generator draws."""
+    device = torch.device("cpu") if generator is None else generator.device
+    if device.type != "cpu" and device != batch.device:
+        raise ValueError(f"generator must be on the CPU or on the {name}' device {batch.device}, got {device}")
+    seed = torch.randint(-(2**63), _INT64_MAX, (), generator=generator, device=device)
+    return splitmix64(seed, torch.arange(shape.numel(), device=batch.device))
+
+
+def _streams_of_rows(
+    batch: Tensor, shape: torch.Size, rows: int | Iterable[int] | Tensor, seed: int, epoch: int
+) -> Tensor:
+    """Give each row of a batch of some shape, ``[B]`` or ``[]``, its stream of a seed and an epoch."""
+    if epoch < 0:
+        raise ValueError(f"epoch must not be negative, got {epoch}")
+    numbers = row_numbers(rows, batch.device)
+    if numbers.shape != shape:
+        raise ValueError(f"rows must be numbers {list(shape)}, got shape {list(numbers.shape)}")
+    # Scalars of the CPU: a GPU takes them without a copy.
+    stream = splitmix64(torch.tensor(signed(check_seed(seed)), device="cpu"), torch.tensor(epoch, device="cpu"))
+    return splitmix64(stream, numbers.reshape(-1))
 
 
 def _number(streams: Tensor, place: int) -> Tensor:

@@ -131,11 +131,13 @@ def row_shifts(
         TypeError: if the seed, a row number or ``timesteps`` is not an integer.
     """
     numbers = row_numbers(rows, device)
-    groups = torch.tensor(_groups(order, timesteps), device=numbers.device)
-    streams = splitmix64(torch.tensor(signed(check_seed(seed)), device=numbers.device), numbers)
+    groups = copied_to(torch.tensor(_groups(order, timesteps), device="cpu"), numbers.device)
+    candidates = copied_to(candidate_shifts(order, timesteps, device="cpu"), numbers.device)
+    # A scalar of the CPU: a GPU takes it without a copy.
+    streams = splitmix64(torch.tensor(signed(check_seed(seed)), device="cpu"), numbers)
     # The remainder of 63 bits by 12 is uniform but for one part in 10^18.
     draw = (splitmix64(streams[..., None], groups) & _INT64_MAX) % _DRAWS
-    return candidate_shifts(order, timesteps, device=numbers.device)[draw, torch.arange(timesteps, device=draw.device)]
+    return candidates[draw, torch.arange(timesteps, device=draw.device)]
 
 
 def splitmix64(seeds: Tensor, places: Tensor) -> Tensor:
@@ -144,6 +146,11 @@ def splitmix64(seeds: Tensor, places: Tensor) -> Tensor:
     number = (number ^ _shifted_right(number, 30)) * signed(0xBF58476D1CE4E5B9)
     number = (number ^ _shifted_right(number, 27)) * signed(0x94D049BB133111EB)
     return number ^ _shifted_right(number, 31)
+
+
+def copied_to(table: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the CPU; from pinned memory to a GPU, so that the host does not wait for what the GPU does."""
+    return table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table.to(device)
 
 
 def candidate_shifts(

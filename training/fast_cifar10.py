@@ -1,29 +1,30 @@
 """fast-cifar10: meant to reach 89.23 % on CIFAR-10 as events in 10 minutes on one H100. NOT MEASURED ON A GPU YET.
 
 89.23 % is what the paper reaches on I2E-CIFAR10 in 256 epochs on two RTX 4090. The accuracy of this recipe, its spread
-over seeds and its time are not known: nothing but ``--smoke`` (digits, on a CPU) has been run. This runs and records
-the real thing, five seeds, in ``runs/fast-cifar10/record.json``:
+over seeds and its time are not known: only ``--smoke`` and a few thousand images were run, on a CPU. This runs and
+records the real thing, five seeds, in ``runs/fast-cifar10/record.json``:
 
-    python -m i2e_triton.training.fast_cifar10 --data CIFAR10 --seeds 5 --device cuda --out runs/fast-cifar10
+    python -m i2e_triton.training.fast_cifar10 --data CIFAR10 --seeds 5
 
-CIFAR10 is a folder of Parquet files with a train and a test split, or torchvision's root.
+CIFAR10 is a folder of Parquet files with a train and a test split, or torchvision's root. The record is written after
+each seed, and the same command goes on with the seeds that it lacks. ``FAST_CIFAR10.md``, beside this file, is the log:
+what was estimated, what was tried, and what to try next.
 
-The epochs were chosen from floors. They are arithmetic, not measurements:
+Neurons are SpikingJelly's, all timesteps in one operator of its own (CUDA or Triton, which the record says), bfloat16
+in and out, the membrane in float32. The rest is cuDNN's, in bfloat16 and channels last; ``--compile`` is not tried yet.
+
+The epochs were chosen from floors: 8.7 s an epoch of 50,000 images, 8.7 minutes for 60. Arithmetic, not measurements:
 
 * Multiplications. MS-ResNet-18 on 128x128 events of 2 channels, per image and timestep: the first layer 2 * 64 * 7^2 *
   64^2 = 26 M; the first stage four convolutions of 64 * 64 * 3^2 * 32^2 = 38 M, 151 M; each later stage 19 M + 3 * 38 M
   + 2 M = 134 M. Together 579 M; times 8 timesteps 4.6 G; 2 operations each, and a backward pass of twice the forward:
-  27.8 GFLOP an image, 1.39 PFLOP an epoch of 50,000. At 989 TFLOP/s, the H100's peak in bfloat16, 1.4 s; at 40 % of it
-  3.5 s.
+  27.8 GFLOP an image, 1.39 PFLOP an epoch. At 989 TFLOP/s, the H100's peak in bfloat16, 1.4 s; at 40 % of it 3.5 s.
 * Memory. The four stages hold 65 k + 33 k + 16 k + 8 k = 123 k values a layer, image and timestep, and have four
-  layers each; a layer reads and writes about 8.5 times (neurons 2, convolution 2, normalisation 3, shortcut 1.5), the
-  first one, of 262 k, about 5 times: 5.5 M values. Times 8 timesteps, 2 bytes, and 3 for the backward pass: 264 MB an
-  image, 13.2 TB an epoch. At 80 % of 3.35 TB/s 4.9 s.
+  layers each. Of a value, convolution, normalisation and shortcut move 6.5 times 2 bytes forward and twice as much
+  backward; a neuron moves 4 times 2 forward and as much backward (input, spike, and its membrane in float32, which
+  the gradient needs). 55 bytes in all; the first layer has 262 k values of 30 bytes: 35 MB a timestep, 279 MB an
+  image, 14 TB an epoch. At 80 % of 3.35 TB/s 5.2 s.
 * The loader: 33 kB of packed events an image, written and read, 3.3 GB an epoch: 1 ms at the same rate.
-
-One after the other 8.4 s an epoch, 84 ms a step of 500 images; 60 epochs are 8.4 minutes, where every neuron is fused
-and in bfloat16. SpikingJelly's neurons in plain PyTorch write every intermediate value, several times as much:
-``--compile`` is there to be tried first, and the record says where the time went.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -41,7 +42,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.console import Console
+from rich.progress import Progress
 from sklearn.datasets import load_digits
+from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel
@@ -84,7 +87,7 @@ class Settings:
     ema: float = 0.998  #: decay of the average of the weights, which is what is tested
 
 
-#: Learns scikit-learn's 8x8 digits on a CPU, to show that everything is connected.
+#: Learns scikit-learn's 8x8 digits on a CPU, to show that everything is connected: 75 to 81 % in 12 s on one core.
 SMOKE = Settings(
     size=16, crop=8, padding=0, flip=0.0, timesteps=2, epochs=2, batch_size=32, lr=0.15, warmup=0.2, ema=0.9
 )
@@ -157,16 +160,19 @@ def build(settings: Settings, steps: int, device: torch.device, compiled: bool) 
         {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": settings.weight_decay},
     ]
     optimizer = torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=True)
+    total = max(steps, 3)
+    warmup = max(settings.warmup, 2 / total)  # OneCycleLR divides by 0 where its first step is its top
     schedule = OneCycleLR(
-        optimizer, settings.lr, total_steps=steps, pct_start=settings.warmup, cycle_momentum=False, final_div_factor=1e3
+        optimizer, settings.lr, total_steps=total, pct_start=warmup, cycle_momentum=False, final_div_factor=1e3
     )
     forward = cast(nn.Module, torch.compile(network)) if compiled else network
     return Trainer(settings, device, network, forward, average(network, settings.ema), optimizer, schedule)
 
 
-def train(trainer: Trainer, loader: GPUImageLoader, say: Callable[[str], None]) -> list[float]:
+def train(trainer: Trainer, loader: GPUImageLoader, progress: Progress) -> list[float]:
     """Train all epochs; return the mean loss of each."""
-    losses = []
+    losses: list[float] = []
+    task = progress.add_task("training", total=trainer.settings.epochs * len(loader))
     trainer.forward.train()
     for epoch in range(trainer.settings.epochs):
         loader.set_epoch(epoch)
@@ -177,8 +183,10 @@ def train(trainer: Trainer, loader: GPUImageLoader, say: Callable[[str], None]) 
             trainer.update()
             trainer.schedule.step()
             total += loss.detach()
+            progress.advance(task)
         losses.append(float(total) / len(loader))
-        say(f"epoch {epoch}: loss {losses[-1]:.4f}")
+        progress.console.print(f"epoch {epoch}: loss {losses[-1]:.4f}")
+    progress.remove_task(task)
     return losses
 
 
@@ -187,7 +195,7 @@ def test(trainer: Trainer, loader: GPUImageLoader) -> float:
     return 100 * evaluate(trainer.averaged.module, loader, CLASSES, device=trainer.device).top1
 
 
-# 4. The run, and its record
+# 4. A run
 
 
 def run_seed(
@@ -196,7 +204,7 @@ def run_seed(
     seed: int,
     device: torch.device,
     compiled: bool,
-    say: Callable[[str], None],
+    progress: Progress,
 ) -> dict[str, Any]:
     """Train and test one network; return what it reached, and in how long."""
     torch.manual_seed(seed)
@@ -214,11 +222,11 @@ def run_seed(
     tested = GPUImageLoader(test_images, settings.batch_size, size=size, random=False, shuffle=False, **shared)
     trainer = build(settings, settings.epochs * len(loader), device, compiled)
     ready = clock(device)
-    losses = train(trainer, loader, say)
+    losses = train(trainer, loader, progress)
     trained = clock(device)
     accuracy = test(trainer, tested)
     done = clock(device)
-    say(f"seed {seed}: {accuracy:.2f} % in {done - begin:.1f} s")
+    progress.console.print(f"seed {seed}: {accuracy:.2f} % in {done - begin:.1f} s")
     return {
         "seed": seed,
         "accuracy": accuracy,
@@ -265,34 +273,69 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def record(settings: Settings, runs: list[dict[str, Any]], device: torch.device, data: str) -> dict[str, Any]:
-    """Sum up runs: mean and spread (standard deviation; 0 of one run) over seeds, and where they ran."""
-    summary = {}
+# 5. The record of several runs
+
+
+def conditions(
+    settings: Settings, data: tuple[ImageSet, ImageSet], device: torch.device, compiled: bool
+) -> dict[str, Any]:
+    """What runs of one record have in common."""
+    neurons = "torch"
+    if hasattr(functional, "neuron_implementation"):  # SpikingJelly 2.0; before, only PyTorch is used
+        execution = "compile" if compiled else "eager"
+        neurons = functional.neuron_implementation("lif", device, execution=execution)["implementation"]
+    return {
+        "settings": asdict(settings),
+        "data": [images.fingerprint for images in data],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "neurons": neurons,
+        "compiled": compiled,
+    }
+
+
+def finished(path: Path, common: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the runs of a record that is there.
+
+    Raises:
+        ValueError: if they are of other conditions, or the file is no record.
+    """
+    if not path.exists():
+        return []
+    try:
+        found = json.loads(path.read_text())
+        others = [name for name, value in common.items() if found[name] != value]
+        runs: list[dict[str, Any]] = found["runs"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is no record of runs ({error!r}); move it away or take another --out") from error
+    if others:
+        raise ValueError(f"{path} holds runs of other {', '.join(others)}; move it away or take another --out")
+    return runs
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and spread (standard deviation; 0 of one run) over the seeds."""
+    found = {}
     for name, values in (
         ("accuracy", [run["accuracy"] for run in runs]),
         ("seconds", [run["seconds"]["all"] for run in runs]),
         ("images_per_second", [run["images_per_second"] for run in runs]),
     ):
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        summary[name] = {"mean": statistics.mean(values), "spread": spread}
-    return {
-        "data": data,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "torch": torch.__version__,
-        "settings": asdict(settings),
-        "summary": summary,
-        "runs": runs,
-    }
+        found[name] = {"mean": statistics.mean(values), "spread": spread}
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the recipe with several seeds, and write the record."""
-    parser = argparse.ArgumentParser("fast_cifar10", description=(__doc__ or "").splitlines()[0])
+    """Run the recipe with several seeds, and write the record after each."""
+    parser = argparse.ArgumentParser(
+        "python -m i2e_triton.training.fast_cifar10", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--data", type=Path, metavar="PATH", help="CIFAR-10: Parquet files, or torchvision's root")
     parser.add_argument("--smoke", action="store_true", help="digits and small settings instead, for a CPU")
-    parser.add_argument("--out", type=Path, default=Path("runs/fast-cifar10"), metavar="FOLDER")
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many runs")
-    parser.add_argument("--epochs", type=int, metavar="N")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="runs/fast-cifar10, or runs/fast-cifar10-smoke")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many runs; those on record are kept")
+    parser.add_argument("--epochs", type=int, metavar="N", help="others than the recipe's, to try it")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
     given = parser.parse_args(arguments)
@@ -309,17 +352,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = SMOKE if given.smoke else Settings()
     if given.epochs is not None:
         settings = replace(settings, epochs=given.epochs)
+    out = given.out or Path("runs/fast-cifar10-smoke" if given.smoke else "runs/fast-cifar10")
+    path = out / "record.json"
     try:
-        data = digits() if given.smoke else cifar10(given.data, given.out / "cache")
+        data = digits() if given.smoke else cifar10(given.data, out / "cache")
+        common = conditions(settings, data, device, given.compile)
+        runs = finished(path, common)
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    known = {run["seed"] for run in runs}
     console = Console()
-    runs = [run_seed(settings, data, seed, device, given.compile, console.print) for seed in range(given.seeds)]
-    found = record(settings, runs, device, "digits" if given.smoke else str(given.data))
-    with write_whole(given.out / "record.json") as file:
-        file.write(json.dumps(found, indent=2).encode())
-    accuracy = found["summary"]["accuracy"]
-    console.print(f"{accuracy['mean']:.2f} % (spread {accuracy['spread']:.2f}), {given.out / 'record.json'}")
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        for seed in sorted(set(range(given.seeds)) - known):
+            runs.append(run_seed(settings, data, seed, device, given.compile, progress))
+            with write_whole(path) as file:
+                file.write(json.dumps({**common, "summary": summary(runs), "runs": runs}, indent=2).encode())
+    accuracy = summary(runs)["accuracy"]
+    text = f"{accuracy['mean']:.2f} % (spread {accuracy['spread']:.2f}) over {len(runs)} seeds, {path}"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from i2e_triton import canonical_shifts, convert, row_shifts
 from i2e_triton.arguments import check_format, check_ratio
-from i2e_triton.augmentation import RandomAugmentation
-from i2e_triton.shifts import DEFAULT_ORDER, Order, check_seed, signed, splitmix64
+from i2e_triton.augmentation import RandomAugmentation, RandomTimestepDrop
+from i2e_triton.shifts import DEFAULT_ORDER, Order, check_seed, copied_to, signed, splitmix64
 from i2e_triton.training.image_set import ImageSet
 from i2e_triton.training.sampling import seed_of
 
@@ -57,6 +57,7 @@ class GPUImageLoader:
         batch_size: of all processes together; a multiple of their number.
         device: where batches are.
         augment: draws boxes and flips; None converts images as they are.
+        drop: draws timesteps to leave out; None keeps all.
         size: height and width of the events without ``augment``; None keeps the images'.
         output: ``"dense"``, ``"packed"`` or ``"images"``.
         ratio: sensitivity of the threshold.
@@ -84,6 +85,7 @@ class GPUImageLoader:
         *,
         device: torch.device | str = "cpu",
         augment: RandomAugmentation | None = None,
+        drop: RandomTimestepDrop | None = None,
         size: tuple[int, int] | None = None,
         output: Output = "dense",
         ratio: float = 0.12,
@@ -105,11 +107,12 @@ class GPUImageLoader:
             raise ValueError(f"size {size} is given twice; augment brings its own, {augment.size}")
         self.device = torch.device(device)
         self.batch_size = batch_size
-        self.augment, self.size, self.output = augment, size, output
+        self.augment, self.drop, self.size, self.output = augment, drop, size, output
         self.ratio = check_ratio(ratio)
         self.dtype = dtype
         check_format(dtype, output == "packed", timesteps)
         self.order, self.timesteps, self.random = order, timesteps, random
+        self._same_shifts = not random and drop is None
         self.seed = check_seed(seed)
         self.shuffle = shuffle
         self.rank, self.processes = rank, processes
@@ -175,9 +178,9 @@ class GPUImageLoader:
             ValueError: if the state is of another data set, seed or batch size, or its place does not exist.
         """
         for name, value in self._identity().items():
-            if state[name] != value:
+            if state.get(name) != value:
                 what = {"fingerprint": "data set", "batch_size": "batch size"}.get(name, name)
-                raise ValueError(f"the state is of another {what}: {state[name]}, and this loader's is {value}")
+                raise ValueError(f"the state is of another {what}: {state.get(name)}, and this loader's is {value}")
         epoch, step = state["epoch"], state["step"]
         if epoch < 0 or not 0 <= step < self._steps:
             raise ValueError(f"the state is at epoch {epoch}, step {step}; an epoch has the steps 0 to {len(self) - 1}")
@@ -199,10 +202,12 @@ class GPUImageLoader:
             found["size"] = self.size
         if self.random:
             seed = seed_of(self.seed, 2, epoch)
-            found["shifts"] = row_shifts(seed, rows, order=self.order, timesteps=self.timesteps)
+            shifts = row_shifts(seed, rows, order=self.order, timesteps=self.timesteps)
         else:
-            found["shifts"] = self._canonical.to(rows.device)
-        return found
+            shifts = self._canonical.to(rows.device)
+        if self.drop is not None:
+            shifts = self.drop.for_rows(shifts.expand(len(rows), -1, -1), rows, self.seed, epoch)
+        return {**found, "shifts": shifts}
 
     def _identity(self) -> dict[str, Any]:
         return {"fingerprint": self._fingerprint, "seed": self.seed, "batch_size": self.batch_size}
@@ -228,12 +233,12 @@ class GPUImageLoader:
         """Draw for rows, and copy their images where they are not on the device."""
         images = None
         if not self._resident:
-            # Pinned, so that the copy runs beside the training step; PyTorch reuses the memory when it is done.
+            # Pinned, so that the host does not wait for the copy; PyTorch reuses the memory when it is done.
             shape = (len(rows), *self._images.shape[1:])
             gathered = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
             torch.index_select(self._images, 0, rows, out=gathered)
             images = gathered.to(self.device, non_blocking=True)
-            rows = rows.to(self.device)
+            rows = copied_to(rows, self.device)
         return _Chunk(rows, images, self.parameters(rows, epoch))
 
     def _batch(self, chunk: _Chunk, start: int, count: int) -> tuple[Any, ...]:
@@ -241,10 +246,8 @@ class GPUImageLoader:
         rows = chunk.rows[part]
         images = self._images.index_select(0, rows) if chunk.images is None else chunk.images[part]
         labels = self._labels.index_select(0, rows)
-        drawn = {
-            name: value[part] if name in ("crop", "flip") or (name == "shifts" and self.random) else value
-            for name, value in chunk.parameters.items()
-        }
+        each = ("crop", "flip") if self._same_shifts else ("crop", "flip", "shifts")
+        drawn = {name: value[part] if name in each else value for name, value in chunk.parameters.items()}
         if self.output == "images":
             return images, labels, drawn
         packed = self.output == "packed"

@@ -10,6 +10,7 @@ import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from i2e_triton.sources import Source, SourceError, check_resize, prepare_batch
 
 _READ_AT_ONCE = 256  # images
 _FORMAT = "i2e-triton images 1"
-_CACHE_DAMAGE = (zipfile.BadZipFile, EOFError, KeyError, ValueError, NotImplementedError)
+#: How reading a damaged zip ends: OSError where it points before its start, RuntimeError where it seems encrypted.
+_CACHE_DAMAGE = (zipfile.BadZipFile, EOFError, KeyError, ValueError, RuntimeError, OSError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,15 +89,25 @@ def load_image_set(
         return _decode(source, size, rule)
     key = json.dumps([_FORMAT, source.fingerprint(), size, rule if size else None])
     path = cache / f"images-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    try:
-        return _read_cache(path, key)
-    except FileNotFoundError:
-        pass
-    except _CACHE_DAMAGE as error:
-        warnings.warn(f"{path} is damaged ({error}); the images are decoded again", stacklevel=2)
-    images = _decode(source, size, rule)
-    _write_cache(path, key, images)
+    images = _cached(path, key)
+    if images is None:
+        images = _decode(source, size, rule)
+        _write_cache(path, key, images)
     return images
+
+
+def _cached(path: Path, key: str) -> ImageSet | None:
+    """Return what a file holds; None where there is no file, and with a warning where it is damaged."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    with file:
+        try:
+            return _read_cache(file, key)
+        except _CACHE_DAMAGE as error:
+            warnings.warn(f"{path} is damaged ({error}); the images are decoded again", stacklevel=3)
+            return None
 
 
 def _decode(source: Source, size: tuple[int, int] | None, rule: str) -> ImageSet:
@@ -148,9 +160,9 @@ def _write_cache(path: Path, key: str, images: ImageSet) -> None:
         )
 
 
-def _read_cache(path: Path, key: str) -> ImageSet:
+def _read_cache(file: BinaryIO, key: str) -> ImageSet:
     """Read what :func:`_write_cache` wrote; the zip's checksums are checked, and nothing is unpickled."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         about = json.loads(_member(archive, "about.npy").tobytes())
         if not isinstance(about, dict) or about.get("key") != key:
             raise ValueError("it holds other images than its name says")

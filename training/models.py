@@ -21,9 +21,28 @@ Input = Literal["events", "rgb", "value"]
 Order = str | int | Sequence[int]
 
 
-def lif() -> neuron.LIFNode:
+class LIF(neuron.LIFNode):
+    """SpikingJelly's neuron, whose membrane is float32 where its inputs are bfloat16 or float16.
+
+    On an NVIDIA GPU SpikingJelly 2.0 runs all timesteps in one operator, CUDA if it was built with it and else Triton,
+    but for a membrane in float32 alone; its own choice, the type of the inputs, is plain PyTorch under autocast. Plain
+    PyTorch remains for float64, on the CPU, on AMD GPUs (which have no other), and with SpikingJelly 0.0.0.0.14, which
+    never calls this method.
+    """
+
+    def materialize_states(
+        self, inputs: tuple[Tensor, ...], states: tuple[object, ...], step_mode: str
+    ) -> tuple[object, ...]:
+        """Bring the membrane to the shape, device and type that it shall have for these inputs."""
+        membrane, *others = super().materialize_states(inputs, states, step_mode)
+        if membrane.dtype in (torch.bfloat16, torch.float16) and not torch.version.hip:
+            membrane = membrane.float()
+        return (membrane, *others)
+
+
+def lif() -> LIF:
     """The neuron of the paper: tau 2, threshold 1, hard reset to 0, arctangent surrogate."""
-    return neuron.LIFNode(decay_input=False, v_reset=0.0, surrogate_function=surrogate.ATan(), detach_reset=True)
+    return LIF(decay_input=False, v_reset=0.0, surrogate_function=surrogate.ATan(), detach_reset=True)
 
 
 class BasicBlock(nn.Module):

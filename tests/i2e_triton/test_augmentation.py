@@ -11,8 +11,14 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from i2e_triton import convert
-from i2e_triton.augmentation import Augmentation, RandomAugmentation, RandomCropResizeFlip, RandomResizedCropFlip
+from i2e_triton import canonical_shifts, convert, random_shifts, unpack
+from i2e_triton.augmentation import (
+    Augmentation,
+    RandomAugmentation,
+    RandomCropResizeFlip,
+    RandomResizedCropFlip,
+    RandomTimestepDrop,
+)
 
 KINDS: dict[str, RandomAugmentation] = {
     "crop": RandomCropResizeFlip(64, crop=(30, 28), padding=3),
@@ -24,6 +30,8 @@ KINDS: dict[str, RandomAugmentation] = {
 CROPS = [[0, 7, 30, 28], [4, -1, 30, 28], [5, 6, 30, 28], [-3, 0, 30, 28]]
 RESIZED = [[6, 0, 9, 10], [0, 4, 19, 20], [2, 3, 27, 24], [4, 7, 23, 23]]
 FLIPPED = [True, False, False, False]
+#: Timesteps that are kept of rows 0 to 2, of seed 5 in epoch 2.
+KEPT = [[0, 1, 1, 0, 0, 1, 0, 1], [1, 1, 0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0, 0]]
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -146,6 +154,47 @@ def test_are_arguments_of_a_conversion(kind: str, generator: torch.Generator) ->
     assert convert(images[0], 0.07, **KINDS[kind](images[0])).shape == (8, 2, *KINDS[kind].size)
 
 
+def test_timesteps_are_left_out_as_often_as_asked(generator: torch.Generator) -> None:
+    shifts = random_shifts(10_000, generator)
+    for drop in (0.0, 0.25, 1.0):
+        drawn = RandomTimestepDrop(drop)(shifts, generator)
+        assert drawn.dtype == shifts.dtype
+        lost = ~drawn.any(-1)
+        assert torch.equal(drawn, shifts * ~lost[..., None])
+        deviation = (drop * (1 - drop)) ** 0.5
+        assert bool(((lost.double().mean(0) - drop).abs() <= 6 * deviation / 100).all())
+        # Of no pair of timesteps does one say anything about the other.
+        pairs = (lost.double() - drop).T @ (lost.double() - drop) / 10_000
+        assert bool(((pairs - pairs.diag().diag()).abs() <= 6 * deviation**2 / 100).all())
+
+
+def test_a_timestep_that_is_left_out_has_no_events_and_changes_no_other(generator: torch.Generator) -> None:
+    images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=generator)
+    images[0] = 77
+    whole = random_shifts(40, generator)
+    shifts = RandomTimestepDrop(0.5)(whole, generator)
+    kept = shifts.any(-1).T[:, :, None, None, None]
+    assert 80 < int(kept.sum()) < 240
+    for ratio in (0.0, 0.12):
+        assert torch.equal(convert(images, ratio, shifts=shifts), convert(images, ratio, shifts=whole) * kept)
+        packed = convert(images, ratio, shifts=shifts, packed=True)
+        assert torch.equal(unpack(packed), convert(images, ratio, shifts=shifts))
+
+
+def test_a_row_loses_what_seed_epoch_and_number_say(generator: torch.Generator) -> None:
+    drop, shifts = RandomTimestepDrop(0.5), canonical_shifts().expand(1000, -1, -1)
+    whole = drop.for_rows(shifts, range(1000), 5, 2)
+    rows = torch.randperm(1000, generator=generator)
+    assert torch.equal(drop.for_rows(shifts, rows, 5, 2), whole[rows])
+    assert torch.equal(drop.for_rows(shifts[0], 17, 5, 2), whole[17])
+    assert torch.equal(drop.for_rows(shifts[:, :3], range(1000), 5, 2), whole[:, :3])
+    assert whole[:3].any(-1).int().tolist() == KEPT
+    for others in (drop.for_rows(shifts, range(1000), 6, 2), drop.for_rows(shifts, range(1000), 5)):
+        assert 3700 < int((others.any(-1) == whole.any(-1)).sum()) < 4300
+    flips = KINDS["crop"].for_rows(images_of(1000), range(1000), 5, 2)["flip"]
+    assert 3700 < int((flips[:, None] == whole.any(-1)).sum()) < 4300, "timesteps follow the flips"
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
@@ -167,6 +216,17 @@ def test_are_arguments_of_a_conversion(kind: str, generator: torch.Generator) ->
             r"crop \(41, 41\) is larger.*\(32, 32\).*4",
         ),
         (lambda: KINDS["crop"](images_of(2)[0, 0]), ValueError, r"images must be \[C, H, W\].*got shape \[32, 32\]"),
+        (lambda: RandomTimestepDrop(-0.1), ValueError, "drop must be a probability from 0 to 1, got -0.1"),
+        (
+            lambda: RandomTimestepDrop(0.1)(torch.zeros(3)),
+            ValueError,
+            r"shifts must be \[T, 4\] or \[B, T, 4\], got shape \[3\]",
+        ),
+        (
+            lambda: RandomTimestepDrop(0.1).for_rows(canonical_shifts(), [1, 2], 0),
+            ValueError,
+            r"rows must be numbers \[\], got shape \[2\]",
+        ),
         (lambda: KINDS["crop"].for_rows(images_of(2), [1], 0), ValueError, r"numbers \[2\], got shape \[1\]"),
         (lambda: KINDS["crop"].for_rows(images_of(2), [1, 2], -1), ValueError, "seed must be 0 to"),
         (lambda: KINDS["crop"].for_rows(images_of(2), [1, 2], 0, -1), ValueError, "epoch must not be negative, got -1"),

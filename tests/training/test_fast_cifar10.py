@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from i2e_triton.training import fast_cifar10
-from i2e_triton.training.fast_cifar10 import SMOKE, Settings, cifar10, digits, record
+from i2e_triton.training.fast_cifar10 import SMOKE, Settings, cifar10, digits, summary
 from i2e_triton.training.image_set import ImageSet
 from tests.samples import noise
 
@@ -52,13 +53,15 @@ def write_cifar10(folder: Path, counts: dict[str, int], size: int, generator: to
         pq.write_table(pa.table({"img": pictures, "label": labels}), folder / f"{split}.parquet")
 
 
-def test_the_smoke_run_learns_digits(tmp_path: Path) -> None:
-    fast_cifar10.main(["--smoke", "--seeds", "1", "--out", str(tmp_path), "--device", "cpu"])
+def test_the_smoke_run_learns_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_cifar10, "TIMED_STEPS", 1)
+    fast_cifar10.main(["--smoke", "--seeds", "2", "--out", str(tmp_path), "--device", "cpu"])
     found = json.loads((tmp_path / "record.json").read_text())
-    assert found["summary"]["accuracy"]["mean"] > 50  # 10 is chance
-    (run,) = found["runs"]
-    assert len(run["losses"]) == SMOKE.epochs
-    assert run["losses"][-1] < run["losses"][0] - 0.3
+    assert (found["device"], found["neurons"], found["compiled"]) == ("cpu", "torch-reference", False)
+    for run in found["runs"]:
+        assert run["accuracy"] > 65  # 10 is chance
+        assert len(run["losses"]) == SMOKE.epochs
+        assert run["losses"][-1] < run["losses"][0] - 0.3
 
 
 def test_several_seeds_on_files_are_recorded(
@@ -85,12 +88,73 @@ def test_several_seeds_on_files_are_recorded(
     assert len(list((out / "cache").iterdir())) == 2
 
 
+@pytest.fixture
+def digit_runs(stub: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few digits and steps."""
+    few = ImageSet(digits()[0].images[:64], digits()[0].labels[:64])
+    monkeypatch.setattr(fast_cifar10, "digits", lambda: (few, few))
+
+
+def seeds_of(out: Path) -> dict[int, float]:
+    found = json.loads((out / "record.json").read_text())
+    assert found["summary"]["accuracy"]["mean"] == pytest.approx(np.mean([run["accuracy"] for run in found["runs"]]))
+    return {run["seed"]: run["losses"][0] for run in found["runs"]}
+
+
+def test_the_record_is_written_after_each_seed_and_gone_on_with(
+    digit_runs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--smoke", "--device", "cpu", "--seeds", "3", "--out"]
+    fast_cifar10.main([*arguments, str(tmp_path / "straight")])
+    straight, run_seed = seeds_of(tmp_path / "straight"), fast_cifar10.run_seed
+    assert len(set(straight.values())) == 3
+
+    def killed_at_1(settings: Settings, data: Any, seed: int, *others: Any) -> dict[str, Any]:
+        if seed == 1:
+            raise KeyboardInterrupt
+        return run_seed(settings, data, seed, *others)
+
+    cut = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(fast_cifar10, "run_seed", killed_at_1)
+        with pytest.raises(KeyboardInterrupt):
+            fast_cifar10.main([*arguments, str(cut)])
+    assert seeds_of(cut) == {0: straight[0]}
+    fast_cifar10.main([*arguments, str(cut)])
+    assert seeds_of(cut) == straight
+    with monkeypatch.context() as patch:
+        patch.setattr(fast_cifar10, "run_seed", None)
+        fast_cifar10.main([*arguments, str(cut)])
+    assert seeds_of(cut) == straight
+
+
+def test_a_record_of_something_else_is_kept(
+    digit_runs: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--smoke", "--device", "cpu", "--seeds", "1", "--out", str(tmp_path)]
+    fast_cifar10.main(arguments)
+    path = tmp_path / "record.json"
+    record = path.read_text()
+    for content, options, message in (
+        (record, ["--epochs", "1"], "holds runs of other settings; move it away or take another --out"),
+        (record.replace('"device": "cpu"', '"device": "H100"'), [], "holds runs of other device;"),
+        (record[:-10], [], "is no record of runs (JSONDecodeError"),
+        ("[1]", [], "is no record of runs (TypeError"),
+        ("{}", [], "is no record of runs (KeyError"),
+    ):
+        path.write_text(content)
+        with pytest.raises(SystemExit):
+            fast_cifar10.main([*arguments, *options])
+        assert message in capsys.readouterr().err
+        assert path.read_text() == content
+
+
 def test_a_seed_repeats_its_run(stub: None) -> None:
     few = ImageSet(*(part[:100] for part in (digits()[0].images, digits()[0].labels)))
 
     def losses(seed: int) -> list[float]:
         device = torch.device("cpu")
-        run = fast_cifar10.run_seed(SMOKE, (few, few), seed, device, compiled=False, say=lambda text: None)
+        run = fast_cifar10.run_seed(SMOKE, (few, few), seed, device, compiled=False, progress=Progress(disable=True))
         found: list[float] = run["losses"]
         return found
 
@@ -116,6 +180,18 @@ def test_the_learning_rate_rises_and_falls_once(stub: None) -> None:
     assert (np.diff(rate[top:, 0]) < 0).all()
 
 
+@pytest.mark.parametrize(("warmup", "steps"), [(0.1, 10), (0.1, 1), (0.5, 2), (0.1, 5), (1 / 3, 3)])
+def test_runs_of_few_steps(stub: None, warmup: float, steps: int) -> None:
+    trainer = fast_cifar10.build(Settings(lr=0.5, warmup=warmup), steps, torch.device("cpu"), compiled=False)
+    rates = []
+    for _ in range(steps):
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        trainer.optimizer.step()
+        trainer.schedule.step()
+    assert rates[0] == pytest.approx(0.5 / 25)
+    assert steps == 1 or rates[1] == pytest.approx(0.5)
+
+
 def test_what_is_tested_is_the_average_of_the_weights(stub: None) -> None:
     trainer = fast_cifar10.build(Settings(ema=0.75), 100, torch.device("cpu"), compiled=False)
     assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.0, 2e-4]
@@ -138,10 +214,9 @@ def test_mean_and_spread() -> None:
         {"accuracy": accuracy, "seconds": {"all": seconds}, "images_per_second": 100.0}
         for accuracy, seconds in ((80.0, 10.0), (84.0, 12.0), (82.0, 11.0))
     ]
-    summary = record(SMOKE, runs, torch.device("cpu"), "digits")["summary"]
-    assert summary["accuracy"] == {"mean": 82.0, "spread": 2.0}
-    assert summary["seconds"] == {"mean": 11.0, "spread": 1.0}
-    assert record(SMOKE, runs[:1], torch.device("cpu"), "digits")["summary"]["accuracy"]["spread"] == 0
+    assert summary(runs)["accuracy"] == {"mean": 82.0, "spread": 2.0}
+    assert summary(runs)["seconds"] == {"mean": 11.0, "spread": 1.0}
+    assert summary(runs[:1])["accuracy"]["spread"] == 0
 
 
 def test_digits_are_split_without_overlap() -> None:

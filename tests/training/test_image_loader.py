@@ -11,7 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from i2e_triton import canonical_shifts, convert, row_shifts, unpack
-from i2e_triton.augmentation import RandomAugmentation, RandomCropResizeFlip, RandomResizedCropFlip
+from i2e_triton.augmentation import (
+    RandomAugmentation,
+    RandomCropResizeFlip,
+    RandomResizedCropFlip,
+    RandomTimestepDrop,
+)
 from i2e_triton.training import image_loader
 from i2e_triton.training.image_loader import GPUImageLoader
 from i2e_triton.training.image_set import ImageSet
@@ -44,8 +49,10 @@ def labels_of(loader: GPUImageLoader) -> list[list[int]]:
 class Events(Dataset[tuple[Tensor, int]]):
     """The other way: samples one by one, each with the parameters of its row."""
 
-    def __init__(self, images: ImageSet, augment: RandomAugmentation, seed: int, epoch: int):
-        self.images, self.augment, self.seed, self.epoch = images, augment, seed, epoch
+    def __init__(
+        self, images: ImageSet, augment: RandomAugmentation, drop: RandomTimestepDrop | None, seed: int, epoch: int
+    ):
+        self.images, self.augment, self.drop, self.seed, self.epoch = images, augment, drop, seed, epoch
 
     def __len__(self) -> int:
         return len(self.images)
@@ -54,21 +61,29 @@ class Events(Dataset[tuple[Tensor, int]]):
         image = self.images.images[row]
         drawn = self.augment.for_rows(image, row, self.seed, self.epoch)
         shifts = row_shifts(seed_of(self.seed, 2, self.epoch), row, timesteps=5)
+        if self.drop is not None:
+            shifts = self.drop.for_rows(shifts, row, self.seed, self.epoch)
         return convert(image, 0.07, shifts=shifts, **drawn), int(self.images.labels[row])
 
 
 @pytest.mark.parametrize("resident_bytes", [2**30, 0])
+@pytest.mark.parametrize("drop", [None, RandomTimestepDrop(0.3)])
 @pytest.mark.parametrize("kind", AUGMENTS)
 def test_batches_are_those_of_a_data_loader(
-    kind: str, resident_bytes: int, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    drop: RandomTimestepDrop | None,
+    resident_bytes: int,
+    generator: torch.Generator,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(image_loader, "_CHUNK_BYTES", 9 * 16 * 16 * 3)  # two batches, and a row that makes none
     images, augment, epoch = mixed(generator), AUGMENTS[kind], 2
-    loader = GPUImageLoader(images, 4, augment=augment, ratio=0.07, timesteps=5, seed=11, resident_bytes=resident_bytes)
+    settings: dict[str, Any] = {"ratio": 0.07, "timesteps": 5, "seed": 11, "resident_bytes": resident_bytes}
+    loader = GPUImageLoader(images, 4, augment=augment, drop=drop, **settings)
     loader.set_epoch(epoch)
     batches = list(loader)
     order = [labels.tolist() for _, labels in batches]
-    samples = DataLoader(Events(images, augment, 11, epoch), batch_sampler=order, num_workers=0)
+    samples = DataLoader(Events(images, augment, drop, 11, epoch), batch_sampler=order, num_workers=0)
     assert [len(rows) for rows in order] == [4, 4, 2]
     assert sum(int(events.sum()) for events, _ in batches) > 1000
     for (events, labels), (expected, expected_labels) in zip(batches, samples, strict=True):
@@ -93,6 +108,17 @@ def test_without_augmentation_images_are_resized_and_vectors_canonical(generator
     shifts = canonical_shifts(timesteps=3)
     expected = convert(images.images, size=(32, 32), shifts=shifts, dtype=torch.uint8)
     assert_same_events(events, expected.transpose(0, 1).contiguous())
+
+
+def test_canonical_vectors_are_left_out_by_image(generator: torch.Generator) -> None:
+    images, drop = mixed(generator), RandomTimestepDrop(0.5)
+    loader = GPUImageLoader(images, 4, drop=drop, random=False, shuffle=False, seed=2, output="images")
+    shifts = drop.for_rows(canonical_shifts().expand(10, -1, -1), range(10), 2)
+    assert 20 < int(shifts.any(-1).sum()) < 60
+    for (pixels, _, drawn), part in zip(loader, shifts.split(4), strict=True):
+        assert torch.equal(drawn["shifts"], part)
+        silent = ~part.any(-1).T
+        assert not bool(convert(pixels, **drawn)[silent].any())
 
 
 def test_epochs_have_orders_and_parameters_of_their_own(generator: torch.Generator) -> None:
@@ -194,6 +220,8 @@ def test_a_state_of_something_else_is_refused(generator: torch.Generator) -> Non
         GPUImageLoader(numbered(10), 4, seed=1).load_state_dict(state)
     with pytest.raises(ValueError, match="another batch size: 4, and this loader's is 5"):
         GPUImageLoader(numbered(10), 5).load_state_dict(state)
+    with pytest.raises(ValueError, match="another data set: None, and this loader's is"):
+        GPUImageLoader(numbered(10), 4).load_state_dict({"epoch": 1})
     with pytest.raises(ValueError, match="step 3; an epoch has the steps 0 to 2"):
         GPUImageLoader(numbered(10), 4).load_state_dict({**state, "step": 3})
 
@@ -218,6 +246,34 @@ def test_a_state_of_something_else_is_refused(generator: torch.Generator) -> Non
 def test_unfit_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GPUImageLoader(numbered(10), **{"batch_size": 4, **settings})
+
+
+def test_sets_smaller_than_a_batch() -> None:
+    assert labels_of(GPUImageLoader(numbered(1), 1, output="images")) == [[0]]
+    assert labels_of(GPUImageLoader(numbered(3), 8, output="images", shuffle=False)) == [[0, 1, 2]]
+    assert labels_of(GPUImageLoader(numbered(3), 4, output="images", shuffle=False, rank=1, processes=2)) == [[1]]
+    with pytest.raises(ValueError, match="1 images make no batch of 2 for 2 processes"):
+        GPUImageLoader(numbered(1), 2, processes=2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("resident_bytes", [2**30, 0])
+def test_a_gpu_gives_the_same_and_nothing_waits_for_it(resident_bytes: int, generator: torch.Generator) -> None:
+    settings: dict[str, Any] = {"augment": AUGMENTS["resized-crop"], "drop": RandomTimestepDrop(0.3), "seed": 6}
+    images = mixed(generator)
+    expected = list(GPUImageLoader(images, 4, **settings))
+    loader = GPUImageLoader(images, 4, device="cuda", resident_bytes=resident_bytes, **settings)
+    list(loader)  # tables are copied and kernels built once
+    loader.set_epoch(0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        batches = list(loader)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for (events, labels), (there, there_labels) in zip(batches, expected, strict=True):
+        assert_same_events(events.cpu(), there)
+        assert labels.tolist() == there_labels.tolist()
 
 
 def test_epochs_are_counted_from_0() -> None:

@@ -6,6 +6,7 @@ import re
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -114,7 +115,31 @@ def _lie_about_the_shape(path: Path) -> None:
             archive.writestr(name, content)
 
 
-@pytest.mark.parametrize("damage", [_flip_a_bit, _cut, _pickle, _compress, _take_another, _lie_about_the_shape])
+def _seem_encrypted(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1  # a flag in the directory
+    path.write_bytes(content)
+
+
+def _point_before_the_start(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\5\6") + 16] += 1  # where the directory is: all places are taken relative to it
+    path.write_bytes(content)
+
+
+DAMAGES = [
+    _flip_a_bit,
+    _cut,
+    _pickle,
+    _compress,
+    _take_another,
+    _lie_about_the_shape,
+    _seem_encrypted,
+    _point_before_the_start,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_an_unfit_file_is_made_anew(damage: object, root: Path, tmp_path: Path) -> None:
     assert callable(damage)
     cache = tmp_path / "cache"
@@ -128,6 +153,31 @@ def test_an_unfit_file_is_made_anew(damage: object, root: Path, tmp_path: Path) 
         warnings.simplefilter("error")
         assert torch.equal(first.images, load_image_set(opened(root), cache=cache).images)
     assert list(cache.iterdir()) == [path]
+
+
+def test_a_cache_that_cannot_be_opened_is_no_damage(root: Path, tmp_path: Path) -> None:
+    load_image_set(opened(root), cache=tmp_path / "cache")
+    (path,) = (tmp_path / "cache").iterdir()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        load_image_set(opened(root), cache=tmp_path / "cache")
+
+
+def test_another_process_may_write_the_same_file(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, others = image_set._decode, []
+
+    def slowly(*arguments: Any) -> ImageSet:
+        monkeypatch.setattr(image_set, "_decode", decode)
+        others.append(load_image_set(opened(root), cache=tmp_path / "cache"))
+        return decode(*arguments)
+
+    monkeypatch.setattr(image_set, "_decode", slowly)
+    first = load_image_set(opened(root), cache=tmp_path / "cache")
+    assert first.fingerprint == others[0].fingerprint
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    monkeypatch.setattr(image_set, "_decode", None)
+    assert load_image_set(opened(root), cache=tmp_path / "cache").fingerprint == first.fingerprint
 
 
 @pytest.mark.parametrize("read_at_once", [1, 256])
