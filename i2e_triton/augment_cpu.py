@@ -16,7 +16,7 @@ from i2e_triton import cpu, memory
 
 # Per thread: pixels of value channels that wait for the second phase, and values of channels that are interpolated at
 # once. Fewer pay more for calls, more of them leave the cache.
-_CHUNK_PIXELS = 256 * 1024
+_CHUNK_PIXELS = 1024 * 1024
 _PART_VALUES = 768 * 1024
 
 

@@ -31,9 +31,12 @@ def train(context: typer.Context) -> None:
 
     i2e train --help lists the options, those of the published script among them.
     """
+    from .options import parse_options
+
+    options = parse_options(context.args, "i2e train")
     with _train_extra("train"):
-        from .train import main
-    main(context.args, "i2e train")
+        from .train import train
+    train(options)
 
 
 def evaluate(
@@ -53,7 +56,7 @@ def evaluate(
     ] = None,
     recipe: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="NAME", help="Recipe whose image size and conversion to use, with --dataset."),
+        typer.Option(metavar="NAME", help="Recipe of --dataset whose image size and conversion to use."),
     ] = None,
     ratio: Annotated[
         Optional[float],  # noqa: UP045
@@ -85,6 +88,8 @@ def evaluate(
         raise wrong("--batch-size", f"must be at least 1, got {batch_size}")
     if workers < 0:
         raise wrong("--workers", f"must not be negative, got {workers}")
+    if recipe is not None and dataset is None:
+        raise wrong("--recipe", f"{recipe!r} needs --dataset; without them, a file of i2e train says what it was")
     where = checked_device(device)
     with _train_extra("evaluate"):
         from .report import Settings, report

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from spikingjelly.datasets.cifar10_dvs import CIFAR10DVS
@@ -27,6 +28,9 @@ from i2e_triton.training.sampling import Augmented, Samples, TrainingBatches, Va
 DVS_FRAMES = 8
 _VALIDATION_NAMES = ("validation", "val", "test")
 _FAKE_SAMPLES = (4096, 1024)
+_TORCHVISION: dict[str, type[datasets.CIFAR10]] = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}
+#: What ``--download`` can fetch.
+_FETCHED = (*_TORCHVISION, "cifar10-dvs")
 
 
 class DataError(ValueError):
@@ -68,12 +72,14 @@ def open_splits(recipe: Recipe, path: Path | None, *, fake: bool = False, downlo
     opened = _open(recipe, path, fake or recipe.dataset == "fake", download)
     if opened.classes is not None and opened.classes != recipe.classes:
         raise DataError(
-            f"{path or recipe.dataset} has {opened.classes} classes, the network would have {recipe.classes}; "
-            f"set --class_number {opened.classes}"
+            f"{path or recipe.dataset} has {opened.classes} classes, the network {recipe.classes}; "
+            f"train one with --class_number {opened.classes}, or choose another --data"
         )
+    if opened.events and recipe.input != "events":
+        raise DataError(f"{path} holds events, not images; a network that sees {recipe.input} needs images")
     for split in ("train", "validation"):
         if not len(getattr(opened, split)):
-            raise DataError(f"{path}: there is no sample for {split}")
+            raise DataError(f"{path}: there is no sample for {split}; add some, or choose another --data")
     return opened
 
 
@@ -108,21 +114,57 @@ def _open(recipe: Recipe, path: Path | None, fake: bool, download: bool) -> Spli
         return _open_fake(recipe)
     if recipe.dataset == "digits":
         return Splits(Digits(validation=False), Digits(validation=True), 10)
+    path = _existing(recipe.dataset, path, download)
+    if recipe.dataset == "cifar10-dvs":
+        return _open_dvs(path, download)
+    kind, content = _TORCHVISION.get(recipe.dataset), _content(path)
+    if kind is not None and (content is None or (path / kind.base_folder).is_dir()):
+        return _open_cifar(kind, path, download)
+    if content == "events":
+        return _open_events(path, recipe)
+    return _open_source(path) if content == "parquet" else _open_folder(path)
+
+
+def _existing(dataset: str, path: Path | None, download: bool) -> Path:
+    """Return the folder of a data set, made where it is to be fetched."""
     if path is None:
-        raise DataError(f"{recipe.dataset} needs --data PATH; --dataset fake needs nothing")
+        raise DataError(f"{dataset} needs --data PATH, where it lies; digits and fake are data sets that need nothing")
+    if download and dataset not in _FETCHED:
+        raise DataError(f"{dataset} cannot be fetched with --download; set --data to where it lies")
     if download:
         path.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        raise DataError(f"{path}: no such folder; set --data to where {recipe.dataset} lies, or add --download")
-    if recipe.dataset == "cifar10-dvs":
-        return _open_dvs(path, download)
-    if _holds_events(path):
-        return _open_events(path, recipe)
-    if _first(path, "*.parquet") is not None:
-        return _open_source(path)
-    if recipe.dataset == "imagenet":
-        return _open_folder(path)
-    return _open_cifar(datasets.CIFAR100 if recipe.dataset == "cifar100" else datasets.CIFAR10, path, download)
+        advice = f", or fetch it there with {_fetching(dataset)}" if dataset in _FETCHED else ""
+        raise DataError(f"{path}: no such folder; set --data to where {dataset} lies{advice}")
+    return path
+
+
+def _fetching(dataset: str) -> str:
+    return f"i2e train --dataset {dataset} --download"
+
+
+def _content(path: Path) -> str | None:
+    """Tell what a folder holds: ``"events"``, ``"parquet"`` files of images, ``"images"`` in class folders, or none.
+
+    Where there are ``train`` and ``val``, they decide: archives often lie beside them.
+    """
+    if (path / "train").is_dir() and any((path / name).is_dir() for name in _VALIDATION_NAMES):
+        files = (file for file in (path / "train").rglob("[!.]*") if file.is_file())
+        file = next(files, None)
+        if file is None or file.suffix not in (".npz", ".tar", ".parquet"):
+            return "images"
+    else:
+        file = _first(path, "*.npz") or _first(path, "train*.tar") or _first(path, "*.parquet")
+    if file is None:
+        return None
+    return "parquet" if file.suffix == ".parquet" and not _holds_records(file) else "events"
+
+
+def _holds_records(file: Path) -> bool:
+    try:
+        return "data" in pq.read_schema(file).names
+    except pa.ArrowException as error:
+        raise DataError(f"{file}: no Parquet file, or damaged: {error}") from error
 
 
 def _open_fake(recipe: Recipe) -> Splits:
@@ -133,11 +175,14 @@ def _open_fake(recipe: Recipe) -> Splits:
     return Splits(train, validation, recipe.classes)
 
 
-def _open_cifar(kind: Callable[..., datasets.CIFAR10], path: Path, download: bool) -> Splits:
+def _open_cifar(kind: type[datasets.CIFAR10], path: Path, download: bool) -> Splits:
     try:
-        train, test = kind(path, train=True, download=download), kind(path, train=False, download=download)
+        train, test = (kind(path, train=training, download=download) for training in (True, False))
     except RuntimeError as error:
-        raise DataError(f"{path}: {kind.__name__} is not there as torchvision keeps it; add --download") from error
+        advice = f"{_fetching(kind.__name__.lower())} fetches it"
+        raise DataError(f"{path}: {kind.__name__} is not there as torchvision keeps it; {advice}") from error
+    except URLError as error:
+        raise DataError(f"{kind.__name__} cannot be fetched ({error.reason}); bring {path} from elsewhere") from error
     return Splits(train, test, len(train.classes))
 
 
@@ -163,30 +208,29 @@ def _open_source(path: Path) -> Splits:
 
 
 def _open_events(path: Path, recipe: Recipe) -> Splits:
-    train = EventDataset(path, "train", packed=True)
+    train, validation = _event_split(path, "train"), _event_split(path, *_VALIDATION_NAMES)
     if train.timesteps < (recipe.timesteps or 8):
         raise DataError(f"{path} holds events of {train.timesteps} timesteps; set --timesteps {train.timesteps}")
-    if recipe.input != "events":
-        raise DataError(f"{path} holds events, not images; leave out --input {recipe.input}")
     classes = None if train.classes is None else len(train.classes)
-    return Splits(train, _validation_events(path), classes, events=True)
+    return Splits(train, validation, classes, events=True)
 
 
-def _validation_events(path: Path) -> EventDataset:
-    problem = ""
-    for name in _VALIDATION_NAMES:
+def _event_split(path: Path, *names: str) -> EventDataset:
+    """Open the first split of these names that there is."""
+    for name in names:
         try:
             return EventDataset(path, name, packed=True)
         except RecordError:
             raise
-        except ValueError as error:  # no such split; it names what there is
-            problem = str(error)
-    raise DataError(problem)
+        except (FileNotFoundError, ValueError) as error:  # no such split; it names what there is
+            problem = error
+    raise DataError(f"{path}: a set of events needs a split {' or '.join(names)}; {problem}")
 
 
 def _open_dvs(path: Path, download: bool) -> Splits:
     if not download and not any((path / name).is_dir() for name in ("events_np", "extract", "download")):
-        raise DataError(f"{path}: CIFAR10-DVS is not there as SpikingJelly keeps it; add --download")
+        fetching = _fetching("cifar10-dvs")
+        raise DataError(f"{path}: CIFAR10-DVS is not there as SpikingJelly keeps it; {fetching} fetches it")
     recorded = CIFAR10DVS(str(path), data_type="frame", frames_number=DVS_FRAMES, split_by="number")
     recorded.loader = _load_frames
     train, validation = split_each_class(recorded.targets)
@@ -197,13 +241,6 @@ def _load_frames(path: str) -> Tensor:
     """Read the frames that SpikingJelly wrote, event counts ``[T, 2, H, W]``; its older releases would unpickle."""
     with np.load(path, allow_pickle=False) as file:
         return torch.from_numpy(file["frames"].astype(np.float32))
-
-
-def _holds_events(path: Path) -> bool:
-    if _first(path, "manifest.json") or _first(path, "*.tar") or _first(path, "*.npz"):
-        return True
-    parquet = _first(path, "*.parquet")
-    return parquet is not None and "data" in pq.read_schema(parquet).names
 
 
 def _first(path: Path, pattern: str) -> Path | None:

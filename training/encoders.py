@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from i2e_triton import I2E, canonical_shifts, convert, random_shifts
 from i2e_triton.images import Images, as_image_tensor
 
+#: What a network sees: events, or one of the images of :class:`RepeatedImage`.
+Input = Literal["events", "rgb", "value"]
 IMAGE_CHANNELS = (1, 3)
 
 

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
 from i2e_triton.shifts import ORDERS
 from i2e_triton.training.distributed import Launch
-from i2e_triton.training.models import ARCHITECTURES
-from i2e_triton.training.recipes import AUGMENTATIONS, DATASETS, NAMES, OPTIMIZERS, SCHEDULERS, Recipe, recipe
+from i2e_triton.training.ranges import Range
+from i2e_triton.training.recipes import CHOICES, DATASETS, RANGES, Recipe, names_for, recipe
 
 WORKERS = min(8, os.cpu_count() or 1)
 #: What ``--resume`` stands for without a file: the run's own last checkpoint.
 OWN = Path("")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+#: Flags on how images become events, by the value of the recipe that they change.
+_CONVERSION = {"ratio": "--ratio", "order": "--shuffle", "random": "--no-random", "threshold": "--threshold"}
+#: Flags that have no meaning for events that are there already.
+_FOR_IMAGES = {**_CONVERSION, "size": "--size", "mixup": "--mixup"}
+_NONE = Range(int, 0)
+_ONE = Range(int, 1)
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,7 @@ class Options:
     """A recipe, and all that a run has besides: where, on what, how often."""
 
     recipe: Recipe
+    for_images: tuple[str, ...]  #: flags that were given and that sets of events cannot follow
     data: Path | None
     fake: bool
     download: bool
@@ -50,12 +59,20 @@ class Options:
     most_steps: int | None
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line: the usage of so many options would hide them."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print an error, and end the process."""
+        self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help lists all options)\n")
+
+
 def build_parser(program: str) -> argparse.ArgumentParser:
     """Build the parser. What changes the recipe is stored under the name of its value, None where not given."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         program,
         description="Train a spiking network on events that are converted from images while it trains.",
-        epilog=f"Recipes: {', '.join(NAMES)} for {', '.join(DATASETS)}; demo for digits. Options change single values.",
+        epilog=f"Recipes: {_known_recipes()}. --show prints one; options change single values of it.",
         allow_abbrev=False,
     )
     _add_data(parser.add_argument_group("recipe and data").add_argument)
@@ -68,52 +85,52 @@ def build_parser(program: str) -> argparse.ArgumentParser:
 
 
 def _add_data(add: Callable[..., object]) -> None:
-    add("--recipe", metavar="NAME", help="baseline2 where not given")
-    add("--dataset", default="imagenet", type=_dataset, metavar="NAME", help=", ".join(DATASETS))
+    add("--recipe", metavar="NAME", help="default: baseline2, or the only one of the data set")
+    add("--dataset", default="imagenet", metavar="NAME", help=f"{', '.join(DATASETS)}; default: imagenet")
     add("-dp", "--dataset_path", "--data", type=Path, metavar="PATH", help="where the data lie")
-    add("--download", action="store_true", help="fetch data that are not there, if torchvision can")
+    add("--download", action="store_true", help="fetch CIFAR-10, CIFAR-100 or CIFAR10-DVS if it is not there")
     add("--dummy", action="store_true", help="make images up, of the data set's size and classes")
-    add("-cn", "--class_number", dest="classes", type=int, metavar="N", help="number of classes")
-    add("--size", type=int, metavar="PIXELS", help="height and width of the images that are converted")
-    add("--augmentation", choices=AUGMENTATIONS)
+    add("-cn", "--class_number", dest="classes", type=_recipes("classes"), metavar="N", help="number of classes")
+    add("--size", type=_recipes("size"), metavar="PIXELS", help="height and width of the images that are converted")
+    add("--augmentation", choices=CHOICES["augmentation"], help="of images; sets of events know none and flip")
     add("--mixup", action="store_true", default=None, help="MixUp and CutMix, for two thirds of the epochs")
-    add("-w", "--workers", type=int, default=WORKERS, metavar="N", help="processes that load data, on each machine")
+    add("-w", "--workers", type=_NONE.parse, default=WORKERS, metavar="N", help="processes that load data, per machine")
     add("--show", action="store_true", help="print the recipe and exit")
 
 
 def _add_conversion(add: Callable[..., object]) -> None:
-    add("--ratio", type=float, metavar="R", help="sensitivity of the threshold")
+    add("--ratio", type=_recipes("ratio"), metavar="R", help="sensitivity of the threshold")
     add("--shuffle", "--order", dest="order", type=_order, metavar="ORDER", help=f"0 to 5, or {', '.join(ORDERS)}")
-    add("--timesteps", type=int, metavar="T", help="the first ones of the order")
+    add("--timesteps", type=_recipes("timesteps"), metavar="T", help="the first ones of the order")
     add("--no-random", dest="random", action="store_false", default=None, help="no random selection")
-    add("--threshold", type=float, metavar="THETA", help="a fixed threshold instead of the ratio")
-    add("--input", choices=("events", "rgb", "value"), help="what the network sees")
-    add("--t_train", dest="drop_to", type=int, metavar="T", help="a random choice of so many timesteps at each step")
+    add("--threshold", type=_recipes("threshold"), metavar="THETA", help="a fixed threshold instead of the ratio")
+    add("--input", choices=CHOICES["input"], help="what the network sees")
+    add("--t_train", dest="drop_to", type=_recipes("drop_to"), metavar="T", help="train on so many timesteps by chance")
 
 
 def _add_network(add: Callable[..., object]) -> None:
-    add("--model", choices=tuple(ARCHITECTURES))
+    add("--model", choices=CHOICES["model"])
     add("--zero-init", action="store_true", default=None, help="residual branches start as zero")
     add("--init", type=Path, metavar="FILE", help="weights to start from; a last layer of other classes is made anew")
 
 
 def _add_optimizer(add: Callable[..., object]) -> None:
-    add("-e", "--epochs", type=int, metavar="N")
-    add("-bz", "--batch_size", type=int, metavar="N", help="of all processes together")
-    add("--accumulate", type=int, metavar="N", help="compute a batch in N parts, for less memory")
-    add("--opt", dest="optimizer", choices=OPTIMIZERS, help="sgd is with Nesterov's momentum, as timm's")
-    add("--lr", type=float, help="learning rate at the start")
-    add("-m", "--momentum", type=float)
-    add("-wd", "--weight_decay", type=float)
-    add("--label_smooth", dest="label_smoothing", type=float)
-    add("--scheduler", choices=SCHEDULERS)
-    add("--lr_min", type=float, help="where the cosine ends")
-    add("--warmup_t", dest="warmup_epochs", type=int, metavar="EPOCHS")
-    add("--warmup_lr_init", dest="warmup_lr", type=float)
-    add("--decay_t", dest="decay_epochs", type=int, metavar="EPOCHS", help="length of a step of stepLR")
-    add("--decay_rate", type=float)
-    add("--ema", type=float, metavar="DECAY", help="validate an average of the weights, such as 0.999")
-    add("-s", "--seed", type=int)
+    add("-e", "--epochs", type=_recipes("epochs"), metavar="N")
+    add("-bz", "--batch_size", type=_recipes("batch_size"), metavar="N", help="of all processes together")
+    add("--accumulate", type=_recipes("accumulate"), metavar="N", help="compute a batch in N parts, for less memory")
+    add("--opt", dest="optimizer", choices=CHOICES["optimizer"], help="sgd: Nesterov's momentum; momentum: plain")
+    add("--lr", type=_recipes("lr"), metavar="RATE", help="learning rate at the start")
+    add("-m", "--momentum", type=_recipes("momentum"), metavar="M")
+    add("-wd", "--weight_decay", type=_recipes("weight_decay"), metavar="DECAY")
+    add("--label_smooth", dest="label_smoothing", type=_recipes("label_smoothing"), metavar="SHARE")
+    add("--scheduler", choices=CHOICES["scheduler"])
+    add("--lr_min", type=_recipes("lr_min"), metavar="RATE", help="where the cosine ends")
+    add("--warmup_t", dest="warmup_epochs", type=_recipes("warmup_epochs"), metavar="EPOCHS")
+    add("--warmup_lr_init", dest="warmup_lr", type=_recipes("warmup_lr"), metavar="RATE")
+    add("--decay_t", dest="decay_epochs", type=_recipes("decay_epochs"), metavar="EPOCHS", help="of a step of stepLR")
+    add("--decay_rate", type=_recipes("decay_rate"), metavar="FACTOR", help="of a step of stepLR")
+    add("--ema", type=_recipes("ema"), metavar="DECAY", help="validate an average of the weights, such as 0.999")
+    add("-s", "--seed", type=_recipes("seed"), metavar="N")
 
 
 def _add_run(add: Callable[..., object]) -> None:
@@ -123,12 +140,12 @@ def _add_run(add: Callable[..., object]) -> None:
     add("-eo", "--exist_ok", dest="new_folder", action="store_true", help="as published: the folder must be new")
     add("--overwrite", action="store_true", help="start anew in the folder of another run")
     add("--resume", nargs="?", type=Path, const=OWN, metavar="FILE", help="go on, from the run's own last state")
-    add("-se", "--start_epoch", type=int, default=0, metavar="EPOCH", help="where a published checkpoint goes on")
+    add("-se", "--start_epoch", type=_NONE.parse, default=0, metavar="EPOCH", help="where published weights go on")
     add("--evaluate", action="store_true", help="validate the weights of --init or --resume, and exit")
-    add("-tk", "--topk", type=int, default=5, metavar="K")
-    add("-p", "--print_freq", type=int, default=200, metavar="STEPS")
-    add("--checkpoint-every", type=int, default=0, metavar="STEPS", help="besides the end of each epoch")
-    add("--max-steps", type=int, metavar="STEPS", help="of each epoch, to try a run")
+    add("-tk", "--topk", type=_ONE.parse, default=5, metavar="K", help="count the K largest logits as well")
+    add("-p", "--print_freq", type=_ONE.parse, default=200, metavar="STEPS")
+    add("--checkpoint-every", type=_NONE.parse, default=0, metavar="STEPS", help="besides the end of each epoch")
+    add("--max-steps", type=_ONE.parse, metavar="STEPS", help="of each epoch, to try a run")
     add("--deterministic", action="store_true", help="the same numbers in every run, slower")
 
 
@@ -139,12 +156,28 @@ def _add_machine(add: Callable[..., object]) -> None:
     add("--channels-last", action=argparse.BooleanOptionalAction, help="layout of the weights; default: on a GPU")
     add("--compile", nargs="?", const="inductor", metavar="BACKEND", help="torch.compile")
     add("--sync-bn", action="store_true", help="batch normalisation over all GPUs")
-    add("--gpu", type=int, metavar="INDEX", help="the one GPU to use")
+    add("--gpu", type=_NONE.parse, metavar="INDEX", help="the one GPU to use")
     add("--multiprocessing_distributed", action="store_true", help="a process for each GPU")
-    add("--world_size", type=int, default=1, metavar="MACHINES")
-    add("--rank", type=int, default=0, metavar="MACHINE", help="number of this machine")
+    add("--world_size", type=_ONE.parse, default=1, metavar="MACHINES")
+    add("--rank", type=_NONE.parse, default=0, metavar="MACHINE", help="number of this machine")
     add("--dist_url", metavar="URL", help="of machine 0, as tcp://127.0.0.1:8080")
     add("--dist_backend", choices=("nccl", "gloo"), default="nccl")
+
+
+def _known_recipes() -> str:
+    datasets: dict[str, list[str]] = {}
+    for dataset in DATASETS:
+        datasets.setdefault(", ".join(names_for(dataset)), []).append(dataset)
+    return "; ".join(f"{names} for {', '.join(of)}" for names, of in datasets.items())
+
+
+def _recipes(name: str) -> Callable[[str], float]:
+    """The type of a flag that changes a number of the recipe."""
+    return RANGES[name].parse
+
+
+def _order(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def parse_options(arguments: Sequence[str], program: str = "train.py") -> Options:
@@ -156,23 +189,14 @@ def parse_options(arguments: Sequence[str], program: str = "train.py") -> Option
     except (TypeError, ValueError) as error:
         parser.error(str(error))
     if given.show:
-        print(chosen)  # noqa: T201
+        sys.stdout.write(f"{chosen}\n")
         parser.exit()
-    for name in ("print_freq", "topk", "max_steps"):
-        if getattr(given, name) is not None and getattr(given, name) < 1:
-            parser.error(f"{name} must be at least 1, got {getattr(given, name)}")
-    device = _device(parser, given)
-    if given.world_size > 1 and given.dist_url is None:
-        parser.error("--world_size needs --dist_url, the same on all machines: tcp://ADDRESS-OF-MACHINE-0:PORT")
-    if given.evaluate and given.init is None and given.resume is None:
-        parser.error("--evaluate needs weights: --init FILE or --resume")
-    if given.init is not None and given.resume is not None:
-        parser.error("--init starts a new run, --resume goes on with one; give one of them")
-    weights = given.init is not None or given.resume is not None or given.start_epoch > 0
-    if chosen.name.startswith("transfer") and not weights:
-        parser.error(f"{chosen.name} starts from the weights of another run; add --init FILE")
+    for problem in _problems(given, chosen):
+        parser.error(problem)
+    device = "cuda" if _on_gpu(given) else "cpu"
     return Options(
         recipe=chosen,
+        for_images=_for_images(given),
         data=given.dataset_path,
         fake=given.dummy,
         download=given.download,
@@ -213,24 +237,55 @@ def _recipe(given: argparse.Namespace) -> Recipe:
     return recipe(given.recipe, given.dataset).changed(**changes)
 
 
-def _dataset(name: str) -> str:
-    """Take the published spellings too."""
-    return {"dvscifar10": "cifar10-dvs", "cifar10dvs": "cifar10-dvs"}.get(name.lower(), name.lower())
+def _problems(given: argparse.Namespace, chosen: Recipe) -> Iterator[str]:
+    """What is wrong with options that are right by themselves."""
+    if chosen.input != "events" and (flags := _given(given, _CONVERSION)):
+        yield f"{', '.join(flags)}: on how images become events, and the input is {chosen.input}; leave that out"
+    if given.amp and given.precision not in ("auto", "float32"):
+        yield f"--amp turns mixed precision off, --precision {given.precision} turns it on; leave one of them out"
+    if given.compile is not None and given.compile not in (known := torch.compiler.list_backends(())):
+        yield f"--compile must be one of {', '.join(known)}, got {given.compile}"
+    if given.evaluate and given.init is None and given.resume is None:
+        yield "--evaluate needs weights: --init FILE or --resume"
+    if given.init is not None and given.resume is not None:
+        yield "--init starts a new run, --resume goes on with one; give one of them"
+    if chosen.name.startswith("transfer") and given.init is None and given.resume is None and not given.start_epoch:
+        yield f"{chosen.name} starts from the weights of another run; add --init FILE"
+    if given.start_epoch >= chosen.epochs:
+        yield f"--start_epoch must be less than the {chosen.epochs} epochs, got {given.start_epoch}"
+    if given.world_size > 1 and given.dist_url is None:
+        yield "--world_size needs --dist_url, the same on all machines: tcp://ADDRESS-OF-MACHINE-0:PORT"
+    if given.rank >= given.world_size:
+        yield f"--rank must be less than the {given.world_size} machines of --world_size, got {given.rank}"
+    yield from _problems_of_gpus(given)
 
 
-def _order(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
-
-
-def _device(parser: argparse.ArgumentParser, given: argparse.Namespace) -> str:
+def _problems_of_gpus(given: argparse.Namespace) -> Iterator[str]:
     count = torch.cuda.device_count()
-    if given.device == "cpu" or (given.device == "auto" and count == 0 and given.gpu is None):
-        return "cpu"
-    if count == 0:
-        parser.error("PyTorch finds no GPU; leave out --gpu and --device cuda to train on the CPU")
-    if given.gpu is not None and not 0 <= given.gpu < count:
-        parser.error(f"--gpu must be 0 to {count - 1}, got {given.gpu}")
-    return "cuda"
+    if given.gpu is not None and given.device == "cpu":
+        yield f"--gpu {given.gpu} and --device cpu: leave one of them out"
+    if given.gpu is not None and given.multiprocessing_distributed:
+        yield "--gpu takes one GPU, --multiprocessing_distributed all of them; give one of them"
+    if _on_gpu(given) and count == 0:
+        yield "PyTorch finds no GPU; leave out --gpu and --device cuda to train on the CPU"
+    if given.gpu is not None and given.gpu >= count:
+        yield f"--gpu must be 0 to {count - 1}, got {given.gpu}"
+
+
+def _given(given: argparse.Namespace, flags: dict[str, str]) -> list[str]:
+    """List those of some flags that were given."""
+    return [flag for name, flag in flags.items() if getattr(given, name) is not None]
+
+
+def _for_images(given: argparse.Namespace) -> tuple[str, ...]:
+    cropping = ["--augmentation"] if given.augmentation in ("crop", "resized-crop") else []
+    return (*_given(given, _FOR_IMAGES), *cropping)
+
+
+def _on_gpu(given: argparse.Namespace) -> bool:
+    if given.device == "auto":
+        return given.gpu is not None or torch.cuda.device_count() > 0
+    return str(given.device) == "cuda"
 
 
 def _precision(given: argparse.Namespace, device: str) -> torch.dtype | None:

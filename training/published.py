@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .models import ARCHITECTURES, BasicBlock, Input, MSResNet
+from .encoders import Input
+from .models import ARCHITECTURES, BasicBlock, MSResNet
 
 #: What wrappers put before the names of parameters: (distributed) data parallelism, averaging, compilation.
 _PREFIXES = ("module.", "_orig_mod.")
@@ -91,15 +92,15 @@ def read_weights(path: str | Path) -> Weights:
     return Weights(state, name, input, num_classes, _number(epoch, int), _number(best, float))
 
 
-def load_weights(model: MSResNet, path: str | Path, *, replace_fc: bool = False) -> Weights:
-    """Load weights into a network, all of them.
+def load_weights(model: MSResNet, path: str | Path, *, fine_tune: bool = False) -> Weights:
+    """Load weights into a network.
 
     The order of timesteps comes with them, see :class:`i2e_triton.I2E`; the ratio is not in the file.
 
     Args:
         model: the network.
         path: checkpoint file.
-        replace_fc: keep the network's own last layer, to train on other classes.
+        fine_tune: keep the network's own conversion, and its last layer where the weights are for other classes.
 
     Returns:
         What was read.
@@ -110,10 +111,11 @@ def load_weights(model: MSResNet, path: str | Path, *, replace_fc: bool = False)
     """
     weights = read_weights(path)
     own = model.state_dict()
-    _check_fit(path, weights, own, replace_fc)
+    _check_fit(path, weights, own, fine_tune)
     state = dict(weights.state)
-    if replace_fc:
-        state |= {key: own[key] for key in ("fc.weight", "fc.bias")}
+    if fine_tune:
+        kept = ("i2e.",) if weights.num_classes == own["fc.weight"].shape[0] else ("i2e.", "fc.")
+        state |= {key: value for key, value in own.items() if key.startswith(kept)}
     unfit = [key for key in own.keys() | state.keys() if _shape(own, key) != _shape(state, key)]
     if unfit:
         raise CheckpointError(
@@ -127,17 +129,17 @@ def load_weights(model: MSResNet, path: str | Path, *, replace_fc: bool = False)
     return weights
 
 
-def _check_fit(path: str | Path, weights: Weights, own: Mapping[str, Tensor], replace_fc: bool) -> None:
+def _check_fit(path: str | Path, weights: Weights, own: Mapping[str, Tensor], fine_tune: bool) -> None:
     name, input = _name(own), _INPUTS[own["conv1.weight"].shape[1]]
     num_classes = own["fc.weight"].shape[0]
     if weights.name != name:
         raise CheckpointError(f"{path}: weights of {weights.name}, the network is {name}; choose model {weights.name}")
     if weights.input != input:
         raise CheckpointError(f"{path}: trained on {weights.input}, the network takes {input}; choose {weights.input}")
-    if weights.num_classes != num_classes and not replace_fc:
+    if weights.num_classes != num_classes and not fine_tune:
         raise CheckpointError(
             f"{path}: weights for {weights.num_classes} classes, the network has {num_classes}; "
-            f"choose {weights.num_classes} classes, or replace the last layer (fc) to train it anew"
+            f"choose {weights.num_classes} classes, or fine-tune, which trains the last layer (fc) anew"
         )
 
 

@@ -13,14 +13,44 @@ of I2E-CIFAR10; the weights are an argument of the run (``--init``).
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, get_args
 
-from i2e_triton.shifts import DEFAULT_ORDER, Order
-from i2e_triton.training.models import Input
+from i2e_triton.arguments import check_timesteps
+from i2e_triton.shifts import DEFAULT_ORDER, ORDERS, Order, canonical_shifts, complete_order
+from i2e_triton.training.encoders import Input
+from i2e_triton.training.ranges import Range
 
-AUGMENTATIONS = ("none", "flip", "crop", "resized-crop")
-OPTIMIZERS = ("sgd", "momentum")
-SCHEDULERS = ("cosineLR", "stepLR")
+#: What the values of a recipe may be that are one of a few.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "augmentation": ("none", "flip", "crop", "resized-crop"),
+    "input": get_args(Input),
+    "model": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    "optimizer": ("sgd", "momentum"),
+    "scheduler": ("cosineLR", "stepLR"),
+}
+#: What those may be that are numbers.
+RANGES: dict[str, Range] = {
+    "classes": Range(int, 1),
+    "size": Range(int, 8),  # of a smaller image the first stage would see one pixel
+    "batch_size": Range(int, 1),
+    "ratio": Range(float, 0),
+    "timesteps": Range(int, 1),
+    "threshold": Range(float, 0, most=1),
+    "drop_to": Range(int, 0),
+    "epochs": Range(int, 1),
+    "lr": Range(float, 0),
+    "momentum": Range(float, 0, below=1),
+    "weight_decay": Range(float, 0),
+    "label_smoothing": Range(float, 0, most=1),
+    "lr_min": Range(float, 0),
+    "warmup_epochs": Range(int, 0),
+    "warmup_lr": Range(float, 0),
+    "decay_epochs": Range(int, 1),
+    "decay_rate": Range(float, 0, most=1),
+    "ema": Range(float, 0, below=1),
+    "accumulate": Range(int, 1),
+    "seed": Range(int, 0, most=2**32 - 1),
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +58,7 @@ class Recipe:
     """What a run depends on, apart from the data's place and the machine.
 
     Raises:
+        TypeError: if a value is of the wrong type.
         ValueError: if a value is unfit; the message names it and what would be right.
     """
 
@@ -37,14 +68,14 @@ class Recipe:
     # Data
     classes: int
     size: int  #: height and width of the images that are converted
-    augmentation: str  #: one of :data:`AUGMENTATIONS`, see :mod:`i2e_triton.training.augmentation`
+    augmentation: str  #: see :mod:`i2e_triton.training.augmentation`
     val_crop: bool = False  #: validate the middle of an image whose short side has 8/7 of the size
     batch_size: int = 128  #: of one optimiser step, over all processes
     mixup: bool = False  #: MixUp or CutMix, for the first two thirds of the epochs
 
     # Conversion
     ratio: float = 0.07
-    order: Order = DEFAULT_ORDER
+    order: Order = DEFAULT_ORDER  #: kept by its name, or as the numbers of all groups where it has none
     timesteps: int | None = None  #: the first ones of the order; None: 8, and 4 of images without conversion
     random: bool = True  #: random selection of motion vectors
     threshold: float | None = None  #: ablation: a fixed threshold, in the place of ``ratio`` times the image's range
@@ -62,7 +93,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 2e-4  #: of weights; biases and batch normalisation are left alone
     label_smoothing: float = 0.1
-    scheduler: str = "cosineLR"  #: one of :data:`SCHEDULERS`, see :mod:`i2e_triton.training.optimizer`
+    scheduler: str = "cosineLR"  #: see :mod:`i2e_triton.training.optimizer`
     lr_min: float = 5e-5
     warmup_epochs: int = 0
     warmup_lr: float = 0.0
@@ -73,22 +104,26 @@ class Recipe:
     seed: int = 2024
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("augmentation", AUGMENTATIONS),
-            ("optimizer", OPTIMIZERS),
-            ("scheduler", SCHEDULERS),
-        ):
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name in ("classes", "size", "batch_size", "epochs", "decay_epochs", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, allowed in RANGES.items():
+            if getattr(self, name) is not None:
+                allowed.check(name, getattr(self, name))
         if self.batch_size < self.accumulate:
             raise ValueError(f"a batch of {self.batch_size} cannot be computed in {self.accumulate} parts")
-        if self.drop_to and self.input != "events":
-            raise ValueError(f"drop_to drops timesteps of events, and the input is {self.input}")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be at least 0 and less than 1, got {self.ema}")
+        if self.input == "events":
+            self._check_events()
+        elif self.threshold is not None or self.drop_to:
+            raise ValueError(f"threshold and drop_to (--t_train) are for events, and the input is {self.input}")
+        object.__setattr__(self, "order", _named(self.order))
+
+    def _check_events(self) -> None:
+        timesteps = 8 if self.timesteps is None else self.timesteps
+        check_timesteps(timesteps, "the paper's microsaccade has no others")
+        canonical_shifts(self.order, timesteps)  # an order of fewer groups has too few for more timesteps
+        if self.drop_to > timesteps:
+            raise ValueError(f"drop_to (--t_train) must be at most the {timesteps} timesteps, got {self.drop_to}")
 
     def changed(self, **changes: Any) -> Recipe:
         """Return a recipe with other values; None leaves a value as it is."""
@@ -96,12 +131,17 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all values as numbers, texts and lists, for a checkpoint."""
-        values = asdict(self)
-        return {**values, "order": values["order"] if isinstance(self.order, (str, int)) else list(self.order)}
+        return {**asdict(self), "order": self.order if isinstance(self.order, (str, int)) else list(self.order)}
 
     def __str__(self) -> str:
         width = max(len(field.name) for field in fields(self))
         return "\n".join(f"{name:{width}}  {value}" for name, value in self.as_dict().items())
+
+
+def _named(order: Order) -> Order:
+    """One value for all ways of writing an order."""
+    groups = complete_order(order)
+    return next((name for name, known in ORDERS.items() if known == groups), groups)
 
 
 _DATASETS: dict[str, dict[str, Any]] = {
@@ -160,6 +200,8 @@ RECIPES: dict[tuple[str, str], Recipe] = {
 }
 
 DATASETS = tuple(dict.fromkeys(dataset for _, dataset in RECIPES))
+#: Other ways to write a data set's name, the published one among them.
+_SPELLINGS = {"dvscifar10": "cifar10-dvs", "cifar10dvs": "cifar10-dvs"}
 
 
 def recipe(name: str | None, dataset: str) -> Recipe:
@@ -167,12 +209,13 @@ def recipe(name: str | None, dataset: str) -> Recipe:
 
     Args:
         name: as in :data:`RECIPES`; None is ``"baseline2"`` where there is one, as the published commands are.
-        dataset: as in :data:`DATASETS`.
+        dataset: as in :data:`DATASETS`, or as the published script writes it.
 
     Raises:
         ValueError: if there is none; the message lists what there is.
     """
-    names = [known for known, other in RECIPES if other == dataset]
+    dataset = _SPELLINGS.get(dataset.lower(), dataset.lower())
+    names = names_for(dataset)
     if not names:
         raise ValueError(f"dataset must be one of {', '.join(DATASETS)}, got {dataset!r}")
     if name is None:
@@ -180,3 +223,8 @@ def recipe(name: str | None, dataset: str) -> Recipe:
     if name not in names:
         raise ValueError(f"recipe must be one of {', '.join(names)} for {dataset}, got {name!r}")
     return RECIPES[name, dataset]
+
+
+def names_for(dataset: str) -> list[str]:
+    """List the recipes of a data set."""
+    return [name for name, other in RECIPES if other == dataset]

@@ -19,13 +19,14 @@ from i2e_triton.atomic import write_whole
 
 from .activity import Activity, record_activity
 from .confusion import plot_confusion
-from .data import build_loaders, open_splits
+from .converted import as_converted
+from .data import DataError, build_loaders, open_splits
 from .distributed import Place
 from .energy import AC_PJ, MAC_PJ, Energy, estimate_energy
 from .evaluation import Evaluation, evaluate
-from .models import MSResNet, build_model
 from .published import CheckpointError, Weights, load_weights, read_checkpoint, read_weights
 from .recipes import Recipe, recipe
+from .train import build_network
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,14 @@ def report(settings: Settings) -> None:
     """
     console = Console()
     weights = read_weights(settings.checkpoint)
-    chosen = choose_recipe(settings, weights)
-    model = build_network(settings.checkpoint, chosen).to(settings.device)
-    loader = build_loaders(
-        open_splits(chosen, settings.data), chosen, Place(settings.device), settings.workers
-    ).validation
+    chosen = as_converted(choose_recipe(settings, weights), settings.data)
+    opened = open_splits(chosen, settings.data)
+    if opened.events and settings.ratio is not None:
+        raise DataError(f"--ratio can be followed for images only, and {settings.data} holds events; leave it out")
+    model = build_network(chosen)
+    load_weights(model, settings.checkpoint)
+    model.to(settings.device)
+    loader = build_loaders(opened, chosen, Place(settings.device), settings.workers).validation
     batches = track(loader, "evaluating", console=console, transient=True)
     autocast = None if settings.precision == "float32" else getattr(torch, settings.precision)
     with record_activity(model) as activity:
@@ -67,7 +71,8 @@ def report(settings: Settings) -> None:
             model, timesteps_first(batches), chosen.classes, device=settings.device, autocast=autocast
         )
     energy = estimate_energy(activity)
-    _print_head(console, settings.checkpoint, weights, chosen, evaluation)
+    seen = f"events as they lie in {settings.data}" if opened.events else _seen(chosen)
+    _print_head(console, settings.checkpoint, weights, chosen.dataset, seen, evaluation)
     _print_activity(console, activity)
     _print_energy(console, activity, energy)
     write_results(settings.out, evaluation, activity, energy)
@@ -98,22 +103,10 @@ def choose_recipe(settings: Settings, weights: Weights) -> Recipe:
         ratio=settings.ratio,
         timesteps=settings.timesteps,
         batch_size=settings.batch_size,
+        # Of training alone; they may not fit the values above.
+        accumulate=1,
+        drop_to=0,
     )
-
-
-def build_network(checkpoint: Path, chosen: Recipe) -> MSResNet:
-    """Build the network of a recipe with the weights of a file."""
-    model = build_model(
-        chosen.model,
-        chosen.classes,
-        ratio=chosen.ratio,
-        order=chosen.order,
-        timesteps=chosen.timesteps,
-        threshold=chosen.threshold,
-        input=chosen.input,
-    )
-    load_weights(model, checkpoint)
-    return model
 
 
 def timesteps_first(batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -140,11 +133,21 @@ def write_results(out: Path, evaluation: Evaluation, activity: Activity, energy:
         file.write(json.dumps(content, indent=1).encode())
 
 
-def _print_head(console: Console, checkpoint: Path, weights: Weights, chosen: Recipe, evaluation: Evaluation) -> None:
-    seen = f"{chosen.input} at ratio {chosen.ratio:g}" if chosen.input == "events" else chosen.input
+def _seen(chosen: Recipe) -> str:
+    """What images become before the network sees them."""
+    if chosen.input != "events":
+        return chosen.input
+    if chosen.threshold is not None:
+        return f"events at the fixed threshold {chosen.threshold:g}"
+    return f"events at ratio {chosen.ratio:g}"
+
+
+def _print_head(
+    console: Console, checkpoint: Path, weights: Weights, dataset: str, seen: str, evaluation: Evaluation
+) -> None:
     done = "" if weights.epoch is None else f", after epoch {weights.epoch}"
     _line(console, f"{checkpoint}: {weights.name}, {weights.num_classes} classes{done}")
-    _line(console, f"{chosen.dataset}: {evaluation.images:,} images of validation, seen as {seen}")
+    _line(console, f"{dataset}: {evaluation.images:,} images of validation, seen as {seen}")
     _line(console, f"top-1 {evaluation.top1:.2%}, top-5 {evaluation.top5:.2%}")
 
 

@@ -14,6 +14,7 @@ import os
 import random
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -30,13 +31,14 @@ from i2e_triton.pictures import PictureError
 from i2e_triton.sources import SourceError
 from i2e_triton.training import checkpoint, loop, metrics
 from i2e_triton.training.augmentation import mixing_transform
+from i2e_triton.training.converted import as_converted
 from i2e_triton.training.data import DataError, build_loaders, open_splits
 from i2e_triton.training.distributed import Place, launch
 from i2e_triton.training.log import RunLog
-from i2e_triton.training.models import build_model
+from i2e_triton.training.models import MSResNet, build_model
 from i2e_triton.training.optimizer import build_optimizer
 from i2e_triton.training.options import Options, parse_options
-from i2e_triton.training.published import CheckpointError, load_weights, read_weights
+from i2e_triton.training.published import CheckpointError, load_weights
 from i2e_triton.training.recipes import Recipe
 from i2e_triton.training.resume import Start, find_start
 from i2e_triton.training.sync_bn import synchronise
@@ -61,8 +63,12 @@ _EXPECTED = (
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "train.py") -> None:
-    """Run the command line."""
-    options = parse_options(sys.argv[1:] if arguments is None else arguments, program)
+    """Run a command line."""
+    train(parse_options(sys.argv[1:] if arguments is None else arguments, program))
+
+
+def train(options: Options) -> None:
+    """Train in as many processes as the options say."""
     try:
         launch(partial(work, options), options.launch)
     except ProcessExitedException as error:
@@ -88,6 +94,7 @@ def work(options: Options, place: Place) -> None:
 def run(options: Options, place: Place) -> None:
     """Prepare a run and train, or only validate."""
     _set_modes(options, place)
+    options = replace(options, recipe=as_converted(options.recipe, None if options.fake else options.data))
     start = find_start(options)
     if place.is_first and not options.evaluate:
         _check_folder(options, start)
@@ -119,18 +126,20 @@ def prepare(options: Options, place: Place, start: Start) -> loop.Run:
     """
     recipe = options.recipe
     opened = open_splits(recipe, options.data, fake=options.fake, download=options.download)
-    if opened.events and recipe.mixup:
-        raise SettingsError(f"--mixup mixes images, and {options.data} holds events; leave it out")
+    if opened.events and options.for_images:
+        flags = ", ".join(options.for_images)
+        raise SettingsError(f"{options.data} holds events, and {flags} can be followed for images only; leave that out")
     try:
         loaders = build_loaders(opened, recipe, place, -(-options.workers // place.processes))
-        network = build_network(recipe)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise SettingsError(str(error)) from error
+    network = build_network(recipe)
     if start.weights is not None:
-        load_for(network, start.weights, recipe)
+        # Other classes and another conversion are for a new run; to validate or to go on, all must be the file's.
+        load_weights(network, start.weights, fine_tune=options.init is not None and not options.evaluate)
     if options.sync_bn:
         if place.device.type != "cuda":
-            raise SettingsError("--sync-bn needs GPUs: PyTorch has no such layer for the CPU")
+            raise SettingsError("--sync-bn needs GPUs, as PyTorch has no such layer for the CPU; leave it out")
         synchronise(network)
     network.to(place.device)
     if options.channels_last:
@@ -160,11 +169,6 @@ def prepare(options: Options, place: Place, start: Start) -> loop.Run:
     return prepared
 
 
-def load_for(network: nn.Module, path: Path, recipe: Recipe) -> None:
-    """Load weights; the last layer stays as it is where they are for another number of classes."""
-    load_weights(network, path, replace_fc=read_weights(path).num_classes != recipe.classes)
-
-
 def average(network: nn.Module, decay: float) -> AveragedModel:
     """Return an exponential moving average of weights and statistics; whole numbers are taken over as they are."""
     move = get_ema_multi_avg_fn(decay)
@@ -179,7 +183,7 @@ def average(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
 
 
-def build_network(recipe: Recipe) -> nn.Module:
+def build_network(recipe: Recipe) -> MSResNet:
     """Build the network of a recipe."""
     return build_model(
         recipe.model,

@@ -10,15 +10,21 @@ import json
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from i2e_triton.arguments import PACKED_TIMESTEPS
 from i2e_triton.atomic import write_whole
 from i2e_triton.conversion.containers import Written
-from i2e_triton.conversion.plan import Shard
+from i2e_triton.conversion.plan import FORMATS, Shard
+from i2e_triton.sources import RESIZE_RULES
 from i2e_triton.version import __version__
 
 MANIFEST = "manifest.json"
 WORK = ".i2e"
+
+#: What reading JSON of any content raises.
+_UNFIT = (ValueError, TypeError, KeyError, RecursionError)
+_T = TypeVar("_T")
 
 
 class ManifestError(Exception):
@@ -66,22 +72,29 @@ class ShardRecord:
         )
 
     @staticmethod
-    def from_json(record: dict[str, Any]) -> ShardRecord:
-        """Read a record back.
+    def from_json(record: Any) -> ShardRecord:
+        """Read a record back, trusting nothing of it.
 
         Raises:
             ValueError: if a path leads out of the folder; also TypeError, KeyError where it is no record.
         """
-        for path in record["paths"]:
+        paths = _texts(record, "paths")
+        for path in paths:
             if Path(path).is_absolute() or ".." in Path(path).parts:
                 raise ValueError(f"the path {path!r} leads out of the folder")
         return ShardRecord(
-            **{
-                **record,
-                "paths": tuple(record["paths"]),
-                "events": tuple((on, off) for on, off in record["events"]),
-                "skipped": tuple(Skipped(**skipped) for skipped in record["skipped"]),
-            }
+            name=_field(record, "name", str),
+            split=_field(record, "split", str),
+            rows=_count(record, "rows"),
+            paths=paths,
+            bytes=_count(record, "bytes"),
+            sha256=_field(record, "sha256", str),
+            events=tuple(_on_and_off(step) for step in _field(record, "events", list)),
+            pixels=_count(record, "pixels"),
+            skipped=tuple(
+                Skipped(_count(row, "row"), _field(row, "key", str), _field(row, "reason", str))
+                for row in _field(record, "skipped", list)
+            ),
         )
 
 
@@ -120,18 +133,33 @@ def read_manifest(out: Path) -> Manifest | None:
     if not path.exists():
         return None
     try:
-        fields = json.loads(path.read_bytes())
-        return Manifest(
-            settings=fields["settings"],
-            source=fields["source"],
-            classes=None if fields["classes"] is None else tuple(fields["classes"]),
-            rows=fields["rows"],
-            version=fields["version"],
-            complete=fields["complete"],
-            shards=tuple(ShardRecord.from_json(record) for record in fields["shards"]),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return _manifest_of(json.loads(path.read_bytes()))
+    except _UNFIT as error:
         raise ManifestError(f"{path} is damaged ({type(error).__name__}: {error}); convert to a new folder") from error
+
+
+def _manifest_of(fields: Any) -> Manifest:
+    settings = _field(fields, "settings", dict)
+    timesteps, format = _count(settings, "timesteps"), _field(settings, "format", str)
+    resize = _field(settings, "resize", str)
+    if not 1 <= timesteps <= PACKED_TIMESTEPS or format not in FORMATS or resize not in RESIZE_RULES:
+        raise ValueError(f"settings of {timesteps} timesteps, the format {format!r} and the resizing {resize!r}")
+    source = _field(fields, "source", dict)
+    _count(source, "bytes")
+    rows = _field(fields, "rows", dict)
+    shards = tuple(ShardRecord.from_json(record) for record in _field(fields, "shards", list))
+    for record in shards:
+        if len(record.events) != timesteps or record.split not in rows:
+            raise ValueError(f"{record.name} is of {len(record.events)} timesteps in the split {record.split!r}")
+    return Manifest(
+        settings=settings,
+        source=source,
+        classes=None if fields["classes"] is None else _texts(fields, "classes"),
+        rows={split: _count(rows, split) for split in rows},
+        version=_field(fields, "version", str),
+        complete=_field(fields, "complete", bool),
+        shards=shards,
+    )
 
 
 def check_same(found: Manifest, wanted: Manifest) -> None:
@@ -161,7 +189,7 @@ def finished_shards(out: Path) -> dict[str, ShardRecord]:
     for path in (out / WORK).glob("*.json"):
         try:
             record = ShardRecord.from_json(json.loads(path.read_bytes()))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except _UNFIT:
             continue  # a record that cannot be read is none: its shard is made again
         if bytes_on_disk(out, record) == record.bytes:
             records[record.name] = record
@@ -185,3 +213,36 @@ def bytes_on_disk(out: Path, record: ShardRecord) -> int | None:
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with write_whole(path) as file:
         file.write(json.dumps(content, indent=1).encode())
+
+
+def _field(fields: Any, name: str, kind: type[_T]) -> _T:
+    """Take a field of a JSON object.
+
+    Raises:
+        TypeError: if this is none, or the field of another kind; KeyError where it is missing.
+    """
+    if not isinstance(fields, dict):
+        raise TypeError(f"expected an object with {name!r}, got {type(fields).__name__}")
+    value = fields[name]
+    if type(value) is not kind:  # a bool is an int to isinstance
+        raise TypeError(f"{name} must be {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+def _count(fields: Any, name: str) -> int:
+    value = _field(fields, name, int)
+    if value < 0:
+        raise ValueError(f"{name} must not be negative, got {value}")
+    return value
+
+
+def _texts(fields: Any, name: str) -> tuple[str, ...]:
+    values = _field(fields, name, list)
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{name} must be a list of texts")
+    return tuple(values)
+
+
+def _on_and_off(step: Any) -> tuple[int, int]:
+    counts = dict(zip(("ON events", "OFF events"), step, strict=True))
+    return _count(counts, "ON events"), _count(counts, "OFF events")

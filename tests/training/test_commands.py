@@ -19,9 +19,11 @@ import i2e_triton.cli.commands
 from i2e_triton.training.commands import add_commands
 from i2e_triton.training.data import open_splits
 from i2e_triton.training.models import MSResNet, build_model
+from i2e_triton.training.options import Options, parse_options
 from i2e_triton.training.recipes import Recipe, recipe
 from i2e_triton.training.report import timesteps_first
 from tests.training.networks import enliven
+from tests.training.test_data import write_events
 
 #: scikit-learn's digits, as small as they are.
 RECIPE = recipe("demo", "digits").changed(size=8, timesteps=2)
@@ -92,7 +94,10 @@ def test_options_come_before_the_file(checkpoint: Path, tmp_path: Path) -> None:
         (("--checkpoint", "none.pt"), "i2e evaluate: none.pt: no such checkpoint file"),
         (("--dataset", "cifar11"), "dataset must be one of"),
         (("--dataset", "cifar10"), "cifar10 needs --data PATH"),
-        (("--dataset", "imagenet", "--data", "nowhere"), "nowhere: no such folder"),
+        (
+            ("--dataset", "imagenet", "--data", "nowhere"),
+            "nowhere: no such folder; set --data to where imagenet lies\n",
+        ),
     ],
     ids=str,
 )
@@ -103,7 +108,8 @@ def test_what_does_not_fit(options: tuple[str, ...], message: str, checkpoint: P
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--precision", "int8"), ("--batch-size", 0), ("--workers", -1), ("--device", "tpu")]
+    ("option", "value"),
+    [("--precision", "int8"), ("--batch-size", 0), ("--workers", -1), ("--device", "tpu"), ("--recipe", "baseline2")],
 )
 def test_wrong_options(option: str, value: object, checkpoint: Path) -> None:
     result = i2e("evaluate", "-c", checkpoint, option, value)
@@ -136,11 +142,34 @@ def test_batches_of_dense_events_have_their_timesteps_first(generator: torch.Gen
 
 
 def test_training_gets_its_flags_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[object] = []
-    monkeypatch.setattr("i2e_triton.training.train.main", lambda *arguments: given.extend(arguments))
-    flags = ["-bz", "128", "-dp", "/data", "--dataset", "cifar10", "-wd", "2e-4", "--help", "--resume"]
+    given: list[Options] = []
+    monkeypatch.setattr("i2e_triton.training.train.train", given.append)
+    flags = ["-bz", "128", "-dp", "/data", "--dataset", "cifar10", "-wd", "2e-4", "--resume", "--device", "cpu"]
     assert i2e("train", *flags).exit_code == 0
-    assert given == [flags, "i2e train"]
+    assert given == [parse_options(flags)]
+
+
+HELP = """
+import sys
+import typer
+from i2e_triton.training.commands import add_commands
+
+app = typer.Typer()
+add_commands(app)
+try:
+    app(["train", *sys.argv[1:]])
+except SystemExit as end:
+    print(end.code)
+heavy = ("spikingjelly", "torchvision", "torchmetrics", "matplotlib", "sklearn")
+print([name for name in heavy if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("option", ["--help", "--lr=-1"])
+def test_a_look_at_options_loads_nothing_heavy(option: str, tmp_path: Path) -> None:
+    result = subprocess.run([sys.executable, "-c", HELP, option], cwd=tmp_path, capture_output=True, text=True)
+    assert result.stdout.splitlines()[-2:] == ["2" if option == "--lr=-1" else "0", "[]"]
+    assert "i2e train" in result.stdout + result.stderr
 
 
 WITHOUT_TRAIN = """
@@ -153,7 +182,7 @@ app = typer.Typer()
 add_commands(app)
 for command in ("train", "evaluate"):
     try:
-        app([command, "--checkpoint", "best.pt"])
+        app([command, *(["--checkpoint", "best.pt"] if command == "evaluate" else [])])
     except SystemExit as end:
         print(end.code)
 assert "torchmetrics" not in sys.modules
@@ -184,3 +213,22 @@ def test_commands_of_installed_packages_are_found(monkeypatch: pytest.MonkeyPatc
 def test_the_package_declares_them() -> None:
     (entry,) = importlib.metadata.entry_points(group=i2e_triton.cli.commands.GROUP)
     assert entry.load() is add_commands
+
+
+def test_events_are_evaluated_as_they_are(checkpoint: Path, tmp_path: Path) -> None:
+    write_events(tmp_path / "events", 8)
+    torch.save({**torch.load(checkpoint), "recipe": RECIPE.changed(size=16).as_dict()}, checkpoint)
+    options = ("-c", checkpoint, "--workers", 0, "--dataset", "cifar10", "--data", tmp_path / "events", "-o", tmp_path)
+    result = i2e("evaluate", *options)
+    assert result.exit_code == 0, result.output
+    assert f"cifar10: 4 images of validation, seen as events as they lie in {tmp_path / 'events'}\n" in result.output
+    result = i2e("evaluate", *options, "--ratio", 0.5)
+    assert result.exit_code == 1
+    assert f"--ratio can be followed for images only, and {tmp_path / 'events'} holds events" in result.output
+
+
+def test_what_is_of_training_alone_is_in_nobodys_way(network: MSResNet, tmp_path: Path) -> None:
+    trained = save(network, RECIPE.changed(batch_size=400, accumulate=400, drop_to=2), tmp_path / "best.pt")
+    more = ("--timesteps", 1, "--batch-size", 360, "--workers", 0)
+    result = i2e("evaluate", "-c", trained, *more, "-o", tmp_path)
+    assert result.exit_code == 0, result.output

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2e_triton import I2E
+from i2e_triton import I2E, canonical_shifts
 from i2e_triton.training.models import build_model
 from i2e_triton.training.published import CheckpointError, load_weights, read_checkpoint, read_weights
 from tests.training.networks import enliven, sample_images
@@ -107,11 +107,20 @@ def test_another_last_layer(published: PublishedNetwork, save: Save) -> None:
     network = build_model("resnet18", 5)
     own = network.fc.weight.detach().clone()
     path = save(published)
-    with pytest.raises(CheckpointError, match="weights for 10 classes, the network has 5; choose 10 classes, or repl"):
+    with pytest.raises(CheckpointError, match="weights for 10 classes, the network has 5; choose 10 classes, or fine-"):
         load_weights(network, path)
-    assert load_weights(network, path, replace_fc=True).num_classes == 10
+    assert load_weights(network, path, fine_tune=True).num_classes == 10
     assert torch.equal(network.fc.weight, own)
     assert torch.equal(network.conv1.weight, published.conv1.weight)
+
+
+def test_fine_tuning_keeps_the_conversion_and_a_last_layer_that_fits(save: Save) -> None:
+    trained, network = build_model("resnet18", 10, order=4), build_model("resnet18", 10, order=1)
+    load_weights(network, save(trained), fine_tune=True)
+    assert isinstance(network.i2e, I2E)
+    assert torch.equal(network.i2e.candidates[0], canonical_shifts(1))
+    assert torch.equal(network.i2e.weight, I2E(shuffle=1).weight)
+    assert torch.equal(network.fc.weight, trained.fc.weight)
 
 
 @pytest.mark.parametrize("name", ["resnet34", "resnet50", "resnet101", "resnet152"])

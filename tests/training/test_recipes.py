@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torchvision.transforms import v2
 
 from i2e_triton.training.augmentation import event_transform, training_transform, validation_transform
-from i2e_triton.training.models import build_model
+from i2e_triton.training.models import ARCHITECTURES, build_model
 from i2e_triton.training.optimizer import build_optimizer, learning_rate
-from i2e_triton.training.recipes import NAMES, RECIPES, Recipe, recipe
+from i2e_triton.training.recipes import CHOICES, NAMES, RECIPES, Recipe, recipe
 from tests.samples import photograph, resized_photograph
 from tests.training.tiny import rows, run
 
@@ -50,30 +51,63 @@ def test_every_data_set_of_the_paper_has_every_recipe() -> None:
         assert recipe(None, dataset).name == "baseline2"
 
 
-def test_unknown_recipes_and_values_say_what_there_is() -> None:
+def test_the_published_name_of_a_data_set_is_taken() -> None:
+    assert recipe("transfer2", "dvscifar10") == recipe("transfer2", "CIFAR10-DVS") == recipe("transfer2", "cifar10-dvs")
+
+
+def test_every_network_can_be_chosen() -> None:
+    assert CHOICES["model"] == tuple(ARCHITECTURES)
+
+
+def test_unknown_recipes_say_what_there_is() -> None:
     with pytest.raises(ValueError, match=r"dataset must be one of cifar10, .*, got 'cifar'"):
         recipe("baseline1", "cifar")
     with pytest.raises(ValueError, match="recipe must be one of demo for digits, got 'baseline1'"):
         recipe("baseline1", "digits")
-    with pytest.raises(ValueError, match="optimizer must be one of sgd, momentum, got 'adamw'"):
-        CIFAR10.changed(optimizer="adamw")
-    with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
-        CIFAR10.changed(epochs=0)
-    with pytest.raises(ValueError, match="a batch of 2 cannot be computed in 3 parts"):
-        CIFAR10.changed(batch_size=2, accumulate=3)
-    with pytest.raises(ValueError, match="ema must be at least 0 and less than 1, got 1"):
-        CIFAR10.changed(ema=1.0)
-    with pytest.raises(ValueError, match="drop_to drops timesteps of events, and the input is rgb"):
-        CIFAR10.changed(drop_to=4, input="rgb")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "adamw"}, "optimizer must be one of sgd, momentum, got 'adamw'"),
+        ({"model": "resnet19"}, "model must be one of resnet18, .*, got 'resnet19'"),
+        ({"input": "grey"}, "input must be one of events, rgb, value, got 'grey'"),
+        ({"epochs": 0}, "epochs must be a whole number, 1 or more, got 0"),
+        ({"ema": 1.0}, "ema must be a number of at least 0 and less than 1, got 1.0"),
+        ({"lr": math.nan}, "lr must be a number, 0 or more, got nan"),
+        ({"batch_size": 2, "accumulate": 3}, "a batch of 2 cannot be computed in 3 parts"),
+        ({"timesteps": 9}, "timesteps must be 1 to 8, got 9; the paper's microsaccade has no others"),
+        ({"order": 6}, "order must be one of .*, or 0 to 5; got 6"),
+        ({"order": (4, 5), "timesteps": 3}, "has 2 groups, too few for 3 timesteps"),
+        ({"drop_to": 9}, r"drop_to \(--t_train\) must be at most the 8 timesteps, got 9"),
+        ({"drop_to": 5, "timesteps": 4}, r"drop_to \(--t_train\) must be at most the 4 timesteps, got 5"),
+        ({"drop_to": 4, "input": "rgb"}, r"threshold and drop_to \(--t_train\) are for events, and the input is rgb"),
+        ({"threshold": 0.1, "input": "value"}, "are for events, and the input is value"),
+    ],
+    ids=str,
+)
+def test_unfit_values_say_what_would_be_right(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CIFAR10.changed(**changes)
+
+
+def test_values_of_another_type_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"epochs must be a whole number, 1 or more, got 2\.5"):
+        CIFAR10.changed(epochs=2.5)
+
+
+@pytest.mark.parametrize("order", [4, "gamma-alpha-beta", "γαβ", (4, 5, 6, 7, 0, 1, 2, 3), [4, 5, 6, 7, 0, 1, 2, 3]])
+def test_an_order_is_the_same_however_it_is_written(order: Any) -> None:
+    assert CIFAR10.changed(order=order) == CIFAR10
+    assert CIFAR10.changed(order=order).as_dict()["order"] == "gamma-alpha-beta"
 
 
 def test_a_recipe_changes_prints_and_comes_back() -> None:
-    changed = CIFAR10.changed(lr=0.2, order=(4, 5, 6, 7, 0, 1, 2, 3), epochs=None)
+    changed = CIFAR10.changed(lr=0.2, order=(7, 6), timesteps=2, epochs=None)
     assert (changed.lr, changed.epochs, CIFAR10.lr) == (0.2, 256, 0.1)
     assert "lr               0.2\n" in str(changed)
-    again = Recipe(**changed.as_dict())
-    assert again.changed(order=CIFAR10.order) == changed.changed(order=CIFAR10.order)
-    assert again.order == [4, 5, 6, 7, 0, 1, 2, 3]
+    assert changed.as_dict()["order"] == [7, 6, 0, 1, 2, 3, 4, 5]
+    assert Recipe(**changed.as_dict()) == changed
 
 
 # What timm 1.0.19 gives: CosineLRScheduler(t_initial=256, lr_min=5e-5) and StepLRScheduler(decay_t=30), by epoch.

@@ -20,6 +20,7 @@ from i2e_triton.conversion.manifest import (
     read_manifest,
     record_shard,
 )
+from i2e_triton.conversion.plan import Settings
 
 RECORD = ShardRecord(
     "train-00000-of-00001",
@@ -33,7 +34,10 @@ RECORD = ShardRecord(
     (Skipped(4, "cat/4", "damaged"),),
 )
 MANIFEST_OF_ONE = Manifest(
-    {"ratio": 0.1, "size": [3, 4]}, {"kind": "folder", "fingerprints": {"train": "x"}}, ("cat", "dog"), {"train": 8}
+    Settings(0.1, (3, 4), timesteps=2).as_json(),
+    {"kind": "folder", "bytes": 9, "fingerprints": {"train": "x"}},
+    ("cat", "dog"),
+    {"train": 8},
 )
 
 
@@ -55,6 +59,55 @@ def test_a_damaged_manifest_is_said_to_be(tmp_path: Path, content: bytes) -> Non
         read_manifest(tmp_path)
 
 
+# Each is a manifest with one thing replaced, by a path of keys.
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("settings",), []),
+        (("settings", "timesteps"), "8"),
+        (("settings", "timesteps"), 10**12),
+        (("settings", "format"), "cat"),
+        (("settings", "format"), {}),
+        (("settings", "resize"), None),
+        (("source", "bytes"), "many"),
+        (("rows", "train"), "x"),
+        (("rows", "train"), -1),
+        (("rows", "train"), True),
+        (("classes",), "cat"),
+        (("classes",), [1]),
+        (("complete",), 1),
+        (("version",), None),
+        (("shards",), {}),
+        (("shards", 0), 3),
+        (("shards", 0, "rows"), 1.5),
+        (("shards", 0, "split"), "test"),
+        (("shards", 0, "paths"), "abc"),
+        (("shards", 0, "events"), [[1, 2]]),
+        (("shards", 0, "events", 1), [1, 2, 3]),
+        (("shards", 0, "events", 1), 7),
+        (("shards", 0, "events", 1), ["a", "b"]),
+        (("shards", 0, "skipped", 0), []),
+        (("shards", 0, "skipped", 0, "key"), 4),
+    ],
+)
+def test_a_manifest_of_other_types_or_numbers_is_damaged(tmp_path: Path, place: tuple[Any, ...], value: object) -> None:
+    replace(MANIFEST_OF_ONE, complete=True, shards=(RECORD,)).write(tmp_path)
+    fields = json.loads((tmp_path / MANIFEST).read_text())
+    inner = fields
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    (tmp_path / MANIFEST).write_text(json.dumps(fields))
+    with pytest.raises(ManifestError, match="is damaged"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_too_deep_to_read_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(ManifestError, match="is damaged"):
+        read_manifest(tmp_path)
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "a/../../outside"])
 def test_paths_that_lead_out_of_the_folder_are_damage(tmp_path: Path, path: str) -> None:
     replace(MANIFEST_OF_ONE, shards=(replace(RECORD, paths=(path,)),)).write(tmp_path)
@@ -65,8 +118,8 @@ def test_paths_that_lead_out_of_the_folder_are_damage(tmp_path: Path, path: str)
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"settings": {"ratio": 0.2, "size": [3, 4]}}, "ratio was 0.1 and is 0.2"),
-        ({"source": {"kind": "folder", "fingerprints": {"train": "y"}}}, "the source's fingerprints was"),
+        ({"settings": Settings(0.2, (3, 4), timesteps=2).as_json()}, "ratio was 0.1 and is 0.2"),
+        ({"source": {"kind": "folder", "bytes": 9, "fingerprints": {"train": "y"}}}, "the source's fingerprints was"),
         ({"version": "0.0.0"}, "the version of i2e-triton was"),
     ],
 )
