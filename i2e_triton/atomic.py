@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -18,7 +21,7 @@ def write_whole(path: Path) -> Iterator[BinaryIO]:
     user, removes it and leaves ``path`` as it was. Missing folders are made.
 
     Raises:
-        OSError: if the folder or the file cannot be written.
+        OSError: if the folder or the file cannot be written; it names the file where there is no room for it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".i2e-{secrets.token_hex(8)}.part")
@@ -26,6 +29,8 @@ def write_whole(path: Path) -> Iterator[BinaryIO]:
         with part.open("xb") as file:
             yield file
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            error.filename = str(path)
         part.unlink(missing_ok=True)
         raise

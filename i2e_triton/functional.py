@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from i2e_triton import operator
-from i2e_triton.arguments import EVENT_DTYPES as EVENT_DTYPES
 from i2e_triton.arguments import PACKED_TIMESTEPS, check_format, check_ratio, check_timesteps, names
 from i2e_triton.augment_arguments import check_augmentation, check_interpolation
 from i2e_triton.images import Images, as_image_tensor

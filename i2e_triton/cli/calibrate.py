@@ -17,11 +17,11 @@ from rich.progress import MofNCompleteColumn, Progress
 from i2e_triton import plots
 from i2e_triton.atomic import write_whole
 from i2e_triton.calibration import RATIOS, Calibration, Point, curve_columns, find_ratio, measure_curve, read_sample
-from i2e_triton.cli.dataset_settings import checked_resize
+from i2e_triton.cli.dataset_settings import checked_preset, checked_resize
 from i2e_triton.cli.lazy import STYLE
 from i2e_triton.cli.options import Device, Order, Timesteps, checked_device, checked_shifts, checked_size, wrong
 from i2e_triton.shifts import DEFAULT_ORDER
-from i2e_triton.sources import KINDS, RESIZE_RULES, Source, find_kind, open_source, splits
+from i2e_triton.sources import KINDS, PRESETS, RESIZE_RULES, Preset, Source, find_kind, open_source, splits
 
 
 def calibrate(
@@ -36,6 +36,10 @@ def calibrate(
         Optional[str],  # noqa: UP045  # typer reads this at run time
         typer.Option(metavar="KIND", help=f"What SOURCE is: {', '.join(KINDS)}. Guessed from what lies there."),
     ] = None,
+    preset: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME", help=f"Size and resizing as published: {', '.join(PRESETS)}."),
+    ] = None,
     split: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="NAME", help="Split to measure: train, validation or test. The first one without."),
@@ -45,15 +49,22 @@ def calibrate(
         typer.Option(metavar="H W", help="Resize to this height and width. Images keep their own size without."),
     ] = None,
     resize: Annotated[
-        str, typer.Option(metavar="RULE", help=f"How to resize: {', '.join(RESIZE_RULES)}.")
-    ] = RESIZE_RULES[0],
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="RULE", help=f"How to resize: {', '.join(RESIZE_RULES)}; the first one without."),
+    ] = None,
     sample: Annotated[int, typer.Option(metavar="N", help="Images to measure, evenly spaced over the split.")] = 1000,
     order: Order = DEFAULT_ORDER,
     timesteps: Timesteps = 8,
     device: Device = "cpu",
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--out", "-o", metavar="OUT", help="Folder for the curve: calibration.png and calibration.csv."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT",
+            file_okay=False,
+            help="Folder for the curve: calibration.png and calibration.csv.",
+        ),
     ] = None,
 ) -> None:
     """Find the ratio that gives a data set of images a wanted mean event rate.
@@ -65,19 +76,22 @@ def calibrate(
         raise wrong("--rate", f"must be between 0 and 1, a share of all event positions, got {rate}")
     if sample < 1:
         raise wrong("--sample", f"must be at least 1, got {sample}")
+    published = checked_preset(preset)
+    if published is not None:
+        size, resize = size or published.size, resize or published.resize
     size = checked_size(size)
-    resize = checked_resize(size, resize)
+    rule = checked_resize(size, resize or RESIZE_RULES[0])
     shifts, where = checked_shifts(order, timesteps), checked_device(device)
     errors = Console(stderr=True)
     try:
-        images = _open(source, kind, split)
+        images = _open(source, kind, split, published)
         with _progress(errors) as progress:
             reading = progress.add_task("reading", total=min(sample, len(images)))
             read = read_sample(
                 images,
                 sample,
                 size=size,
-                rule=resize,
+                rule=rule,
                 shifts=shifts,
                 device=where,
                 rows_done=lambda rows: progress.advance(reading, rows),
@@ -93,10 +107,11 @@ def calibrate(
     if read.damaged:
         typer.echo(f"  left out, because they cannot be read: {read.damaged} of the sample")
     options: dict[str, object] = {
+        "--preset": preset,
         "--kind": kind,
         "--split": split,
         "--size": size,
-        "--resize": resize if size else None,
+        "--resize": rule if size else None,
         "--order": None if order == DEFAULT_ORDER else order,
         "--timesteps": None if timesteps == 8 else timesteps,
     }
@@ -105,10 +120,10 @@ def calibrate(
         typer.echo(f"curve: {out / 'calibration.png'}, {out / 'calibration.csv'}")
 
 
-def _open(source: str, kind: str | None, split: str | None) -> Source:
+def _open(source: str, kind: str | None, split: str | None, preset: Preset | None) -> Source:
     if kind is not None and kind not in KINDS:
         raise wrong("--kind", f"must be one of {', '.join(KINDS)}; got {kind!r}")
-    kind = kind or find_kind(source)
+    kind = kind or find_kind(source, None if preset is None else preset.kind)
     known = splits(source, kind)
     if split is not None and split not in known:
         raise wrong("--split", f"must be one of {', '.join(known)}; got {split!r}")

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from i2e_triton.cli.dataset_progress import Progress, print_summary
-from i2e_triton.cli.dataset_settings import Request, check_engine, check_settings, open_sources
+from i2e_triton.cli.dataset_settings import Request, check_engine, check_places, check_settings, open_sources
 from i2e_triton.cli.lazy import STYLE, DefaultGroup
 from i2e_triton.cli.options import Device, Order, Timesteps
 from i2e_triton.cli.verify import verify
@@ -33,7 +33,16 @@ def convert(
             "of a torchvision data set.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Folder to write to; made if it is missing.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT",
+            file_okay=False,
+            help="Folder to write to, outside of SOURCE; made if missing.",
+        ),
+    ],
     preset: Annotated[
         Optional[str],  # noqa: UP045  # typer reads this at run time
         typer.Option(metavar="NAME", help=f"Size, ratio, resizing and splits as published: {', '.join(PRESETS)}."),
@@ -144,15 +153,22 @@ def convert(
     errors = Console(stderr=True)
     try:
         kind, sources = open_sources(source, request)
+        check_places(kind, source, out, log)
         with Progress(errors, log) as progress:
             manifest = convert_dataset(sources, kind, out, settings, convert_shards, progress)
     except (ManifestError, ValueError, OSError) as error:
         errors.print(f"stopped: {error}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        errors.print("interrupted; finished shards are kept, and the same command goes on from them", highlight=False)
+        raise typer.Exit(INTERRUPTED) from error
     print_summary(Console(), manifest, out)
     if not manifest.complete:
         errors.print("interrupted; the same command goes on from here", highlight=False)
         raise typer.Exit(INTERRUPTED)
+    if any(record.skipped for record in manifest.shards) and not any(record.rows for record in manifest.shards):
+        errors.print("no image could be read: the result is empty", highlight=False)
+        raise typer.Exit(1)
 
 
 app = typer.Typer(cls=DefaultGroup, **STYLE)

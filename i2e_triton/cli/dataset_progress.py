@@ -9,8 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+import rich.box
 import rich.progress
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from i2e_triton.cli.report import printable
@@ -37,6 +39,7 @@ class Progress:
         self._log: TextIO | None = None if log is None else log.open("a", encoding="utf-8", buffering=1)
         self._start = time.perf_counter()
         self._rows = 0
+        self._missing: int | None = None  # shards, once they are known
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -46,7 +49,10 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
-        self._write("ended", rows=self._rows, seconds=self._seconds(), error=None if error is None else str(error))
+        said = None if error is None else str(error) or type(error).__name__
+        self._write(
+            "ended", rows=self._rows, seconds=self._seconds(), complete=error is None and not self._missing, error=said
+        )
         if self._log is not None:
             self._log.close()
 
@@ -56,6 +62,7 @@ class Progress:
             self._console.print(f"going on: {finished} of {shards} shards are finished", highlight=False)
         self._bar.update(self._task, total=rows, completed=finished_rows)
         self._start = time.perf_counter()
+        self._missing = shards - finished
         self._write("begun", rows=rows, finished_rows=finished_rows, finished=finished, shards=shards)
 
     def rows_done(self, rows: int) -> None:
@@ -65,6 +72,7 @@ class Progress:
 
     def shard_done(self, record: ShardRecord) -> None:
         """Log a shard and the rows that it skipped."""
+        self._missing = (self._missing or 0) - 1
         for skipped in record.skipped:
             self._write("skipped", split=record.split, row=skipped.row, key=skipped.key, reason=skipped.reason)
         self._write("shard", shard=record.name, rows=record.rows, bytes=record.bytes, seconds=self._seconds())
@@ -93,7 +101,7 @@ def print_summary(console: Console, manifest: Manifest, out: Path) -> None:
 
 
 def _print_splits(console: Console, manifest: Manifest) -> None:
-    table = Table("split", *[_right(name) for name in ("images", "shards", "MB", "bytes an image", "event rate")])
+    table = _table("split", "images", "shards", "size", "bytes an image", "event rate")
     for split in manifest.rows:
         records = [record for record in manifest.shards if record.split == split]
         rows, size = sum(record.rows for record in records), sum(record.bytes for record in records)
@@ -103,23 +111,26 @@ def _print_splits(console: Console, manifest: Manifest) -> None:
             split,
             f"{rows:,}",
             str(len(records)),
-            f"{size / 1e6:,.1f}",
+            decimal(size),
             f"{size / max(rows, 1):,.0f}",
             f"{events / max(places, 1):.2%}",
         )
     console.print(table)
     size, source = sum(record.bytes for record in manifest.shards), manifest.source["bytes"]
     if size and source:
-        console.print(f"{size / 1e6:,.1f} MB, {size / source:.2f} times the source's {source / 1e6:,.1f} MB")
+        console.print(f"{decimal(size)}, {size / source:.2f} times the source's {decimal(source)}", highlight=False)
 
 
 def _print_rates(console: Console, manifest: Manifest) -> None:
-    table = Table("event rate", *[_right(f"t={t}") for t in range(manifest.settings["timesteps"])])
-    rates = manifest.event_rate()
-    for polarity, name in enumerate(("ON", "OFF")):
-        table.add_row(name, *[f"{step[polarity]:.2%}" for step in rates])
+    table = _table("timestep", "ON", "OFF")
+    for t, (on, off) in enumerate(manifest.event_rate()):
+        table.add_row(f"{t}", f"{on:.2%}", f"{off:.2%}")
     console.print(table)
 
 
-def _right(name: str) -> rich.table.Column:
-    return rich.table.Column(name, justify="right")
+def _table(*headings: str) -> Table:
+    """Start a table: names left, numbers right."""
+    table = Table(box=rich.box.SIMPLE, pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left")
+    return table

@@ -23,6 +23,7 @@ from i2e_triton.sources import (
     open_source,
     splits,
 )
+from i2e_triton.sources.torchvision_sets import FOLDERS
 
 CODECS = ("zstd", "snappy", "gzip", "lz4", "none")
 ENGINES = ("local", "ray")
@@ -61,7 +62,7 @@ def check_settings(request: Request) -> Settings:
     Raises:
         typer.BadParameter: naming the option, its value and what would be right.
     """
-    preset = _preset(request.preset)
+    preset = checked_preset(request.preset)
     ratio, size, resize = request.ratio, request.size, request.resize
     if preset is not None:
         ratio = preset.ratio if ratio is None else ratio
@@ -120,7 +121,7 @@ def open_sources(location: str, request: Request) -> tuple[str, dict[str, Source
         typer.BadParameter: if a kind or split is unknown.
         SourceError: if the source is not there, or not what it should be.
     """
-    preset = _preset(request.preset)
+    preset = checked_preset(request.preset)
     if request.kind is not None:
         _one_of("--kind", request.kind, KINDS)
     kind = request.kind or find_kind(location, None if preset is None else preset.kind)
@@ -135,7 +136,21 @@ def open_sources(location: str, request: Request) -> tuple[str, dict[str, Source
     return kind, sources
 
 
-def _preset(name: str | None) -> Preset | None:
+def check_places(kind: str, location: str, out: Path, log: Path | None) -> None:
+    """Check that nothing is written where the next run would take it for a part of the source, or of the result.
+
+    Raises:
+        typer.BadParameter: naming the option and its value.
+    """
+    source, result = Path(location).expanduser().resolve(), out.resolve()
+    if kind not in FOLDERS and source in (result, *result.parents):
+        raise wrong("--out", f"must lie outside of SOURCE, which it would change; got {out} in {location}")
+    if log is not None and result in log.resolve().parents:
+        raise wrong("--log", f"must lie outside of OUT, which holds the data set alone; got {log}")
+
+
+def checked_preset(name: str | None) -> Preset | None:
+    """Return the preset of ``--preset``."""
     return None if name is None else PRESETS[_one_of("--preset", name, tuple(PRESETS))]
 
 

@@ -46,7 +46,7 @@ def stats(
     ] = 1000,
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--out", "-o", metavar="OUT", help="Folder for plots (PNG) and statistics.json."),
+        typer.Option("--out", "-o", metavar="OUT", file_okay=False, help="Folder for plots (PNG) and statistics.json."),
     ] = None,
 ) -> None:
     """Measure a data set of events: rates per timestep, polarity and class, entropies, bytes.

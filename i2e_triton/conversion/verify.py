@@ -61,7 +61,8 @@ def _problems_of(out: Path, record: ShardRecord, manifest: Manifest) -> list[str
     except OSError as error:
         return [f"{record.name}: {error.filename}: {error.strerror}"]
     if (size, digest) != (record.bytes, record.sha256):
-        return [f"{record.name}: its bytes are not those that were written ({size:,} of {record.bytes:,} bytes)"]
+        changed = f"{record.name}: its bytes are not those that were written ({size:,} of {record.bytes:,} bytes)"
+        return ["; ".join([changed, *_unreadable_npz(out, record)])]
     timesteps = manifest.settings["timesteps"]
     rows, pixels, events = 0, 0, np.zeros((timesteps, 2), dtype=np.int64)
     try:
@@ -86,6 +87,16 @@ def _digest(out: Path, record: ShardRecord) -> tuple[int, str]:
                 digest.update(chunk)
                 size += len(chunk)
     return size, digest.hexdigest()
+
+
+def _unreadable_npz(out: Path, record: ShardRecord) -> Iterator[str]:
+    """Tell which of many files it is; Arrow's readers can end the process on damaged ones, and are not asked."""
+    for path in record.paths:
+        if path.endswith(".npz"):
+            try:
+                load_npz(out / path)
+            except (RecordError, OSError) as error:
+                yield f"{path}: {error}"
 
 
 def _records(out: Path, record: ShardRecord, format: str, timesteps: int) -> Iterator[Tensor]:

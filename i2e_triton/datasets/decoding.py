@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from i2e_triton.arguments import EVENT_DTYPES, PACKED_TIMESTEPS
 from i2e_triton.datasets.records import Row
 from i2e_triton.formats import RecordError, decode_packed, decode_record, load_npz, record_shape
-from i2e_triton.functional import EVENT_DTYPES, PACKED_TIMESTEPS, pack
+from i2e_triton.functional import pack
 
 _ZIP = b"PK"
 

@@ -30,7 +30,7 @@ class NpzRecords(Records):
         self._root = root
         files = [(path, label) for name, label in labels.items() for path in _npz_files(root, name)]
         # Arrow keeps the names in one piece: a list of a million would be copied into every forked process.
-        self._files = pa.array([path for path, _ in files], pa.large_string())
+        self._files = pa.array([os.fsencode(path) for path, _ in files], pa.large_binary())
         self._labels = np.array([label for _, label in files], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class NpzRecords(Records):
     def read(self, rows: Sequence[int]) -> Iterator[tuple[int, Row]]:
         """Yield files in the order asked for."""
         for position, row in enumerate(rows):
-            path = self._root / self._files[row].as_py()
+            path = self._root / os.fsdecode(self._files[row].as_py())
             yield position, Row(path, int(self._labels[row]), _PACKED_TIMESTEPS, f"{path}: row {row}")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2e_triton.functional import EVENT_DTYPES
+from i2e_triton.arguments import EVENT_DTYPES
 
 
 def dense_array(events: Tensor) -> np.ndarray:

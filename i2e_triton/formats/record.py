@@ -14,15 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from i2e_triton.arguments import PACKED_TIMESTEPS, check_timesteps
 from i2e_triton.formats.dense import dense_array
 from i2e_triton.formats.errors import RecordError
 from i2e_triton.formats.npy import Content, npy_header, read_npy_header
-from i2e_triton.functional import PACKED_TIMESTEPS, unpack
+from i2e_triton.functional import unpack
 
 #: What the elements of a record can be: the bits of the published data sets, or a byte a pixel and polarity.
 BITS = ("published", "packed")
 _SHAPE = struct.Struct("<4H")
 _LONGEST = 65535
+_BEYOND = "packed events have no others"
 
 
 def encode_record(events: Tensor) -> bytes:
@@ -53,7 +55,7 @@ def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "published") 
         ValueError: if a shape or value is unfit, or there are events beyond the timesteps.
     """
     _check_packed(packed)
-    _check_timesteps(timesteps)
+    check_timesteps(timesteps, _BEYOND)
     if bits not in BITS:
         raise ValueError(f"bits must be one of {', '.join(BITS)}; got {bits!r}")
     images = packed.detach().numpy()
@@ -157,7 +159,7 @@ def _open(record: Content, timesteps: int) -> _Opened:
     if header.nbytes != len(elements):
         raise RecordError(f"its header says {header.nbytes} bytes of {header.shape}, {len(elements)} follow")
     if len(header.shape) == 3:
-        _check_timesteps(timesteps)
+        check_timesteps(timesteps, _BEYOND)
         return _Opened(False, _read_lengths((timesteps, *header.shape)), elements)
     return _open_published(elements)
 
@@ -224,10 +226,3 @@ def _check_packed(packed: Tensor) -> None:
     if packed.device.type != "cpu":
         raise ValueError(f"packed must be on the CPU, got {packed.device}; move it with .cpu()")
     _check_lengths((1, *packed.shape[1:]))
-
-
-def _check_timesteps(timesteps: int) -> None:
-    if isinstance(timesteps, bool) or not isinstance(timesteps, int):
-        raise TypeError(f"timesteps must be an int, got {type(timesteps).__name__} {timesteps!r}")
-    if not 1 <= timesteps <= PACKED_TIMESTEPS:
-        raise ValueError(f"timesteps of packed events must be 1 to {PACKED_TIMESTEPS}, got {timesteps}")

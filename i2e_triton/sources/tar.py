@@ -97,7 +97,7 @@ def _samples(path: Path) -> Iterator[_Sample]:
     sample, seen = _Sample(""), set()
     with path.open("rb") as file:
         for member in _members(path, file):
-            folder, name = os.path.split(member.name)
+            folder, name = os.path.split(member.name.removeprefix("./"))  # as tar -C FOLDER . writes it
             stem, _, extension = name.partition(".")
             key = os.path.join(folder, stem)
             if key != sample.key:

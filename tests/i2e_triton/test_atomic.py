@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -76,3 +77,13 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     with write_whole(path) as file:
         file.write(b"whole")
     assert path.read_bytes() == b"whole"
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    def fill() -> None:
+        with write_whole(tmp_path / "events.npz"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: .*events\.npz"):
+        fill()
+    assert not names_in(tmp_path)

@@ -46,12 +46,17 @@ def pictures(tmp_path: Path, generator: torch.Generator) -> Path:
     return folder
 
 
+def size_of(options: list[str]) -> list[int] | None:
+    return [int(options[1]), int(options[2])] if options[0] == "--size" else None
+
+
 @pytest.mark.parametrize(
     "options",
     [
         ["--size", "16", "12"],
         ["--size", "16", "16", "--resize", "bilinear-crop", "--order", "0", "--timesteps", "5", "--split", "train"],
         ["--kind", "folder"],
+        ["--preset", "mnist", "--kind", "folder"],
     ],
 )
 def test_the_command_that_is_printed_gives_the_rate_that_is_printed(
@@ -70,6 +75,7 @@ def test_the_command_that_is_printed_gives_the_rate_that_is_printed(
     assert manifest is not None
     rates = torch.tensor(manifest.event_rate(), dtype=torch.float64)
     assert rates.shape[0] == (5 if "--timesteps" in options else 8)
+    assert manifest.settings["size"] == ([32, 32] if "--preset" in options else size_of(options))
     ratio = words[words.index("--ratio") + 1]
     assert f"ratio {ratio}: mean event rate {float(rates.mean()):.3%}, wanted 5.000%" in result.out
     assert float(rates.mean()) == pytest.approx(0.05, rel=0.1)
@@ -114,9 +120,11 @@ def test_a_rate_beyond_reach_ends_with_what_can_be_reached(run: Run, pictures: P
         (["--rate", 0.1, "--sample", 0], "must be at least 1, got 0"),
         (["--rate", 0.1, "--size", 0, 5], "at least 1 pixel"),
         (["--rate", 0.1, "--resize", "nearest"], "got 'nearest'"),
+        (["--rate", 0.1, "--preset", "mnits"], "got 'mnits'"),
         (["--rate", 0.1, "--kind", "zip"], "got 'zip'"),
         (["--rate", 0.1, "--split", "test"], "must be one of train; got 'test'"),
         (["--rate", 0.1, "--timesteps", 9], "must be 1 to 8, got 9"),
+        (["--rate", 0.1, "-o", __file__], "is a file"),
         (["--rate", 0.1, "--device", "tpu"], "must be cpu, cuda or cuda:N"),
     ],
 )

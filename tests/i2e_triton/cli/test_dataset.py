@@ -63,7 +63,7 @@ def test_class_folders_become_parquet_that_the_published_recipe_reads(i2e: I2E, 
 
 def test_the_summary_says_what_there_is(i2e: I2E, pictures: Path, tmp_path: Path) -> None:
     end = i2e("dataset", pictures, "-o", tmp_path / "out", *HERE)
-    assert re.search(r"train +│ +6 │ +1 │", end.out)
+    assert re.search(r"train +6 +1 +[0-9.,]+ (bytes|kB) ", end.out)
     assert "times the source's" in end.out
     assert re.search(r"skipped: train 6 \(dog/5\): ", end.out)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -211,6 +211,60 @@ def test_a_source_that_is_not_there_is_named(i2e: I2E, tmp_path: Path) -> None:
     assert end.status == 1
     assert "nowhere" in end.err
     assert "Traceback" not in end.err
+
+
+@pytest.mark.parametrize("place", ["pictures", "pictures/out", "pictures/../pictures/cat/out"])
+def test_the_result_must_lie_outside_of_the_source(i2e: I2E, pictures: Path, tmp_path: Path, place: str) -> None:
+    before = files_in(pictures)
+    end = i2e("dataset", pictures, "-o", tmp_path / place, *HERE)
+    assert end.status == 2
+    assert "must lie outside of SOURCE" in " ".join(end.err.replace("│", " ").split())
+    assert files_in(pictures) == before
+
+
+def test_the_log_must_lie_outside_of_the_result(i2e: I2E, pictures: Path, tmp_path: Path) -> None:
+    end = i2e("dataset", pictures, "-o", tmp_path / "out", "--log", tmp_path / "out" / "log.jsonl", *HERE)
+    assert end.status == 2
+    assert "must lie outside of OUT" in " ".join(end.err.replace("│", " ").split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_result_without_a_row_is_a_failure(i2e: I2E, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(DAMAGED)
+    end = i2e("dataset", tmp_path / "in", "-o", tmp_path / "out", *HERE)
+    assert end.status == 1
+    assert "no image could be read" in end.err
+
+
+def test_the_table_has_every_rate_whole(i2e: I2E, pictures: Path, tmp_path: Path) -> None:
+    end = i2e("dataset", pictures, "-o", tmp_path / "out", *HERE)
+    rates = json.loads((tmp_path / "out" / "manifest.json").read_text())["event_rate"]
+    rows = [line.split() for line in end.out.splitlines()]
+    assert ["timestep", "ON", "OFF"] in rows
+    for t, (on, off) in enumerate(rates):
+        assert [str(t), f"{on:.2%}", f"{off:.2%}"] in rows
+
+
+def test_an_interrupt_says_what_is_kept(i2e: I2E, pictures: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("i2e_triton.cli.dataset.convert_dataset", interrupted)
+    end = i2e("dataset", pictures, "-o", tmp_path / "out", "--log", tmp_path / "log", *HERE)
+    assert (end.status, "finished shards are kept" in end.err) == (130, True)
+    (ended,) = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (ended["complete"], ended["error"]) == (False, "KeyboardInterrupt")
+
+
+def test_verify_names_the_npz_file_that_is_damaged(i2e: I2E, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    i2e("dataset", pictures, "-o", out, "--format", "npz", *HERE)
+    (out / "train" / "dog" / "3.npz").write_bytes(b"PK")
+    end = i2e("dataset", "verify", out)
+    assert end.status == 1
+    assert "train/dog/3.npz: " in end.err
+    assert "train/dog/1.npz" not in end.err
 
 
 def test_verify_says_what_is_wrong(i2e: I2E, pictures: Path, tmp_path: Path) -> None:

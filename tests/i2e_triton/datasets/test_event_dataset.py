@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +21,10 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import DatasetFolder
 
 from i2e_triton import unpack
+from i2e_triton.arguments import EVENT_DTYPES
 from i2e_triton.datasets import EventDataset
 from i2e_triton.datasets.records import Row
 from i2e_triton.formats import encode_records, save_npz
-from i2e_triton.functional import EVENT_DTYPES
 from tests.i2e_triton.datasets.made_up import (
     SHAPE,
     packed,
@@ -306,3 +307,12 @@ def test_large_binary_and_dictionary_columns(tmp_path: Path, generator: torch.Ge
     assert dataset.targets == [3, 2, 1, 0]
     for row in range(4):
         assert_same_events(dataset[row][0], events[row % 2])
+
+
+def test_npz_files_whose_names_are_no_text(tmp_path: Path, generator: torch.Generator) -> None:
+    (events,) = random_events(1, generator)
+    write_npz(tmp_path / "train" / "cat" / os.fsdecode(b"caf\xe9.npz"), events)
+    dataset = pickle.loads(pickle.dumps(EventDataset(tmp_path)))
+    found, label = dataset[0]
+    assert torch.equal(found.bool(), events)
+    assert label == 0

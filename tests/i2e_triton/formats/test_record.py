@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from i2e_triton.arguments import EVENT_DTYPES
 from i2e_triton.formats import (
     BITS,
     RecordError,
@@ -19,7 +20,7 @@ from i2e_triton.formats import (
     encode_records,
     record_shape,
 )
-from i2e_triton.functional import EVENT_DTYPES, pack, unpack
+from i2e_triton.functional import pack, unpack
 from tests.i2e_triton.formats.events import dense_events, photograph_events, published_events, published_record
 from tests.samples import PHOTOGRAPHS, assert_same_events
 

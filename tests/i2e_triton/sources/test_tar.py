@@ -60,6 +60,12 @@ def test_samples_of_several_tars(form: int, tmp_path: Path, generator: torch.Gen
     assert source.nbytes() == sum(len(row.image) for row in rows if isinstance(row.image, bytes))
 
 
+def test_a_tar_of_a_folder_begins_its_keys_in_it(tmp_path: Path, generator: torch.Generator) -> None:
+    image = png(generator)
+    path = written(tmp_path / "a.tar", [("./cat/0.png", image), ("./cat/0.cls", b"2")])
+    assert_holds(TarSource([path]), [Row("a/cat/0", image, 2)])
+
+
 def test_folders_and_links_in_a_tar_are_no_samples(tmp_path: Path, generator: torch.Generator) -> None:
     image = png(generator)
     path = written(tmp_path / "a.tar", [("x/1.png", image)])
