@@ -1,8 +1,12 @@
-"""Raw images to events of their padded, cropped, resized and flipped versions, against torchvision and a conversion."""
+"""Raw images to events of their padded, cropped, resized and flipped versions, against torchvision and a conversion.
+
+Into fresh memory, which on the CPU the system first clears, and into the memory of the batch before (``out``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -11,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from benchmarks.devices import on
-from benchmarks.sections import AUGMENTATION_METHODS
+from benchmarks.sections import AUGMENTATION_MEMORY, AUGMENTATION_METHODS
 from benchmarks.workload import FORMATS, event_bytes, fresh_images
 from i2e_triton import augmented_reference, canonical_shifts, convert
 from i2e_triton.augmentation import RandomCropResizeFlip
@@ -31,34 +35,37 @@ _TORCHVISION = v2.Compose(
 
 
 def cases() -> Iterator[Any]:
-    """Parameter sets (device, method, format); torchvision goes image by image in a worker, on the CPU."""
-    for format in _FORMATS:
-        yield from (on("cpu", method, format) for method in AUGMENTATION_METHODS)
-        yield from (on("cuda", method, format) for method in ("ours", "conversion alone"))
+    """Parameter sets (device, method, format, memory); torchvision goes image by image in a worker, on the CPU."""
+    for format, memory in product(_FORMATS, AUGMENTATION_MEMORY):
+        yield from (on("cpu", method, format, memory) for method in AUGMENTATION_METHODS)
+        yield from (on("cuda", method, format, memory) for method in ("ours", "conversion alone"))
 
 
-@pytest.mark.parametrize(("device", "method", "format"), list(cases()))
-def test_augmentation(measure: Callable[..., None], device: str, method: str, format: str) -> None:
+@pytest.mark.parametrize(("device", "method", "format", "memory"), list(cases()))
+def test_augmentation(measure: Callable[..., None], device: str, method: str, format: str, memory: str) -> None:
     """One way from raw images to augmented events."""
     images = fresh_images(_BATCH, _RAW, "uint8", device, "photographs")
-    case = {"method": method, "format": format, "batch": _BATCH, "raw": _RAW, "size": _SIZE}
+    case = {"method": method, "format": format, "memory": memory, "batch": _BATCH, "raw": _RAW, "size": _SIZE}
     moved = images.numel() + event_bytes(_BATCH, _SIZE, format)
-    call = method_call(method, images, FORMATS[format])
+    options = FORMATS[format]
+    out = convert(images, _RATIO, **_AUGMENT(images), **options) if memory == "reused" else None
+    call = method_call(method, images, options, out)
     measure("augmentation", case, call, device=device, images=_BATCH, bytes_moved=moved)
 
 
-def method_call(method: str, images: Tensor, options: dict[str, Any]) -> Callable[[], object]:
+def method_call(method: str, images: Tensor, options: dict[str, Any], out: Tensor | None) -> Callable[[], object]:
     """What a method does for a batch of raw images, each from its own random numbers."""
+    each = [None] * len(images) if out is None else out if options.get("packed") else out.unbind(1)
     match method:
         case "ours":
             check(images)
-            return lambda: convert(images, _RATIO, **_AUGMENT(images), **options)
+            return lambda: convert(images, _RATIO, **_AUGMENT(images), out=out, **options)
         case "torchvision, image by image":
-            return lambda: [convert(_TORCHVISION(image), _RATIO, **options) for image in images]
+            return lambda: [convert(_TORCHVISION(i), _RATIO, out=place, **options) for i, place in zip(images, each)]
         case "torchvision, converted as a batch":
-            return lambda: convert(torch.stack([_TORCHVISION(image) for image in images]), _RATIO, **options)
+            return lambda: convert(torch.stack([_TORCHVISION(i) for i in images]), _RATIO, out=out, **options)
     ready = fresh_images(len(images), _SIZE, "uint8", str(images.device), "photographs")
-    return lambda: convert(ready, _RATIO, **options)
+    return lambda: convert(ready, _RATIO, out=out, **options)
 
 
 def check(images: Tensor) -> None:

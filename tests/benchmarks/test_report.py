@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from benchmarks.markdown import NOT_MEASURED
 from benchmarks.report import report
 from benchmarks.rows import Results, Row, rate_share, speed_up
-from benchmarks.sections import AUGMENTATION_METHODS
+from benchmarks.sections import AUGMENTATION_MEMORY, AUGMENTATION_METHODS
 from benchmarks.workload import event_bytes, image_bytes
 from tests.benchmarks.made_up import CPU, GPU, race, row
 
@@ -52,8 +53,8 @@ def rows_of(device: str) -> list[Row]:
         case = {"data": "CIFAR-10", "stage": stage, "batch": 100, "size": 128}
         rows.append(row("data set stages", case, seconds, device=device, images=100, bytes_on_disk=430_000))
     for n, method in enumerate(AUGMENTATION_METHODS):
-        for m, f in enumerate(("float32", "bool")):
-            case = {"method": method, "format": f, "batch": 128, "raw": 32, "size": 128}
+        for m, (memory, f) in enumerate(product(AUGMENTATION_MEMORY, ("float32", "bool"))):
+            case = {"method": method, "format": f, "memory": memory, "batch": 128, "raw": 32, "size": 128}
             rows.append(row("augmentation", case, 0.0128 * (n + 1) * (m + 1), device=device, images=128))
     whole = {"data": "CIFAR-10", "method": "i2e dataset", "size": 128, "workers": 2}
     rows.append(row("data set", whole, 30.0, device=device, images=60_000))
@@ -176,16 +177,20 @@ def test_training_and_its_stages(both: tuple[str, dict[str, Row]]) -> None:
 def test_augmentation_is_raced_format_by_format(both: tuple[str, dict[str, Row]]) -> None:
     text, rows = both
     section = text.split("## Augmentation")[1].split("\n## ")[0]
-    times = re.findall(
-        r"\| torchvision, image by image \| 200 µs ± 20.0 µs `\w{8}` \| 400 µs ± 40.0 µs `\w{8}` \|", section
-    )
-    assert len(times) == 2, "a CPU and a GPU"
+    time = r"{} µs ± {}.0 µs `\w{{8}}`"
+    for memory, times in (("fresh", (200, 400)), ("reused", (600, 800))):
+        cells = r" \| ".join(time.format(t, t // 10) for t in times)
+        found = re.findall(
+            rf"Into {memory} memory:\n\n(?:\|.*\n)*\| torchvision, image by image \| {cells} \|", section
+        )
+        assert len(found) == 2, "a CPU and a GPU"
     lines = re.findall(r"\| torchvision, image by image \| 2\.00× `(\w+)`/`(\w+)` \| 2\.00× `(\w+)`/`(\w+)`", section)
     for keys in lines:
         cases = [rows[key]["case"] for key in keys]
         assert [case["format"] for case in cases] == ["float32", "float32", "bool", "bool"]
         assert [case["method"] for case in cases] == ["torchvision, image by image", "ours"] * 2
-    assert len(lines) == 2
+        assert len({case["memory"] for case in cases}) == 1
+    assert len(lines) == 4
 
 
 def test_what_was_not_measured_is_said_not_to_be(tmp_path: Path) -> None:
