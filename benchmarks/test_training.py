@@ -128,7 +128,7 @@ def _contenders(pictures: Path, device: str) -> dict[str, Contender]:
     labels = torch.randint(recipe.classes, (2, _BATCH[device]))
     images = [fresh_images(_BATCH[device], recipe.size, "uint8", "cpu", "photographs") for _ in labels]
     samples = SourceImages(open_source(str(pictures), split="train"))
-    loaders = build_loaders(Splits(samples, samples, recipe.classes), recipe, run.place, workers=0)
+    loaders = build_loaders(Splits(samples, samples, None), recipe, run.place, workers=0)
     ours = Contender(
         run.network,
         run.precision,

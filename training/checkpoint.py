@@ -2,6 +2,7 @@
 
 A run's folder holds ``last.pt``, ``previous.pt`` (the one before it) and ``best.pt``. All have the published keys
 ``state_dict``, ``epoch`` and ``best_acc1``, and the recipe; the first two have all else that a run continues from.
+``state_dict`` is what was validated: where a run averages its weights, their average.
 """
 
 from __future__ import annotations
@@ -9,24 +10,23 @@ from __future__ import annotations
 import os
 import random
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
 from i2e_triton.atomic import write_whole
-from i2e_triton.training.published import CheckpointError, read_checkpoint
+from i2e_triton.training.published import CheckpointError, DamagedError, read_checkpoint
 from i2e_triton.training.recipes import Recipe
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 #: What is needed to continue a run, besides weights.
-_TO_CONTINUE = ("next_epoch", "next_step", "optimizer", "scaler", "averaged", "random", "metrics", "recipe")
-
-
-class DamagedError(CheckpointError):
-    """A checkpoint is not whole."""
+_TO_CONTINUE = ("next_epoch", "next_step", "optimizer", "scaler", "averaging", "random", "metrics", "recipe")
+#: What Python's reader of zip files raises where a byte is wrong.
+_WRONG_BYTES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 
 
 def save_last(folder: Path, state: Mapping[str, Any]) -> None:
@@ -51,14 +51,21 @@ def read_whole(path: Path) -> dict[str, Any]:
         DamagedError: if it is not whole.
         CheckpointError: if it holds more than tensors, numbers, texts and their containers.
     """
+    if path.is_file():  # else reading it tells, as of files of before PyTorch 1.6 and of those that are no checkpoint
+        with path.open("rb") as file:
+            if file.read(4) == b"PK\3\4":
+                _check_sums(path, file)
+    return read_checkpoint(path)
+
+
+def _check_sums(path: Path, file: BinaryIO) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError) as error:
+    except _WRONG_BYTES as error:
         raise DamagedError(f"{path} is damaged: {error}") from error
     if damaged is not None:
         raise DamagedError(f"{path} is damaged: the checksum of {damaged} is wrong")
-    return read_checkpoint(path)
 
 
 def read_last(folder: Path) -> tuple[Path, dict[str, Any], str | None]:
@@ -88,12 +95,19 @@ def check_same_run(path: Path, state: Mapping[str, Any], recipe: Recipe) -> None
     """Raise unless a checkpoint is of a run of this recipe.
 
     Raises:
-        CheckpointError: naming what differs.
+        CheckpointError: naming what differs, or if it is of a version whose recipes were others.
     """
-    wanted, found = recipe.as_dict(), state["recipe"]
-    differing = [name for name in wanted if found.get(name) != wanted[name]]
+    try:
+        found = Recipe(**state["recipe"]).as_dict()
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is of another version ({error}); start a new run from its weights with --init {path} and another "
+            "--name"
+        ) from error
+    wanted = recipe.as_dict()
+    differing = [name for name in wanted if found[name] != wanted[name]]
     if differing:
-        listed = ", ".join(f"{name} {found.get(name)!r} (now {wanted[name]!r})" for name in differing)
+        listed = ", ".join(f"{name} {found[name]!r} (now {wanted[name]!r})" for name in differing)
         raise CheckpointError(
             f"{path} is of a run with {listed}; give the same settings, or start a new run from its weights with "
             f"--init {path} and another --name"

@@ -108,7 +108,7 @@ def evaluate(
     )
     try:
         report(settings)
-    except (OSError, ValueError) as error:
+    except (MemoryError, OSError, ValueError) as error:
         sys.exit(f"i2e evaluate: {error}")
 
 

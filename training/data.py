@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from spikingjelly.datasets.cifar10_dvs import CIFAR10DVS
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Subset, default_collate
 from torchvision import datasets
 from torchvision.transforms import v2
 
@@ -43,8 +43,13 @@ class Splits:
 
     train: Samples
     validation: Samples
-    classes: int | None  #: None where the files do not say
+    names: tuple[str, ...] | None  #: of the classes; None where the files do not say
     events: bool = False  #: dense ``[T, 2, H, W]`` or packed ``[2, H, W]``
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes there are; None where the files do not say."""
+        return None if self.names is None else len(self.names)
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ def open_splits(recipe: Recipe, path: Path | None, *, fake: bool = False, downlo
 def build_loaders(opened: Splits, recipe: Recipe, place: Place, workers: int) -> Loaders:
     """Build loaders of this process's share, with the augmentation of the recipe.
 
+    Dense events have their timesteps first, ``[T, B, 2, H, W]``, as networks take them.
+
     Raises:
         ValueError: if a batch cannot be shared by the processes.
     """
@@ -99,6 +106,7 @@ def build_loaders(opened: Splits, recipe: Recipe, place: Place, workers: int) ->
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "pin_memory": place.device.type == "cuda",
+        "collate_fn": _stacked,
         # Seeds of the workers: other ones in each process, and none drawn from the generator that training uses.
         "generator": torch.Generator().manual_seed(recipe.seed + place.rank),
     }
@@ -109,11 +117,16 @@ def build_loaders(opened: Splits, recipe: Recipe, place: Place, workers: int) ->
     )
 
 
+def _stacked(samples: list[tuple[Any, int]]) -> tuple[Tensor, Tensor]:
+    inputs, labels = default_collate(samples)
+    return inputs.transpose(0, 1) if inputs.dim() == 5 else inputs, labels
+
+
 def _open(recipe: Recipe, path: Path | None, fake: bool, download: bool) -> Splits:
     if fake:
         return _open_fake(recipe)
     if recipe.dataset == "digits":
-        return Splits(Digits(validation=False), Digits(validation=True), 10)
+        return Splits(Digits(validation=False), Digits(validation=True), _numbered(10))
     path = _existing(recipe.dataset, path, download)
     if recipe.dataset == "cifar10-dvs":
         return _open_dvs(path, download)
@@ -172,7 +185,11 @@ def _open_fake(recipe: Recipe) -> Splits:
     train, validation = (
         FakeImages(samples, recipe.classes, size, recipe.seed + number) for number, samples in enumerate(_FAKE_SAMPLES)
     )
-    return Splits(train, validation, recipe.classes)
+    return Splits(train, validation, _numbered(recipe.classes))
+
+
+def _numbered(classes: int) -> tuple[str, ...]:
+    return tuple(map(str, range(classes)))
 
 
 def _open_cifar(kind: type[datasets.CIFAR10], path: Path, download: bool) -> Splits:
@@ -183,7 +200,7 @@ def _open_cifar(kind: type[datasets.CIFAR10], path: Path, download: bool) -> Spl
         raise DataError(f"{path}: {kind.__name__} is not there as torchvision keeps it; {advice}") from error
     except URLError as error:
         raise DataError(f"{kind.__name__} cannot be fetched ({error.reason}); bring {path} from elsewhere") from error
-    return Splits(train, test, len(train.classes))
+    return Splits(train, test, tuple(train.classes))
 
 
 def _open_folder(path: Path) -> Splits:
@@ -194,7 +211,7 @@ def _open_folder(path: Path) -> Splits:
     train, validation = datasets.ImageFolder(path / "train"), datasets.ImageFolder(path / name)
     if train.classes != validation.classes:
         raise DataError(f"{path}: train and {name} do not have the same class folders")
-    return Splits(train, validation, len(train.classes))
+    return Splits(train, validation, tuple(train.classes))
 
 
 def _open_source(path: Path) -> Splits:
@@ -203,16 +220,15 @@ def _open_source(path: Path) -> Splits:
     if "train" not in names or validation is None:
         raise DataError(f"{path}: needs the splits train and validation or test, it has {', '.join(names)}")
     sources = [open_source(str(path), split=name) for name in ("train", validation)]
-    classes = sources[0].classes
-    return Splits(SourceImages(sources[0]), SourceImages(sources[1]), None if classes is None else len(classes))
+    return Splits(SourceImages(sources[0]), SourceImages(sources[1]), sources[0].classes)
 
 
 def _open_events(path: Path, recipe: Recipe) -> Splits:
     train, validation = _event_split(path, "train"), _event_split(path, *_VALIDATION_NAMES)
     if train.timesteps < (recipe.timesteps or 8):
         raise DataError(f"{path} holds events of {train.timesteps} timesteps; set --timesteps {train.timesteps}")
-    classes = None if train.classes is None else len(train.classes)
-    return Splits(train, validation, classes, events=True)
+    names = None if train.classes is None else tuple(train.classes)
+    return Splits(train, validation, names, events=True)
 
 
 def _event_split(path: Path, *names: str) -> EventDataset:
@@ -234,7 +250,7 @@ def _open_dvs(path: Path, download: bool) -> Splits:
     recorded = CIFAR10DVS(str(path), data_type="frame", frames_number=DVS_FRAMES, split_by="number")
     recorded.loader = _load_frames
     train, validation = split_each_class(recorded.targets)
-    return Splits(Subset(recorded, train), Subset(recorded, validation), len(recorded.classes), events=True)
+    return Splits(Subset(recorded, train), Subset(recorded, validation), tuple(recorded.classes), events=True)
 
 
 def _load_frames(path: str) -> Tensor:

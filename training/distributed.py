@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, multiprocessing
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -18,11 +23,49 @@ class Place:
     device: torch.device
     rank: int = 0
     processes: int = 1
+    store: distributed.Store | None = None  #: what several processes share
 
     @property
     def is_first(self) -> bool:
         """Whether this is the process that writes and prints."""
         return self.rank == 0
+
+    def decide(self, choose: Callable[[], T]) -> T:
+        """Let the first process choose, and return its choice in all: what they find may differ between machines.
+
+        Raises:
+            OSError: if choosing raised it, in all processes.
+            ValueError: likewise.
+        """
+        if self.processes == 1:
+            return choose()
+        outcome: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                outcome[0] = choose()
+            except (OSError, ValueError) as error:
+                outcome[1] = error
+        distributed.broadcast_object_list(outcome)
+        choice, problem = outcome
+        if problem is not None:
+            raise problem
+        return choice
+
+    def tell_once(self, line: str) -> None:
+        """Write a line to standard error, in the first process that gets here; the others wait until it is written.
+
+        A process that ended before that would have those that it was started with ended, the one that writes as well.
+        """
+        try:
+            if self.store is None or self.store.add("tells", 1) == 1:
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
+                if self.store is not None:
+                    self.store.set("told", "")
+            else:
+                self.store.wait(["told"], timedelta(seconds=20))
+        except RuntimeError:  # the store ended with the process that keeps it, which has told
+            return
 
 
 @dataclass(frozen=True)
@@ -81,11 +124,12 @@ def _spawned(local_rank: int, work: Callable[[Place], None], how: Launch, url: s
 def _join(work: Callable[[Place], None], how: Launch, url: str, rank: int, processes: int, local_rank: int) -> None:
     device = _device(how, local_rank)
     backend = how.backend if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, init_method=url, rank=rank, world_size=processes)
-    try:
-        work(Place(device, rank, processes))
-    finally:
-        distributed.destroy_process_group()
+    store, rank, processes = next(distributed.rendezvous(url, rank, processes))
+    group = distributed.PrefixStore("group", store)
+    distributed.init_process_group(backend, store=group, rank=rank, world_size=processes)
+    work(Place(device, rank, processes, distributed.PrefixStore("work", store)))
+    # Not after an error: leaving together would wait for those that have not met it.
+    distributed.destroy_process_group()
 
 
 def _device(how: Launch, local_rank: int) -> torch.device:

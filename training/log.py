@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -15,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from i2e_triton.atomic import write_whole
 
+T = TypeVar("T")
 STEPS = ("epoch", "step", "loss", "lr")
 EPOCHS = ("epoch", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_topk", "images_per_second")
 
@@ -56,13 +58,12 @@ class RunLog:
         with self._text.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 
-    def begin(self, phase: str, steps: int, done: int = 0) -> None:
-        """Show a new phase in the progress bar."""
+    def track(self, phase: str, batches: Iterable[T], steps: int, done: int = 0) -> Iterator[T]:
+        """Iterate, and show in the progress bar how many of the steps of a phase are done."""
         self._progress.reset(self._task, total=steps, completed=done, description=phase)
-
-    def advance(self) -> None:
-        """Move the progress bar by a step."""
-        self._progress.advance(self._task)
+        for batch in batches:
+            yield batch
+            self._progress.advance(self._task)
 
     def add_steps(self, epoch: int, first_step: int, losses: Iterable[float], lr: float) -> None:
         """Add the losses of steps that follow each other."""
@@ -98,6 +99,12 @@ class RunLog:
 
 
 def draw_curves(rows: list[dict[str, str]], path: Path) -> None:
+    """Draw loss and accuracy over the epochs of an ``epochs.csv`` as a PNG."""
+    with write_whole(path) as file:
+        curves(rows).savefig(file, format="png", dpi=120)
+
+
+def curves(rows: list[dict[str, str]]) -> Figure:
     """Draw loss and accuracy over the epochs of an ``epochs.csv``."""
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
@@ -108,8 +115,7 @@ def draw_curves(rows: list[dict[str, str]], path: Path) -> None:
     for axes, title in ((loss, "loss"), (accuracy, "top-1 accuracy, %")):
         axes.set_title(title)
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         axes.legend()
-    with write_whole(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+    return figure

@@ -4,67 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
-from torchmetrics import MetricCollection
-from torchvision.transforms import v2
 
 from i2e_triton import unpack
 from i2e_triton.training import checkpoint, metrics
-from i2e_triton.training.data import Loaders
-from i2e_triton.training.distributed import Place
 from i2e_triton.training.encoders import scaled
-from i2e_triton.training.log import RunLog
+from i2e_triton.training.evaluation import Evaluation, check_labels, evaluate
 from i2e_triton.training.optimizer import learning_rate
-from i2e_triton.training.recipes import Recipe
-
-
-class LabelError(ValueError):
-    """A label is none of the classes; the message says what to change."""
+from i2e_triton.training.run import Run
 
 
 class DivergedError(ArithmeticError):
     """The loss is no longer a number; the message says where and what to try."""
-
-
-@dataclass
-class Run:
-    """All that a run is made of; :func:`i2e_triton.training.train.prepare` puts it together."""
-
-    recipe: Recipe
-    place: Place
-    folder: Path
-    network: nn.Module
-    forward: nn.Module  #: the network, wrapped for several processes or compiled
-    averaged: AveragedModel | None
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    precision: torch.dtype | None  #: of automatic mixed precision
-    mixing: v2.Transform | None
-    loaders: Loaders
-    counts: MetricCollection  #: of the epoch in training
-    topk: int
-    log: RunLog | None  #: of the first process
-    print_every: int
-    checkpoint_every: int  #: steps; 0: at the end of an epoch only
-    most_steps: int | None  #: of an epoch, to try a run
-    epoch: int = 0  #: where the run starts or goes on
-    step: int = 0
-    best: float = 0.0  #: top-1 of validation, percent
-
-    def say(self, text: str) -> None:
-        """Print, once."""
-        if self.log is not None:
-            self.log.say(text)
 
 
 def train(run: Run) -> None:
@@ -90,32 +48,27 @@ def train_epoch(run: Run, epoch: int, first_step: int, lr: float) -> float:
     run.loaders.batches.epoch = epoch
     run.loaders.batches.first_step = first_step
     steps = _limited(run.loaders.batches.steps, run.most_steps)
-    if run.log is not None:
-        run.log.begin(f"epoch {epoch}", steps, first_step)
     losses: list[Tensor] = []
     images, start = 0, time.perf_counter()
-    for step, (inputs, labels) in enumerate(_first(run.loaders.train, steps - first_step), first_step):
+    batches = _shown(run, f"epoch {epoch}", run.loaders.train, steps, first_step)
+    for step, (inputs, labels) in enumerate(batches, first_step):
         losses.append(train_step(run, inputs, labels, epoch))
         images += len(labels) * run.place.processes
-        if run.log is not None:
-            run.log.advance()
         saving = run.checkpoint_every > 0 and (step + 1) % run.checkpoint_every == 0
         if saving or (step + 1) % run.print_every == 0 or step + 1 == steps:
             loss = record(run, epoch, step + 1, losses, lr)
             losses.clear()
             run.say(f"epoch {epoch} step {step + 1}/{steps} loss {loss:.4f} lr {lr:.6f}")
         if saving:
-            save(run, epoch, step + 1)
+            run.save(epoch, step + 1)
     return images / (time.perf_counter() - start)
 
 
 def train_step(run: Run, inputs: Tensor, labels: Tensor, epoch: int) -> Tensor:
     """Take one step of the optimiser; return the mean loss of the batch, on the device, without waiting for it."""
-    _check_labels(labels, run.recipe.classes)
+    check_labels(labels, run.recipe.classes)
     inputs = inputs.to(run.place.device, non_blocking=True)
     labels = labels.to(run.place.device, non_blocking=True)
-    if inputs.dim() == 5:
-        inputs = inputs.transpose(0, 1)  # events [B, T, 2, H, W], timesteps first
     total = torch.zeros((), device=run.place.device)
     parts = _parts(inputs, labels, run.recipe.accumulate)
     for number, (part, part_labels) in enumerate(parts, 1):
@@ -158,29 +111,14 @@ def drop_timesteps(run: Run, inputs: Tensor) -> Tensor:
     return events[kept.to(events.device)]
 
 
-@torch.no_grad()
-def validate(run: Run) -> dict[str, float]:
-    """Return loss, top-1 and top-k of all validation samples, each counted once; in float32, as published."""
-    network = run.network if run.averaged is None else run.averaged.module
-    network.eval()
+def validate(run: Run) -> Evaluation:
+    """Evaluate on all validation samples, each counted once; in float32, as published."""
     if run.place.processes > 1:
-        for buffer in network.buffers():
+        for buffer in run.validated.buffers():
             distributed.broadcast(buffer, 0)  # each process has statistics of its own share
-    counts = metrics.build_metrics(run.recipe.classes, run.topk, run.place.device)
     steps = _limited(len(run.loaders.validation), run.most_steps)
-    if run.log is not None:
-        run.log.begin("validation", steps)
-    for inputs, labels in _first(run.loaders.validation, steps):
-        inputs = inputs.to(run.place.device, non_blocking=True)
-        labels = labels.to(run.place.device, non_blocking=True)
-        if inputs.dim() == 5:
-            inputs = inputs.transpose(0, 1)
-        logits = network(inputs)
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        counts.update(preds=logits, target=labels, value=losses)
-        if run.log is not None:
-            run.log.advance()
-    return metrics.read(counts)
+    batches = _shown(run, "validation", run.loaders.validation, steps)
+    return evaluate(run.validated, batches, run.recipe.classes, topk=run.topk, device=run.place.device)
 
 
 def record(run: Run, epoch: int, steps: int, losses: list[Tensor], lr: float) -> float:
@@ -205,62 +143,24 @@ def record(run: Run, epoch: int, steps: int, losses: list[Tensor], lr: float) ->
 
 
 def finish_epoch(
-    run: Run, epoch: int, facts: dict[str, float], trained: dict[str, float], validated: dict[str, float]
+    run: Run, epoch: int, facts: dict[str, float], trained: dict[str, float], validated: Evaluation
 ) -> None:
     """Record an epoch and keep its weights: as the last ones, and as the best ones if they are."""
-    top1 = 100 * validated["top1"]
+    top1 = 100 * validated.top1
     is_best = top1 > run.best or not (run.folder / checkpoint.BEST).exists()
     run.best = max(run.best, top1)
     if run.log is not None:
         values = {f"train_{name}": trained[name] for name in ("loss", "top1")}
-        values |= {f"val_{name}": validated[name] for name in ("loss", "top1", "topk")}
+        values |= {f"val_{name}": getattr(validated, name) for name in ("loss", "top1", "topk")}
         run.log.add_epoch(epoch, {**facts, **values})
     run.say(
-        f"epoch {epoch}: validation top-1 {top1:.2f} %, top-{run.topk} {100 * validated['topk']:.2f} %, "
-        f"loss {validated['loss']:.4f}; training top-1 {100 * trained['top1']:.2f} %; best {run.best:.2f} %; "
+        f"epoch {epoch}: validation top-1 {top1:.2f} %, top-{run.topk} {100 * validated.topk:.2f} %, "
+        f"loss {validated.loss:.4f}; training top-1 {100 * trained['top1']:.2f} %; best {run.best:.2f} %; "
         f"{facts['images_per_second']:.0f} images/s"
     )
-    if is_best and run.place.is_first:
-        network = run.network if run.averaged is None else run.averaged.module
-        checkpoint.save_best(run.folder, {**_described(run, epoch), "state_dict": network.state_dict()})
-    save(run, epoch + 1, 0)
-
-
-def save(run: Run, next_epoch: int, next_step: int) -> None:
-    """Keep all that continuing at a step of an epoch needs; every process must call this."""
-    counted = metrics.summed_state(run.counts)
-    if not run.place.is_first:
-        return
-    state = {
-        **_described(run, next_epoch - 1),
-        "next_epoch": next_epoch,
-        "next_step": next_step,
-        "state_dict": run.network.state_dict(),
-        "averaged": None if run.averaged is None else run.averaged.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
-        "scaler": run.scaler.state_dict(),
-        "random": checkpoint.random_state(run.place.device),
-        "metrics": counted,
-    }
-    checkpoint.save_last(run.folder, state)
-
-
-def restore(run: Run, state: dict[str, Any]) -> None:
-    """Continue where :func:`save` was called."""
-    run.network.load_state_dict(state["state_dict"])
-    if run.averaged is not None:
-        run.averaged.load_state_dict(state["averaged"])
-    run.optimizer.load_state_dict(state["optimizer"])
-    run.scaler.load_state_dict(state["scaler"])
-    checkpoint.restore_random_state(state["random"], run.place.device)
-    if run.place.is_first:
-        metrics.restore_state(run.counts, state["metrics"])
-    run.epoch, run.step, run.best = state["next_epoch"], state["next_step"], state["best_acc1"]
-
-
-def _described(run: Run, epoch: int) -> dict[str, Any]:
-    """What published checkpoints have besides weights: the last epoch that is done, and the best accuracy."""
-    return {"epoch": epoch, "best_acc1": run.best, "recipe": run.recipe.as_dict()}
+    if is_best:
+        run.save_best(epoch)
+    run.save(epoch + 1, 0)
 
 
 def _parts(inputs: Tensor, labels: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
@@ -275,18 +175,12 @@ def _gradients(forward: nn.Module, shared: bool) -> AbstractContextManager[None]
     return forward.no_sync() if isinstance(forward, DistributedDataParallel) and not shared else nullcontext()
 
 
-def _check_labels(labels: Tensor, classes: int) -> None:
-    """On the CPU, where it costs nothing; on a GPU a wrong label ends the process without a word."""
-    if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
-        raise LabelError(
-            f"labels are {int(labels.min())} to {int(labels.max())}, the network has {classes} classes: 0 to "
-            f"{classes - 1}; set --class_number to the number of classes of the data"
-        )
-
-
-def _first(loader: Any, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    for _, batch in zip(range(steps), loader):
-        yield batch
+def _shown(
+    run: Run, phase: str, batches: Iterable[tuple[Tensor, Tensor]], steps: int, done: int = 0
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """Those batches of a phase that are not done yet, shown in the progress bar while they are worked on."""
+    left = islice(batches, max(0, steps - done))
+    return left if run.log is None else run.log.track(phase, left, steps, done)
 
 
 def _limited(steps: int, most: int | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,14 +12,19 @@ from i2e_triton.training.recipes import Recipe
 
 
 def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return stochastic gradient descent; biases and batch normalisation, all of one dimension, do not decay."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-    ]
+    """Return stochastic gradient descent, with Nesterov's momentum or plain."""
     nesterov = recipe.optimizer == "sgd" and recipe.momentum > 0
+    groups = decaying(network, recipe.weight_decay)
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
+
+
+def decaying(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Put parameters into groups: biases and batch normalisation, all of one dimension, do not decay."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+    ]
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:

@@ -20,10 +20,16 @@ _PREFIXES = ("module.", "_orig_mod.")
 _INPUTS: dict[int, Input] = {1: "value", 2: "events", 3: "rgb"}  # by channels of the first layer
 #: What ``torch.load`` may raise for a damaged or foreign file.
 _UNREADABLE = (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+#: How pickles begin that ``torch.save`` never writes, of later protocols than its own.
+_PLAIN_PICKLES = (b"\x80\3", b"\x80\4", b"\x80\5")
 
 
 class CheckpointError(ValueError):
     """A file is no checkpoint, or does not fit the network; the message says what would."""
+
+
+class DamagedError(CheckpointError):
+    """A file is not whole, or no checkpoint at all."""
 
 
 @dataclass(frozen=True)
@@ -31,40 +37,49 @@ class Weights:
     """What a checkpoint file holds of a network.
 
     Attributes:
+        path: of the file.
         state: parameters and buffers by name, on the CPU, without the prefixes of wrappers.
         name: the architecture, one of :data:`i2e_triton.training.models.ARCHITECTURES`.
         input: what the network sees.
         num_classes: number of logits.
         epoch: the last one finished, from 0, where the file says so.
         best_top1: best validation accuracy in percent, where the file says so.
+        recipe: values of the recipe that they were trained with, where the file says so.
     """
 
+    path: Path
     state: dict[str, Tensor]
     name: str
     input: Input
     num_classes: int
     epoch: int | None
     best_top1: float | None
+    recipe: dict[str, Any] | None
 
 
-def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a file of ``torch.save`` that holds a dictionary, without running code from it.
 
-    Tensors, containers and numbers are read, NumPy's numbers too, as published files hold them.
+    Tensors, containers and numbers are read, NumPy's numbers too, as published files hold them; tensors to the CPU.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if the file is damaged, holds anything else, or asks for code to be run.
+        DamagedError: if the file cannot be read.
+        CheckpointError: if it holds anything else, or asks for code to be run.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint file")
     try:
         with torch.serialization.safe_globals(_NUMBERS):
-            content = torch.load(path, map_location=map_location, weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        reason = "asks for code to be run" if "Unsupported global" in str(error) else "damaged or no checkpoint"
-        raise CheckpointError(f"{path}: {reason}; only tensors, numbers and containers are read") from error
+        read = "only tensors, numbers and containers are read"
+        with path.open("rb") as file:
+            plain = file.read(2) in _PLAIN_PICKLES
+        if plain or "unsupported global" in str(error).lower():
+            raise CheckpointError(f"{path}: may ask for code to be run, and is refused; {read}") from error
+        raise DamagedError(f"{path}: damaged or no checkpoint; {read}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}; a checkpoint is a dictionary")
     return content
@@ -88,30 +103,32 @@ def read_weights(path: str | Path) -> Weights:
         name, num_classes, input = _name(state), state["fc.weight"].shape[0], _INPUTS[state["conv1.weight"].shape[1]]
     except (LookupError, ValueError) as error:
         raise CheckpointError(f"{path}: holds the weights of another kind of network than MS-ResNet") from error
-    epoch, best = content.get("epoch"), content.get("best_acc1")
-    return Weights(state, name, input, num_classes, _number(epoch, int), _number(best, float))
+    epoch, best, recipe = (content.get(key) for key in ("epoch", "best_acc1", "recipe"))
+    recipe = recipe if isinstance(recipe, dict) else None
+    return Weights(Path(path), state, name, input, num_classes, _number(epoch, int), _number(best, float), recipe)
 
 
-def load_weights(model: MSResNet, path: str | Path, *, fine_tune: bool = False) -> Weights:
+def load_weights(model: MSResNet, source: str | Path | Weights, *, fine_tune: bool = False) -> Weights:
     """Load weights into a network.
 
     The order of timesteps comes with them, see :class:`i2e_triton.I2E`; the ratio is not in the file.
 
     Args:
         model: the network.
-        path: checkpoint file.
+        source: checkpoint file, or what was read from one.
         fine_tune: keep the network's own conversion, and its last layer where the weights are for other classes.
 
     Returns:
-        What was read.
+        The weights.
 
     Raises:
         FileNotFoundError: if there is no such file.
         CheckpointError: if the file is damaged or of another network; the message says what to change.
     """
-    weights = read_weights(path)
+    weights = source if isinstance(source, Weights) else read_weights(source)
+    path = weights.path
     own = model.state_dict()
-    _check_fit(path, weights, own, fine_tune)
+    _check_fit(weights, own, fine_tune)
     state = dict(weights.state)
     if fine_tune:
         kept = ("i2e.",) if weights.num_classes == own["fc.weight"].shape[0] else ("i2e.", "fc.")
@@ -129,7 +146,8 @@ def load_weights(model: MSResNet, path: str | Path, *, fine_tune: bool = False) 
     return weights
 
 
-def _check_fit(path: str | Path, weights: Weights, own: Mapping[str, Tensor], fine_tune: bool) -> None:
+def _check_fit(weights: Weights, own: Mapping[str, Tensor], fine_tune: bool) -> None:
+    path = weights.path
     name, input = _name(own), _INPUTS[own["conv1.weight"].shape[1]]
     num_classes = own["fc.weight"].shape[0]
     if weights.name != name:

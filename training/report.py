@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import rich.box
 import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 from i2e_triton.atomic import write_whole
 
@@ -24,7 +23,8 @@ from .data import DataError, build_loaders, open_splits
 from .distributed import Place
 from .energy import AC_PJ, MAC_PJ, Energy, estimate_energy
 from .evaluation import Evaluation, evaluate
-from .published import CheckpointError, Weights, load_weights, read_checkpoint, read_weights
+from .memory import ran_out
+from .published import CheckpointError, Weights, load_weights, read_weights
 from .recipes import Recipe, recipe
 from .train import build_network
 
@@ -52,6 +52,7 @@ def report(settings: Settings) -> None:
     Raises:
         FileNotFoundError: if there is no checkpoint.
         OSError: if the results cannot be written.
+        MemoryError: if memory runs out.
         ValueError: if the checkpoint, the data or the recipe are unfit; the message says what to change.
     """
     console = Console()
@@ -61,21 +62,16 @@ def report(settings: Settings) -> None:
     if opened.events and settings.ratio is not None:
         raise DataError(f"--ratio can be followed for images only, and {settings.data} holds events; leave it out")
     model = build_network(chosen)
-    load_weights(model, settings.checkpoint)
-    model.to(settings.device)
+    load_weights(model, weights)
     loader = build_loaders(opened, chosen, Place(settings.device), settings.workers).validation
     batches = track(loader, "evaluating", console=console, transient=True)
-    autocast = None if settings.precision == "float32" else getattr(torch, settings.precision)
-    with record_activity(model) as activity:
-        evaluation = evaluate(
-            model, timesteps_first(batches), chosen.classes, device=settings.device, autocast=autocast
-        )
+    evaluation, activity = _watch(model, batches, chosen.classes, settings)
     energy = estimate_energy(activity)
     seen = f"events as they lie in {settings.data}" if opened.events else _seen(chosen)
-    _print_head(console, settings.checkpoint, weights, chosen.dataset, seen, evaluation)
+    _print_head(console, weights, chosen.dataset, seen, evaluation)
     _print_activity(console, activity)
     _print_energy(console, activity, energy)
-    write_results(settings.out, evaluation, activity, energy)
+    write_results(settings.out, evaluation, opened.names, activity, energy)
     _line(console, f"written: {settings.out / 'confusion.png'}, {settings.out / 'evaluation.json'}")
 
 
@@ -88,14 +84,13 @@ def choose_recipe(settings: Settings, weights: Weights) -> Recipe:
     """
     if settings.dataset is not None:
         chosen = recipe(settings.recipe, settings.dataset)
+    elif weights.recipe is None:
+        raise CheckpointError(f"{weights.path}: does not say what it was trained on; name it with --dataset")
     else:
-        trained = read_checkpoint(settings.checkpoint).get("recipe")
-        if not isinstance(trained, dict):
-            raise CheckpointError(f"{settings.checkpoint}: does not say what it was trained on; name it with --dataset")
         try:
-            chosen = Recipe(**trained)
+            chosen = Recipe(**weights.recipe)
         except TypeError as error:
-            raise CheckpointError(f"{settings.checkpoint}: of another version ({error}); pass --dataset") from error
+            raise CheckpointError(f"{weights.path}: of another version ({error}); pass --dataset") from error
     return chosen.changed(
         model=weights.name,
         classes=weights.num_classes,
@@ -109,19 +104,17 @@ def choose_recipe(settings: Settings, weights: Weights) -> Recipe:
     )
 
 
-def timesteps_first(batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Turn dense events as a loader stacks them, ``[B, T, 2, H, W]``, to ``[T, B, 2, H, W]``; leave the rest."""
-    for inputs, labels in batches:
-        yield inputs.transpose(0, 1) if inputs.dim() == 5 else inputs, labels
-
-
-def write_results(out: Path, evaluation: Evaluation, activity: Activity, energy: Energy) -> None:
+def write_results(
+    out: Path, evaluation: Evaluation, classes: Sequence[str] | None, activity: Activity, energy: Energy
+) -> None:
     """Write ``confusion.png``, and all numbers as ``evaluation.json``."""
-    plot_confusion(evaluation.confusion, out / "confusion.png")
+    plot_confusion(evaluation.confusion, out / "confusion.png", classes)
     content = {
         "images": evaluation.images,
         "top1": evaluation.top1,
-        "top5": evaluation.top5,
+        "top5": evaluation.topk,
+        "loss": evaluation.loss,
+        "classes": classes,
         "confusion": evaluation.confusion.tolist(),
         "input_rate": activity.input_rate,
         "firing_rates": {name: count.rate for name, count in activity.neurons.items()},
@@ -133,6 +126,20 @@ def write_results(out: Path, evaluation: Evaluation, activity: Activity, energy:
         file.write(json.dumps(content, indent=1).encode())
 
 
+def _watch(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], num_classes: int, settings: Settings
+) -> tuple[Evaluation, Activity]:
+    """Evaluate a network, and record its activity while it is evaluated."""
+    autocast = None if settings.precision == "float32" else getattr(torch, settings.precision)
+    try:
+        with record_activity(model.to(settings.device)) as activity:
+            return evaluate(model, batches, num_classes, device=settings.device, autocast=autocast), activity
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        raise MemoryError(f"out of memory on {settings.device}; lower --batch-size {settings.batch_size}") from error
+
+
 def _seen(chosen: Recipe) -> str:
     """What images become before the network sees them."""
     if chosen.input != "events":
@@ -142,13 +149,13 @@ def _seen(chosen: Recipe) -> str:
     return f"events at ratio {chosen.ratio:g}"
 
 
-def _print_head(
-    console: Console, checkpoint: Path, weights: Weights, dataset: str, seen: str, evaluation: Evaluation
-) -> None:
+def _print_head(console: Console, weights: Weights, dataset: str, seen: str, evaluation: Evaluation) -> None:
     done = "" if weights.epoch is None else f", after epoch {weights.epoch}"
-    _line(console, f"{checkpoint}: {weights.name}, {weights.num_classes} classes{done}")
+    decay = (weights.recipe or {}).get("ema")
+    average = f", the average of its weights (--ema {decay})" if decay else ""
+    _line(console, f"{weights.path}: {weights.name}, {weights.num_classes} classes{done}{average}")
     _line(console, f"{dataset}: {evaluation.images:,} images of validation, seen as {seen}")
-    _line(console, f"top-1 {evaluation.top1:.2%}, top-5 {evaluation.top5:.2%}")
+    _line(console, f"top-1 {evaluation.top1:.2%}, top-5 {evaluation.topk:.2%}, loss {evaluation.loss:.4f}")
 
 
 def _print_activity(console: Console, activity: Activity) -> None:

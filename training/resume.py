@@ -8,14 +8,14 @@ from typing import Any
 
 from i2e_triton.training import checkpoint
 from i2e_triton.training.options import OWN, Options
-from i2e_triton.training.published import CheckpointError
+from i2e_triton.training.published import CheckpointError, Weights, read_weights
 
 
 @dataclass(frozen=True)
 class Start:
     """What to load before training."""
 
-    weights: Path | None = None  #: weights alone, as ``--init``
+    weights: Weights | None = None  #: weights alone, as of ``--init``
     state: dict[str, Any] | None = None  #: all of a run
     folder: Path | None = None  #: of the run that ``state`` is of
     note: str = "starting anew"
@@ -35,7 +35,7 @@ def find_start(options: Options) -> Start:
         CheckpointError: if it is damaged, or of another run.
     """
     if options.init is not None:
-        return Start(weights=options.init, note=f"starting from the weights of {options.init}")
+        return Start(weights=read_weights(options.init), note=f"starting from the weights of {options.init}")
     if options.resume == OWN:
         return _continue_own(options)
     path = options.resume
@@ -48,7 +48,8 @@ def find_start(options: Options) -> Start:
         return _continue_in(path.parent, options)
     state = checkpoint.read_whole(path)
     if not checkpoint.can_continue(state):
-        return Start(weights=path, note=f"going on with the weights of {path} at epoch {options.start_epoch}")
+        note = f"going on with the weights of {path} at epoch {options.start_epoch}"
+        return Start(weights=read_weights(path), note=note)
     checkpoint.check_same_run(path, state, options.recipe)
     return Start(state=state, folder=path.parent, note=_continuing(path, state))
 

@@ -24,5 +24,5 @@ def synchronise(network: nn.Module) -> None:
 
 def _synchronised(normalisation: layer.BatchNorm2d) -> SyncBatchNorm2d:
     made = SyncBatchNorm2d(normalisation.num_features, normalisation.eps, normalisation.momentum)
-    made.load_state_dict(normalisation.state_dict())
+    made.to(normalisation.running_mean).load_state_dict(normalisation.state_dict())
     return made.train(normalisation.training)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import numpy as np
 import torch
@@ -29,11 +29,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from i2e_triton.formats import RecordError
 from i2e_triton.pictures import PictureError
 from i2e_triton.sources import SourceError
-from i2e_triton.training import checkpoint, loop, metrics
+from i2e_triton.training import checkpoint, loop, memory, metrics
 from i2e_triton.training.augmentation import mixing_transform
 from i2e_triton.training.converted import as_converted
 from i2e_triton.training.data import DataError, build_loaders, open_splits
 from i2e_triton.training.distributed import Place, launch
+from i2e_triton.training.evaluation import LabelError
 from i2e_triton.training.log import RunLog
 from i2e_triton.training.models import MSResNet, build_model
 from i2e_triton.training.optimizer import build_optimizer
@@ -41,6 +42,7 @@ from i2e_triton.training.options import Options, parse_options
 from i2e_triton.training.published import CheckpointError, load_weights
 from i2e_triton.training.recipes import Recipe
 from i2e_triton.training.resume import Start, find_start
+from i2e_triton.training.run import Run
 from i2e_triton.training.sync_bn import synchronise
 
 
@@ -57,7 +59,7 @@ _EXPECTED = (
     RecordError,
     PictureError,
     OSError,
-    loop.LabelError,
+    LabelError,
     loop.DivergedError,
 )
 
@@ -76,33 +78,39 @@ def train(options: Options) -> None:
 
 
 def work(options: Options, place: Place) -> None:
-    """Train in one process; what a person can put right ends it with one line and status 1."""
+    """Train in one process; what a person can put right ends it with status 1, and one line from one process."""
     try:
         run(options, place)
     except _EXPECTED as error:
-        sys.exit(f"error: {error}")
+        _end(str(error), place)
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not memory.ran_out(error):
             raise
         batch, parts = options.recipe.batch_size, options.recipe.accumulate
-        sys.exit(
-            f"error: out of memory on {place.device}; compute the batch of {batch} in more parts, with "
-            f"--accumulate {2 * parts}, or lower --batch_size"
+        _end(
+            f"out of memory on {place.device}; compute the batch of {batch} in more parts, with "
+            f"--accumulate {2 * parts}, or lower --batch_size",
+            place,
         )
+
+
+def _end(problem: str, place: Place) -> NoReturn:
+    if place.store is None:
+        sys.exit(f"error: {problem}")
+    place.tell_once(f"error: {problem}")
+    sys.exit(1)
 
 
 def run(options: Options, place: Place) -> None:
     """Prepare a run and train, or only validate."""
     _set_modes(options, place)
     options = replace(options, recipe=as_converted(options.recipe, None if options.fake else options.data))
-    start = find_start(options)
-    if place.is_first and not options.evaluate:
-        _check_folder(options, start)
+    start = place.decide(partial(_begin, options))
     prepared = prepare(options, place, start)
     if options.evaluate:
-        values = loop.validate(prepared)
+        found = loop.validate(prepared)
         if place.is_first:
-            print(*(f"{name} {value:.6f}" for name, value in values.items()), sep="\n")  # noqa: T201
+            sys.stdout.write(f"loss {found.loss:.6f}\ntop1 {found.top1:.6f}\ntopk {found.topk:.6f}\n")
         return
     if not place.is_first:
         loop.train(prepared)
@@ -116,7 +124,15 @@ def run(options: Options, place: Place) -> None:
         log.say(f"done: {options.folder}, best top-1 {prepared.best:.2f} %")
 
 
-def prepare(options: Options, place: Place, start: Start) -> loop.Run:
+def _begin(options: Options) -> Start:
+    """Find where the run starts, and that its folder is free for it."""
+    start = find_start(options)
+    if not options.evaluate:
+        _check_folder(options, start)
+    return start
+
+
+def prepare(options: Options, place: Place, start: Start) -> Run:
     """Put a run together.
 
     Raises:
@@ -144,7 +160,7 @@ def prepare(options: Options, place: Place, start: Start) -> loop.Run:
     network.to(place.device)
     if options.channels_last:
         network.to(memory_format=torch.channels_last)
-    prepared = loop.Run(
+    prepared = Run(
         recipe=recipe,
         place=place,
         folder=options.folder,
@@ -165,7 +181,13 @@ def prepare(options: Options, place: Place, start: Start) -> loop.Run:
         epoch=options.start_epoch,
     )
     if start.state is not None:
-        loop.restore(prepared, start.state)
+        try:
+            prepared.restore(start.state)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{start.folder}: what the last checkpoint holds does not fit ({error}); go on with the same version "
+                f"and --precision, or start a new run from its weights with --init"
+            ) from error
     return prepared
 
 
@@ -240,11 +262,6 @@ def _wrap(network: nn.Module, options: Options, place: Place) -> nn.Module:
     if place.processes > 1:
         forward = DistributedDataParallel(forward, [place.device.index] if place.device.type == "cuda" else None)
     return forward
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """PyTorch's allocator for the CPU has no error of its own."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
 
 
 if __name__ == "__main__":

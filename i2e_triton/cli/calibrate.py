@@ -12,16 +12,26 @@ from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 
 from i2e_triton import plots
 from i2e_triton.atomic import write_whole
-from i2e_triton.calibration import RATIOS, Calibration, Point, curve_columns, find_ratio, measure_curve, read_sample
+from i2e_triton.calibration import (
+    RATIOS,
+    Calibration,
+    Point,
+    Sample,
+    curve_columns,
+    find_ratio,
+    measure_curve,
+    read_sample,
+)
 from i2e_triton.cli.dataset_settings import checked_preset, checked_resize
 from i2e_triton.cli.lazy import STYLE
 from i2e_triton.cli.options import Device, Order, Timesteps, checked_device, checked_shifts, checked_size, wrong
+from i2e_triton.cli.running import progress_bars, stopped_by_errors
+from i2e_triton.cli.source_options import Kind, checked_kind, checked_sample
 from i2e_triton.shifts import DEFAULT_ORDER
-from i2e_triton.sources import KINDS, PRESETS, RESIZE_RULES, Preset, Source, find_kind, open_source, splits
+from i2e_triton.sources import PRESETS, RESIZE_RULES, Preset, Source, find_kind, open_source, splits
 
 
 def calibrate(
@@ -32,12 +42,9 @@ def calibrate(
         float,
         typer.Option(metavar="RATE", help="Wanted mean event rate, a share of all event positions: 0.05 is 5 %."),
     ],
-    kind: Annotated[
-        Optional[str],  # noqa: UP045  # typer reads this at run time
-        typer.Option(metavar="KIND", help=f"What SOURCE is: {', '.join(KINDS)}. Guessed from what lies there."),
-    ] = None,
+    kind: Kind = None,
     preset: Annotated[
-        Optional[str],  # noqa: UP045
+        Optional[str],  # noqa: UP045  # typer reads this at run time
         typer.Option(metavar="NAME", help=f"Size and resizing as published: {', '.join(PRESETS)}."),
     ] = None,
     split: Annotated[
@@ -74,38 +81,28 @@ def calibrate(
     """
     if not (math.isfinite(rate) and 0 < rate < 1):
         raise wrong("--rate", f"must be between 0 and 1, a share of all event positions, got {rate}")
-    if sample < 1:
-        raise wrong("--sample", f"must be at least 1, got {sample}")
-    published = checked_preset(preset)
+    sample, published = checked_sample(sample), checked_preset(preset)
     if published is not None:
         size, resize = size or published.size, resize or published.resize
     size = checked_size(size)
     rule = checked_resize(size, resize or RESIZE_RULES[0])
     shifts, where = checked_shifts(order, timesteps), checked_device(device)
     errors = Console(stderr=True)
-    try:
+    with stopped_by_errors(errors), progress_bars(errors) as progress:
         images = _open(source, kind, split, published)
-        with _progress(errors) as progress:
-            reading = progress.add_task("reading", total=min(sample, len(images)))
-            read = read_sample(
-                images,
-                sample,
-                size=size,
-                rule=rule,
-                shifts=shifts,
-                device=where,
-                rows_done=lambda rows: progress.advance(reading, rows),
-            )
-            curve = measure_curve(read, progress.track(RATIOS, description="converting"))
-            calibration = find_ratio(read, curve, rate)
-        if out is not None:
-            _write(out, curve, calibration)
-    except (ValueError, OSError) as error:
-        errors.print(f"stopped: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-    _print(calibration, rate, read.images, len(images))
-    if read.damaged:
-        typer.echo(f"  left out, because they cannot be read: {read.damaged} of the sample")
+        reading = progress.add_task("reading", total=min(sample, len(images)))
+        read = read_sample(
+            images,
+            sample,
+            size=size,
+            rule=rule,
+            shifts=shifts,
+            device=where,
+            rows_done=lambda rows: progress.advance(reading, rows),
+        )
+        curve = measure_curve(read, progress.track(RATIOS, description="converting"))
+        calibration = find_ratio(read, curve, rate)
+    _print(calibration, rate, read, len(images))
     options: dict[str, object] = {
         "--preset": preset,
         "--kind": kind,
@@ -117,30 +114,27 @@ def calibrate(
     }
     typer.echo(f"next: {_command(source, calibration.found.ratio, options)}")
     if out is not None:
+        with stopped_by_errors(errors):
+            _write(out, curve, calibration)
         typer.echo(f"curve: {out / 'calibration.png'}, {out / 'calibration.csv'}")
 
 
 def _open(source: str, kind: str | None, split: str | None, preset: Preset | None) -> Source:
-    if kind is not None and kind not in KINDS:
-        raise wrong("--kind", f"must be one of {', '.join(KINDS)}; got {kind!r}")
-    kind = kind or find_kind(source, None if preset is None else preset.kind)
+    kind = checked_kind(kind) or find_kind(source, None if preset is None else preset.kind)
     known = splits(source, kind)
     if split is not None and split not in known:
         raise wrong("--split", f"must be one of {', '.join(known)}; got {split!r}")
     return open_source(source, kind=kind, split=split or known[0])
 
 
-def _progress(console: Console) -> Progress:
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _print(calibration: Calibration, wanted: float, images: int, rows: int) -> None:
+def _print(calibration: Calibration, wanted: float, sample: Sample, rows: int) -> None:
     found, (above, below) = calibration.found, calibration.around
     typer.echo(f"ratio {found.ratio:g}: mean event rate {found.event_rate.mean:.3%}, wanted {wanted:.3%}")
     typer.echo(f"  around it: {_rate_at(above)}, {_rate_at(below)}")
-    error = found.event_rate.std / math.sqrt(images)
-    typer.echo(f"  of {images:,} images out of {rows:,}; standard error of the mean {error:.3%}")
+    error = found.event_rate.std / math.sqrt(sample.images)
+    typer.echo(f"  of {sample.images:,} images out of {rows:,}; standard error of the mean {error:.3%}")
+    if sample.damaged:
+        typer.echo(f"  left out, because they cannot be read: {sample.damaged} of the sample")
 
 
 def _rate_at(point: Point) -> str:

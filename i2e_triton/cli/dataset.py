@@ -10,16 +10,17 @@ import typer
 from rich.console import Console
 
 from i2e_triton.cli.dataset_progress import Progress, print_summary
-from i2e_triton.cli.dataset_settings import Request, check_engine, check_places, check_settings, open_sources
+from i2e_triton.cli.dataset_settings import Request, check_engine, check_places, check_settings, kind_of, open_sources
 from i2e_triton.cli.lazy import STYLE, DefaultGroup
 from i2e_triton.cli.options import Device, Order, Timesteps
+from i2e_triton.cli.running import stopped_by_errors
+from i2e_triton.cli.source_options import Kind
 from i2e_triton.cli.verify import verify
 from i2e_triton.conversion.dataset import convert_dataset
-from i2e_triton.conversion.manifest import ManifestError
 from i2e_triton.conversion.plan import FORMATS, ROWS_PER_SHARD
 from i2e_triton.formats import BITS
 from i2e_triton.shifts import DEFAULT_ORDER
-from i2e_triton.sources import KINDS, PRESETS
+from i2e_triton.sources import PRESETS
 
 INTERRUPTED = 130  #: exit status of a shell command that Ctrl-C ended
 
@@ -47,10 +48,7 @@ def convert(
         Optional[str],  # noqa: UP045  # typer reads this at run time
         typer.Option(metavar="NAME", help=f"Size, ratio, resizing and splits as published: {', '.join(PRESETS)}."),
     ] = None,
-    kind: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="KIND", help=f"What SOURCE is: {', '.join(KINDS)}. Guessed from what lies there."),
-    ] = None,
+    kind: Kind = None,
     split: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="NAME", help="Convert this split alone: train, validation or test."),
@@ -152,13 +150,12 @@ def convert(
     settings, convert_shards = check_settings(request), check_engine(request)
     errors = Console(stderr=True)
     try:
-        kind, sources = open_sources(source, request)
-        check_places(kind, source, out, log)
-        with Progress(errors, log) as progress:
-            manifest = convert_dataset(sources, kind, out, settings, convert_shards, progress)
-    except (ManifestError, ValueError, OSError) as error:
-        errors.print(f"stopped: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
+        with stopped_by_errors(errors):
+            kind = kind_of(source, request)
+            check_places(kind, source, out, log)
+            sources = open_sources(kind, source, request)
+            with Progress(errors, log) as progress:
+                manifest = convert_dataset(sources, kind, out, settings, convert_shards, progress)
     except KeyboardInterrupt as error:
         errors.print("interrupted; finished shards are kept, and the same command goes on from them", highlight=False)
         raise typer.Exit(INTERRUPTED) from error

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from i2e_triton.cli.report import printable
+from i2e_triton.cli.printable import printable
 from i2e_triton.conversion.manifest import Manifest, ShardRecord
 
 _SKIPPED_SHOWN = 10
@@ -92,12 +92,10 @@ def print_summary(console: Console, manifest: Manifest, out: Path) -> None:
     _print_rates(console, manifest)
     skipped = [(record.split, row) for record in manifest.shards for row in record.skipped]
     for split, row in skipped[:_SKIPPED_SHOWN]:
-        console.print(
-            f"skipped: {split} {row.row} ({printable(Path(row.key))}): {row.reason}", markup=False, highlight=False
-        )
+        _print_line(console, f"skipped: {split} {row.row} ({row.key}): {row.reason}")
     if len(skipped) > _SKIPPED_SHOWN:
-        console.print(f"… and {len(skipped) - _SKIPPED_SHOWN} more, listed in manifest.json", highlight=False)
-    console.print(f"in {printable(out)}", markup=False, highlight=False, soft_wrap=True)
+        _print_line(console, f"… and {len(skipped) - _SKIPPED_SHOWN} more, listed in manifest.json")
+    _print_line(console, f"in {out}")
 
 
 def _print_splits(console: Console, manifest: Manifest) -> None:
@@ -118,7 +116,7 @@ def _print_splits(console: Console, manifest: Manifest) -> None:
     console.print(table)
     size, source = sum(record.bytes for record in manifest.shards), manifest.source["bytes"]
     if size and source:
-        console.print(f"{decimal(size)}, {size / source:.2f} times the source's {decimal(source)}", highlight=False)
+        _print_line(console, f"{decimal(size)}, {size / source:.2f} times the source's {decimal(source)}")
 
 
 def _print_rates(console: Console, manifest: Manifest) -> None:
@@ -126,6 +124,10 @@ def _print_rates(console: Console, manifest: Manifest) -> None:
     for t, (on, off) in enumerate(manifest.event_rate()):
         table.add_row(f"{t}", f"{on:.2%}", f"{off:.2%}")
     console.print(table)
+
+
+def _print_line(console: Console, text: str) -> None:
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(*headings: str) -> Table:

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from i2e_triton.cli.options import checked_device, checked_ratio, checked_shifts, checked_size, wrong
+from i2e_triton.cli.source_options import checked_kind
 from i2e_triton.conversion.dataset import Engine
 from i2e_triton.conversion.local import Machine, convert_shards
 from i2e_triton.conversion.plan import FORMATS, Settings
 from i2e_triton.formats import BITS
 from i2e_triton.shifts import ORDERS
 from i2e_triton.sources import (
-    KINDS,
     PRESETS,
     RESIZE_RULES,
     Preset,
@@ -114,17 +114,25 @@ def check_engine(request: Request) -> Engine:
     return partial(convert_shards_with_ray, machine=machine)
 
 
-def open_sources(location: str, request: Request) -> tuple[str, dict[str, Source]]:
+def kind_of(location: str, request: Request) -> str:
+    """Return ``--kind``, or else what the preset or the files say.
+
+    Raises:
+        typer.BadParameter: if the kind is unknown.
+        SourceError: if nothing is there.
+    """
+    preset = checked_preset(request.preset)
+    return checked_kind(request.kind) or find_kind(location, None if preset is None else preset.kind)
+
+
+def open_sources(kind: str, location: str, request: Request) -> dict[str, Source]:
     """Open the splits of the source that are asked for; all without ``--split``.
 
     Raises:
-        typer.BadParameter: if a kind or split is unknown.
+        typer.BadParameter: if a split is unknown.
         SourceError: if the source is not there, or not what it should be.
     """
     preset = checked_preset(request.preset)
-    if request.kind is not None:
-        _one_of("--kind", request.kind, KINDS)
-    kind = request.kind or find_kind(location, None if preset is None else preset.kind)
     names = splits(location, kind)
     if request.split is not None:
         names = (_one_of("--split", request.split, names),)
@@ -132,8 +140,7 @@ def open_sources(location: str, request: Request) -> tuple[str, dict[str, Source
     # A source may have splits of both names: then each keeps its own.
     published = {name: name if renamed.get(name) in names else renamed.get(name, name) for name in names}
     where = str(Path(location).expanduser().absolute())  # for processes that work elsewhere
-    sources = {published[name]: open_source(where, kind=kind, split=name, download=request.download) for name in names}
-    return kind, sources
+    return {published[name]: open_source(where, kind=kind, split=name, download=request.download) for name in names}
 
 
 def check_places(kind: str, location: str, out: Path, log: Path | None) -> None:
@@ -142,8 +149,8 @@ def check_places(kind: str, location: str, out: Path, log: Path | None) -> None:
     Raises:
         typer.BadParameter: naming the option and its value.
     """
-    source, result = Path(location).expanduser().resolve(), out.resolve()
-    if kind not in FOLDERS and source in (result, *result.parents):
+    source, result = (Path(location).expanduser() / FOLDERS.get(kind, "")).resolve(), out.resolve()
+    if source in (result, *result.parents):
         raise wrong("--out", f"must lie outside of SOURCE, which it would change; got {out} in {location}")
     if log is not None and result in log.resolve().parents:
         raise wrong("--log", f"must lie outside of OUT, which holds the data set alone; got {log}")

@@ -8,16 +8,19 @@ from typing import Annotated, Any, Optional
 
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
+from rich.progress import Progress
 
 from i2e_triton import plots
 from i2e_triton.atomic import write_whole
 from i2e_triton.cli.lazy import STYLE
 from i2e_triton.cli.options import wrong
-from i2e_triton.cli.stats_report import Origin, bytes_per_image, print_statistics
-from i2e_triton.conversion.manifest import Manifest, ManifestError, read_manifest
+from i2e_triton.cli.running import progress_bars, stopped_by_errors
+from i2e_triton.cli.source_options import Kind, checked_kind, checked_sample
+from i2e_triton.cli.stats_report import Origin, bytes_per_image, print_statistics, shown_name
+from i2e_triton.conversion.manifest import Manifest, read_manifest
 from i2e_triton.datasets import EventDataset
-from i2e_triton.sources import RESIZE_RULES, Source, open_source, splits
+from i2e_triton.datasets.manifest import read_class_names
+from i2e_triton.sources import RESIZE_RULES, Source, find_kind, open_source, splits
 from i2e_triton.statistics import EventStatistics, measure_events, measure_images
 from i2e_triton.statistics.events import as_json, spread_as_json
 
@@ -41,6 +44,7 @@ def stats(
             metavar="SOURCE", help="The images that the events come from, to compare entropies and bytes with theirs."
         ),
     ] = None,
+    kind: Kind = None,
     sample: Annotated[
         int, typer.Option(metavar="N", help="Images of SOURCE to measure the entropy of, evenly spaced.")
     ] = 1000,
@@ -54,29 +58,19 @@ def stats(
     A rate is the share of positions that hold an event. Means and standard deviations are over images, as the published
     notebook and the paper's section on information have them; entropies are in bits, of the symbols of each image.
     """
-    if sample < 1:
-        raise wrong("--sample", f"must be at least 1, got {sample}")
+    sample, kind = checked_sample(sample), checked_kind(kind)
     errors = Console(stderr=True)
-    try:
+    with stopped_by_errors(errors), progress_bars(errors) as progress:
         dataset = EventDataset(location, split, packed=True)
-        manifest = _manifest(location)
-        images = None if source is None else _open_images(source, split or _only_split(manifest))
-        with _progress(errors) as progress:
-            statistics = _measure(dataset, progress)
-            origin = _origin(statistics, manifest, split, images, sample, progress)
-        if out is not None:
-            _write(out, {"location": location, "split": split}, statistics, origin)
-    except (ValueError, OSError) as error:
-        errors.print(f"stopped: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
+        manifest = _manifest(Path(location))
+        images = None if source is None else _open_images(source, kind, split or _only_split(manifest))
+        statistics = _measure(dataset, progress)
+        origin = _origin(statistics, manifest, split, images, sample, progress)
     print_statistics(Console(), statistics, origin)
     if out is not None:
+        with stopped_by_errors(errors):
+            _write(out, {"location": location, "split": split}, statistics, origin)
         typer.echo(f"plots and statistics.json in {out}")
-
-
-def _progress(console: Console) -> Progress:
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _measure(dataset: EventDataset, progress: Progress) -> EventStatistics:
@@ -107,35 +101,32 @@ def _origin(
     return Origin(stored, images.nbytes() / len(images), entropies)
 
 
-def _manifest(location: str) -> Manifest | None:
+def _manifest(folder: Path) -> Manifest | None:
     """Read what ``i2e dataset`` wrote down; a ``manifest.json`` of something else is none."""
-    path = Path(location)
-    try:
-        return read_manifest(path) if path.is_dir() else None
-    except ManifestError:
-        return None
+    return read_manifest(folder) if read_class_names(folder) is not None else None
 
 
 def _only_split(manifest: Manifest | None) -> str | None:
     return next(iter(manifest.rows)) if manifest is not None and len(manifest.rows) == 1 else None
 
 
-def _open_images(source: str, split: str | None) -> Source:
+def _open_images(source: str, kind: str | None, split: str | None) -> Source:
     """Open the split of the same name, or the only one."""
-    known = splits(source)
+    kind = kind or find_kind(source)
+    known = splits(source, kind)
     name = known[0] if len(known) == 1 else split
     if name not in known:
         raise wrong(
             "--source",
             f"{source} has no split {split!r} but {', '.join(known)}; give the file or the folder of one split",
         )
-    return open_source(source, split=name)
+    return open_source(source, kind=kind, split=name)
 
 
 def _write(out: Path, about: dict[str, Any], statistics: EventStatistics, origin: Origin) -> None:
     plots.save(plots.draw_timesteps(statistics.polarity_rates), out / "timesteps.png")
     if len(statistics.classes) > 1:
-        named = [(found.name or str(label), found.event_rate) for label, found in statistics.classes.items()]
+        named = [(shown_name(label, found), found.event_rate) for label, found in statistics.classes.items()]
         plots.save(plots.draw_classes(named), out / "classes.png")
     if statistics.map is not None:
         plots.save(plots.draw_map(statistics.map), out / "map.png")

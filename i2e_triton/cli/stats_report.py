@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from i2e_triton.cli.printable import printable
 from i2e_triton.statistics import EventStatistics, ImageStatistics, Spread
+from i2e_triton.statistics.events import ClassRate
 
 #: More classes than this are shown by the ends of their order.
 _MOST_CLASSES = 20
@@ -29,6 +31,11 @@ def bytes_per_image(statistics: EventStatistics, origin: Origin) -> dict[str, fl
     """Return the mean bytes of an image by representation, largest first in memory, then on disk."""
     on_disk = {"files": origin.stored, "source images": origin.source}
     return {**statistics.bytes, **{name: size for name, size in on_disk.items() if size is not None}}
+
+
+def shown_name(label: int, found: ClassRate) -> str:
+    """Return the name of a class, or its number where it has none, as tables and plots can show it."""
+    return printable(found.name or str(label))
 
 
 def print_statistics(console: Console, statistics: EventStatistics, origin: Origin) -> None:
@@ -62,7 +69,7 @@ def _classes(statistics: EventStatistics) -> Table:
         if left_out and place == _SHOWN_AT_EACH_END:
             table.add_row(f"… {left_out} more", "", "", "")
         if not left_out or not _SHOWN_AT_EACH_END <= place < _SHOWN_AT_EACH_END + left_out:
-            name = Text(found.name or str(label), overflow="ellipsis", no_wrap=True)
+            name = Text(shown_name(label, found), overflow="ellipsis", no_wrap=True)
             rate = found.event_rate
             table.add_row(name, f"{found.images:,}", _percent(rate.mean), _percent(rate.std))
     return table

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
-from i2e_triton.cli.report import printable
-from i2e_triton.conversion.manifest import ManifestError, ShardRecord, read_manifest
+from i2e_triton.cli.printable import printable
+from i2e_triton.cli.running import progress_bars, stopped_by_errors
 from i2e_triton.conversion.verify import verify_dataset
 
 
@@ -22,23 +21,14 @@ def verify(
     What is wrong is listed, and the exit status is 1.
     """
     errors = Console(stderr=True)
-    try:
-        manifest = read_manifest(out)
-        with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-            task = progress.add_task("verifying", total=len(manifest.shards) if manifest is not None else None)
-
-            def advance(_: ShardRecord) -> None:
-                progress.advance(task)
-
-            verified = verify_dataset(out, advance)
-    except ManifestError as error:
-        errors.print(f"stopped: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
+    with stopped_by_errors(errors), progress_bars(errors) as progress:
+        task = progress.add_task("verifying", total=None)
+        verified = verify_dataset(out, lambda done, shards: progress.update(task, completed=done, total=shards))
     for problem in verified.problems:
-        errors.print(problem, markup=False, highlight=False, soft_wrap=True)
+        errors.print(printable(problem), markup=False, highlight=False, soft_wrap=True)
     found = f"{len(verified.problems)} problems" if verified.problems else "all as written"
     Console().print(
-        f"{printable(out)}: {verified.shards} shards, {verified.rows:,} rows: {found}",
+        f"{printable(str(out))}: {verified.shards} shards, {verified.rows:,} rows: {found}",
         markup=False,
         highlight=False,
         soft_wrap=True,

@@ -16,6 +16,8 @@ from i2e_triton.functional import convert
 from i2e_triton.shifts import canonical_shifts, row_shifts
 from i2e_triton.sources import Source, prepare_batch
 
+_LONGEST = 65535  # rows or columns of a record
+
 Groups = list[tuple[list[int], Tensor]]  #: row numbers and their images ``[B, C, H, W]`` or packed events
 
 
@@ -52,7 +54,7 @@ class ImageBatches(Dataset[ImageBatch]):
         self._settings = settings
 
     def __getitem__(self, piece: Piece) -> ImageBatch:
-        """Read and prepare the rows of a piece; those that cannot be read are listed as skipped."""
+        """Read and prepare the rows of a piece; those that cannot be read, or recorded, are listed as skipped."""
         about: dict[int, tuple[str, int]] = {}
 
         def images() -> Iterator[bytes | PIL.Image.Image]:
@@ -62,9 +64,16 @@ class ImageBatches(Dataset[ImageBatch]):
                 yield row.image
 
         prepared = prepare_batch(images(), self._settings.size, self._settings.resize)
-        groups = [([piece.start + place for place in places], images) for places, images in prepared.groups]
-        numbers = ((piece.start + place, error) for place, error in prepared.damaged.items())
-        skipped = [Skipped(number, about[number][0], str(error)) for number, error in numbers]
+        groups, reasons = [], {piece.start + place: str(error) for place, error in prepared.damaged.items()}
+        for places, stack in prepared.groups:
+            numbers = [piece.start + place for place in places]
+            height, width = stack.shape[-2:]
+            if self._settings.format == "npz" or max(height, width) <= _LONGEST:
+                groups.append((numbers, stack))
+            else:
+                too_long = f"too long: {height} x {width} pixels, a record holds at most {_LONGEST} a side"
+                reasons.update(dict.fromkeys(numbers, too_long))
+        skipped = [Skipped(number, about[number][0], reason) for number, reason in sorted(reasons.items())]
         return ImageBatch(piece, groups, about, skipped)
 
 

@@ -16,18 +16,8 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from i2e_triton.conversion.containers import check_class_folders
-from i2e_triton.conversion.manifest import (
-    MANIFEST,
-    WORK,
-    Manifest,
-    ManifestError,
-    ShardRecord,
-    bytes_on_disk,
-    check_same,
-    finish,
-    finished_shards,
-    read_manifest,
-)
+from i2e_triton.conversion.finished import WORK, bytes_on_disk, finished_shards
+from i2e_triton.conversion.manifest import MANIFEST, Manifest, ManifestError, ShardRecord, check_same, read_manifest
 from i2e_triton.conversion.plan import Settings, Shard, plan_shards
 from i2e_triton.conversion.shards import complete_shard
 from i2e_triton.sources import Source
@@ -131,7 +121,8 @@ def _convert_rest(
     if manifest.complete:
         _check_files(out, manifest.shards)
         _remove_parts(out)  # of an actor that was lost
-        finish(out, manifest)
+        manifest.write(out)
+        shutil.rmtree(out / WORK)
     return manifest
 
 
@@ -166,7 +157,7 @@ def _check_files(out: Path, records: tuple[ShardRecord, ...]) -> None:
     for record in records:
         if bytes_on_disk(out, record) != record.bytes:
             raise ManifestError(
-                f"{record.paths[0]} is recorded as finished, but {out} does not hold it as it was written: nodes must "
+                f"{record.name} is recorded as finished, but {out} does not hold it as it was written: nodes must "
                 "share the folder; if files were taken away, convert to a new folder"
             )
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from i2e_triton.conversion.batches import EventBatch, EventBatches, ImageBatch, ImageBatches, convert_batch
+from i2e_triton.conversion.failure import Failure
 from i2e_triton.conversion.lanes import Complete, Lanes
 from i2e_triton.conversion.manifest import ShardRecord
 from i2e_triton.conversion.plan import Piece, Settings, Shard
@@ -47,6 +48,7 @@ def convert_shards(
 
     Raises:
         OSError: if a shard cannot be written, a source cannot be read, or a worker is killed.
+        ValueError: if a source is damaged.
     """
     try:
         with Lanes(complete, machine.lanes, shard_done) as lanes:
@@ -64,9 +66,9 @@ def _event_batches(
     pieces: _Pieces, sources: Mapping[str, Source], settings: Settings, machine: Machine
 ) -> Iterator[EventBatch]:
     on_cpu = machine.device.type == "cpu"
-    loader: DataLoader[ImageBatch | EventBatch] = DataLoader(
+    loader: DataLoader[ImageBatch | EventBatch | Failure] = DataLoader(
         # The CPU's cores are the workers: there the conversion is theirs. A GPU is this process's.
-        EventBatches(sources, settings) if on_cpu else ImageBatches(sources, settings),
+        _Attempts(EventBatches(sources, settings) if on_cpu else ImageBatches(sources, settings)),
         sampler=pieces,
         batch_size=None,
         num_workers=machine.workers,
@@ -74,7 +76,22 @@ def _event_batches(
         worker_init_fn=partial(_start_worker, parent=os.getpid()),
     )
     for batch in loader:
+        if isinstance(batch, Failure):
+            raise batch.error()
         yield batch if on_cpu else convert_batch(batch, settings, machine.device)
+
+
+class _Attempts(Dataset[ImageBatch | EventBatch | Failure]):
+    """Batches, or why there is none."""
+
+    def __init__(self, batches: ImageBatches | EventBatches) -> None:
+        self._batches = batches
+
+    def __getitem__(self, piece: Piece) -> ImageBatch | EventBatch | Failure:
+        try:
+            return self._batches[piece]
+        except (OSError, ValueError) as error:
+            return Failure.of(error)
 
 
 def _start_worker(_worker: int, parent: int) -> None:

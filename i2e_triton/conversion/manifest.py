@@ -1,30 +1,24 @@
 """What a conversion writes down of itself: to go on where it stopped, and to be checked by.
 
-``manifest.json`` says what is being made; while it is made, ``.i2e/<shard>.json`` records each finished shard, written
-after the shard itself has its name. The last run gathers the records in ``manifest.json`` and removes the folder.
+``manifest.json`` says what is being made. While it is made, each finished shard is recorded apart, see
+:mod:`i2e_triton.conversion.finished`; the last run gathers the records in it.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
+import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from pathlib import Path, PurePath
+from typing import Any
 
 from i2e_triton.arguments import PACKED_TIMESTEPS
-from i2e_triton.atomic import write_whole
-from i2e_triton.conversion.containers import Written
-from i2e_triton.conversion.plan import FORMATS, Shard
+from i2e_triton.conversion.json_files import UNFIT, take, take_count, take_texts, write_json
+from i2e_triton.conversion.plan import FORMATS
 from i2e_triton.sources import RESIZE_RULES
 from i2e_triton.version import __version__
 
 MANIFEST = "manifest.json"
-WORK = ".i2e"
-
-#: What reading JSON of any content raises.
-_UNFIT = (ValueError, TypeError, KeyError, RecursionError)
-_T = TypeVar("_T")
 
 
 class ManifestError(Exception):
@@ -55,45 +49,24 @@ class ShardRecord:
     skipped: tuple[Skipped, ...]
 
     @staticmethod
-    def of(
-        shard: Shard, written: Written, rows: int, events: list[tuple[int, int]], pixels: int, skipped: list[Skipped]
-    ) -> ShardRecord:
-        """Record a shard that has been written."""
-        return ShardRecord(
-            shard.name,
-            shard.split,
-            rows,
-            written.paths,
-            written.bytes,
-            written.sha256,
-            tuple(events),
-            pixels,
-            tuple(skipped),
-        )
-
-    @staticmethod
     def from_json(record: Any) -> ShardRecord:
         """Read a record back, trusting nothing of it.
 
         Raises:
             ValueError: if a path leads out of the folder; also TypeError, KeyError where it is no record.
         """
-        paths = _texts(record, "paths")
-        for path in paths:
-            if Path(path).is_absolute() or ".." in Path(path).parts:
-                raise ValueError(f"the path {path!r} leads out of the folder")
         return ShardRecord(
-            name=_field(record, "name", str),
-            split=_field(record, "split", str),
-            rows=_count(record, "rows"),
-            paths=paths,
-            bytes=_count(record, "bytes"),
-            sha256=_field(record, "sha256", str),
-            events=tuple(_on_and_off(step) for step in _field(record, "events", list)),
-            pixels=_count(record, "pixels"),
+            name=take(record, "name", str),
+            split=take(record, "split", str),
+            rows=take_count(record, "rows"),
+            paths=tuple(_inner_path(path) for path in take_texts(record, "paths")),
+            bytes=take_count(record, "bytes"),
+            sha256=take(record, "sha256", str),
+            events=tuple(_on_and_off(step) for step in take(record, "events", list)),
+            pixels=take_count(record, "pixels"),
             skipped=tuple(
-                Skipped(_count(row, "row"), _field(row, "key", str), _field(row, "reason", str))
-                for row in _field(record, "skipped", list)
+                Skipped(take_count(row, "row"), take(row, "key", str), take(row, "reason", str))
+                for row in take(record, "skipped", list)
             ),
         )
 
@@ -120,7 +93,7 @@ class Manifest:
         """Write ``manifest.json``, whole."""
         fields = asdict(self)
         fields["event_rate"] = self.event_rate()
-        _write_json(out / MANIFEST, fields)
+        write_json(out / MANIFEST, fields)
 
 
 def read_manifest(out: Path) -> Manifest | None:
@@ -128,36 +101,43 @@ def read_manifest(out: Path) -> Manifest | None:
 
     Raises:
         ManifestError: if it is damaged.
+        OSError: if it cannot be read.
     """
     path = out / MANIFEST
     if not path.exists():
         return None
     try:
         return _manifest_of(json.loads(path.read_bytes()))
-    except _UNFIT as error:
+    except UNFIT as error:
         raise ManifestError(f"{path} is damaged ({type(error).__name__}: {error}); convert to a new folder") from error
 
 
 def _manifest_of(fields: Any) -> Manifest:
-    settings = _field(fields, "settings", dict)
-    timesteps, format = _count(settings, "timesteps"), _field(settings, "format", str)
-    resize = _field(settings, "resize", str)
+    settings = take(fields, "settings", dict)
+    timesteps, format = take_count(settings, "timesteps"), take(settings, "format", str)
+    resize = take(settings, "resize", str)
     if not 1 <= timesteps <= PACKED_TIMESTEPS or format not in FORMATS or resize not in RESIZE_RULES:
         raise ValueError(f"settings of {timesteps} timesteps, the format {format!r} and the resizing {resize!r}")
-    source = _field(fields, "source", dict)
-    _count(source, "bytes")
-    rows = _field(fields, "rows", dict)
-    shards = tuple(ShardRecord.from_json(record) for record in _field(fields, "shards", list))
+    source = take(fields, "source", dict)
+    take_count(source, "bytes")
+    rows = take(fields, "rows", dict)
+    shards = tuple(ShardRecord.from_json(record) for record in take(fields, "shards", list))
     for record in shards:
         if len(record.events) != timesteps or record.split not in rows:
             raise ValueError(f"{record.name} is of {len(record.events)} timesteps in the split {record.split!r}")
+    complete = take(fields, "complete", bool)
+    for split in rows:
+        wanted = take_count(rows, split)
+        found = sum(record.rows + len(record.skipped) for record in shards if record.split == split)
+        if complete and found != wanted:
+            raise ValueError(f"the split {split!r} has {wanted} rows, its shards have {found}")
     return Manifest(
         settings=settings,
         source=source,
-        classes=None if fields["classes"] is None else _texts(fields, "classes"),
-        rows={split: _count(rows, split) for split in rows},
-        version=_field(fields, "version", str),
-        complete=_field(fields, "complete", bool),
+        classes=None if fields["classes"] is None else take_texts(fields, "classes"),
+        rows=rows,
+        version=take(fields, "version", str),
+        complete=complete,
         shards=shards,
     )
 
@@ -178,71 +158,13 @@ def check_same(found: Manifest, wanted: Manifest) -> None:
         )
 
 
-def record_shard(out: Path, record: ShardRecord) -> None:
-    """Write down that a shard is finished, after it is."""
-    _write_json(out / WORK / f"{record.name}.json", asdict(record))
-
-
-def finished_shards(out: Path) -> dict[str, ShardRecord]:
-    """Find the shards that are finished: recorded, and their files there with the recorded bytes."""
-    records = {}
-    for path in (out / WORK).glob("*.json"):
-        try:
-            record = ShardRecord.from_json(json.loads(path.read_bytes()))
-        except _UNFIT:
-            continue  # a record that cannot be read is none: its shard is made again
-        if bytes_on_disk(out, record) == record.bytes:
-            records[record.name] = record
-    return records
-
-
-def finish(out: Path, manifest: Manifest) -> None:
-    """Write the manifest of a complete conversion and remove the traces of the work."""
-    manifest.write(out)
-    shutil.rmtree(out / WORK)
-
-
-def bytes_on_disk(out: Path, record: ShardRecord) -> int | None:
-    """Return how many bytes a shard's files have; None where one is not there."""
-    try:
-        return sum((out / path).stat().st_size for path in record.paths)
-    except FileNotFoundError:
-        return None
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with write_whole(path) as file:
-        file.write(json.dumps(content, indent=1).encode())
-
-
-def _field(fields: Any, name: str, kind: type[_T]) -> _T:
-    """Take a field of a JSON object.
-
-    Raises:
-        TypeError: if this is none, or the field of another kind; KeyError where it is missing.
-    """
-    if not isinstance(fields, dict):
-        raise TypeError(f"expected an object with {name!r}, got {type(fields).__name__}")
-    value = fields[name]
-    if type(value) is not kind:  # a bool is an int to isinstance
-        raise TypeError(f"{name} must be {kind.__name__}, got {type(value).__name__}")
-    return value
-
-
-def _count(fields: Any, name: str) -> int:
-    value = _field(fields, name, int)
-    if value < 0:
-        raise ValueError(f"{name} must not be negative, got {value}")
-    return value
-
-
-def _texts(fields: Any, name: str) -> tuple[str, ...]:
-    values = _field(fields, name, list)
-    if not all(isinstance(value, str) for value in values):
-        raise TypeError(f"{name} must be a list of texts")
-    return tuple(values)
+def _inner_path(path: str) -> str:
+    relative = PurePath(path)
+    if not relative.parts or relative.is_absolute() or ".." in relative.parts or b"\0" in os.fsencode(path):
+        raise ValueError(f"the path {path!r} names no file in the folder")
+    return path
 
 
 def _on_and_off(step: Any) -> tuple[int, int]:
     counts = dict(zip(("ON events", "OFF events"), step, strict=True))
-    return _count(counts, "ON events"), _count(counts, "OFF events")
+    return take_count(counts, "ON events"), take_count(counts, "OFF events")

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from i2e_triton.conversion.batches import EventBatch
 from i2e_triton.conversion.containers import Sample, write_shard
-from i2e_triton.conversion.manifest import ShardRecord, Skipped, record_shard
+from i2e_triton.conversion.finished import record_shard
+from i2e_triton.conversion.manifest import ShardRecord, Skipped
 from i2e_triton.conversion.plan import Settings, Shard
 from i2e_triton.formats import encode_records, save_npz
 from i2e_triton.functional import unpack
@@ -28,8 +29,18 @@ def complete_shard(
     """
     tally = _Tally(settings)
     written = write_shard(out, shard, tally.samples(batches), settings, classes)
-    events = [(int(on), int(off)) for on, off in tally.events]
-    record = ShardRecord.of(shard, written, tally.rows, events, tally.pixels, tally.skipped)
+    events = tuple((int(on), int(off)) for on, off in tally.events)
+    record = ShardRecord(
+        name=shard.name,
+        split=shard.split,
+        rows=tally.rows,
+        paths=written.paths,
+        bytes=written.bytes,
+        sha256=written.sha256,
+        events=events,
+        pixels=tally.pixels,
+        skipped=tuple(tally.skipped),
+    )
     record_shard(out, record)
     return record
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from torch import Tensor
+import torch
 
-from i2e_triton.conversion.manifest import MANIFEST, WORK, Manifest, ManifestError, ShardRecord, read_manifest
+from i2e_triton.conversion.finished import WORK
+from i2e_triton.conversion.manifest import MANIFEST, Manifest, ManifestError, ShardRecord, read_manifest
 from i2e_triton.conversion.shards import count_events
-from i2e_triton.formats import RecordError, decode_packed, load_npz
-from i2e_triton.functional import pack
+from i2e_triton.datasets.decoding import Decoding
+from i2e_triton.datasets.parquet import ParquetRecords
+from i2e_triton.datasets.records import Row
+from i2e_triton.datasets.tar import TarRecords
+from i2e_triton.formats import RecordError, load_npz
 
 _CHUNK = 1 << 20
 
@@ -31,11 +31,16 @@ class Verified:
     problems: tuple[str, ...]
 
 
-def verify_dataset(out: Path, shard_done: Callable[[ShardRecord], None]) -> Verified:
+def verify_dataset(out: Path, shard_done: Callable[[int, int], None]) -> Verified:
     """Check files, sizes, digests, records, rows and events of a folder that ``i2e dataset`` completed.
+
+    Args:
+        out: the folder.
+        shard_done: told after each shard how many are done, and of how many.
 
     Raises:
         ManifestError: if the folder has no manifest, a damaged one, or one of a conversion that is not complete.
+        OSError: if the manifest cannot be read.
     """
     manifest = read_manifest(out)
     if manifest is None:
@@ -43,9 +48,9 @@ def verify_dataset(out: Path, shard_done: Callable[[ShardRecord], None]) -> Veri
     if not manifest.complete:
         raise ManifestError(f"the conversion in {out} is not complete; run it again to go on")
     problems = [f"{path}: not in the manifest" for path in _unknown_files(out, manifest)]
-    for record in manifest.shards:
+    for done, record in enumerate(manifest.shards, 1):
         problems += _problems_of(out, record, manifest)
-        shard_done(record)
+        shard_done(done, len(manifest.shards))
     return Verified(len(manifest.shards), sum(record.rows for record in manifest.shards), tuple(problems))
 
 
@@ -63,19 +68,11 @@ def _problems_of(out: Path, record: ShardRecord, manifest: Manifest) -> list[str
     if (size, digest) != (record.bytes, record.sha256):
         changed = f"{record.name}: its bytes are not those that were written ({size:,} of {record.bytes:,} bytes)"
         return ["; ".join([changed, *_unreadable_npz(out, record)])]
-    timesteps = manifest.settings["timesteps"]
-    rows, pixels, events = 0, 0, np.zeros((timesteps, 2), dtype=np.int64)
     try:
-        for packed in _records(out, record, manifest.settings["format"], timesteps):
-            rows += 1
-            pixels += packed.shape[-2] * packed.shape[-1]
-            events += count_events(packed[None], timesteps)
-    except (RecordError, pa.ArrowException, tarfile.TarError, OSError) as error:
-        return [f"{record.name}: row {rows} cannot be read: {error}"]
-    found, wanted = (
-        (rows, pixels, events.tolist()),
-        (record.rows, record.pixels, [list(step) for step in record.events]),
-    )
+        found = _count(out, record, manifest)
+    except (RecordError, OSError) as error:
+        return [f"{record.name}: {error}"]
+    wanted = (record.rows, record.pixels, [list(step) for step in record.events])
     return [] if found == wanted else [f"{record.name}: holds {found}, but the manifest says {wanted}"]
 
 
@@ -99,22 +96,24 @@ def _unreadable_npz(out: Path, record: ShardRecord) -> Iterator[str]:
                 yield f"{path}: {error}"
 
 
-def _records(out: Path, record: ShardRecord, format: str, timesteps: int) -> Iterator[Tensor]:
-    """Decode the records of a shard as packed events ``[2, H, W]``."""
-    for path in record.paths:
-        if format == "npz":
-            yield pack(load_npz(out / path))
-        elif format == "parquet":
-            for batch in pq.ParquetFile(out / path).iter_batches(128, columns=["data"]):
-                for data in batch.column("data"):
-                    yield decode_packed(data.as_py(), timesteps)[0]
-        else:
-            yield from _tar_records(out / path, timesteps)
+def _count(out: Path, record: ShardRecord, manifest: Manifest) -> tuple[int, int, list[list[int]]]:
+    """Count the rows of a shard, their pixels, and the events of each timestep and polarity."""
+    timesteps = manifest.settings["timesteps"]
+    rows, pixels, events = 0, 0, np.zeros((timesteps, 2), dtype=np.int64)
+    decode = Decoding(packed=True, dtype=torch.uint8, transform=None, target_transform=None)
+    for row in _rows(out, record, manifest.settings["format"], timesteps):
+        packed, _ = decode(row, timesteps)
+        rows += 1
+        pixels += packed.shape[-2] * packed.shape[-1]
+        events += count_events(packed[None], timesteps)
+    return rows, pixels, events.tolist()
 
 
-def _tar_records(path: Path, timesteps: int) -> Iterator[Tensor]:
-    with tarfile.open(path, "r:") as tar:
-        for member in tar:
-            if member.name.endswith(".npy"):
-                content = tar.extractfile(member) or io.BytesIO()
-                yield decode_packed(content.read(), timesteps)[0]
+def _rows(out: Path, record: ShardRecord, format: str, timesteps: int) -> Iterator[Row]:
+    paths = [out / path for path in record.paths]
+    if format == "npz":
+        yield from (Row(path, 0, timesteps, str(path)) for path in paths)
+        return
+    records = ParquetRecords(paths) if format == "parquet" else TarRecords(paths, None)
+    for _, row in records.read(range(len(records))):
+        yield row

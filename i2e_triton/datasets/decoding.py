@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2e_triton.arguments import EVENT_DTYPES, PACKED_TIMESTEPS
+from i2e_triton.arguments import PACKED_TIMESTEPS, check_format
 from i2e_triton.datasets.records import Row
 from i2e_triton.formats import RecordError, decode_packed, decode_record, load_npz, record_shape
 from i2e_triton.functional import pack
@@ -29,8 +29,7 @@ class Decoding:
     target_transform: Callable[[int], Any] | None
 
     def __post_init__(self) -> None:
-        if self.dtype not in EVENT_DTYPES:
-            raise TypeError(f"dtype must be one of {', '.join(map(str, EVENT_DTYPES))}; got {self.dtype}")
+        check_format(self.dtype, self.packed, PACKED_TIMESTEPS)  # each row is checked for its own timesteps
 
     def __call__(self, row: Row, timesteps: int | None) -> tuple[Any, Any]:
         """Decode a row; packed events must have so many timesteps, since they cannot tell.

@@ -15,6 +15,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from i2e_triton.datasets.location import Location
 from i2e_triton.datasets.records import Row
 from i2e_triton.datasets.split import Split
+from i2e_triton.whole_numbers import check_whole_number
 
 Rows = npt.NDArray[np.int64]
 
@@ -55,8 +56,9 @@ class EventStream(Split, IterableDataset[tuple[Any, Any]]):
         target_transform: applied to each label.
 
     Raises:
-        ValueError: if ``buffer_size``, ``seed``, ``rank`` or ``world_size`` are unfit, besides all that
+        TypeError: if ``buffer_size``, ``seed``, ``rank`` or ``world_size`` are no integers, besides all that
             :class:`EventDataset` raises.
+        ValueError: if they are unfit.
     """
 
     def __init__(
@@ -75,11 +77,9 @@ class EventStream(Split, IterableDataset[tuple[Any, Any]]):
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
         super().__init__(location, split, packed, dtype, transform, target_transform)
-        if buffer_size < 1 or seed < 0:
-            raise ValueError(f"buffer_size must be at least 1 and seed at least 0, got {buffer_size} and {seed}")
         self._shuffle = shuffle
-        self._buffer_size = buffer_size
-        self._seed = seed
+        self._buffer_size = check_whole_number("buffer_size", buffer_size, 1)
+        self._seed = check_whole_number("seed", seed, 0)
         self._given_rank = rank is not None or world_size is not None
         self._rank, self._world_size = _check_rank(rank, world_size) if self._given_rank else _current_rank()
         # In shared memory: persistent workers keep the copy of the stream that they started with.
@@ -101,10 +101,10 @@ class EventStream(Split, IterableDataset[tuple[Any, Any]]):
         """Choose the order of another epoch; call it on every rank, before its rows are read.
 
         Raises:
+            TypeError: if it is no integer.
             ValueError: if it is negative.
         """
-        if epoch < 0:
-            raise ValueError(f"epoch must not be negative, got {epoch}")
+        epoch = check_whole_number("epoch", epoch, 0)
         if epoch != self.epoch:
             self._taken = 0
         self._epoch.fill_(epoch)
@@ -117,11 +117,13 @@ class EventStream(Split, IterableDataset[tuple[Any, Any]]):
         """Go on where :meth:`state_dict` stood: the next iteration begins there, those after it at their beginning.
 
         Raises:
-            ValueError: if the state is of a stream with another order; the message names what differs.
+            TypeError: if it is no state.
+            ValueError: if it is of a stream with another order; the message names what differs.
         """
         self._check_order(state)
-        self._epoch.fill_(state["epoch"])
-        self._taken, self._resumed = state["taken"], dict(state)
+        epoch, taken = (check_whole_number(f"{name} of the state", state.get(name), 0) for name in ("epoch", "taken"))
+        self._epoch.fill_(epoch)
+        self._taken, self._resumed = taken, dict(state)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         if not self._given_rank and _is_distributed() and _current_rank() != (self._rank, self._world_size):
@@ -160,6 +162,8 @@ class EventStream(Split, IterableDataset[tuple[Any, Any]]):
         }
 
     def _check_order(self, state: dict[str, Any]) -> None:
+        if not isinstance(state, dict):
+            raise TypeError(f"a state is what state_dict returns, got {type(state).__name__}")
         wrong = [
             f"{name} was {state.get(name)} and is {value}"
             for name, value in self._order().items()
@@ -228,8 +232,11 @@ def _worker() -> tuple[int, int]:
 
 
 def _check_rank(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    if rank is None or world_size is None or not 0 <= rank < world_size:
-        raise ValueError(f"rank and world_size go together, 0 <= rank < world_size; got {rank} and {world_size}")
+    if rank is None or world_size is None:
+        raise ValueError(f"rank and world_size go together; got {rank} and {world_size}")
+    rank, world_size = check_whole_number("rank", rank, 0), check_whole_number("world_size", world_size, 1)
+    if rank >= world_size:
+        raise ValueError(f"rank must be less than world_size, got {rank} of {world_size}")
     return rank, world_size
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from i2e_triton.arguments import PACKED_TIMESTEPS
 from i2e_triton.datasets.records import Records, Row, pieces_of_samples
 
 SUFFIX = ".npz"
-_PACKED_TIMESTEPS = 8
 
 
 class NpzRecords(Records):
@@ -28,7 +28,7 @@ class NpzRecords(Records):
     def __init__(self, root: Path, labels: dict[str, int], classes: tuple[str, ...] | None) -> None:
         self.classes = classes
         self._root = root
-        files = [(path, label) for name, label in labels.items() for path in _npz_files(root, name)]
+        files = [(path, label) for name, label in labels.items() for path in npz_files(root, name)]
         # Arrow keeps the names in one piece: a list of a million would be copied into every forked process.
         self._files = pa.array([os.fsencode(path) for path, _ in files], pa.large_binary())
         self._labels = np.array([label for _, label in files], dtype=np.int64)
@@ -48,7 +48,7 @@ class NpzRecords(Records):
         """Yield files in the order asked for."""
         for position, row in enumerate(rows):
             path = self._root / os.fsdecode(self._files[row].as_py())
-            yield position, Row(path, int(self._labels[row]), _PACKED_TIMESTEPS, f"{path}: row {row}")
+            yield position, Row(path, int(self._labels[row]), PACKED_TIMESTEPS, f"{path}: row {row}")
 
 
 def class_folders(root: Path) -> list[str]:
@@ -58,11 +58,29 @@ def class_folders(root: Path) -> list[str]:
 
 def holds_npz(folder: Path) -> bool:
     """Tell whether there is an npz file directly in a folder."""
-    return any(entry.name.endswith(SUFFIX) for entry in os.scandir(folder))
+    return any(_is_npz(entry.name) and entry.is_file() for entry in os.scandir(folder))
 
 
-def _npz_files(root: Path, folder: str) -> Iterator[str]:
-    for directory, _, names in sorted(os.walk(root / folder, followlinks=True)):
+def npz_files(root: Path, folder: str) -> Iterator[str]:
+    """List the npz files below a folder of a root, by their paths from the root, sorted as ``DatasetFolder`` does.
+
+    Raises:
+        ValueError: if a link in it leads back to a folder above.
+    """
+    for directory, names in sorted(_walk(os.path.join(root, folder))):
         for name in sorted(names):
-            if name.lower().endswith(SUFFIX) and not name.startswith("."):
-                yield os.path.relpath(os.path.join(directory, name), root)
+            yield os.path.relpath(os.path.join(directory, name), root)
+
+
+def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
+    above: dict[str, tuple[str, ...]] = {}  # real paths of a folder and those that it was reached through
+    for directory, _, names in os.walk(folder, followlinks=True):
+        real, before = os.path.realpath(directory), above.get(os.path.dirname(directory), ())
+        if real in before:
+            raise ValueError(f"{directory} leads back to {real}, which contains it: remove the link")
+        above[directory] = (*before, real)
+        yield directory, list(filter(_is_npz, names))
+
+
+def _is_npz(name: str) -> bool:
+    return name.lower().endswith(SUFFIX) and not name.startswith(".")

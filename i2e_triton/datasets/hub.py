@@ -8,6 +8,7 @@ import torch
 
 from i2e_triton.datasets.decoding import Decoding
 from i2e_triton.datasets.records import Row
+from i2e_triton.formats import RecordError
 
 
 def decode_batch(
@@ -34,6 +35,10 @@ def decode_batch(
     if "data" not in batch:
         return batch
     decoding = Decoding(packed, dtype, None, None)
-    rows = [Row(record, -1, timesteps, f"row {number} of the batch") for number, record in enumerate(batch["data"])]
-    events = [decoding(row, timesteps)[0] for row in rows]
+    events = []
+    for number, record in enumerate(batch["data"]):
+        where = f"row {number} of the batch"
+        if record is None:
+            raise RecordError(f"{where}: data is null")
+        events.append(decoding(Row(record, -1, timesteps, where), timesteps)[0])
     return {**{name: values for name, values in batch.items() if name != "data"}, "events": events}

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Union
 
-from i2e_triton.datasets.folder import NpzRecords, class_folders, holds_npz
+from i2e_triton.datasets.folder import NpzRecords, class_folders, holds_npz, npz_files
 from i2e_triton.datasets.manifest import ClassNames, read_class_names
 from i2e_triton.datasets.parquet import ParquetRecords
 from i2e_triton.datasets.records import Records
@@ -53,7 +53,7 @@ def open_records(location: Location, split: str | None) -> Records:
 def _open_folder(folder: Path, split: str | None) -> Records:
     names = read_class_names(folder)
     # Class folders first: looking for shards goes through all the files that they hold.
-    if split is None and _holds_classes(folder):
+    if split is None and names is None and _holds_classes(folder):
         return _open_npz(folder, read_class_names(folder.parent))
     splits = [name for name in class_folders(folder) if _holds_classes(folder / name)]
     if splits:
@@ -111,7 +111,14 @@ def _open_npz(root: Path, names: ClassNames | None) -> NpzRecords:
 
 
 def _holds_classes(folder: Path) -> bool:
-    return any(holds_npz(folder / name) for name in class_folders(folder))
+    """Tell whether npz files lie in class folders; in folders within these where a manifest says what the classes are.
+
+    Without it, folders of classes and folders of splits look alike.
+    """
+    classes = class_folders(folder)
+    if any(holds_npz(folder / name) for name in classes):
+        return True
+    return read_class_names(folder.parent) is not None and any(any(npz_files(folder, name)) for name in classes)
 
 
 def _folder_and_split(path: Path) -> tuple[Path, str]:

@@ -53,9 +53,11 @@ def read_class_names(folder: Path) -> ClassNames | None:
         raise RecordError(f"{path}: no JSON, or damaged: {error}") from error
     if not isinstance(content, dict) or not content.keys() >= {"classes", "complete"}:
         return None
-    if not content["complete"]:
+    names, complete = content["classes"], content["complete"]
+    if not isinstance(complete, bool):
+        raise RecordError(f"{path}: complete must be true or false, is {complete!r:.80}")
+    if not complete:
         raise ValueError(f"{folder}: its conversion is not complete; run i2e dataset again, or pass the files to read")
-    names = content["classes"]
     if names is None:
         return ClassNames(None)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

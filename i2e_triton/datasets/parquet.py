@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +14,7 @@ import pyarrow.parquet as pq
 from i2e_triton.datasets.last_used import LastUsed
 from i2e_triton.datasets.records import Records, Row, by_piece
 from i2e_triton.formats import RecordError
+from i2e_triton.parquet_files import label_names, open_parquet
 
 _COLUMNS = ["data", "label"]
 _OPEN_FILES = 16
@@ -92,7 +91,7 @@ class ParquetRecords(Records):
         where = self._where(group, int(self._pieces[group]))
         file = int(self._file_of_group[group])
         try:
-            opened = self._files.get(file, lambda: pq.ParquetFile(self._paths[file]))
+            opened = self._files.get(file, lambda: open_parquet(self._paths[file]))
             table = _read_bounded(opened, group - int(self._first_group[file]))
         except _DAMAGE as error:
             raise RecordError(f"{where} and up to {rows - 1} after it: {error}") from error
@@ -104,13 +103,14 @@ class ParquetRecords(Records):
         rows = int(self._pieces[self._first_group[file + 1]] - self._pieces[self._first_group[file]])
         path = self._paths[file]
         try:
-            with pq.ParquetFile(path) as opened:
-                column = opened.read(columns=["label"], use_threads=False)["label"]
+            with open_parquet(path) as opened:
+                column = opened.read(columns=["label"], use_threads=False)["label"].cast(pa.int64())
         except _DAMAGE as error:
             raise RecordError(f"{path}: its labels cannot be read: {error}") from error
         if len(column) != rows or column.null_count:
             raise RecordError(f"{path}: {len(column)} labels, {column.null_count} of them null, for {rows} rows")
-        return column.to_numpy().astype(np.int64)
+        labels: npt.NDArray[np.int64] = column.to_numpy()
+        return labels
 
 
 def _read_bounded(file: pq.ParquetFile, group: int) -> pa.Table:
@@ -132,7 +132,7 @@ class _Metadata:
 
 def _read_metadata(path: Path) -> _Metadata:
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             schema, metadata = file.schema_arrow, file.metadata
     except FileNotFoundError:
         raise
@@ -169,21 +169,10 @@ def _check_columns(path: Path, schema: pa.Schema) -> None:
 
 
 def _class_names(path: Path, schema: pa.Schema) -> tuple[str, ...] | None:
-    """Read the names that the Hugging Face libraries keep in the schema's metadata."""
-    text = (schema.metadata or {}).get(b"huggingface")
-    if text is None:
-        return None
     try:
-        value: Any = json.loads(text)
+        return label_names(schema.metadata, "label")
     except ValueError as error:
-        raise RecordError(f"{path}: its metadata 'huggingface' is not JSON: {error}") from error
-    for key in ("info", "features", "label", "names"):
-        value = value.get(key) if isinstance(value, dict) else None
-    if value is None:
-        return None
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise RecordError(f"{path}: the class names in its metadata 'huggingface' must be a list of texts")
-    return tuple(value)
+        raise RecordError(f"{path}: {error}") from error
 
 
 def _timesteps(path: Path, schema: pa.Schema) -> int:

@@ -14,37 +14,37 @@ import numpy.typing as npt
 from i2e_triton.datasets.last_used import LastUsed
 from i2e_triton.datasets.records import Records, Row, by_piece, pieces_of_samples
 from i2e_triton.formats import RecordError
+from i2e_triton.tars import split_name, visible_files
 
 _OPEN_FILES = 16
-_EVENTS = ("npy", "npz")
-_PARTS = (*_EVENTS, "cls", "json")
+_PARTS = ("events", "cls", "json")
 # A label or a few facts as text.
 _LONGEST_TEXT = 64 * 2**10
 # Where a sample has no such member.
 _ABSENT = (-1, 0)
-_END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
 
 
 class TarRecords(Records):
     """The samples of uncompressed tars, read by offset.
 
     Opening goes through every tar's headers once, about 30 microseconds a member. Members of a sample share their name
-    up to the last dot; the label is the text of ``.cls``, or ``label`` in ``.json``, -1 without either; other members
-    are left alone. A key whose members have no events among them is no sample.
+    up to its first dot, and need not be neighbours; the events are the one that ends in ``.npy`` or ``.npz``, the label
+    is the text of ``.cls``, or ``label`` in ``.json``, -1 without either. Other members are left alone, and a sample
+    without events is none.
 
     Args:
         paths: tars of one split.
         classes: names of the labels, where they are known.
 
     Raises:
-        RecordError: if one is no tar, is compressed, truncated, or holds a member twice.
+        RecordError: if one is no tar, is compressed, truncated, or holds a part of a sample twice.
     """
 
     def __init__(self, paths: Sequence[Path], classes: tuple[str, ...] | None) -> None:
         self._paths = tuple(paths)
         self.classes = classes
         samples = [_index(path) for path in self._paths]
-        # Offset and size of events, .cls and .json: [samples, 3, 2].
+        # Offset and size of each part: [samples, 3, 2].
         self._members = np.concatenate(samples)
         self._first = np.cumsum([0, *map(len, samples)])
         self._files: LastUsed[int, BinaryIO] = LastUsed(_OPEN_FILES)
@@ -76,7 +76,7 @@ class TarRecords(Records):
         about = self._json(row)
         label = about.get("label", -1)
         if self._members[row, 1, 0] >= 0:
-            label = _whole_number(self._text(row, 1))
+            label = _label_of(self._text(row, 1))
         timesteps = about.get("timesteps", 8)
         if type(label) is not int or type(timesteps) is not int or not 1 <= timesteps <= 8:
             raise RecordError(
@@ -118,49 +118,34 @@ class TarRecords(Records):
         return f"{self._paths[tar]}: sample {row - self._first[tar]}"
 
 
-def _whole_number(text: bytes) -> int | str:
+def _label_of(text: bytes) -> int | str:
     stripped = text.decode(errors="replace").strip()
     return int(stripped) if stripped.removeprefix("-").isdecimal() and len(stripped) < 19 else stripped
 
 
 def _index(path: Path) -> npt.NDArray[np.int64]:
-    """Find the members of each sample: offset and size of events, ``.cls`` and ``.json``, ``[samples, 3, 2]``."""
+    """Find the parts of each sample: offset and size, ``[samples, 3, 2]``."""
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                _add(path, samples, member)
-            _check_end(path, tar.offset)  # type: ignore[attr-defined]
+        with path.open("rb") as file:
+            for name, member in visible_files(file):
+                _add(path, samples, name, member)
     except tarfile.TarError as error:
         remedy = "; compressed tars cannot be read by offset, unpack it first" if _is_compressed(path) else ""
         raise RecordError(f"{path}: no tar, or damaged: {error}{remedy}") from error
-    rows = [_parts(path, key, parts) for key, parts in samples.items() if not parts.keys().isdisjoint(_EVENTS)]
+    rows = [[parts.get(part, _ABSENT) for part in _PARTS] for parts in samples.values() if "events" in parts]
     return np.array(rows, dtype=np.int64).reshape(-1, 3, 2)
 
 
-def _add(path: Path, samples: dict[str, dict[str, tuple[int, int]]], member: tarfile.TarInfo) -> None:
-    key, _, part = member.name.rpartition(".")
-    if part not in _PARTS or not member.isreg() or member.issparse():
+def _add(path: Path, samples: dict[str, dict[str, tuple[int, int]]], name: str, member: tarfile.TarInfo) -> None:
+    key, extension = split_name(name)
+    part = "events" if extension.rpartition(".")[2] in ("npy", "npz") else extension
+    if part not in _PARTS:
         return
     parts = samples.setdefault(key, {})
     if part in parts:
-        raise RecordError(f"{path}: {member.name} is in it twice")
+        raise RecordError(f"{path}: the sample {key!r} has {part} twice, the second is {name!r}")
     parts[part] = (member.offset_data, member.size)
-
-
-def _parts(path: Path, key: str, parts: dict[str, tuple[int, int]]) -> list[tuple[int, int]]:
-    events = [parts[part] for part in _EVENTS if part in parts]
-    if len(events) > 1:
-        raise RecordError(f"{path}: sample {key} has both .npy and .npz")
-    return [events[0], parts.get("cls", _ABSENT), parts.get("json", _ABSENT)]
-
-
-def _check_end(path: Path, end: int) -> None:
-    """Refuse a tar where its reading ended at anything but its end: ``tarfile`` takes nonsense for one."""
-    with path.open("rb") as file:
-        file.seek(end)
-        if file.read(len(_END_OF_ARCHIVE)) != _END_OF_ARCHIVE:
-            raise RecordError(f"{path}: truncated or damaged, no end-of-archive mark at byte {end}")
 
 
 def _is_compressed(path: Path) -> bool:

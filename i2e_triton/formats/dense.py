@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2e_triton.arguments import EVENT_DTYPES
+from i2e_triton.arguments import EVENT_DTYPES, names
 
 
 def dense_array(events: Tensor) -> np.ndarray:
@@ -19,7 +19,7 @@ def dense_array(events: Tensor) -> np.ndarray:
     if not isinstance(events, Tensor):
         raise TypeError(f"events must be a tensor, got {type(events).__name__}")
     if events.dtype not in EVENT_DTYPES:
-        raise TypeError(f"events must be float32, float16, bfloat16, uint8 or bool, got {events.dtype}")
+        raise TypeError(f"events must be {names(EVENT_DTYPES)}, got {events.dtype}")
     if events.dim() != 4 or events.shape[1] != 2 or 0 in events.shape:
         raise ValueError(f"events must be [T, 2, H, W], one image, with none of them 0; got shape {list(events.shape)}")
     events = events.detach().cpu()

@@ -8,12 +8,16 @@ round: ``p`` 1 is ON. Whoever mixes the two inverts one of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from i2e_triton.formats.dense import dense_array
 from i2e_triton.formats.errors import RecordError
+from i2e_triton.formats.npy import LARGEST_ARRAY
+from i2e_triton.whole_numbers import check_whole_number
 
 #: The type of an event in Tonic: column, row, time in microseconds, polarity.
 EVENT_DTYPE = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.bool_)])
@@ -50,7 +54,7 @@ def to_event_list(events: Tensor, timestep_us: int = TIMESTEP_US) -> np.ndarray:
     dense = dense_array(events)
     timesteps, _, height, width = dense.shape
     check_event_list_size(height, width)
-    check_duration(timesteps, timestep_us)
+    _, timestep_us = check_duration(timesteps, timestep_us)
     by_pixel = np.ascontiguousarray(dense.transpose(0, 2, 3, 1))
     places = np.flatnonzero(by_pixel)
     found = np.empty(len(places), EVENT_DTYPE)
@@ -76,12 +80,12 @@ def from_event_list(
     Raises:
         TypeError: if an argument is of the wrong type.
         RecordError: if an event lies outside of the image or the timesteps, or the list is none.
-        ValueError: if timesteps, size or duration are unfit.
+        ValueError: if timesteps, size or duration are unfit, or the events would take more than 2 GiB.
     """
-    height, width = size
-    for name, value in (("timesteps", timesteps), ("the height", height), ("the width", width)):
-        _check_positive(name, value)
-    check_duration(timesteps, timestep_us)
+    timesteps, timestep_us = check_duration(timesteps, timestep_us)
+    height, width = _checked_size(size)
+    if timesteps * 2 * height * width > LARGEST_ARRAY:
+        raise ValueError(f"dense events [{timesteps}, 2, {height}, {width}] take more than {LARGEST_ARRAY:,} bytes")
     events = checked_event_list(events)
     step = events["t"] // timestep_us
     for name, values, limit in (("x", events["x"], width), ("y", events["y"], height), ("timestep", step, timesteps)):
@@ -136,17 +140,24 @@ def check_event_list_size(height: int, width: int) -> None:
         raise ValueError(f"an event list has at most {largest} pixels a side, this is {height} x {width}")
 
 
-def check_duration(timesteps: int, timestep_us: int) -> None:
-    """Raise a TypeError or ValueError unless so many timesteps of so many microseconds fit in an event list."""
-    _check_positive("timestep_us", timestep_us)
+def check_duration(timesteps: int, timestep_us: int) -> tuple[int, int]:
+    """Return so many timesteps of so many microseconds, integers of any type, as ints.
+
+    Raises:
+        TypeError: if one is no integer.
+        ValueError: if one is less than 1, or the last time would not fit in an event list.
+    """
+    timesteps = check_whole_number("timesteps", timesteps, 1)
+    timestep_us = check_whole_number("timestep_us", timestep_us, 1)
     if timesteps * timestep_us > _LARGEST["t"]:
         raise ValueError(
             f"{timesteps} timesteps of {timestep_us} microseconds do not fit in 64 bits; use a shorter one"
         )
+    return timesteps, timestep_us
 
 
-def _check_positive(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {type(value).__name__} {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
+def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(size, Sequence) or len(size) != 2:
+        raise TypeError(f"size must be (height, width), got {size!r}")
+    height, width = size
+    return check_whole_number("the height", height, 1), check_whole_number("the width", width, 1)

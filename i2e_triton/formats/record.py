@@ -115,7 +115,7 @@ def decode_packed(record: Content, timesteps: int = 8) -> tuple[Tensor, int]:
     if not opened.published:
         return _packed_tensor(opened), count
     if count > PACKED_TIMESTEPS:
-        raise RecordError(f"has {count} timesteps, packed events hold {PACKED_TIMESTEPS} at most; use decode_record")
+        raise RecordError(f"has {count} timesteps, packed events hold {PACKED_TIMESTEPS} at most; read it dense")
     steps = _dense_bits(opened).reshape(count, -1)
     packed = steps[-1].copy()
     for step in steps[-2::-1]:  # the last timestep is the highest bit

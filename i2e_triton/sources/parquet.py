@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from i2e_triton.parquet_files import label_names, open_parquet
 from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, Row, SourceError
 
 #: Names of the column of labels, the first one that is there; CIFAR-100 has coarse labels besides.
@@ -140,14 +139,13 @@ def _check_labels(path: Path, labels: pa.ChunkedArray, classes: tuple[str, ...] 
         raise SourceError(f"{path}: labels must be 0 to {limit}, or {NO_LABEL} for none, got {wrong}")
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[pq.ParquetFile]:
-    with pa.OSFile(str(path)) as stored:
-        try:
-            file = pq.ParquetFile(stored)
-        except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{path} is not a Parquet file, or a damaged one ({error})") from error
-        yield file
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return open_parquet(path)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{path} is not a Parquet file, or a damaged one ({error})") from error
 
 
 def _footer(path: Path) -> bytes:
@@ -169,7 +167,7 @@ def _columns(path: Path, schema: pa.Schema) -> _Columns:
     label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
     if label is not None and not pa.types.is_integer(schema.field(label).type):
         raise SourceError(f"{path}: the column {label!r} must hold integers, it holds {schema.field(label).type}")
-    return _Columns(images[0], label, _class_names(path, schema.metadata or {}, label))
+    return _Columns(images[0], label, _class_names(path, schema, label))
 
 
 def _is_image(kind: pa.DataType) -> bool:
@@ -178,16 +176,8 @@ def _is_image(kind: pa.DataType) -> bool:
     return pa.types.is_struct(kind) and set(names) == {"bytes", "path"} and names["bytes"] in binary
 
 
-def _class_names(path: Path, metadata: dict[bytes, bytes], label: str | None) -> tuple[str, ...] | None:
-    if label is None or b"huggingface" not in metadata:
-        return None
+def _class_names(path: Path, schema: pa.Schema, label: str | None) -> tuple[str, ...] | None:
     try:
-        feature = json.loads(metadata[b"huggingface"])["info"]["features"][label]
-        names = feature.get("names")
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise SourceError(f"{path}: the metadata of the datasets library are damaged ({error!r})") from error
-    if names is None:
-        return None
-    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise SourceError(f"{path}: the names of the classes must be a list of texts, got {names!r}")
-    return tuple(names)
+        return None if label is None else label_names(schema.metadata, label)
+    except ValueError as error:
+        raise SourceError(f"{path}: {error}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tarfile
 from array import array
 from bisect import bisect_right
@@ -17,6 +16,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from i2e_triton.sources.names import Names
 from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, Row, SourceError
+from i2e_triton.tars import split_name, visible_files
 
 _LARGEST_LABEL_FILE = 1024 * 1024  # bytes
 
@@ -74,6 +74,8 @@ class TarSource:
             with path.open("rb") as file:
                 for index in range(start, end):
                     image = _bytes_at(file, self._offsets[index], self._sizes[index])
+                    if len(image) != self._sizes[index]:
+                        raise SourceError(f"{path} has changed: it ends before its sample {self._keys[index]!r} does")
                     yield Row(f"{path.stem}/{self._keys[index]}", image, self._labels[index])
             start = end
 
@@ -96,10 +98,8 @@ def _samples(path: Path) -> Iterator[_Sample]:
     """List the samples of a tar that have an image."""
     sample, seen = _Sample(""), set()
     with path.open("rb") as file:
-        for member in _members(path, file):
-            folder, name = os.path.split(member.name.removeprefix("./"))  # as tar -C FOLDER . writes it
-            stem, _, extension = name.partition(".")
-            key = os.path.join(folder, stem)
+        for name, member in _members(path, file):
+            key, extension = split_name(name)
             if key != sample.key:
                 if sample.offset >= 0:
                     yield sample
@@ -107,7 +107,7 @@ def _samples(path: Path) -> Iterator[_Sample]:
                     raise SourceError(f"{path}: the files of the sample {key!r} do not follow each other")
                 seen.add(key)
                 sample = _Sample(key)
-            _add_member(sample, member, extension.lower(), file, path)
+            _add_member(sample, member, extension, file, path)
     if sample.offset >= 0:
         yield sample
 
@@ -123,23 +123,11 @@ def _add_member(sample: _Sample, member: tarfile.TarInfo, extension: str, file: 
             sample.label = label
 
 
-def _members(path: Path, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
-    """List the visible files of a tar, and check that it holds all of each."""
-    size = path.stat().st_size
+def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, tarfile.TarInfo]]:
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # it would remember them all
-                if member.offset_data + member.size > size:
-                    raise SourceError(f"{path} ends before its member {member.name!r} does: it is cut off or damaged")
-                if member.isreg() and not member.issparse() and not os.path.basename(member.name).startswith("."):
-                    yield member
-            end = tar.offset
+        yield from visible_files(file)
     except tarfile.TarError as error:
         raise SourceError(f"{path} is not an uncompressed tar, or a damaged one ({error})") from error
-    # A header that is nonsense ends the reading without an error.
-    if _bytes_at(file, end, tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise SourceError(f"{path} does not end as a tar does: it is cut off, or damaged at byte {end}")
 
 
 def _bytes_at(file: BinaryIO, offset: int, size: int) -> bytes:

@@ -46,7 +46,7 @@ def open_torchvision(kind: str, root: Path, split: str, download: bool) -> Sourc
     """
     folder = root / FOLDERS[kind]
     if not folder.is_dir() and not download:
-        raise SourceError(f"{kind} is not in {folder}; --download fetches it")
+        raise SourceError(f"{kind} is not in {folder}; i2e dataset --download fetches it")
     try:
         if kind in _ARRAYS:
             return ArraySource(kind, root, split, download)
@@ -57,7 +57,7 @@ def open_torchvision(kind: str, root: Path, split: str, download: bool) -> Sourc
         raise
     except _UNFIT as error:
         raise SourceError(
-            f"{kind} in {folder} is incomplete or damaged ({error}); move it away, and --download fetches it"
+            f"{kind} in {folder} is incomplete or damaged ({error}); move it away: i2e dataset --download fetches it"
         ) from error
 
 

@@ -21,7 +21,6 @@ from i2e_triton.training.data import open_splits
 from i2e_triton.training.models import MSResNet, build_model
 from i2e_triton.training.options import Options, parse_options
 from i2e_triton.training.recipes import Recipe, recipe
-from i2e_triton.training.report import timesteps_first
 from tests.training.networks import enliven
 from tests.training.test_data import write_events
 
@@ -88,6 +87,16 @@ def test_options_come_before_the_file(checkpoint: Path, tmp_path: Path) -> None:
     assert "events at ratio 1.5" in result.output
 
 
+def test_no_memory_says_what_takes_less(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB.")
+
+    monkeypatch.setattr("i2e_triton.training.report.evaluate", fail)
+    result = i2e("evaluate", "-c", checkpoint, "--workers", 0)
+    assert result.exit_code == 1
+    assert result.output == "i2e evaluate: out of memory on cpu; lower --batch-size 128\n"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -130,15 +139,6 @@ def test_files_of_another_version(network: MSResNet, tmp_path: Path) -> None:
     result = i2e("evaluate", "-c", tmp_path / "best.pt")
     assert result.exit_code == 1
     assert re.search(r"best.pt: of another version \(.*'colour'\); pass --dataset", result.output)
-
-
-def test_batches_of_dense_events_have_their_timesteps_first(generator: torch.Generator) -> None:
-    events, labels = torch.rand(3, 8, 2, 5, 4, generator=generator), torch.arange(3)
-    images = torch.rand(3, 2, 5, 4, generator=generator)
-    (dense, _), (rest, _) = timesteps_first([(events, labels), (images, labels)])
-    assert dense.shape == (8, 3, 2, 5, 4)
-    assert torch.equal(dense[6, 1], events[1, 6])
-    assert torch.equal(rest, images)
 
 
 def test_training_gets_its_flags_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,7 +192,7 @@ def test_a_run_says_how_its_events_were_converted(
     """And goes on, and its checkpoint has the order that the events have."""
     write_events(tmp_path / "events", 8)
     made = Settings(ratio=0.15, size=(16, 16), order=1, random_shifts=False).as_json()
-    Manifest(settings=made, source={}, classes=None, rows={}, complete=True).write(tmp_path / "events")
+    Manifest(settings=made, source={"bytes": 0}, classes=None, rows={}, complete=True).write(tmp_path / "events")
     flags = ("--dataset", "cifar10", "--data", tmp_path / "events", "-bz", 4, "-e", 1, "-sp", tmp_path, "-n", "run")
     run(*flags)
     printed = " ".join(capsys.readouterr().err.split())
@@ -205,11 +205,11 @@ def test_a_run_says_how_its_events_were_converted(
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [({"ratio": -1}, "ratio must be a number, 0 or more, got -1"), ({"size": 3}, "int"), ("no settings", "dictionary")],
+    ("changed", "message"), [({"ratio": -1}, "ratio must be a number, 0 or more, got -1"), ({"size": 3}, "int")]
 )
-def test_a_manifest_that_cannot_be_is_refused(tmp_path: Path, settings: Any, message: str) -> None:
-    Manifest(settings=settings, source={}, classes=None, rows={}, complete=True).write(tmp_path)
+def test_a_manifest_that_cannot_be_is_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    settings = {**Settings(0.1).as_json(), **changed}
+    Manifest(settings=settings, source={"bytes": 0}, classes=None, rows={}, complete=True).write(tmp_path)
     with pytest.raises(DataError, match=f"its manifest says nothing that could be of its events .*{message}"):
         as_converted(CIFAR10, tmp_path)
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
-from i2e_triton.training.evaluation import evaluate
+from i2e_triton.training.evaluation import LabelError, evaluate
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -26,13 +26,16 @@ def made_up(classes: int, generator: torch.Generator) -> Batches:
 @pytest.mark.parametrize("classes", [3, 5, 10, 120])
 def test_against_a_count_by_hand(classes: int, generator: torch.Generator) -> None:
     batches = made_up(classes, generator)
-    result = evaluate(nn.Identity(), batches, classes)
+    result, two = evaluate(nn.Identity(), batches, classes), evaluate(nn.Identity(), batches, classes, topk=2)
     logits, labels = (torch.cat(parts) for parts in zip(*batches))
     order = logits.argsort(1, descending=True)
     assert result.images == len(labels) == 82
     assert result.top1 == pytest.approx(float((order[:, 0] == labels).double().mean()))
-    assert result.top5 == pytest.approx(float((order[:, :5] == labels[:, None]).any(1).double().mean()))
-    assert result.top5 == 1 if classes <= 5 else result.top1 < result.top5
+    assert result.topk == pytest.approx(float((order[:, :5] == labels[:, None]).any(1).double().mean()))
+    assert result.topk == 1 if classes <= 5 else result.top1 < result.topk
+    assert two.topk == pytest.approx(float((order[:, :2] == labels[:, None]).any(1).double().mean()))
+    chances = logits.double().softmax(1)[torch.arange(82), labels]
+    assert result.loss == pytest.approx(float(-chances.log().mean()))  # of images, not of batches
     expected = confusion_matrix(labels, order[:, 0], labels=range(classes))
     assert torch.equal(result.confusion, torch.from_numpy(expected))
 
@@ -63,7 +66,7 @@ def test_modes(training: bool, autocast: torch.dtype | None) -> None:
 @pytest.mark.parametrize("label", [-1, 4])
 def test_labels_that_are_no_class(label: int) -> None:
     model = nn.Identity().train()
-    with pytest.raises(ValueError, match=f"labels must be 0 to 3, got {min(2, label)} to {max(2, label)}"):
+    with pytest.raises(LabelError, match=f"labels are {min(2, label)} to {max(2, label)}, the network has 4 classes"):
         evaluate(model, [(torch.rand(2, 4), torch.tensor([2, label]))], 4)
     assert model.training
 

@@ -13,11 +13,12 @@ from torchvision.transforms import v2
 from i2e_triton import convert
 from i2e_triton.training import loop, train
 from i2e_triton.training.distributed import Place
-from i2e_triton.training.log import EPOCHS, draw_curves
+from i2e_triton.training.log import EPOCHS, curves, draw_curves
 from i2e_triton.training.metrics import build_metrics, read, restore_state, summed_state
 from i2e_triton.training.models import build_model
 from i2e_triton.training.options import parse_options
 from i2e_triton.training.recipes import recipe
+from i2e_triton.training.run import Run
 from i2e_triton.training.sync_bn import SyncBatchNorm2d, synchronise
 from tests.training.networks import enliven, sample_images
 from tests.training.tiny import TinyNetwork
@@ -25,7 +26,7 @@ from tests.training.tiny import TinyNetwork
 DRAW = draw_curves  # other tests do without
 
 
-def prepared(*arguments: object) -> loop.Run:
+def prepared(*arguments: object) -> Run:
     """A run that is ready, with the tiny network without normalisation."""
     options = parse_options(["--dataset", "fake", "--size", "16", "--device", "cpu", "-w", "0", *map(str, arguments)])
     with pytest.MonkeyPatch.context() as patch:
@@ -34,7 +35,7 @@ def prepared(*arguments: object) -> loop.Run:
         return train.prepare(options, Place(torch.device("cpu")), train.Start())
 
 
-def batch(run: loop.Run, size: int) -> tuple[Tensor, Tensor]:
+def batch(run: Run, size: int) -> tuple[Tensor, Tensor]:
     samples = [run.loaders.train.dataset[index] for index in range(size)]
     return torch.stack([image for image, _ in samples]), torch.tensor([label for _, label in samples])
 
@@ -107,7 +108,7 @@ def test_the_average_moves_by_its_decay_and_is_validated() -> None:
     run.averaged.module.fc.weight.data.zero_()
     run.averaged.module.fc.bias.data.copy_(torch.arange(10.0))
     run.most_steps = 2
-    assert loop.validate(run)["top1"] == pytest.approx(0.1, abs=0.02)  # always the last class: the average is validated
+    assert loop.validate(run).top1 == pytest.approx(0.1, abs=0.02)  # always the last class: the average is validated
 
 
 def test_the_average_takes_whole_numbers_over_as_they_are() -> None:
@@ -142,13 +143,23 @@ def test_counts_go_on_where_they_were(generator: torch.Generator) -> None:
 
 
 def test_synchronised_normalisation_is_the_same_on_one_device(generator: torch.Generator) -> None:
-    network = enliven(build_model("resnet18", 10), generator)
+    network = enliven(build_model("resnet18", 10), generator).double()
     images = sample_images(generator)
     names, expected = list(network.state_dict()), network(images)
     synchronise(network)
     assert list(network.state_dict()) == names
     assert sum(isinstance(module, SyncBatchNorm2d) for module in network.modules()) == 20
     assert torch.equal(network(images), expected)
+
+
+@pytest.mark.parametrize("epochs", [[0], [3, 4], list(range(256))])
+def test_curves_count_whole_epochs(epochs: list[int]) -> None:
+    figure = curves([{**dict.fromkeys(EPOCHS, "0.5"), "epoch": str(epoch)} for epoch in epochs])
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert shown
+        assert set(shown) <= set(epochs)
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:

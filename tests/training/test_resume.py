@@ -37,10 +37,13 @@ def assert_same_run(first: Path, second: Path) -> None:
     epochs = [[{**row, "images_per_second": ""} for row in rows(folder / "epochs.csv")] for folder in (first, second)]
     assert epochs[0] == epochs[1]
     states = [torch.load(folder / "last.pt", weights_only=True) for folder in (first, second)]
-    for part in ("state_dict", "averaged"):
-        assert states[0][part].keys() == states[1][part].keys()
-        for name, value in states[0][part].items():
-            assert torch.equal(value, states[1][part][name]), name
+    assert states[0]["averaging"]["steps"] == states[1]["averaging"]["steps"] > 0
+    for one, other in ((state["state_dict"], state["averaging"]["network"]) for state in states):
+        assert any(not torch.equal(value, other[name]) for name, value in one.items())  # the average is another one
+    for one, other in zip(*((state["state_dict"], state["averaging"]["network"]) for state in states)):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            assert torch.equal(value, other[name]), name
     assert torch.equal(states[0]["random"]["torch"], states[1]["random"]["torch"])
 
 
@@ -104,12 +107,13 @@ def test_a_run_of_other_settings_is_not_resumed(whole: Path, tmp_path: Path, tin
     assert not (tmp_path / "other").exists()
 
 
-def test_objects_in_a_checkpoint_are_not_loaded(tmp_path: Path, tiny: None) -> None:
-    file = tmp_path / "last.pt"
-    torch.save({"next_epoch": Path("harmless")}, file)
+def test_a_run_of_another_precision_is_not_resumed(tiny: None, tmp_path: Path) -> None:
+    """There is no scale of gradients to go on with."""
+    run(*DATA, "-sp", tmp_path, "-n", "run")
     with pytest.raises(SystemExit) as error:
-        run("--dataset", "fake", "-sp", tmp_path, "--resume", file)
-    assert "only tensors, numbers and containers are read" in failure(error)
+        run(*DATA, "-sp", tmp_path, "-n", "run", "--resume", "--precision", "float16")
+    assert "run: what the last checkpoint holds does not fit" in failure(error)
+    assert "--precision" in failure(error)
 
 
 def test_another_run_is_not_written_over_unless_told(whole: Path, tmp_path: Path, tiny: None) -> None:

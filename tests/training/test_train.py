@@ -12,6 +12,7 @@ from torch import Tensor
 
 from i2e_triton.training import train
 from i2e_triton.training.options import build_parser, parse_options
+from i2e_triton.training.published import read_weights
 from i2e_triton.training.recipes import Recipe, recipe
 from tests.training.test_data import write_parquet
 from tests.training.tiny import TinyNetwork, failure, rows, run
@@ -300,7 +301,7 @@ def test_fine_tuning_keeps_all_but_a_last_layer_of_other_classes(tmp_path: Path)
     best = tmp_path / "run" / "best.pt"
     before = torch.load(best, weights_only=True)["state_dict"]
     options = parse_options([*map(str, QUICK), "--device", "cpu", "-w", "0", "-cn", "3", "--init", str(best)])
-    network = train.prepare(options, train.Place(torch.device("cpu")), train.Start(weights=best)).network
+    network = train.prepare(options, train.Place(torch.device("cpu")), train.Start(weights=read_weights(best))).network
     after = network.state_dict()
     assert after["fc.weight"].shape == (3, 512)
     assert all(torch.equal(after[name], before[name]) for name in before if not name.startswith("fc."))

@@ -138,3 +138,15 @@ def test_a_source_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     result = run(tmp_path / "nowhere", "--rate", 0.1)
     assert result.status == 1
     assert "nowhere does not exist" in result.err
+
+
+def test_what_cannot_be_written_is_printed_all_the_same(run: Run, pictures: Path) -> None:
+    options = ["--rate", 0.1, "--size", 16, 16]
+    result = run(pictures, *options, "-o", pictures / "0.png")
+    assert result.status == 2
+    assert "is a file" in re.sub(r"[\s│]+", " ", result.err)
+    result = run(pictures, *options, "-o", pictures / "0.png" / "out")
+    assert result.status == 1
+    assert result.err.startswith("stopped: ")
+    assert "mean event rate" in result.out
+    assert "curve:" not in result.out

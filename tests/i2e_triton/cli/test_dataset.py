@@ -182,7 +182,7 @@ def test_a_preset_keeps_a_validation_and_a_test_split_apart(i2e: I2E, tmp_path: 
         (("--format", "tar", "--compression", "zstd"), "tars stay uncompressed"),
         (("--compression", "rar"), "must be zstd, snappy, gzip, lz4 or none"),
         (("--preset", "imagenet21k"), "must be cifar10"),
-        (("--kind", "zip"), "must be folder"),
+        (("--kind", "zip"), "must be one of folder"),
         (("--split", "test"), "must be train; got 'test'"),
         (("--resize", "nearest"), "the resize rule must be bicubic"),
         (("--resize", "bilinear-crop", "--size", 4, 5), "needs a square size"),
@@ -213,6 +213,27 @@ def test_a_source_that_is_not_there_is_named(i2e: I2E, tmp_path: Path) -> None:
     assert "Traceback" not in end.err
 
 
+def test_the_result_must_lie_outside_of_the_pictures_of_a_torchvision_set(i2e: I2E, tmp_path: Path) -> None:
+    data = tmp_path / "caltech101" / "101_ObjectCategories"
+    write(data / "cat", "1.png", PIL.Image.new("L", (5, 5)))
+    end = i2e("dataset", tmp_path, "-o", data / "out", *HERE)
+    assert (end.status, "must lie outside of SOURCE" in " ".join(end.err.replace("│", " ").split())) == (2, True)
+    assert [path.name for path in data.iterdir()] == ["cat"]
+    assert i2e("dataset", tmp_path, "-o", tmp_path / "out", *HERE).status == 0
+
+
+def test_a_result_in_the_source_is_refused_before_anything_is_downloaded(
+    i2e: I2E, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("i2e_triton.cli.dataset_settings.open_source", download)
+    out = tmp_path / "MNIST" / "raw" / "out"
+    end = i2e("dataset", tmp_path, "-o", out, "--preset", "mnist", "--download", *HERE)
+    assert (end.status, "must lie outside of SOURCE" in " ".join(end.err.replace("│", " ").split())) == (2, True)
+
+
 @pytest.mark.parametrize("place", ["pictures", "pictures/out", "pictures/../pictures/cat/out"])
 def test_the_result_must_lie_outside_of_the_source(i2e: I2E, pictures: Path, tmp_path: Path, place: str) -> None:
     before = files_in(pictures)
@@ -227,6 +248,14 @@ def test_the_log_must_lie_outside_of_the_result(i2e: I2E, pictures: Path, tmp_pa
     assert end.status == 2
     assert "must lie outside of OUT" in " ".join(end.err.replace("│", " ").split())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_hostile_name_is_shown_and_not_obeyed(i2e: I2E, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / f"\x1b[2J[bold]{'long' * 30}.png").write_bytes(DAMAGED)
+    write(tmp_path / "in", "a.png", PIL.Image.new("L", (5, 5)))
+    end = i2e("dataset", tmp_path / "in", "-o", tmp_path / "out", *HERE)
+    assert f"skipped: train 0 (\N{REPLACEMENT CHARACTER}[2J[bold]{'long' * 30}): " in end.out
 
 
 def test_a_result_without_a_row_is_a_failure(i2e: I2E, tmp_path: Path) -> None:
@@ -278,6 +307,21 @@ def test_verify_says_what_is_wrong(i2e: I2E, pictures: Path, tmp_path: Path) -> 
     assert "its bytes are not those that were written" in end.err
     end = i2e("dataset", "verify", pictures)
     assert (end.status, "has no manifest.json" in end.err) == (1, True)
+
+
+def test_verify_says_what_cannot_be_read(i2e: I2E, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").mkdir()
+    end = i2e("dataset", "verify", tmp_path)
+    assert (end.status, "manifest.json" in end.err, "stopped: " in end.err) == (1, True, True)
+
+
+def test_verify_prints_nothing_that_a_terminal_obeys(i2e: I2E, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    i2e("dataset", pictures, "-o", out, *HERE)
+    (out / "a\x1b[2Jb").touch()
+    end = i2e("dataset", "verify", out)
+    assert end.status == 1
+    assert "a\N{REPLACEMENT CHARACTER}[2Jb: not in the manifest" in end.err
 
 
 def test_the_list_of_commands_loads_none(i2e: I2E, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import pytest
@@ -161,6 +163,57 @@ def test_a_manifest_of_something_else_is_left_alone(run: Run, generator: torch.G
     result = run(tmp_path)
     assert result.status == 0, result.err
     assert not re.search(r"^ *files ", result.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": {"timesteps": 10**15, "format": "parquet", "resize": "bicubic"}},
+        {"settings": []},
+        {"source": {"bytes": "many"}},
+        {"shards": [{"bytes": -1}]},
+        {"rows": {"train": None}},
+    ],
+)
+def test_a_damaged_manifest_is_named(run: Run, pictures: list[Path], tmp_path: Path, change: dict[str, Any]) -> None:
+    path = converted(tmp_path / "pictures", tmp_path / "events") / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
+    result = run(path.parent)
+    assert result.status == 1
+    assert result.err.startswith(f"stopped: {path} is damaged (")
+
+
+def test_names_that_no_terminal_shows(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
+    """An escape sequence, a dollar sign, and a name that is no text."""
+    for name in ("a\033[2Jb", "$\\frac", os.fsdecode(b"caf\xe9")):
+        write_npz(tmp_path / "events" / name / "0.npz", random_events(1, generator)[0])
+    result = run(tmp_path / "events", "-o", tmp_path / "out")
+    assert result.status == 0, result.err
+    for name in ("a\N{REPLACEMENT CHARACTER}[2Jb", "$\\frac", "caf\N{REPLACEMENT CHARACTER}"):
+        assert cells(result.out, name)[0] == "1"
+    assert (tmp_path / "out" / "classes.png").exists()
+
+
+def test_what_cannot_be_written_is_printed_all_the_same(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
+    file = write_published(tmp_path / "train.parquet", random_events(2, generator))
+    result = run(file, "-o", file)
+    assert result.status == 2
+    assert "is a file" in re.sub(r"[\s│]+", " ", result.err)
+    result = run(file, "-o", file / "out")
+    assert result.status == 1
+    assert result.err.startswith("stopped: ")
+    assert cells(result.out, "packed") == ["126"]
+
+
+def test_the_kind_of_a_source_that_looks_like_another(run: Run, pictures: list[Path], tmp_path: Path) -> None:
+    out = converted(tmp_path / "pictures", tmp_path / "events")
+    (tmp_path / "pictures" / "MNIST" / "raw").mkdir(parents=True)
+    result = run(out, "--source", tmp_path / "pictures")
+    assert (result.status, "mnist in" in result.err) == (1, True)
+    result = run(out, "--source", tmp_path / "pictures", "--kind", "folder")
+    assert result.status == 0, result.err
+    assert "V of a pixel (5 images)" in result.out
+    assert "got 'zip'" in run(out, "--kind", "zip").err
 
 
 def test_what_cannot_be_read_is_named(run: Run, generator: torch.Generator, tmp_path: Path) -> None:

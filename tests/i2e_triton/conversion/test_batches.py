@@ -13,7 +13,7 @@ from i2e_triton.conversion.plan import Settings, Shard
 from i2e_triton.functional import unpack
 from i2e_triton.shifts import candidate_shifts
 from tests.i2e_triton.conversion.made_up import DAMAGED, MemorySource, png, some_images
-from tests.samples import assert_same_events
+from tests.samples import assert_same_events, noise
 
 CPU = torch.device("cpu")
 
@@ -44,6 +44,24 @@ def test_a_damaged_image_is_skipped_with_its_reason(generator: torch.Generator) 
     batch = ImageBatches({"train": source}, Settings(0.1))[next(Shard("train", 0, 1, 0, 2).pieces(9))]
     assert [rows for rows, _ in batch.groups] == [[0]]
     assert [(skipped.row, skipped.key) for skipped in batch.skipped] == [(1, "1")]
+
+
+@pytest.mark.parametrize("bits", ["published", "packed"])
+def test_an_image_that_no_record_holds_is_skipped_with_its_reason(generator: torch.Generator, bits: str) -> None:
+    sizes = (1, 65535), (1, 65536), (65536, 1)
+    fits, too_wide, too_high = (png(noise((3, *size), torch.uint8, generator)) for size in sizes)
+    source = MemorySource([too_wide, DAMAGED, fits, too_high])
+    batch = ImageBatches({"train": source}, Settings(0.1, bits=bits))[next(Shard("train", 0, 1, 0, 4).pieces(9))]
+    assert [rows for rows, _ in batch.groups] == [[2]]
+    assert [(skipped.row, skipped.key) for skipped in batch.skipped] == [(0, "0"), (1, "1"), (3, "3")]
+    assert batch.skipped[0].reason == "too long: 1 x 65536 pixels, a record holds at most 65535 a side"
+
+
+def test_an_npz_file_holds_an_image_of_any_length(generator: torch.Generator) -> None:
+    source = MemorySource([png(noise((3, 1, 65536), torch.uint8, generator))])
+    batch = ImageBatches({"train": source}, Settings(0.1, format="npz"))[next(Shard("train", 0, 1, 0, 1).pieces(9))]
+    assert [rows for rows, _ in batch.groups] == [[0]]
+    assert batch.skipped == []
 
 
 def test_grey_of_16_bits_is_converted_at_its_own_precision(generator: torch.Generator) -> None:

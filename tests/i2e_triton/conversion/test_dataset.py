@@ -14,10 +14,12 @@ import torch
 from filelock import FileLock
 
 from i2e_triton.conversion.dataset import convert_dataset
+from i2e_triton.conversion.finished import WORK
 from i2e_triton.conversion.local import Machine, convert_shards
-from i2e_triton.conversion.manifest import MANIFEST, WORK, Manifest, ManifestError, ShardRecord
+from i2e_triton.conversion.manifest import MANIFEST, Manifest, ManifestError, ShardRecord
 from i2e_triton.conversion.plan import Settings
 from tests.i2e_triton.conversion.made_up import DAMAGED, MemorySource, files_in, png, some_images
+from tests.samples import noise
 
 SETTINGS = Settings(0.1, rows_per_shard=4)
 HERE = Machine(workers=0, batch_rows=3, device=torch.device("cpu"))
@@ -134,7 +136,16 @@ def test_a_complete_folder_is_left_as_it_is(tmp_path: Path, source: MemorySource
 def test_a_complete_folder_whose_files_are_gone_is_not_called_complete(tmp_path: Path, source: MemorySource) -> None:
     run(source, tmp_path)
     (tmp_path / "train-00002-of-00005.parquet").unlink()
-    with pytest.raises(ManifestError, match=r"train-00002-of-00005\.parquet is recorded as finished, but"):
+    with pytest.raises(ManifestError, match="train-00002-of-00005 is recorded as finished, but"):
+        run(source, tmp_path)
+
+
+def test_a_complete_folder_whose_shard_has_no_files_is_not_called_complete(
+    tmp_path: Path, source: MemorySource
+) -> None:
+    manifest = run(source, tmp_path)
+    replace(manifest, shards=(replace(manifest.shards[0], paths=()), *manifest.shards[1:])).write(tmp_path)
+    with pytest.raises(ManifestError, match="train-00000-of-00005 is recorded as finished, but"):
         run(source, tmp_path)
 
 
@@ -181,6 +192,14 @@ def test_it_runs_outside_the_main_thread(tmp_path: Path, source: MemorySource) -
     thread.start()
     thread.join()
     assert results[0].complete
+
+
+def test_a_row_that_no_record_holds_is_skipped_and_listed(tmp_path: Path, generator: torch.Generator) -> None:
+    too_wide = noise((3, 1, 65536), torch.uint8, generator)
+    manifest = run(MemorySource([png(image) for image in (*some_images(5, generator), too_wide)]), tmp_path)
+    assert manifest.complete
+    assert [record.rows for record in manifest.shards] == [4, 1]
+    assert [(skipped.row, skipped.key) for record in manifest.shards for skipped in record.skipped] == [(5, "5")]
 
 
 def test_an_empty_source_gives_an_empty_shard(tmp_path: Path) -> None:

@@ -9,16 +9,12 @@ import pytest
 
 from i2e_triton.conversion.manifest import (
     MANIFEST,
-    WORK,
     Manifest,
     ManifestError,
     ShardRecord,
     Skipped,
     check_same,
-    finish,
-    finished_shards,
     read_manifest,
-    record_shard,
 )
 from i2e_triton.conversion.plan import Settings
 
@@ -70,6 +66,7 @@ def test_a_damaged_manifest_is_said_to_be(tmp_path: Path, content: bytes) -> Non
         (("settings", "format"), {}),
         (("settings", "resize"), None),
         (("source", "bytes"), "many"),
+        (("source", "bytes"), 2**63),
         (("rows", "train"), "x"),
         (("rows", "train"), -1),
         (("rows", "train"), True),
@@ -80,12 +77,15 @@ def test_a_damaged_manifest_is_said_to_be(tmp_path: Path, content: bytes) -> Non
         (("shards",), {}),
         (("shards", 0), 3),
         (("shards", 0, "rows"), 1.5),
+        (("shards", 0, "rows"), 6),
         (("shards", 0, "split"), "test"),
         (("shards", 0, "paths"), "abc"),
         (("shards", 0, "events"), [[1, 2]]),
+        (("shards", 0, "events", 1), [10**400, 2]),
         (("shards", 0, "events", 1), [1, 2, 3]),
         (("shards", 0, "events", 1), 7),
         (("shards", 0, "events", 1), ["a", "b"]),
+        (("shards",), []),
         (("shards", 0, "skipped", 0), []),
         (("shards", 0, "skipped", 0, "key"), 4),
     ],
@@ -102,14 +102,20 @@ def test_a_manifest_of_other_types_or_numbers_is_damaged(tmp_path: Path, place: 
         read_manifest(tmp_path)
 
 
+def test_a_complete_manifest_has_every_shard_once(tmp_path: Path) -> None:
+    replace(MANIFEST_OF_ONE, complete=True, shards=(RECORD, RECORD)).write(tmp_path)
+    with pytest.raises(ManifestError, match="the split 'train' has 8 rows, its shards have 16"):
+        read_manifest(tmp_path)
+
+
 def test_a_manifest_too_deep_to_read_is_damaged(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text("[" * 100_000 + "]" * 100_000)
     with pytest.raises(ManifestError, match="is damaged"):
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "a/../../outside"])
-def test_paths_that_lead_out_of_the_folder_are_damage(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "a/../../outside", "", "a\0b", "\ud800"])
+def test_paths_that_lead_out_of_the_folder_or_name_no_file_are_damage(tmp_path: Path, path: str) -> None:
     replace(MANIFEST_OF_ONE, shards=(replace(RECORD, paths=(path,)),)).write(tmp_path)
     with pytest.raises(ManifestError, match="is damaged"):
         read_manifest(tmp_path)
@@ -127,25 +133,3 @@ def test_other_circumstances_are_refused_by_name(change: dict[str, Any], said: s
     check_same(MANIFEST_OF_ONE, MANIFEST_OF_ONE)
     with pytest.raises(ManifestError, match=said):
         check_same(MANIFEST_OF_ONE, replace(MANIFEST_OF_ONE, **change))
-
-
-def test_a_shard_is_finished_while_its_file_has_its_bytes(tmp_path: Path) -> None:
-    record_shard(tmp_path, RECORD)
-    assert finished_shards(tmp_path) == {}
-    (tmp_path / RECORD.paths[0]).write_bytes(b"12345")
-    assert finished_shards(tmp_path) == {RECORD.name: RECORD}
-    (tmp_path / RECORD.paths[0]).write_bytes(b"123")
-    assert finished_shards(tmp_path) == {}
-
-
-def test_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    (tmp_path / RECORD.paths[0]).write_bytes(b"12345")
-    (tmp_path / WORK).mkdir()
-    (tmp_path / WORK / "shard.json").write_bytes(b'{"name": ')
-    assert finished_shards(tmp_path) == {}
-
-
-def test_the_end_leaves_the_manifest_alone(tmp_path: Path) -> None:
-    record_shard(tmp_path, RECORD)
-    finish(tmp_path, replace(MANIFEST_OF_ONE, shards=(RECORD,), complete=True))
-    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]

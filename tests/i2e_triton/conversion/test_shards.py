@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from i2e_triton.conversion.manifest import Skipped, finished_shards
+from i2e_triton.conversion.finished import finished_shards
+from i2e_triton.conversion.manifest import Skipped
 from i2e_triton.conversion.plan import Settings, Shard
 from i2e_triton.conversion.shards import complete_shard, count_events, encode
 from i2e_triton.formats import decode_record

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 from torch import Tensor
 
@@ -105,3 +106,16 @@ def tar_members(events: Tensor, first: int = 0) -> list[tuple[str, bytes]]:
         members += [(f"{row:09d}.npy", published_record(sample)), (f"{row:09d}.cls", str(row).encode())]
         members.append((f"{row:09d}.json", about))
     return members
+
+
+def row_groups_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The row groups of Parquet files that are read from now on: a list that grows."""
+    groups: list[int] = []
+    read = pq.ParquetFile.iter_batches
+
+    def count(file: pq.ParquetFile, *args: object, row_groups: list[int], **options: object) -> object:
+        groups.extend(row_groups)
+        return read(file, *args, row_groups=row_groups, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", count)
+    return groups

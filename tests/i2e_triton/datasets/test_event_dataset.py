@@ -32,6 +32,7 @@ from tests.i2e_triton.datasets.made_up import (
     photograph_events,
     published_record,
     random_events,
+    row_groups_read,
     tar_members,
     write_npz,
     write_parquet,
@@ -121,6 +122,22 @@ def test_a_tar_with_npz_packed_records_and_scattered_members(tmp_path: Path, gen
     for (found, label), target in zip((dataset[row] for row in range(ROWS)), dataset.targets):
         assert label == target
         assert_same_events(found, packed(events[label]))
+
+
+def test_a_tar_of_samples_with_more_than_events(tmp_path: Path, generator: torch.Generator) -> None:
+    """As WebDataset writes them: the first dot ends the name of the sample."""
+    events = random_events(2, generator)
+    members: list[tuple[str, bytes]] = []
+    for row, sample in enumerate(events):
+        members += [(f"a.b/{row}.i2e.npy", published_record(sample)), (f"a.b/{row}.cls", b"%d" % (row + 5))]
+        members += [
+            (f"a.b/{row}.boxes.json", b"[1, 2]"),
+            (f"a.b/{row}.JPG", b"an image"),
+            (f"a.b/._{row}.npy", b"of a Mac"),
+        ]
+    dataset = EventDataset(write_tar(tmp_path / "a.tar", members), dtype=torch.bool)
+    assert dataset.targets == [5, 6]
+    assert_same_events(dataset[1][0], events[1])
 
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES)
@@ -225,14 +242,7 @@ def test_a_batch_reads_each_row_group_once(
 ) -> None:
     path = write_published(tmp_path / "some.parquet", random_events(12, generator), row_group_size=3)
     dataset = EventDataset(path)
-    groups: list[int] = []
-    read = pq.ParquetFile.iter_batches
-
-    def count(file: pq.ParquetFile, *args: object, row_groups: list[int], **options: object) -> object:
-        groups.extend(row_groups)
-        return read(file, *args, row_groups=row_groups, **options)
-
-    monkeypatch.setattr(pq.ParquetFile, "iter_batches", count)
+    groups = row_groups_read(monkeypatch)
     monkeypatch.setattr(dataset._records._tables, "_limit", 0)  # type: ignore[attr-defined]
     assert [label for _, label in dataset.__getitems__([11, 0, 10, 1, 2, 9, 0])] == [11, 0, 10, 1, 2, 9, 0]
     assert groups == [0, 3]

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.distributed as dist
@@ -25,6 +24,7 @@ from i2e_triton.datasets import EventStream, event_stream
 from tests.i2e_triton.datasets.made_up import (
     packed,
     random_events,
+    row_groups_read,
     tar_members,
     write_npz,
     write_published,
@@ -217,14 +217,7 @@ def test_resuming_reads_no_row_group_that_is_done(twelve_groups: Path, monkeypat
     labels_of(islice(stopped, 41))
     resumed = EventStream(twelve_groups, buffer_size=8)
     resumed.load_state_dict(stopped.state_dict())
-    groups: list[int] = []
-    read = pq.ParquetFile.iter_batches
-
-    def count(file: pq.ParquetFile, *args: object, row_groups: list[int], **options: object) -> object:
-        groups.extend(row_groups)
-        return read(file, *args, row_groups=row_groups, **options)
-
-    monkeypatch.setattr(pq.ParquetFile, "iter_batches", count)
+    groups = row_groups_read(monkeypatch)
     assert labels_of(resumed) == expected[41:]
     assert sorted(groups) == sorted({label // 4 for label in expected[40:]})
 
@@ -262,6 +255,35 @@ def test_a_state_of_another_order_is_refused(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(event_stream, "get_worker_info", lambda: SimpleNamespace(id=1, num_workers=2))
     with pytest.raises(ValueError, match="worker was 0 and is 1, workers was 0 and is 2"):
         next(iter(stream))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"taken": -1}, ValueError, "taken of the state must be at least 0, got -1"),
+        ({"taken": "3"}, TypeError, "taken of the state must be an int, got str '3'"),
+        ({"epoch": None}, TypeError, "epoch of the state must be an int, got NoneType None"),
+        ({"epoch": -2}, ValueError, "epoch of the state must be at least 0, got -2"),
+    ],
+)
+def test_a_damaged_state_is_refused(change: dict[str, Any], error: type[Exception], message: str, folder: Path) -> None:
+    stream = EventStream(folder)
+    with pytest.raises(error, match=message):
+        stream.load_state_dict(stream.state_dict() | change)
+    assert len(labels_of(stream)) == ROWS
+
+
+def test_what_is_no_state_is_refused(folder: Path) -> None:
+    with pytest.raises(TypeError, match="a state is what state_dict returns, got NoneType"):
+        EventStream(folder).load_state_dict(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"buffer_size": 2.5}, {"seed": "1"}, {"rank": 0.0, "world_size": 2}])
+def test_arguments_that_count_are_integers(options: dict[str, Any], folder: Path) -> None:
+    with pytest.raises(TypeError, match=f"{next(iter(options))} must be an int"):
+        EventStream(folder, **options)
+    with pytest.raises(TypeError, match=r"epoch must be an int, got float 1\.5"):
+        EventStream(folder).set_epoch(1.5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

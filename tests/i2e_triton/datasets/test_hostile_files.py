@@ -80,6 +80,18 @@ def test_null_labels_are_no_targets(records: list[bytes], tmp_path: Path) -> Non
         _ = EventDataset(path).targets
 
 
+def test_labels_beyond_64_bits_are_no_targets(records: list[bytes], tmp_path: Path) -> None:
+    for label, fits in ((2**63 - 1, True), (2**63, False)):
+        columns = [pa.array(records[:1], pa.binary()), pa.array([label], pa.uint64())]
+        pq.write_table(pa.table(columns, names=["data", "label"]), tmp_path / "a.parquet")
+        dataset = EventDataset(tmp_path / "a.parquet")
+        if fits:
+            assert dataset.targets == [label]
+        else:
+            with pytest.raises(RecordError, match=r"a\.parquet: its labels cannot be read: .*9223372036854775808"):
+                _ = dataset.targets
+
+
 def test_packed_events_of_other_timesteps_are_not_mixed(tmp_path: Path, generator: torch.Generator) -> None:
     shapes = [(4, 2, 3, 3), (5, 2, 3, 3), (9, 2, 3, 3)]
     events = [random_events(1, generator, shape)[0] for shape in shapes]
@@ -148,6 +160,7 @@ def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
         ({"i2e.timesteps": "9"}, "'i2e.timesteps' must be 1 to 8"),
         ({"i2e.timesteps": "many"}, "'i2e.timesteps' must be 1 to 8"),
         ({"huggingface": "{"}, "'huggingface' is not JSON"),
+        ({"huggingface": "[" * 100_000}, "'huggingface' is not JSON"),
         ({"huggingface": json.dumps({"info": {"features": {"label": {"names": [1]}}}})}, "must be a list of texts"),
         (
             {"huggingface": json.dumps({"info": {"features": {"label": {"names": {"a": 1}}}}})},
@@ -236,7 +249,7 @@ def test_a_damaged_header_in_a_tar_does_not_end_it(tmp_path: Path, generator: to
     content = bytearray(path.read_bytes())
     content[start + 100] ^= 1
     path.write_bytes(content)
-    with pytest.raises(RecordError, match=rf"truncated or damaged, no end-of-archive mark at byte {start}"):
+    with pytest.raises(RecordError, match=rf"^{path}: no tar, or damaged: no end-of-archive mark at byte {start}"):
         EventDataset(path)
 
 
@@ -280,8 +293,8 @@ def test_unfit_parts_of_a_sample(
 def test_unfit_tars(tmp_path: Path, generator: torch.Generator) -> None:
     members = tar_members(random_events(2, generator))
     for wrong, reason in (
-        ([*members, members[1]], "000000000.cls is in it twice"),
-        ([*members, ("000000001.npz", b"")], "sample 000000001 has both .npy and .npz"),
+        ([*members, members[1]], r"sample '000000000' has cls twice, the second is '000000000\.cls'"),
+        ([*members, ("000000001.npz", b"")], r"sample '000000001' has events twice, the second is '000000001\.npz'"),
     ):
         with pytest.raises(RecordError, match=reason):
             EventDataset(write_tar(tmp_path / "a.tar", wrong))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from i2e_triton.datasets import EventDataset, RecordError
 from tests.i2e_triton.datasets.made_up import random_events, tar_members, write_npz, write_published, write_tar
+from tests.samples import assert_same_events
 
 
 def shards(folder: Path, split: str, counts: list[int], suffix: str = "") -> list[Path]:
@@ -114,6 +116,42 @@ def test_splits_of_class_folders(tmp_path: Path) -> None:
         EventDataset(tmp_path, "validation")
 
 
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """File names are bytes; archives of old have them in Latin-1."""
+    names = [os.fsdecode(name) for name in (b"caf\xc3\xa9", b"caf\xe9")]
+    events = random_events(2, torch.Generator())
+    for name, sample in zip(names, events):
+        write_npz(tmp_path / name / f"{name}.npz", sample)
+    assert EventDataset(tmp_path).classes == names
+    write_published(tmp_path / "x.parquet", events).rename(tmp_path / f"{names[1]}.parquet")
+    write_tar(tmp_path / f"{names[1]}.tar", tar_members(events))
+    for location in (tmp_path, tmp_path / f"{names[1]}.parquet", tmp_path / f"{names[1]}.tar"):
+        dataset = EventDataset(location, dtype=torch.bool)
+        assert dataset.targets == [0, 1]
+        for row, (found, label) in enumerate(dataset.__getitems__([0, 1])):
+            assert label == row
+            assert_same_events(found, events[row])
+
+
+def test_a_link_that_leads_back_is_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_npz(tmp_path / "events" / name / "x.npz", random_events(1, torch.Generator())[0])
+    (tmp_path / "events" / "a" / "more").symlink_to(tmp_path / "events" / "b")
+    assert EventDataset(tmp_path / "events").targets == [0, 0, 1]
+    (tmp_path / "events" / "b" / "back").symlink_to(tmp_path / "events" / "a")
+    with pytest.raises(ValueError, match=r"a/more/back leads back to .*/events/a, which contains it: remove the link"):
+        EventDataset(tmp_path / "events")
+
+
+def test_npz_are_files_by_any_capitals(tmp_path: Path) -> None:
+    write_npz(tmp_path / "a" / "x.npz", random_events(1, torch.Generator())[0]).rename(tmp_path / "a" / "x.NPZ")
+    (tmp_path / "a" / "folder.npz").mkdir()
+    assert EventDataset(tmp_path).targets == [0]
+    (tmp_path / "a" / "x.NPZ").unlink()
+    with pytest.raises(FileNotFoundError, match="no class folders"):
+        EventDataset(tmp_path)
+
+
 def write_manifest(folder: Path, classes: list[str] | None, complete: bool = True) -> None:
     (folder / "manifest.json").write_text(json.dumps({"classes": classes, "complete": complete, "rows": {}}))
 
@@ -129,6 +167,17 @@ def test_labels_of_converted_class_folders_are_those_of_the_source(tmp_path: Pat
         assert dataset[0][1] == 2
     write_manifest(tmp_path, ["Trouser", "Ankle boot"])
     with pytest.raises(ValueError, match=r"folder 'T-shirt' is no class of manifest\.json"):
+        EventDataset(tmp_path)
+
+
+def test_converted_class_folders_with_folders_in_them(tmp_path: Path) -> None:
+    """As of Tiny ImageNet, whose images lie in ``train/n01443537/images``."""
+    for split, name in (("train", "ant"), ("train", "bee"), ("validation", "bee")):
+        write_npz(tmp_path / split / name / "images" / "x.npz", random_events(1, torch.Generator())[0])
+    write_manifest(tmp_path, ["bee", "ant"])
+    for dataset in (EventDataset(tmp_path, "train"), EventDataset(tmp_path / "train")):
+        assert (dataset.classes, dataset.targets) == (["bee", "ant"], [1, 0])
+    with pytest.raises(ValueError, match="pass split, one of train, validation"):
         EventDataset(tmp_path)
 
 
@@ -157,7 +206,16 @@ def test_a_conversion_that_is_not_complete_is_refused(tmp_path: Path) -> None:
     assert len(EventDataset(paths)) == 3
 
 
-@pytest.mark.parametrize("content", ["{", '{"classes": "ab", "complete": true}', '{"classes": [1], "complete": true}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[" * 100_000,
+        '{"classes": "ab", "complete": true}',
+        '{"classes": [1], "complete": true}',
+        '{"classes": null, "complete": "no"}',
+    ],
+)
 def test_a_damaged_manifest_is_refused(content: str, tmp_path: Path) -> None:
     shards(tmp_path, "train", [3])
     (tmp_path / "manifest.json").write_text(content)

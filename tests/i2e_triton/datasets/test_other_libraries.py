@@ -64,6 +64,8 @@ def test_a_bad_record_of_a_batch_is_named() -> None:
         decode_batch({"data": [good, good[:-1]], "label": [0, 0]})
     with pytest.raises(RecordError, match=r"^row 0 of the batch: has 8 timesteps instead of 5"):
         decode_batch({"data": [good]}, packed=True, timesteps=5)
+    with pytest.raises(RecordError, match=r"^row 1 of the batch: data is null"):
+        decode_batch({"data": [good, None]})
 
 
 def network() -> nn.Module:

@@ -91,7 +91,7 @@ def test_hdf5_says_all_that_dense_events_need(tmp_path: Path) -> None:
         assert np.array_equal(file["events/p"][:], LISTED["p"])
     assert attributes == {"timesteps": 8, "height": 23, "width": 37, "timestep_us": 125}
     timesteps, height, width, timestep_us = (
-        int(attributes[name]) for name in ("timesteps", "height", "width", "timestep_us")
+        attributes[name] for name in ("timesteps", "height", "width", "timestep_us")
     )
     dense = from_event_list(load_event_list(tmp_path / "a.h5"), timesteps, (height, width), timestep_us)
     assert_same_events(dense, EVENTS)

@@ -98,7 +98,7 @@ def test_bits_beyond_one_byte_of_timesteps() -> None:
     events = torch.cat([photograph_events("coffee", (9, 11)), photograph_events("rocket", (9, 11))])
     record = encode_record(events)
     assert_same_events(decode_record(record), events)
-    with pytest.raises(RecordError, match="has 16 timesteps, packed events hold 8 at most; use decode_record"):
+    with pytest.raises(RecordError, match="has 16 timesteps, packed events hold 8 at most; read it dense"):
         decode_packed(record)
 
 
@@ -133,7 +133,7 @@ def test_bytes_of_any_kind() -> None:
 
 WRONG_EVENTS = {
     "no tensor": (np.zeros((8, 2, 3, 3)), TypeError, "must be a tensor, got ndarray"),
-    "integers": (torch.zeros(8, 2, 3, 3, dtype=torch.int32), TypeError, "or bool, got torch.int32"),
+    "integers": (torch.zeros(8, 2, 3, 3, dtype=torch.int32), TypeError, "uint8, bool, got torch.int32"),
     "a batch": (torch.zeros(8, 1, 2, 3, 3), ValueError, r"one image.*got shape \[8, 1, 2, 3, 3\]"),
     "one polarity": (torch.zeros(8, 1, 3, 3), ValueError, r"got shape \[8, 1, 3, 3\]"),
     "no timestep": (torch.zeros(0, 2, 3, 3), ValueError, r"got shape \[0, 2, 3, 3\]"),

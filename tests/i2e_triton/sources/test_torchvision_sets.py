@@ -170,7 +170,9 @@ def test_caltech_256(tmp_path: Path, generator: torch.Generator) -> None:
 
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_what_is_missing_says_where_it_should_be(kind: str, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=rf"^{kind} is not in {tmp_path}/{FOLDERS[kind]}; --download fetches it$"):
+    with pytest.raises(
+        SourceError, match=rf"^{kind} is not in {tmp_path}/{FOLDERS[kind]}; i2e dataset --download fetches it$"
+    ):
         open_torchvision(kind, tmp_path, "train", download=False)
     assert list(tmp_path.iterdir()) == []
 
