@@ -86,12 +86,9 @@ def work(options: Options, place: Place) -> None:
     except (MemoryError, RuntimeError) as error:
         if not memory.ran_out(error):
             raise
-        batch, parts = options.recipe.batch_size, options.recipe.accumulate
-        _end(
-            f"out of memory on {place.device}; compute the batch of {batch} in more parts, with "
-            f"--accumulate {2 * parts}, or lower --batch_size",
-            place,
-        )
+        batch, parts = options.recipe.batch_size, 2 * options.recipe.accumulate
+        more = f"compute the batch of {batch} in more parts, with --accumulate {parts}, or " if parts <= batch else ""
+        _end(f"out of memory on {place.device}; {more}lower --batch_size", place)
 
 
 def _end(problem: str, place: Place) -> NoReturn:

@@ -16,7 +16,8 @@ from i2e_triton.cli.conversion import Report, convert_picture
 from i2e_triton.cli.inputs import Inputs, find_pictures
 from i2e_triton.cli.options import Device, Order, Timesteps
 from i2e_triton.cli.outputs import output_paths
-from i2e_triton.cli.report import print_reports, printable
+from i2e_triton.cli.printable import printable
+from i2e_triton.cli.report import print_reports
 from i2e_triton.cli.settings import Settings, check_settings
 from i2e_triton.formats.event_list import TIMESTEP_US
 from i2e_triton.pictures import PictureError

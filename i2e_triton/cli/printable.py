@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 
-def printable(name: str) -> str:
+
+def printable(name: str | Path) -> str:
     """Replace what would disturb a terminal, or has no place in an encoding."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(name))

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from i2e_triton.cli.conversion import WARM_CALLS, Report
+from i2e_triton.cli.printable import printable
 from i2e_triton.cli.settings import Settings, name_vectors
 
 
@@ -21,11 +22,6 @@ def print_reports(console: Console, reports: Sequence[Report], settings: Setting
         _print_one(console, reports[0], settings)
     elif reports:
         _print_many(console, reports, settings, out)
-
-
-def printable(path: Path) -> str:
-    """Write a path without what would disturb a terminal, or an encoding."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(path))
 
 
 def _print_one(console: Console, report: Report, settings: Settings) -> None:

@@ -28,7 +28,7 @@ def verify(
         errors.print(printable(problem), markup=False, highlight=False, soft_wrap=True)
     found = f"{len(verified.problems)} problems" if verified.problems else "all as written"
     Console().print(
-        f"{printable(str(out))}: {verified.shards} shards, {verified.rows:,} rows: {found}",
+        f"{printable(out)}: {verified.shards} shards, {verified.rows:,} rows: {found}",
         markup=False,
         highlight=False,
         soft_wrap=True,

@@ -39,3 +39,14 @@ def test_what_takes_less_is_said(fail: Callable[[], None], tmp_path: Path, monke
     assert failure(error) == (
         "error: out of memory on cpu; compute the batch of 8 in more parts, with --accumulate 4, or lower --batch_size"
     )
+
+
+def test_a_batch_in_parts_of_one_can_only_be_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class TooLarge(TinyNetwork):
+        def forward(self, x: Tensor) -> Tensor:
+            raise MemoryError
+
+    monkeypatch.setattr(train, "build_network", TooLarge)
+    with pytest.raises(SystemExit) as error:
+        run("--dataset", "fake", "--size", 16, "-bz", 2, "--accumulate", 2, "-e", 1, "-sp", tmp_path)
+    assert failure(error) == "error: out of memory on cpu; lower --batch_size"

@@ -195,19 +195,6 @@ def test_a_label_beyond_the_classes_is_refused(tiny: None, tmp_path: Path) -> No
     assert "the network has 4 classes: 0 to 3; set --class_number" in failure(error)
 
 
-def test_no_memory_says_what_takes_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class TooLarge(TinyNetwork):
-        def forward(self, x: Tensor) -> Tensor:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB.")
-
-    monkeypatch.setattr(train, "build_network", TooLarge)
-    with pytest.raises(SystemExit) as error:
-        run(*QUICK, "--accumulate", 2, "-sp", tmp_path)
-    assert failure(error) == (
-        "error: out of memory on cpu; compute the batch of 4 in more parts, with --accumulate 4, or lower --batch_size"
-    )
-
-
 def test_a_defect_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Defective(TinyNetwork):
         def forward(self, x: Tensor) -> Tensor:
