@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Union
@@ -14,15 +13,13 @@ from i2e_triton.datasets.manifest import ClassNames, read_class_names
 from i2e_triton.datasets.parquet import ParquetRecords
 from i2e_triton.datasets.records import Records
 from i2e_triton.datasets.tar import TarRecords
+from i2e_triton.shard_names import NUMBERED, SHARD, check_shards
 
 Location = Union[str, "os.PathLike[str]", Sequence[Union[str, "os.PathLike[str]"]]]
 
 _SUFFIXES = (".parquet", ".tar")
 #: Where the shards of a folder lie: in it, in ``data``, in a folder for each configuration or split, or for both.
 _DEPTHS = ("*", "*/*", "*/*/*")
-#: ``train-00000-of-00013``; older files of the hub carry a fingerprint as well.
-_SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5,})-of-(?P<count>\d{5,})(-[0-9a-f]{16})?")
-_NUMBERED = re.compile(r"\d+")
 
 
 def open_records(location: Location, split: str | None) -> Records:
@@ -62,7 +59,7 @@ def _open_folder(folder: Path, split: str | None) -> Records:
         files = sorted(path for path in folder.glob(depth) if path.suffix in _SUFFIXES and not _is_hidden(path, folder))
         if files:
             shards = _of_one_split(files, split)
-            _check_shards(shards)
+            check_shards(shards)
             return _open_files(shards, names)
     raise FileNotFoundError(f"{folder}: no Parquet files, no uncompressed tars and no class folders of npz files there")
 
@@ -123,21 +120,10 @@ def _holds_classes(folder: Path) -> bool:
 
 def _folder_and_split(path: Path) -> tuple[Path, str]:
     """Read a shard's split from its name, ``train-00000-of-00002``, or from its folder's, ``train/0000``."""
-    if _NUMBERED.fullmatch(path.stem):
+    if NUMBERED.fullmatch(path.stem):
         return path.parent.parent, path.parent.name
-    shard = _SHARD.fullmatch(path.stem)
+    shard = SHARD.fullmatch(path.stem)
     return path.parent, shard["split"] if shard else path.stem
-
-
-def _check_shards(files: Sequence[Path]) -> None:
-    shards = [_SHARD.fullmatch(path.stem) for path in files]
-    found = sorted(int(shard["index"]) for shard in shards if shard)
-    counts = {int(shard["count"]) for shard in shards if shard}
-    if counts and (len(counts) > 1 or found != list(range(max(counts)))):
-        raise ValueError(
-            f"{files[0].parent}: found {len(found)} shards of {' and '.join(map(str, sorted(counts)))}, like "
-            f"{files[0].name}; finish the download or the conversion, or pass the files to read"
-        )
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

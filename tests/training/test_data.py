@@ -266,6 +266,10 @@ def test_cifar10_dvs_as_spikingjelly_keeps_it(tmp_path: Path, tiny: None, genera
     recorded, label = opened.validation[3]
     assert label == 3
     assert torch.equal(recorded, torch.from_numpy(frames[9] + 3))
+    assert opened.names == tuple(f"class{label}" for label in range(10))
+    batch, labels = next(iter(build_loaders(opened, chosen, HERE, 0).validation))
+    assert (batch.shape, labels.tolist()) == ((8, 10, 2, 16, 16), list(range(10)))
+    assert torch.equal(batch[:, 3], recorded)  # timesteps first, as networks take them
     run("--dataset", "dvscifar10", "-dp", tmp_path / "dvs", "-bz", 30, "-e", 1, "-sp", tmp_path, "-n", "run")
     assert len(rows(tmp_path / "run" / "steps.csv")) == 3
 

@@ -8,8 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2e_triton.training import train
+from i2e_triton.training import loop, train
+from i2e_triton.training.distributed import Place
+from i2e_triton.training.options import Options, parse_options
 from i2e_triton.training.recipes import Recipe
+from i2e_triton.training.resume import find_start
+from i2e_triton.training.run import Run
 from tests.training.tiny import CutError, TinyNetwork, failure, rows, run
 
 DATA = ("--dataset", "fake", "--augmentation", "crop", "--size", 16, "-bz", 16, "-e", 2, "--max-steps", 6)
@@ -105,6 +109,26 @@ def test_a_run_of_other_settings_is_not_resumed(whole: Path, tmp_path: Path, tin
     assert "model 'resnet18' (now 'resnet34'), lr 0.1 (now 0.2)" in failure(error)
     assert "--init" in failure(error)
     assert not (tmp_path / "other").exists()
+
+
+def test_all_processes_start_where_the_first_one_does(
+    whole: Path, tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine without the run's folder as well."""
+
+    def options(folder: Path) -> Options:
+        return parse_options([*map(str, ALL), "-sp", str(folder), "-n", whole.name, "--resume", "--device", "cpu"])
+
+    of_the_first = find_start(options(whole.parent))
+    monkeypatch.setattr(Place, "decide", lambda place, choose: of_the_first)
+    trained: list[Run] = []
+    monkeypatch.setattr(loop, "train", trained.append)
+    train.run(options(tmp_path), Place(torch.device("cpu"), rank=1))
+    assert (trained[0].epoch, trained[0].step, trained[0].best) == (
+        2,
+        0,
+        torch.load(whole / "last.pt", weights_only=True)["best_acc1"],
+    )
 
 
 def test_a_run_of_another_precision_is_not_resumed(tiny: None, tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from tests.i2e_triton.sources.test_tar import written
         ("val_3.tar", "validation"),
         ("Valid.tar", "validation"),
         ("trained.tar", None),
-        ("0000.parquet", None),
+        ("0000.parquet", "test"),
+        ("test-run/0000.parquet", None),
     ],
 )
 def test_the_split_in_a_name(name: str, expected: str | None) -> None:
@@ -54,6 +55,31 @@ def test_files_without_split_and_in_the_folder_data(tmp_path: Path) -> None:
         (tmp_path / "data" / name).touch()
     paths = [tmp_path / "data/a.parquet", tmp_path / "data/b.parquet"]
     assert files_by_split(tmp_path, ".parquet") == {"train": paths}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["plain_text/train-00000-of-00001.parquet", "plain_text/test-00000-of-00001.parquet"],
+        ["default/train/0000.parquet", "default/test/0000.parquet"],
+        ["train/0000.parquet", "test/0000.parquet"],
+    ],
+)
+def test_folders_of_the_hub(names: list[str], tmp_path: Path, generator: torch.Generator) -> None:
+    location = str(put(tmp_path, [*names, "README.md"], generator))
+    assert (find_kind(location), splits(location)) == ("parquet", ("train", "test"))
+    assert len(open_source(location, split="test")) == 1
+
+
+def test_missing_shards_are_missed(tmp_path: Path) -> None:
+    for name in ("train", "images"):
+        for index in (0, 2):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"{name}-{index:05d}-of-00003.parquet").touch()
+        with pytest.raises(SourceError, match=rf"found 2 shards of 3, like {name}-00000-of-00003\.parquet"):
+            files_by_split(tmp_path / name, ".parquet")
+        one = tmp_path / name / f"{name}-00002-of-00003.parquet"
+        assert files_by_split(one, ".parquet") == {"train": [one]}
 
 
 def put(location: Path, names: list[str], generator: torch.Generator) -> Path:
