@@ -56,6 +56,7 @@ from i2e_triton.training.evaluation import evaluate
 from i2e_triton.training.image_loader import GPUImageLoader
 from i2e_triton.training.image_set import ImageSet, load_image_set
 from i2e_triton.training.models import build_model
+from i2e_triton.training.optimizer import decaying
 from i2e_triton.training.train import average
 
 CLASSES = 10
@@ -155,10 +156,7 @@ def build(settings: Settings, steps: int, device: torch.device, compiled: bool) 
     """Put network, optimiser, cycle and average together, for so many steps."""
     network = build_model(settings.model, CLASSES, ratio=settings.ratio, timesteps=settings.timesteps)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    groups = [
-        {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": settings.weight_decay},
-    ]
+    groups = decaying(network, settings.weight_decay)
     optimizer = torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=True)
     total = max(steps, 3)
     warmup = max(settings.warmup, 2 / total)  # OneCycleLR divides by 0 where its first step is its top

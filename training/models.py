@@ -7,7 +7,7 @@ neurons, as membrane input (Hu et al., Advancing Spiking Neural Networks Toward 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from i2e_triton import I2E, unpack
 
-from .encoders import IMAGE_CHANNELS, FixedThreshold, RepeatedImage
+from .encoders import IMAGE_CHANNELS, FixedThreshold, Input, RepeatedImage
 
-Input = Literal["events", "rgb", "value"]
 Order = str | int | Sequence[int]
 
 

@@ -12,11 +12,10 @@ from torch.utils.data import Dataset
 
 from i2e_triton.conversion.manifest import Skipped
 from i2e_triton.conversion.plan import Piece, Settings
+from i2e_triton.formats.record import LONGEST_SIDE
 from i2e_triton.functional import convert
 from i2e_triton.shifts import canonical_shifts, row_shifts
 from i2e_triton.sources import Source, prepare_batch
-
-_LONGEST = 65535  # rows or columns of a record
 
 Groups = list[tuple[list[int], Tensor]]  #: row numbers and their images ``[B, C, H, W]`` or packed events
 
@@ -68,10 +67,10 @@ class ImageBatches(Dataset[ImageBatch]):
         for places, stack in prepared.groups:
             numbers = [piece.start + place for place in places]
             height, width = stack.shape[-2:]
-            if self._settings.format == "npz" or max(height, width) <= _LONGEST:
+            if self._settings.format == "npz" or max(height, width) <= LONGEST_SIDE:
                 groups.append((numbers, stack))
             else:
-                too_long = f"too long: {height} x {width} pixels, a record holds at most {_LONGEST} a side"
+                too_long = f"too long: {height} x {width} pixels, a record holds at most {LONGEST_SIDE} a side"
                 reasons.update(dict.fromkeys(numbers, too_long))
         skipped = [Skipped(number, about[number][0], reason) for number, reason in sorted(reasons.items())]
         return ImageBatch(piece, groups, about, skipped)

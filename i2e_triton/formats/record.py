@@ -23,7 +23,8 @@ from i2e_triton.functional import unpack
 #: What the elements of a record can be: the bits of the published data sets, or a byte a pixel and polarity.
 BITS = ("published", "packed")
 _SHAPE = struct.Struct("<4H")
-_LONGEST = 65535
+#: What the uint16 of a published record can say of T, H and W.
+LONGEST_SIDE = 65535
 _BEYOND = "packed events have no others"
 
 
@@ -179,9 +180,9 @@ def _open_published(elements: memoryview) -> _Opened:
 
 def _read_lengths(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     timesteps, polarities, height, width = shape
-    if polarities != 2 or not all(1 <= length <= _LONGEST for length in shape):
+    if polarities != 2 or not all(1 <= length <= LONGEST_SIDE for length in shape):
         raise RecordError(
-            f"events must be [T, 2, H, W] with T, H, W from 1 to {_LONGEST}, its header says {list(shape)}"
+            f"events must be [T, 2, H, W] with T, H, W from 1 to {LONGEST_SIDE}, its header says {list(shape)}"
         )
     return timesteps, polarities, height, width
 
@@ -213,8 +214,10 @@ def _published_start(shape: tuple[int, int, int, int]) -> bytes:
 
 def _check_lengths(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     timesteps, polarities, height, width = shape
-    if max(shape) > _LONGEST:
-        raise ValueError(f"a published record holds at most {_LONGEST} timesteps, rows and columns, got {list(shape)}")
+    if max(shape) > LONGEST_SIDE:
+        raise ValueError(
+            f"a published record holds at most {LONGEST_SIDE} timesteps, rows and columns, got {list(shape)}"
+        )
     return timesteps, polarities, height, width
 
 
