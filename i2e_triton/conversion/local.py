@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import FrameType
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -50,21 +52,27 @@ def convert_shards(
         OSError: if a shard cannot be written, a source cannot be read, or a worker is killed.
         ValueError: if a source is damaged.
     """
-    try:
-        with Lanes(complete, machine.lanes, shard_done) as lanes:
-            for batch in _event_batches(_Pieces(shards, machine, stopping), sources, settings, machine):
-                lanes.put(batch)
-                rows_done(batch.piece.stop - batch.piece.start)
-    except RuntimeError as error:
-        # PyTorch raises it wherever this process happens to be when it learns that a worker is gone.
-        if not str(error).startswith("DataLoader worker (pid"):
-            raise
-        raise OSError(f"{error} Finished shards are kept, and the same command goes on") from error
+    prepared = _loader(_Pieces(shards, machine, stopping), sources, settings, machine)
+    with _deaths_told_late() as deaths:
+        try:
+            with Lanes(complete, machine.lanes, shard_done) as lanes:
+                for batch in prepared:
+                    if isinstance(batch, Failure):
+                        raise batch.error()
+                    if isinstance(batch, ImageBatch):
+                        batch = convert_batch(batch, settings, machine.device)
+                    lanes.put(batch)
+                    rows_done(batch.piece.stop - batch.piece.start)
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker (pid"):
+                raise
+            death = deaths[0] if deaths else error
+            raise OSError(f"{death}; finished shards are kept, and the same command goes on") from error
 
 
-def _event_batches(
+def _loader(
     pieces: _Pieces, sources: Mapping[str, Source], settings: Settings, machine: Machine
-) -> Iterator[EventBatch]:
+) -> Iterator[ImageBatch | EventBatch | Failure]:
     on_cpu = machine.device.type == "cpu"
     loader: DataLoader[ImageBatch | EventBatch | Failure] = DataLoader(
         # The CPU's cores are the workers: there the conversion is theirs. A GPU is this process's.
@@ -75,10 +83,34 @@ def _event_batches(
         pin_memory=not on_cpu,
         worker_init_fn=partial(_start_worker, parent=os.getpid()),
     )
-    for batch in loader:
-        if isinstance(batch, Failure):
-            raise batch.error()
-        yield batch if on_cpu else convert_batch(batch, settings, machine.device)
+    return iter(loader)
+
+
+@contextlib.contextmanager
+def _deaths_told_late() -> Iterator[list[str]]:
+    """Collect what PyTorch has to say of workers that are killed, instead of having it raised at once.
+
+    Its handler raises wherever the main thread happens to be, be it half-way through the start of a writer that then
+    nobody waits for. The loader itself misses a worker within seconds and raises where batches are asked for.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    deaths: list[str] = []
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield deaths  # without workers there is no handler, and only the main thread is told of signals
+        return
+    raise_death: Callable[[int, FrameType | None], object] = before
+
+    def note(number: int, frame: FrameType | None) -> None:
+        try:
+            raise_death(number, frame)
+        except RuntimeError as error:
+            deaths.append(str(error).strip().rstrip("."))
+
+    signal.signal(signal.SIGCHLD, note)
+    try:
+        yield deaths
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 class _Attempts(Dataset[ImageBatch | EventBatch | Failure]):

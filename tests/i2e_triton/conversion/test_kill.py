@@ -152,6 +152,27 @@ def test_a_killed_worker_ends_it_with_a_message(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.part"))
 
 
+class Slow(Watcher):
+    """An observer that takes its time, and counts how often it could take it all."""
+
+    finished = 0
+
+    def rows_done(self, rows: int) -> None:
+        super().rows_done(rows)
+        time.sleep(0.5)
+        self.finished += 1
+
+
+def test_a_killed_worker_interrupts_nothing_half_way(tmp_path: Path) -> None:
+    source = Fatal([png(image) for image in some_images(12, torch.Generator())])
+    engine = partial(convert_shards, machine=Machine(1, 2, torch.device("cpu")))
+    watcher = Slow()
+    with pytest.raises(OSError, match=r"is killed by signal: Killed"):
+        convert_dataset({"train": source}, "memory", tmp_path, Settings(0.1, rows_per_shard=4), engine, watcher)
+    assert watcher.finished == watcher.rows / 2 > 0
+    assert not list(tmp_path.rglob("*.part"))
+
+
 def test_a_worker_ends_with_a_parent_that_is_killed_while_it_starts() -> None:
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
