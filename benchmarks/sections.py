@@ -21,8 +21,11 @@ _FACES = {
 }
 #: What a batch of a data set goes through, in order.
 DATA_SET_STAGES = ("read", "decode and resize", "convert", "encode", "compress and write")
-#: Where the events go: to memory that the system clears first, or to that of the events before.
-AUGMENTATION_MEMORY = ("fresh", "reused")
+#: Where the events go, and how a reader is told.
+AUGMENTATION_RESULTS = {
+    "new": "as new tensors",
+    "out": "into those of the batch before",
+}
 #: Ways from raw images to the events of their augmented versions.
 AUGMENTATION_METHODS = (
     "ours",
@@ -254,26 +257,26 @@ def augmentation(results: Results, device: str, folder: Path) -> Iterator[str]:
         "the drawing of all of it. torchvision augments one image after another, as a worker does, and each is "
         "converted at once, or all of them as a batch afterwards. The conversion alone is of ready images of 128×128:"
     )
-    for memory in AUGMENTATION_MEMORY:
-        yield from _augmented_into(results, device, memory)
+    for result, where in AUGMENTATION_RESULTS.items():
+        yield f"Events {where}:"
+        yield from _augmented_into(results, device, result)
 
 
-def _augmented_into(results: Results, device: str, memory: str) -> Iterator[str]:
-    rows = results.select(device, "augmentation", memory=memory)
+def _augmented_into(results: Results, device: str, result: str) -> Iterator[str]:
+    rows = results.select(device, "augmentation", result=result)
     formats = [format for format in plots.COLOURS if any(row["case"]["format"] == format for row in rows)]
     body = []
     for method in AUGMENTATION_METHODS:
-        if found := results.select(device, "augmentation", method=method, memory=memory):
+        if found := results.select(device, "augmentation", method=method, result=result):
             known = {row["case"]["format"]: row for row in found}
             body.append([_method_name(method), *(image_time(known.get(format)) for format in formats)])
-    yield f"Into {memory} memory:"
     yield table(["time an image", *(f"→ {format}" for format in formats)], body)
     yield "How many times as long as in one launch or call:"
     body = []
     for method in AUGMENTATION_METHODS[1:]:
-        if results.select(device, "augmentation", method=method, memory=memory):
+        if results.select(device, "augmentation", method=method, result=result):
             pairs = [
-                [results.find(device, "augmentation", method=m, format=format, memory=memory) for m in (method, "ours")]
+                [results.find(device, "augmentation", method=m, format=format, result=result) for m in (method, "ours")]
                 for format in formats
             ]
             body.append([method, *(ratio(slow, fast) for slow, fast in pairs)])

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.markdown import NOT_MEASURED, duration, significant, table
 from benchmarks.rows import Results, Row, rate_share, seconds_an_image, speed_up
+from benchmarks.sections import AUGMENTATION_RESULTS
 
 _SIZE = 224
 
@@ -62,12 +63,12 @@ def _cpu_outcomes(results: Results, device: str) -> Iterator[tuple[str, Outcome 
     yield "CIFAR-10 to events on disk: 5× the published way, a core", all_stages_faster(published, stages, 5)
     command = results.find(device, "data set", data="CIFAR-10", method="i2e dataset", workers=2)
     yield "60,000 images of it at 128×128 with 2 workers: 60 s", all_within(command, 60_000, 60)
-    for format, memory in product(("float32", "bool", "packed"), ("fresh", "reused")):
-        case = {"format": format, "memory": memory}
+    for format, (result, where) in product(("float32", "bfloat16", "bool", "packed"), AUGMENTATION_RESULTS.items()):
+        case = {"format": format, "result": result}
         each = results.find(device, "augmentation", method="torchvision, image by image", **case)
         ours = results.find(device, "augmentation", method="ours", **case)
         yield (
-            f"augmented 32×32 → {format} of 128×128 in {memory} memory: 5× torchvision and a conversion, each image",
+            f"augmented 32×32 → {format} of 128×128 {where}: 5× torchvision and a conversion, each image",
             faster(each, ours, 5),
         )
 
@@ -101,8 +102,8 @@ def _gpu_outcomes(results: Results, device: str) -> Iterator[tuple[str, Outcome 
         row = results.find(device, "latency", face=face, input="uint8", format="bool")
         yield f"one image, uint8 → bool, {name}", within(row, limit)
     for format in ("float32", "bfloat16"):
-        ours = results.find(device, "augmentation", method="ours", format=format, memory="fresh")
-        alone = results.find(device, "augmentation", method="conversion alone", format=format, memory="fresh")
+        ours = results.find(device, "augmentation", method="ours", format=format, result="new")
+        alone = results.find(device, "augmentation", method="conversion alone", format=format, result="new")
         yield f"augmented 32×32 → {format} of 128×128: 80% of the rate of a copy", at_rate(ours, large, 0.8)
         yield f"augmented → {format}: at most 1.3× the time of a conversion alone", faster(alone, ours, 1 / 1.3)
     step = results.find(device, "training", loop="ours")

@@ -1,6 +1,6 @@
 """Raw images to events of their padded, cropped, resized and flipped versions, against torchvision and a conversion.
 
-Into fresh memory, which on the CPU the system first clears, and into the memory of the batch before (``out``).
+As new tensors, while those of the batch before are freed, and into those (``out``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from benchmarks.devices import on
-from benchmarks.sections import AUGMENTATION_MEMORY, AUGMENTATION_METHODS
+from benchmarks.sections import AUGMENTATION_METHODS, AUGMENTATION_RESULTS
 from benchmarks.workload import FORMATS, event_bytes, fresh_images
 from i2e_triton import augmented_reference, canonical_shifts, convert
 from i2e_triton.augmentation import RandomCropResizeFlip
@@ -35,20 +35,20 @@ _TORCHVISION = v2.Compose(
 
 
 def cases() -> Iterator[Any]:
-    """Parameter sets (device, method, format, memory); torchvision goes image by image in a worker, on the CPU."""
-    for format, memory in product(_FORMATS, AUGMENTATION_MEMORY):
-        yield from (on("cpu", method, format, memory) for method in AUGMENTATION_METHODS)
-        yield from (on("cuda", method, format, memory) for method in ("ours", "conversion alone"))
+    """Parameter sets (device, method, format, result); torchvision goes image by image in a worker, on the CPU."""
+    for format, result in product(_FORMATS, AUGMENTATION_RESULTS):
+        yield from (on("cpu", method, format, result) for method in AUGMENTATION_METHODS)
+        yield from (on("cuda", method, format, result) for method in ("ours", "conversion alone"))
 
 
-@pytest.mark.parametrize(("device", "method", "format", "memory"), list(cases()))
-def test_augmentation(measure: Callable[..., None], device: str, method: str, format: str, memory: str) -> None:
+@pytest.mark.parametrize(("device", "method", "format", "result"), list(cases()))
+def test_augmentation(measure: Callable[..., None], device: str, method: str, format: str, result: str) -> None:
     """One way from raw images to augmented events."""
     images = fresh_images(_BATCH, _RAW, "uint8", device, "photographs")
-    case = {"method": method, "format": format, "memory": memory, "batch": _BATCH, "raw": _RAW, "size": _SIZE}
+    case = {"method": method, "format": format, "result": result, "batch": _BATCH, "raw": _RAW, "size": _SIZE}
     moved = images.numel() + event_bytes(_BATCH, _SIZE, format)
     options = FORMATS[format]
-    out = convert(images, _RATIO, **_AUGMENT(images), **options) if memory == "reused" else None
+    out = convert(images, _RATIO, **_AUGMENT(images), **options) if result == "out" else None
     call = method_call(method, images, options, out)
     measure("augmentation", case, call, device=device, images=_BATCH, bytes_moved=moved)
 

@@ -63,7 +63,8 @@ class _Floats:
         # D >= theta and D > 0 is D > bound, where bound is the number before theta, or 0.
         bound = torch.nextafter(theta, torch.zeros_like(theta))
         # NaN and infinity show in the extremes of the image; no comparison with NaN holds.
-        finite = images.amin(dim=(1, 2, 3)).isfinite() & high.isfinite()
+        lowest = low if images.shape[1] == 1 else images.amin(dim=(1, 2, 3))
+        finite = lowest.isfinite() & high.isfinite()
         self._above = torch.where(finite, bound, math.nan)[:, None, None]
         self._below = -self._above
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.markdown import NOT_MEASURED
 from benchmarks.report import report
 from benchmarks.rows import Results, Row, rate_share, speed_up
-from benchmarks.sections import AUGMENTATION_MEMORY, AUGMENTATION_METHODS
+from benchmarks.sections import AUGMENTATION_METHODS, AUGMENTATION_RESULTS
 from benchmarks.workload import event_bytes, image_bytes
 from tests.benchmarks.made_up import CPU, GPU, race, row
 
@@ -53,8 +53,8 @@ def rows_of(device: str) -> list[Row]:
         case = {"data": "CIFAR-10", "stage": stage, "batch": 100, "size": 128}
         rows.append(row("data set stages", case, seconds, device=device, images=100, bytes_on_disk=430_000))
     for n, method in enumerate(AUGMENTATION_METHODS):
-        for m, (memory, f) in enumerate(product(AUGMENTATION_MEMORY, ("float32", "bool"))):
-            case = {"method": method, "format": f, "memory": memory, "batch": 128, "raw": 32, "size": 128}
+        for m, (result, f) in enumerate(product(AUGMENTATION_RESULTS, ("float32", "bool"))):
+            case = {"method": method, "format": f, "result": result, "batch": 128, "raw": 32, "size": 128}
             rows.append(row("augmentation", case, 0.0128 * (n + 1) * (m + 1), device=device, images=128))
     whole = {"data": "CIFAR-10", "method": "i2e dataset", "size": 128, "workers": 2}
     rows.append(row("data set", whole, 30.0, device=device, images=60_000))
@@ -178,18 +178,16 @@ def test_augmentation_is_raced_format_by_format(both: tuple[str, dict[str, Row]]
     text, rows = both
     section = text.split("## Augmentation")[1].split("\n## ")[0]
     time = r"{} µs ± {}.0 µs `\w{{8}}`"
-    for memory, times in (("fresh", (200, 400)), ("reused", (600, 800))):
+    for where, times in zip(AUGMENTATION_RESULTS.values(), ((200, 400), (600, 800))):
         cells = r" \| ".join(time.format(t, t // 10) for t in times)
-        found = re.findall(
-            rf"Into {memory} memory:\n\n(?:\|.*\n)*\| torchvision, image by image \| {cells} \|", section
-        )
+        found = re.findall(rf"Events {where}:\n\n(?:\|.*\n)*\| torchvision, image by image \| {cells} \|", section)
         assert len(found) == 2, "a CPU and a GPU"
     lines = re.findall(r"\| torchvision, image by image \| 2\.00× `(\w+)`/`(\w+)` \| 2\.00× `(\w+)`/`(\w+)`", section)
     for keys in lines:
         cases = [rows[key]["case"] for key in keys]
         assert [case["format"] for case in cases] == ["float32", "float32", "bool", "bool"]
         assert [case["method"] for case in cases] == ["torchvision, image by image", "ours"] * 2
-        assert len({case["memory"] for case in cases}) == 1
+        assert len({case["result"] for case in cases}) == 1
     assert len(lines) == 4
 
 

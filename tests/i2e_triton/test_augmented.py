@@ -42,6 +42,35 @@ def test_equals_specification(case: AugmentedCase, dtype: torch.dtype, packed: b
     assert_same_events(out, expected)
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    case=augmented_cases(),
+    length=st.integers(1, 9),
+    factor=st.sampled_from([1, 2, 3, 4, 5, 8, 11]),
+    extreme=st.booleans(),
+    pixels=st.sampled_from([1, 700, 2**20]),
+)
+def test_boxes_of_one_height_in_a_whole_number_of_rows(
+    case: AugmentedCase, length: int, factor: int, extreme: bool, pixels: int
+) -> None:
+    case.crop = boxes(len(case.images), torch.Generator().manual_seed(length)) if case.crop is None else case.crop
+    case.crop[:, 2] = length
+    case.size = (length * factor, case.size[1] if case.size else 1)
+    if extreme and case.images.is_floating_point():  # so far apart that their difference overflows
+        case.images = torch.where(case.images > 0.5, 1, -1) * torch.finfo(case.images.dtype).max
+    expected = case.expected()
+    out = poisoned(expected, "contiguous")
+    with mock.patch.multiple(augment_cpu, _CHUNK_PIXELS=pixels, _PART_VALUES=pixels):
+        events_of(case, dtype=torch.bool, out=out)
+    assert_same_events(out, expected)
+
+
+@pytest.mark.parametrize("crop", [None, torch.zeros(0, 4, dtype=torch.int64)])
+def test_no_images(crop: Tensor | None) -> None:
+    events = convert(torch.zeros(0, 3, 8, 8), crop=crop, size=(32, 32), flip=torch.zeros(0, dtype=torch.bool))
+    assert events.shape == (8, 0, 2, 32, 32)
+
+
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
 def test_photographs_up_and_down(interpolation: str, image_dtype: torch.dtype, generator: torch.Generator) -> None:

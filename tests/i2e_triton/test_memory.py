@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -34,8 +38,106 @@ def test_is_on_the_cpu_whatever_the_default_device_is() -> None:
         assert memory.empty((2, 3), torch.float32).device.type == "cpu"
 
 
+@pytest.fixture
+def no_cache() -> Iterator[None]:
+    """Start, and end, with no memory that waits."""
+    memory.empty_cache()
+    yield
+    memory.empty_cache()
+
+
+LARGE = 33 * 1024 * 1024
+
+
+def test_memory_of_a_freed_large_result_is_used_again(no_cache: None) -> None:
+    first = memory.empty((LARGE,), torch.uint8)
+    place = first.data_ptr()
+    del first
+    again = memory.empty((LARGE // 4,), torch.float32)
+    assert again.data_ptr() == place
+    another = memory.empty((LARGE // 4,), torch.float32)
+    assert another.data_ptr() != place
+    again.fill_(1)
+    another.fill_(2)
+    assert bool((again == 1).all())
+
+
+@pytest.mark.parametrize(
+    "hold", [lambda result: result[7:9], lambda result: result.numpy()[3:], lambda result: [result]]
+)
+def test_memory_in_use_is_left_alone(hold: Callable[[torch.Tensor], object], no_cache: None) -> None:
+    first = memory.empty((8, LARGE // 8), torch.uint8)
+    place, held = first.data_ptr(), hold(first)
+    del first
+    assert memory.empty((8, LARGE // 8), torch.uint8).data_ptr() != place
+    memory.empty_cache()
+    del held
+    assert memory.empty((8, LARGE // 8), torch.uint8).data_ptr() == place
+
+
+def test_one_block_waits_at_most_and_none_that_is_much_too_large_is_used(no_cache: None) -> None:
+    results = [memory.empty((4 * LARGE,), torch.uint8) for _ in range(3)]
+    places = [result.data_ptr() for result in results]
+    results.clear()
+    assert len(memory._cached) == 1
+    smaller = memory.empty((3 * LARGE,), torch.uint8)
+    assert smaller.data_ptr() in places
+    assert smaller.untyped_storage().nbytes() == 3 * LARGE
+    del smaller
+    assert len(memory._cached) == 1
+    much_smaller = memory.empty((LARGE,), torch.uint8)
+    assert len(memory._cached) == 0
+    del much_smaller
+    memory.empty_cache()
+    assert len(memory._cached) == 0
+
+
+def test_very_large_results_are_given_back(no_cache: None) -> None:
+    with mock.patch.object(memory, "_LARGEST_CACHED", LARGE - 1):
+        assert memory.empty((LARGE,), torch.uint8).shape == (LARGE,)
+    assert len(memory._cached) == 0
+
+
+def test_threads_never_share_memory() -> None:
+    def work(number: int) -> bool:
+        for _ in range(20):
+            result = memory.empty((LARGE,), torch.uint8)
+            some = result[:: 1024 * 1024]
+            some.fill_(number)
+            time.sleep(1e-4)
+            if not bool((some == number).all()):
+                return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(work, range(8)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_events_in_memory_that_is_used_again_are_those_of_the_images(dtype: torch.dtype, no_cache: None) -> None:
+    images = torch.randint(0, 256, (9, 3, 520, 470), dtype=torch.uint8)
+    expected = reference.convert(images, 0.12, canonical_shifts()).to(dtype)
+    before = convert(images.flip(0), dtype=dtype)
+    assert before.nbytes > LARGE
+    before.copy_(poison_for(expected))
+    place = before.data_ptr()
+    del before
+    events = convert(images, dtype=dtype)
+    assert events.data_ptr() == place
+    assert_same_events(events, expected)
+
+
+def test_a_large_result_travels(tmp_path: Path, no_cache: None) -> None:
+    events = convert(torch.rand(1, 3, 1500, 1500))
+    expected = events.clone()
+    torch.save(events, tmp_path / "events.pt")
+    assert torch.equal(torch.load(tmp_path / "events.pt", weights_only=True), expected)
+    assert torch.equal(events.share_memory_(), expected)
+    assert len(memory._cached) == 1  # it has moved away
+
+
 @pytest.mark.parametrize("size", [1, 4096, 2 * HUGE_PAGE, 2 * HUGE_PAGE + 1, 3 * HUGE_PAGE + 4097, 50_000_000])
-def test_advises_whole_pages_of_a_large_result_and_no_others(size: int) -> None:
+def test_advises_whole_pages_of_a_large_result_and_no_others(size: int, no_cache: None) -> None:
     with mock.patch.object(memory, "_libc") as libc:
         result = memory.empty((size,), torch.uint8)
     calls = libc.return_value.madvise.call_args_list
