@@ -169,15 +169,21 @@ def _neighbours(
 
 
 def _moved(value: Tensor, dx: int) -> Tensor:
-    """Copy ``[N, rows, W]`` moved by ``dx``, replicating the border.
+    """Copy contiguous ``[N, rows, W]`` moved by ``dx``, replicating the border.
 
     With whole rows beside each other, a neighbour at any ``dy`` is one contiguous run of this copy.
     """
+    if dx == 0:
+        return value
+    moved = torch.empty_like(value)
+    # All of it in one run, and then the border, where that brought the ends of other rows.
     if dx > 0:
-        return torch.cat([value[..., dx:], value[..., -1:].expand(-1, -1, dx)], dim=-1)
-    if dx < 0:
-        return torch.cat([value[..., :1].expand(-1, -1, -dx), value[..., :dx]], dim=-1)
-    return value
+        moved.view(-1)[:-dx] = value.view(-1)[dx:]
+        moved[..., -dx:] = value[..., -1:]
+    else:
+        moved.view(-1)[-dx:] = value.view(-1)[:dx]
+        moved[..., :-dx] = value[..., :1]
+    return moved
 
 
 def channel_max(images: Tensor) -> Tensor:
