@@ -14,6 +14,7 @@ from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
 from i2e_triton import I2E, unpack
+from i2e_triton.arguments import PAPER_TIMESTEPS
 
 from .encoders import IMAGE_CHANNELS, FixedThreshold, Input, RepeatedImage
 
@@ -178,6 +179,11 @@ class MSResNet(nn.Module):
         if x.dim() == 4 and x.shape[1] in IMAGE_CHANNELS:
             return self.i2e(x)
         if self.takes_events and x.dim() == 5 and x.shape[2] == 2:
+            if not self.timesteps <= len(x) <= PAPER_TIMESTEPS:
+                raise ValueError(
+                    f"dense events [T, B, 2, H, W] must have at least the network's {self.timesteps} timesteps and at "
+                    f"most {PAPER_TIMESTEPS}, got {list(x.shape)}; where the batch is first, pass events.transpose(0, 1)"
+                )
             return x[: self.timesteps]
         if self.takes_events and x.dim() == 4 and x.shape[1] == 2 and x.dtype == torch.uint8:
             return unpack(x, self.timesteps, self.conv1.weight.dtype)

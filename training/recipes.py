@@ -221,7 +221,10 @@ def recipe(name: str | None, dataset: str) -> Recipe:
     if name is None:
         name = "baseline2" if "baseline2" in names else names[0]
     if name not in names:
-        raise ValueError(f"recipe must be one of {', '.join(names)} for {dataset}, got {name!r}")
+        own = (
+            "; it is a program of its own: python -m i2e_triton.training.fast_cifar10" if name == "fast-cifar10" else ""
+        )
+        raise ValueError(f"recipe must be one of {', '.join(names)} for {dataset}, got {name!r}{own}")
     return RECIPES[name, dataset]
 
 

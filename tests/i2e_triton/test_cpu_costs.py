@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from i2e_triton import canonical_shifts, convert, event_rate, reference, unpack
+from i2e_triton import canonical_shifts, convert, event_rate, memory, reference, unpack
 
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.float32, torch.float64)
 OUTPUTS: dict[str, dict[str, Any]] = {
@@ -32,6 +32,7 @@ def operators(call: Callable[[], Tensor]) -> set[str]:
 
 def extra_bytes(call: Callable[[], Tensor], tmp_path: Path) -> int:
     """Most memory that PyTorch holds at once during a call, less the call's result."""
+    memory.empty_cache()  # memory that is used again would not be seen
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         result = call()
     file = tmp_path / "trace.json"

@@ -256,6 +256,14 @@ def test_what_is_neither_images_nor_events(shape_and_dtype: tuple[tuple[int, ...
         network(torch.zeros(shape, dtype=dtype))
 
 
+@pytest.mark.parametrize("shape", [(16, 8, 2, 8, 8), (7, 2, 2, 8, 8), (0, 2, 2, 8, 8)])
+def test_events_with_the_batch_first_are_not_taken_for_timesteps(shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ValueError, match=r"the network's 8 timesteps and at most 8, got .* pass events.transpose\(0, 1\)"
+    ):
+        build_model("resnet18", 10)(torch.zeros(shape))
+
+
 def test_wrong_settings() -> None:
     for settings, message in (
         ({"name": "resnet20"}, "model must be one of resnet18, .*, got 'resnet20'"),

@@ -115,6 +115,7 @@ def test_every_published_flag_is_taken() -> None:
     [
         ("--dataset cifar", "dataset must be one of cifar10"),
         ("--dataset cifar10 --recipe best", "recipe must be one of baseline1, baseline2, transfer1, transfer2"),
+        ("--dataset cifar10 --recipe fast-cifar10", "its own: python -m i2e_triton.training.fast_cifar10"),
         ("--dataset cifar10 --evaluate", "--evaluate needs weights"),
         ("--dataset cifar10 --recipe transfer1", "transfer1 starts from the weights of another run; add --init FILE"),
         ("--dataset cifar10 --init a --resume b", "give one of them"),
