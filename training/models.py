@@ -182,7 +182,7 @@ class MSResNet(nn.Module):
             if not self.timesteps <= len(x) <= PAPER_TIMESTEPS:
                 raise ValueError(
                     f"dense events [T, B, 2, H, W] must have at least the network's {self.timesteps} timesteps and at "
-                    f"most {PAPER_TIMESTEPS}, got {list(x.shape)}; where the batch is first, pass events.transpose(0, 1)"
+                    f"most {PAPER_TIMESTEPS}, got {list(x.shape)}; with the batch first, pass events.transpose(0, 1)"
                 )
             return x[: self.timesteps]
         if self.takes_events and x.dim() == 4 and x.shape[1] == 2 and x.dtype == torch.uint8:
