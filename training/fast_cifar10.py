@@ -38,12 +38,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import Progress
-from sklearn.datasets import load_digits
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
@@ -52,12 +50,13 @@ from torch.optim.swa_utils import AveragedModel
 from i2e_triton.atomic import write_whole
 from i2e_triton.augmentation import RandomCropResizeFlip
 from i2e_triton.sources import open_source, splits
+from i2e_triton.training.averaging import average
 from i2e_triton.training.evaluation import evaluate
 from i2e_triton.training.image_loader import GPUImageLoader
 from i2e_triton.training.image_set import ImageSet, load_image_set
+from i2e_triton.training.images import Digits
 from i2e_triton.training.models import build_model
 from i2e_triton.training.optimizer import decaying
-from i2e_triton.training.train import average
 
 CLASSES = 10
 #: Steps that the parts of a step are timed on.
@@ -117,11 +116,8 @@ def cifar10(data: Path, cache: Path) -> tuple[ImageSet, ImageSet]:
 
 def digits() -> tuple[ImageSet, ImageSet]:
     """scikit-learn's digits, uint8 ``[N, 1, 8, 8]``: every fifth one to test on."""
-    found = load_digits()
-    images = torch.from_numpy((found.images * (255 / 16)).round().astype(np.uint8))[:, None]
-    labels = torch.from_numpy(found.target.astype(np.int64))
-    tested = torch.arange(len(labels)) % 5 == 0
-    return ImageSet(images[~tested], labels[~tested]), ImageSet(images[tested], labels[tested])
+    train, tested = (ImageSet(found.images, found.labels) for found in (Digits(False), Digits(True)))
+    return train, tested
 
 
 # 3. The training

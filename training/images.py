@@ -69,14 +69,14 @@ class Digits:
         digits = load_digits()
         chosen = (np.arange(len(digits.target)) % 5 == 0) == validation
         grey = digits.images[chosen] * (255 / 16)
-        self._images = torch.from_numpy(grey.round().astype(np.uint8))[:, None]
-        self._labels = digits.target[chosen].tolist()
+        self.images = torch.from_numpy(grey.round().astype(np.uint8))[:, None]
+        self.labels = torch.from_numpy(digits.target[chosen].astype(np.int64))
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self._images[index], self._labels[index]
+        return self.images[index], int(self.labels[index])
 
 
 def split_each_class(labels: Sequence[int], share: float = 0.9) -> tuple[list[int], list[int]]:

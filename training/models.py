@@ -15,10 +15,8 @@ from torch import Tensor, nn
 
 from i2e_triton import I2E, unpack
 from i2e_triton.arguments import PAPER_TIMESTEPS
-
-from .encoders import IMAGE_CHANNELS, FixedThreshold, Input, RepeatedImage
-
-Order = str | int | Sequence[int]
+from i2e_triton.shifts import Order
+from i2e_triton.training.encoders import IMAGE_CHANNELS, FixedThreshold, Input, RepeatedImage
 
 
 class LIF(neuron.LIFNode):

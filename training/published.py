@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .encoders import Input
+from i2e_triton.training.encoders import Input
+
 from .models import ARCHITECTURES, BasicBlock, MSResNet
 
 #: What wrappers put before the names of parameters: (distributed) data parallelism, averaging, compilation.

@@ -21,16 +21,16 @@ from typing import NoReturn, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.multiprocessing import ProcessExitedException
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from i2e_triton.formats import RecordError
 from i2e_triton.pictures import PictureError
 from i2e_triton.sources import SourceError
 from i2e_triton.training import checkpoint, loop, memory, metrics
 from i2e_triton.training.augmentation import mixing_transform
+from i2e_triton.training.averaging import average
 from i2e_triton.training.converted import as_converted
 from i2e_triton.training.data import DataError, build_loaders, open_splits
 from i2e_triton.training.distributed import Place, launch
@@ -186,20 +186,6 @@ def prepare(options: Options, place: Place, start: Start) -> Run:
                 f"and --precision, or start a new run from its weights with --init"
             ) from error
     return prepared
-
-
-def average(network: nn.Module, decay: float) -> AveragedModel:
-    """Return an exponential moving average of weights and statistics; whole numbers are taken over as they are."""
-    move = get_ema_multi_avg_fn(decay)
-
-    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
-        if averaged[0].is_floating_point():
-            move(list(averaged), list(current), count)
-        else:
-            for old, new in zip(averaged, current):
-                old.copy_(new)
-
-    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
 
 
 def build_network(recipe: Recipe) -> MSResNet:

@@ -17,7 +17,6 @@ from i2e_triton.training.log import EPOCHS, curves, draw_curves
 from i2e_triton.training.metrics import build_metrics, read, restore_state, summed_state
 from i2e_triton.training.models import build_model
 from i2e_triton.training.options import parse_options
-from i2e_triton.training.recipes import recipe
 from i2e_triton.training.run import Run
 from i2e_triton.training.sync_bn import SyncBatchNorm2d, synchronise
 from tests.training.networks import enliven, sample_images
@@ -109,18 +108,6 @@ def test_the_average_moves_by_its_decay_and_is_validated() -> None:
     run.averaged.module.fc.bias.data.copy_(torch.arange(10.0))
     run.most_steps = 2
     assert loop.validate(run).top1 == pytest.approx(0.1, abs=0.02)  # always the last class: the average is validated
-
-
-def test_the_average_takes_whole_numbers_over_as_they_are() -> None:
-    network = TinyNetwork(recipe(None, "fake"))
-    averaged = train.average(network, 0.75)
-    for count in (1, 2):
-        network.get_buffer("bn.num_batches_tracked").fill_(count)
-        network.get_buffer("bn.running_mean").fill_(count)
-        averaged.update_parameters(network)
-    assert int(averaged.module.bn.num_batches_tracked) == 2
-    assert float(averaged.module.bn.running_mean[0]) == 1.25
-    assert torch.equal(averaged.module.i2e.candidates, network.i2e.candidates)
 
 
 def test_counts_go_on_where_they_were(generator: torch.Generator) -> None:
