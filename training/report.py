@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,6 +67,10 @@ def report(settings: Settings) -> None:
     loader = build_loaders(opened, chosen, Place(settings.device), settings.workers).validation
     batches = track(loader, "evaluating", console=console, transient=True)
     evaluation, activity = _watch(model, batches, chosen.classes, settings)
+    if not math.isfinite(evaluation.loss):
+        raise CheckpointError(
+            f"{weights.path}: its network gives numbers that are not finite; its training diverged, take another file"
+        )
     energy = estimate_energy(activity)
     seen = f"events as they lie in {settings.data}" if opened.events else _seen(chosen)
     _print_head(console, weights, chosen.dataset, seen, evaluation)

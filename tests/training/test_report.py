@@ -10,6 +10,7 @@ import torch
 
 from i2e_triton.training import report
 from i2e_triton.training.confusion import draw_confusion
+from i2e_triton.training.published import CheckpointError
 from i2e_triton.training.report import Settings
 from tests.training.test_data import write_parquet
 from tests.training.tiny import rows, run
@@ -56,3 +57,14 @@ def test_the_confusion_matrix_names_the_classes(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(report, "plot_confusion", plot)
     assert evaluated(tmp_path / "run" / "last.pt", tmp_path / "images")["classes"] == drawn[0]
     assert drawn == [["one", "two", "three"]]
+
+
+def test_a_network_that_diverged_gives_no_results(tmp_path: Path) -> None:
+    run("--dataset", "digits", *QUICK, "-sp", tmp_path, "-n", "run")
+    path = tmp_path / "run" / "last.pt"
+    state = torch.load(path, weights_only=True)
+    state["state_dict"]["fc.bias"][0] = torch.nan
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match=r"last\.pt: its network gives numbers that are not finite"):
+        evaluated(path)
+    assert not (tmp_path / "run" / "out" / "evaluation.json").exists()
