@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def check_augmentation(
         TypeError: if an argument is of the wrong type.
         ValueError: if a shape, device or size is unfit.
     """
-    height, width = images.shape[-2:] if size is None else _check_size(size)
+    height, width = images.shape[-2:] if size is None else check_size(size)
     boxes = None if crop is None else _check_crop(crop, images, single)
     flips = None if flip is None else _check_flip(flip, images, single)
     # Pixels that stay where they are, or swap places, are their own neighbours.
@@ -69,18 +70,25 @@ def check_boxes(crop: Tensor) -> None:
         )
 
 
-def _check_size(size: Any) -> tuple[int, int]:
+def check_size(size: Any) -> tuple[int, int]:
+    """Return height and width of augmented images as they are traced, or as ints.
+
+    Raises:
+        TypeError: if they are not two whole numbers.
+        ValueError: if one is out of range.
+    """
     if not isinstance(size, Sequence) or len(size) != 2 or not all(_is_integer(side) for side in size):
         raise TypeError(f"size must be two whole numbers, height and width; got {size!r}")
-    height, width = size
+    # A size of a traced program is a symbol, which its index would fix.
+    sides: list[Any] = [side if isinstance(side, torch.SymInt) else index(side) for side in size]
+    height, width = sides
     if not (1 <= height <= LONGEST and 1 <= width <= LONGEST):
         raise ValueError(f"size must be 1 to {LONGEST} pixels a side, got {(height, width)}")
     return height, width
 
 
 def _is_integer(number: Any) -> bool:
-    # A size of a traced program is a symbol, which its index would fix.
-    return isinstance(number, (int, torch.SymInt)) and not isinstance(number, bool)
+    return hasattr(number, "__index__") and not isinstance(number, bool)
 
 
 def _check_crop(crop: Any, images: Tensor, single: bool) -> Tensor:

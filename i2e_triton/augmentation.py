@@ -19,6 +19,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from numbers import Real
 from operator import index
 from typing import TypedDict
 
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor
 
 from i2e_triton.shifts import check_seed, row_numbers, signed, splitmix64
+from i2e_triton.whole_numbers import check_whole_number
 
 _INT64_MAX = 2**63 - 1
 # Aspect ratios to draw from: neighbours differ by less than a ten-thousandth, a twentieth of a pixel in 1000.
@@ -58,9 +60,7 @@ class RandomAugmentation(ABC):
 
     def __init__(self, size: int | Sequence[int], flip: float = 0.5):
         self.size = _sides("size", size)
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip must be a probability from 0 to 1, got {flip}")
-        self.flip = flip
+        self.flip = _probability("flip", flip)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Augmentation:
         """Draw for images ``[B, C, H, W]``, or for one ``[C, H, W]``.
@@ -74,7 +74,7 @@ class RandomAugmentation(ABC):
             ValueError: if the images have no such shape or are smaller than the box, or the generator is on another
                 GPU.
         """
-        return self._draw(images, _streams_of_batch("images", images, images.shape[:-3], generator))
+        return self._draw(images, _streams_of_batch("images", images, 3, generator))
 
     def for_rows(self, images: Tensor, rows: int | Iterable[int] | Tensor, seed: int, epoch: int = 0) -> Augmentation:
         """Draw for rows of a data set: what a row gets depends on the seed, the epoch and its number alone.
@@ -125,9 +125,7 @@ class RandomCropResizeFlip(RandomAugmentation):
     def __init__(self, size: int | Sequence[int], crop: int | Sequence[int] = 32, padding: int = 4, flip: float = 0.5):
         super().__init__(size, flip)
         self.crop = _sides("crop", crop)
-        if padding < 0:
-            raise ValueError(f"padding must not be negative, got {padding}")
-        self.padding = index(padding)
+        self.padding = check_whole_number("padding", padding, 0)
 
     def _boxes(self, streams: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         spare = [side + 2 * self.padding - box for side, box in zip((height, width), self.crop)]
@@ -166,11 +164,8 @@ class RandomResizedCropFlip(RandomAugmentation):
         flip: float = 0.5,
     ):
         super().__init__(size, flip)
-        for name, (least, largest) in (("scale", scale), ("ratio", ratio)):
-            if not 0 < least <= largest < math.inf:
-                raise ValueError(f"{name} must be two numbers above 0, the smaller one first; got {(least, largest)}")
-        self.scale = scale
-        self.ratio = ratio
+        self.scale = _span("scale", scale)
+        self.ratio = _span("ratio", ratio)
         self._on_device: dict[torch.device, Tensor] = {}
 
     def _boxes(self, streams: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -225,9 +220,7 @@ class RandomTimestepDrop:
     """
 
     def __init__(self, drop: float):
-        if not 0 <= drop <= 1:
-            raise ValueError(f"drop must be a probability from 0 to 1, got {drop}")
-        self.drop = drop
+        self.drop = _probability("drop", drop)
 
     def __call__(self, shifts: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw for the motion vectors of a batch, ``[B, T, 4]``, or of one image, ``[T, 4]``.
@@ -242,7 +235,7 @@ class RandomTimestepDrop:
         Raises:
             ValueError: if the vectors have no such shape, or the generator is on another GPU.
         """
-        return self._zeroed(shifts, _streams_of_batch("shifts", shifts, shifts.shape[:-2], generator))
+        return self._zeroed(shifts, _streams_of_batch("shifts", shifts, 2, generator))
 
     def for_rows(self, shifts: Tensor, rows: int | Iterable[int] | Tensor, seed: int, epoch: int = 0) -> Tensor:
         """Draw for rows of a data set, as :meth:`RandomAugmentation.for_rows` does, and independently of it.
@@ -267,13 +260,17 @@ class RandomTimestepDrop:
         return shifts * (kept[0] if shifts.dim() == 2 else kept)[..., None]
 
 
-def _streams_of_batch(name: str, batch: Tensor, shape: torch.Size, generator: torch.Generator | None) -> Tensor:
-    """Give each image of a batch of some shape, ``[B]`` or ``[]``, a stream from a seed that the generator draws."""
+def _streams_of_batch(name: str, batch: Tensor, each: int, generator: torch.Generator | None) -> Tensor:
+    """Give each of a batch, which has so many dimensions, or a single one, a stream of a seed that is drawn."""
+    if not isinstance(batch, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(batch).__name__}")
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator, got {generator!r}")
     device = torch.device("cpu") if generator is None else generator.device
     if device.type != "cpu" and device != batch.device:
         raise ValueError(f"generator must be on the CPU or on the {name}' device {batch.device}, got {device}")
     seed = torch.randint(-(2**63), _INT64_MAX, (), generator=generator, device=device)
-    return splitmix64(seed, torch.arange(shape.numel(), device=batch.device))
+    return splitmix64(seed, torch.arange(batch.shape[:-each].numel(), device=batch.device))
 
 
 def _streams_of_rows(
@@ -303,6 +300,25 @@ def _below(numbers: Tensor, count: int | Tensor) -> Tensor:
 def _fraction(numbers: Tensor) -> Tensor:
     """Uniform float64 from 0 up to 1, of 53 bits."""
     return ((numbers >> 11) & (2**53 - 1)).to(torch.float64) * 2.0**-53
+
+
+def _probability(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a probability from 0 to 1, got {value!r}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a probability from 0 to 1, got {value}")
+    return float(value)
+
+
+def _span(name: str, values: Sequence[float]) -> tuple[float, float]:
+    """The least and the largest of what is drawn."""
+    try:
+        least, largest = map(float, values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be two numbers, the smaller one first; got {values!r}") from error
+    if not 0 < least <= largest < math.inf:
+        raise ValueError(f"{name} must be two numbers above 0, the smaller one first; got {values}")
+    return least, largest
 
 
 def _sides(name: str, size: int | Sequence[int]) -> tuple[int, int]:

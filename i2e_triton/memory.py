@@ -37,7 +37,7 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     # The tensor holds the lease, and the lease's end is noticed.
     lease = (ctypes.c_uint8 * size).from_address(block.data_ptr())
     weakref.finalize(lease, _cached.append, block).atexit = False
-    return torch.frombuffer(lease, dtype=dtype).view(shape)
+    return torch.frombuffer(lease, dtype=dtype).resize_(shape)  # view() would make it one to autograd
 
 
 def empty_cache() -> None:

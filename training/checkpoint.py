@@ -22,6 +22,8 @@ from i2e_triton.atomic import write_whole
 from i2e_triton.training.published import CheckpointError, DamagedError, read_checkpoint
 from i2e_triton.training.recipes import Recipe
 
+#: Attribute of a folder in a zip file.
+_FOLDER = 0x10
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 #: What is needed to continue a run, besides weights.
 _TO_CONTINUE = ("next_epoch", "next_step", "optimizer", "scaler", "averaging", "random", "metrics", "recipe")
@@ -61,11 +63,13 @@ def read_whole(path: Path) -> dict[str, Any]:
 def _check_sums(path: Path, file: BinaryIO) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
+            # PyTorch takes a member with a folder's attribute for one without content, whatever its checksum.
+            folders = (info.filename for info in archive.infolist() if info.external_attr & _FOLDER)
+            damaged = next(folders, None) or archive.testzip()
     except _WRONG_BYTES as error:
         raise DamagedError(f"{path} is damaged: {error}") from error
     if damaged is not None:
-        raise DamagedError(f"{path} is damaged: the checksum of {damaged} is wrong")
+        raise DamagedError(f"{path} is damaged: {damaged} is not what was written")
 
 
 def read_last(folder: Path) -> tuple[Path, dict[str, Any], str | None]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Optional
 
+import torch
 import typer
 
 from i2e_triton.cli.options import checked_device, wrong
@@ -68,7 +69,9 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", "-bz", metavar="B", help="Images at a time.")] = 128,
     workers: Annotated[int, typer.Option("--workers", "-w", metavar="N", help="Processes that load data.")] = 4,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="Where to run: cpu, cuda or cuda:N.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="Where to run: cpu, cuda, cuda:N, or auto: a GPU where there is one.")
+    ] = "auto",
     precision: Annotated[
         str, typer.Option(metavar="TYPE", help=f"Of the network: {', '.join(PRECISIONS)}. The conversion is exact.")
     ] = "float32",
@@ -90,7 +93,7 @@ def evaluate(
         raise wrong("--workers", f"must not be negative, got {workers}")
     if recipe is not None and dataset is None:
         raise wrong("--recipe", f"{recipe!r} needs --dataset; without them, a file of i2e train says what it was")
-    where = checked_device(device)
+    where = checked_device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     with _train_extra("evaluate"):
         from .report import Settings, report
     settings = Settings(

@@ -147,13 +147,13 @@ def _existing(dataset: str, path: Path | None, download: bool) -> Path:
     if download:
         path.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        advice = f", or fetch it there with {_fetching(dataset)}" if dataset in _FETCHED else ""
+        advice = f", or fetch it there with {_fetching(dataset, path)}" if dataset in _FETCHED else ""
         raise DataError(f"{path}: no such folder; set --data to where {dataset} lies{advice}")
     return path
 
 
-def _fetching(dataset: str) -> str:
-    return f"i2e train --dataset {dataset} --download"
+def _fetching(dataset: str, path: Path) -> str:
+    return f"i2e train --dataset {dataset} --data {path} --download"
 
 
 def _content(path: Path) -> str | None:
@@ -196,7 +196,7 @@ def _open_cifar(kind: type[datasets.CIFAR10], path: Path, download: bool) -> Spl
     try:
         train, test = (kind(path, train=training, download=download) for training in (True, False))
     except RuntimeError as error:
-        advice = f"{_fetching(kind.__name__.lower())} fetches it"
+        advice = f"{_fetching(kind.__name__.lower(), path)} fetches it"
         raise DataError(f"{path}: {kind.__name__} is not there as torchvision keeps it; {advice}") from error
     except URLError as error:
         raise DataError(f"{kind.__name__} cannot be fetched ({error.reason}); bring {path} from elsewhere") from error
@@ -245,7 +245,7 @@ def _event_split(path: Path, *names: str) -> EventDataset:
 
 def _open_dvs(path: Path, download: bool) -> Splits:
     if not download and not any((path / name).is_dir() for name in ("events_np", "extract", "download")):
-        fetching = _fetching("cifar10-dvs")
+        fetching = _fetching("cifar10-dvs", path)
         raise DataError(f"{path}: CIFAR10-DVS is not there as SpikingJelly keeps it; {fetching} fetches it")
     recorded = CIFAR10DVS(str(path), data_type="frame", frames_number=DVS_FRAMES, split_by="number")
     recorded.loader = _load_frames

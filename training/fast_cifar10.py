@@ -32,6 +32,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -339,7 +340,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--epochs must be at least 1, got {given.epochs}")
     if given.smoke == (given.data is not None):
         parser.error("give either --data PATH or --smoke")
-    device = torch.device(given.device)
+    try:
+        device = torch.device(given.device)
+    except RuntimeError:
+        parser.error(f"--device must be cpu, cuda or cuda:N, got {given.device!r}")
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("PyTorch finds no GPU; --smoke --device cpu runs without one")
     torch.backends.cudnn.benchmark = True
@@ -349,6 +353,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = given.out or Path("runs/fast-cifar10-smoke" if given.smoke else "runs/fast-cifar10")
     path = out / "record.json"
     try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()  # before an hour of work, if it cannot be written to
         data = digits() if given.smoke else cifar10(given.data, out / "cache")
         common = conditions(settings, data, device, given.compile)
         runs = finished(path, common)

@@ -4,6 +4,7 @@
     for epoch in range(epochs):
         loader.set_epoch(epoch)
         for events, labels in loader:
+            logits = network(events.transpose(0, 1))
 
 Stands where a ``DataLoader`` stood. The order of an epoch is a function of the seed and the epoch alone; boxes, flips
 and motion vectors are one of the seed, the epoch and the row alone, whatever the device, the batch or the process.
@@ -20,10 +21,12 @@ from torch import Tensor
 
 from i2e_triton import canonical_shifts, convert, row_shifts
 from i2e_triton.arguments import check_format, check_ratio
+from i2e_triton.augment_arguments import check_size
 from i2e_triton.augmentation import RandomAugmentation, RandomTimestepDrop
 from i2e_triton.shifts import DEFAULT_ORDER, Order, check_seed, copied_to, signed, splitmix64
 from i2e_triton.training.image_set import ImageSet
 from i2e_triton.training.sampling import seed_of
+from i2e_triton.whole_numbers import check_whole_number
 
 Output = Literal["dense", "packed", "images"]
 OUTPUTS = ("dense", "packed", "images")
@@ -48,9 +51,14 @@ class _Chunk:
 class GPUImageLoader:
     """Batches of a data set in memory, as augmented events or as images.
 
-    Iteration gives ``(events, labels)``: dense ``[B, T, 2, H, W]`` (batch first, as a ``DataLoader`` stacks samples)
-    or packed ``[B, 2, H, W]``; or ``(images, labels, parameters)``, of which ``convert(images, ratio, **parameters)``
-    makes the events. All on the device; nothing waits for a GPU within a chunk of batches.
+    Iteration gives ``(events, labels)`` or ``(images, labels, parameters)``:
+
+    * dense events ``[B, T, 2, H, W]``, batch first as a ``DataLoader`` stacks samples; networks of this package take
+      ``events.transpose(0, 1)``;
+    * packed events ``[B, 2, H, W]``, which they take as they are;
+    * images ``[B, C, H, W]``, of which ``convert(images, ratio, **parameters)`` makes the events.
+
+    All on the device; nothing waits for a GPU within a chunk of batches.
 
     Args:
         images: the data set.
@@ -100,11 +108,14 @@ class GPUImageLoader:
         processes: int = 1,
         resident_bytes: int = RESIDENT_BYTES,
     ):
+        _check_kinds(images, augment, drop)
         _check_share(batch_size, rank, processes)
         if output not in OUTPUTS:
             raise ValueError(f"output must be {', '.join(OUTPUTS)}, got {output!r}")
         if augment is not None and size is not None:
             raise ValueError(f"size {size} is given twice; augment brings its own, {augment.size}")
+        if size is not None:
+            check_size(size)
         self.device = torch.device(device)
         self.batch_size = batch_size
         self.augment, self.drop, self.size, self.output = augment, drop, size, output
@@ -174,16 +185,20 @@ class GPUImageLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on at the batch where :meth:`state_dict` was called, in as many processes or in others.
 
+        A last batch that is too small for the processes of now is left out.
+
         Raises:
-            ValueError: if the state is of another data set, seed or batch size, or its place does not exist.
+            ValueError: if the state is of another data set, seed, batch size or order, or its place does not exist.
         """
         for name, value in self._identity().items():
             if state.get(name) != value:
                 what = {"fingerprint": "data set", "batch_size": "batch size"}.get(name, name)
                 raise ValueError(f"the state is of another {what}: {state.get(name)}, and this loader's is {value}")
-        epoch, step = state["epoch"], state["step"]
-        if epoch < 0 or not 0 <= step < self._steps:
+        epoch, step = state.get("epoch", -1), state.get("step", -1)
+        if epoch < 0 or not 0 <= step < -(-self._samples // self.batch_size):
             raise ValueError(f"the state is at epoch {epoch}, step {step}; an epoch has the steps 0 to {len(self) - 1}")
+        if step >= self._steps:
+            epoch, step = epoch + 1, 0
         self.epoch, self._step, self._first_step = epoch, step, step
 
     def parameters(self, rows: Tensor, epoch: int) -> Parameters:
@@ -210,7 +225,12 @@ class GPUImageLoader:
         return {**found, "shifts": shifts}
 
     def _identity(self) -> dict[str, Any]:
-        return {"fingerprint": self._fingerprint, "seed": self.seed, "batch_size": self.batch_size}
+        return {
+            "fingerprint": self._fingerprint,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+        }
 
     def _rows_here(self) -> int:
         rows = self._samples // self.processes
@@ -255,8 +275,18 @@ class GPUImageLoader:
         return (events if packed else events.transpose(0, 1)), labels
 
 
+def _check_kinds(images: Any, augment: Any, drop: Any) -> None:
+    for name, value, kind in (
+        ("images", images, ImageSet),
+        ("augment", augment, RandomAugmentation | None),
+        ("drop", drop, RandomTimestepDrop | None),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be of {getattr(kind, '__name__', kind)}, got {value!r}")
+
+
 def _check_share(batch_size: int, rank: int, processes: int) -> None:
     if processes < 1 or not 0 <= rank < processes:
         raise ValueError(f"rank must be 0 to processes - 1, got rank {rank} of {processes} processes")
-    if batch_size < 1 or batch_size % processes:
+    if check_whole_number("batch_size", batch_size, 1) % processes:
         raise ValueError(f"batch_size must be a multiple of the {processes} processes, got {batch_size}")

@@ -177,7 +177,8 @@ class MSResNet(nn.Module):
         if x.dim() == 4 and x.shape[1] in IMAGE_CHANNELS:
             return self.i2e(x)
         if self.takes_events and x.dim() == 5 and x.shape[2] == 2:
-            if not self.timesteps <= len(x) <= PAPER_TIMESTEPS:
+            # In training, some may have been left out.
+            if not (1 if self.training else self.timesteps) <= len(x) <= PAPER_TIMESTEPS:
                 raise ValueError(
                     f"dense events [T, B, 2, H, W] must have at least the network's {self.timesteps} timesteps and at "
                     f"most {PAPER_TIMESTEPS}, got {list(x.shape)}; with the batch first, pass events.transpose(0, 1)"

@@ -12,9 +12,11 @@ from i2e_triton.training.recipes import Recipe
 
 
 def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return stochastic gradient descent, with Nesterov's momentum or plain."""
-    nesterov = recipe.optimizer == "sgd" and recipe.momentum > 0
+    """Return stochastic gradient descent, with Nesterov's momentum or plain, or Adam, its weight decay apart or not."""
     groups = decaying(network, recipe.weight_decay)
+    if recipe.optimizer in ("adam", "adamw"):
+        return (torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW)(groups, lr=recipe.lr)
+    nesterov = recipe.optimizer == "sgd" and recipe.momentum > 0
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
 
 

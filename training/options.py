@@ -118,7 +118,7 @@ def _add_optimizer(add: Callable[..., object]) -> None:
     add("-e", "--epochs", type=_recipes("epochs"), metavar="N")
     add("-bz", "--batch_size", type=_recipes("batch_size"), metavar="N", help="of all processes together")
     add("--accumulate", type=_recipes("accumulate"), metavar="N", help="compute a batch in N parts, for less memory")
-    add("--opt", dest="optimizer", choices=CHOICES["optimizer"], help="sgd: Nesterov's momentum; momentum: plain")
+    add("--opt", dest="optimizer", choices=CHOICES["optimizer"], help="sgd (Nesterov's), momentum (plain), adam, adamw")
     add("--lr", type=_recipes("lr"), metavar="RATE", help="learning rate at the start")
     add("-m", "--momentum", type=_recipes("momentum"), metavar="M")
     add("-wd", "--weight_decay", type=_recipes("weight_decay"), metavar="DECAY")

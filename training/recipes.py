@@ -25,7 +25,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "augmentation": ("none", "flip", "crop", "resized-crop"),
     "input": get_args(Input),
     "model": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-    "optimizer": ("sgd", "momentum"),
+    "optimizer": ("sgd", "momentum", "adam", "adamw"),
     "scheduler": ("cosineLR", "stepLR"),
 }
 #: What those may be that are numbers.
@@ -88,7 +88,7 @@ class Recipe:
 
     # Optimiser and schedule
     epochs: int = 256
-    optimizer: str = "sgd"  #: timm's names: ``"sgd"`` with Nesterov's momentum, ``"momentum"`` without
+    optimizer: str = "sgd"  #: timm's names: ``"sgd"`` is with Nesterov's momentum, ``"momentum"`` without
     lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 2e-4  #: of weights; biases and batch normalisation are left alone

@@ -44,7 +44,7 @@ def find_start(options: Options) -> Start:
         path = options.folder / "weights" / f"epoch{options.start_epoch - 1}.pth.tar"
     if path is None:
         return Start()
-    if path.name == checkpoint.LAST and path.exists():
+    if path.name == checkpoint.LAST and (path.exists() or path.with_name(checkpoint.PREVIOUS).exists()):
         return _continue_in(path.parent, options)
     state = checkpoint.read_whole(path)
     if not checkpoint.can_continue(state):

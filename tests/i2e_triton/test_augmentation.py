@@ -202,8 +202,13 @@ def test_a_row_loses_what_seed_epoch_and_number_say(generator: torch.Generator) 
         (lambda: RandomCropResizeFlip(8.5), TypeError, "size must be a whole number, or two.*got 8.5"),  # type: ignore[arg-type]
         (lambda: RandomCropResizeFlip((8, 8, 8)), TypeError, "size must be a whole number, or two"),
         (lambda: RandomCropResizeFlip(8, crop=(4, -1)), ValueError, r"crop must be 1 pixel.*got \(4, -1\)"),
-        (lambda: RandomCropResizeFlip(8, padding=-1), ValueError, "padding must not be negative, got -1"),
+        (lambda: RandomCropResizeFlip(8, padding=-1), ValueError, "padding must be at least 0, got -1"),
         (lambda: RandomCropResizeFlip(8, flip=1.5), ValueError, "probability from 0 to 1, got 1.5"),
+        (lambda: RandomCropResizeFlip(8, padding=2.5), TypeError, "padding must be an int, got float 2.5"),  # type: ignore[arg-type]
+        (lambda: RandomCropResizeFlip(8, flip="x"), TypeError, "flip must be a probability.*got 'x'"),  # type: ignore[arg-type]
+        (lambda: RandomResizedCropFlip(8, scale=0.5), TypeError, "scale must be two numbers.*got 0.5"),  # type: ignore[arg-type]
+        (lambda: KINDS["crop"]([1, 2]), TypeError, "images must be a tensor, got list"),  # type: ignore[arg-type]
+        (lambda: KINDS["crop"](images_of(2), 5), TypeError, "generator must be a torch.Generator, got 5"),  # type: ignore[arg-type]
         (lambda: RandomResizedCropFlip(8, scale=(0, 1)), ValueError, "scale must be two numbers above 0"),
         (
             lambda: RandomResizedCropFlip(8, ratio=(2, 1)),
@@ -239,6 +244,6 @@ def test_wrong_arguments_are_refused(make: Any, error: type[Exception], words: s
 
 
 def test_a_generator_of_another_gpu_is_refused() -> None:
-    elsewhere = mock.Mock(device=torch.device("cuda:1"))
+    elsewhere = mock.Mock(spec=torch.Generator, device=torch.device("cuda:1"))
     with pytest.raises(ValueError, match="generator must be on the CPU or on the images' device cpu, got cuda:1"):
         KINDS["crop"](images_of(2), elsewhere)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from i2e_triton import augment_cpu, canonical_shifts, convert, operator, random_shifts
+from i2e_triton import augment_cpu, augmented_reference, canonical_shifts, convert, operator, random_shifts, reference
+from i2e_triton.augment_places import places
 from tests.augmented_cases import AugmentedCase, augmented_cases, boxes, flips
 from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, poisoned
 from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
@@ -63,6 +64,25 @@ def test_boxes_of_one_height_in_a_whole_number_of_rows(
     with mock.patch.multiple(augment_cpu, _CHUNK_PIXELS=pixels, _PART_VALUES=pixels):
         events_of(case, dtype=torch.bool, out=out)
     assert_same_events(out, expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(case=augmented_cases(), factor=st.sampled_from([1, 2, 3, 4, 8]))
+def test_value_channels_are_the_specification_s_to_the_last_bit(case: AugmentedCase, factor: int) -> None:
+    """Events alone hardly see a rounding."""
+    if case.crop is not None and factor > 1:  # rows in phases
+        case.crop[:, 2] = case.crop[0, 2]
+        case.size = (int(case.crop[0, 2]) * factor, case.size[1] if case.size else 1)
+    images, crop, size, flip = case.images, case.crop, case.size, case.flip
+    nearest = case.interpolation == "nearest" or (crop is None and size == tuple(images.shape[-2:]))
+    augmented = augmented_reference.augment(images, crop, size, flip, case.interpolation)
+    expected = augmented.amax(dim=1)
+    assert size is not None
+    rows, columns = places(images, crop, flip, size, expected.dtype, nearest)
+    value = augment_cpu._value(images, rows, columns, torch.Size(size), nearest)[:, 0]
+    value = reference.scale(value) if nearest else value
+    finite = augmented.isfinite().all(dim=3).all(dim=2).all(dim=1)[:, None, None]
+    assert torch.equal(value.where(finite, 0), expected.where(finite, 0))
 
 
 @pytest.mark.parametrize("crop", [None, torch.zeros(0, 4, dtype=torch.int64)])

@@ -127,6 +127,16 @@ def test_events_in_memory_that_is_used_again_are_those_of_the_images(dtype: torc
     assert_same_events(events, expected)
 
 
+def test_a_large_result_is_no_view_to_autograd(no_cache: None) -> None:
+    with torch.no_grad():
+        events = convert(torch.rand(1, 3, 1500, 1500))
+    assert events.nbytes > LARGE
+    assert not events._is_view()
+    events.mul_(torch.ones((), requires_grad=True))
+    assert events.requires_grad
+    assert not memory.empty((LARGE,), torch.bool).detach_().requires_grad
+
+
 def test_a_large_result_travels(tmp_path: Path, no_cache: None) -> None:
     events = convert(torch.rand(1, 3, 1500, 1500))
     expected = events.clone()

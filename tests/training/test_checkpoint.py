@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,18 @@ def test_every_wrong_byte_is_damage_or_harmless(tmp_path: Path, generator: torch
         except CheckpointError:
             found += 1
     assert found > len(places) / 3
+
+
+def test_a_member_that_looks_like_a_folder_is_damage(tmp_path: Path) -> None:
+    """PyTorch then leaves the memory of its tensor as it was, and the checksums are right."""
+    save_last(tmp_path, START)
+    wrong = bytearray((tmp_path / LAST).read_bytes())
+    wrong[wrong.rindex(b"/data/0") - len("archive") - 8] ^= 0x10
+    (tmp_path / LAST).write_bytes(wrong)
+    with zipfile.ZipFile(tmp_path / LAST) as archive:
+        assert [info.filename for info in archive.infolist() if info.external_attr] == ["archive/data/0"]
+    with pytest.raises(DamagedError, match="data/0 is not what was written"):
+        read_whole(tmp_path / LAST)
 
 
 def test_the_one_before_is_read_where_the_last_is_damaged(tmp_path: Path) -> None:

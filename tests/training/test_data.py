@@ -277,8 +277,11 @@ def test_cifar10_dvs_as_spikingjelly_keeps_it(tmp_path: Path, tiny: None, genera
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        ("cifar10", "CIFAR10 is not there as torchvision keeps it; i2e train --dataset cifar10 --download fetches it"),
-        ("cifar100", "CIFAR100 is not there .*; i2e train --dataset cifar100 --download fetches it"),
+        (
+            "cifar10",
+            "CIFAR10 is not there as torchvision keeps it; i2e train --dataset cifar10 --data .* --download fetches it",
+        ),
+        ("cifar100", "CIFAR100 is not there .*; i2e train --dataset cifar100 --data .* --download fetches it"),
         ("imagenet", "needs the folders train and val"),
         ("cifar10-dvs", "CIFAR10-DVS is not there as SpikingJelly keeps it; i2e train --dataset .* fetches it"),
     ],

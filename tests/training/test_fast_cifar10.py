@@ -149,6 +149,25 @@ def test_a_record_of_something_else_is_kept(
         assert path.read_text() == content
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "banana"], "--device must be cpu, cuda or cuda:N, got 'banana'"),
+        (["--out", "{file}/out"], "Not a directory"),
+        (["--seeds", "0"], "--seeds must be at least 1, got 0"),
+    ],
+)
+def test_unfit_options_end_before_any_work(
+    stub: None, tmp_path: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    with pytest.raises(SystemExit) as end:
+        fast_cifar10.main(["--smoke", "--device", "cpu", *(option.format(file=file) for option in options)])
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_seed_repeats_its_run(stub: None) -> None:
     few = ImageSet(*(part[:100] for part in (digits()[0].images, digits()[0].labels)))
 

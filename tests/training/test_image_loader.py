@@ -224,6 +224,22 @@ def test_a_state_of_something_else_is_refused(generator: torch.Generator) -> Non
         GPUImageLoader(numbered(10), 4).load_state_dict({"epoch": 1})
     with pytest.raises(ValueError, match="step 3; an epoch has the steps 0 to 2"):
         GPUImageLoader(numbered(10), 4).load_state_dict({**state, "step": 3})
+    with pytest.raises(ValueError, match="epoch -1, step 0; an epoch has the steps 0 to 2"):
+        GPUImageLoader(numbered(10), 4).load_state_dict({key: state[key] for key in state if key != "epoch"})
+    with pytest.raises(ValueError, match="another shuffle: True, and this loader's is False"):
+        GPUImageLoader(numbered(10), 4, shuffle=False).load_state_dict(state)
+
+
+def test_a_last_batch_that_is_too_small_for_the_processes_is_left_out() -> None:
+    loader = GPUImageLoader(numbered(9), 4, output="images")
+    batches = iter(loader)
+    for _ in range(2):
+        next(batches)
+    state = loader.state_dict()
+    assert (state["epoch"], state["step"]) == (0, 2)
+    resumed = GPUImageLoader(numbered(9), 4, output="images", rank=1, processes=2)
+    resumed.load_state_dict(state)
+    assert (resumed.state_dict()["epoch"], resumed.state_dict()["step"]) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +248,8 @@ def test_a_state_of_something_else_is_refused(generator: torch.Generator) -> Non
         ({"rank": 2, "processes": 2}, "rank must be 0 to processes - 1, got rank 2 of 2 processes"),
         ({"rank": -1}, "rank must be 0 to processes - 1, got rank -1 of 1 processes"),
         ({"processes": 0}, "rank must be"),
-        ({"batch_size": 0}, "batch_size must be a multiple of the 1 processes, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"size": (0, 3)}, r"size must be 1 to \d+ pixels a side, got \(0, 3\)"),
         ({"batch_size": 5, "processes": 2}, "a multiple of the 2 processes, got 5"),
         ({"batch_size": 11, "drop_last": True}, "10 images make no batch of 11 for 1 processes"),
         ({"output": "events"}, "output must be dense, packed, images, got 'events'"),
@@ -246,6 +263,21 @@ def test_a_state_of_something_else_is_refused(generator: torch.Generator) -> Non
 def test_unfit_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GPUImageLoader(numbered(10), **{"batch_size": 4, **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"images": numbered(10).images}, "images must be of ImageSet, got tensor"),
+        ({"augment": RandomCropResizeFlip}, "augment must be of .*RandomAugmentation | None, got <class"),
+        ({"drop": 0.3}, "drop must be of .*, got 0.3"),
+        ({"batch_size": 4.0}, "batch_size must be an int, got float 4.0"),
+        ({"size": 8}, "size must be two whole numbers, height and width; got 8"),
+    ],
+)
+def test_settings_of_another_type_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        GPUImageLoader(**{"images": numbered(10), "batch_size": 4, **settings})
 
 
 def test_sets_smaller_than_a_batch() -> None:

@@ -261,7 +261,14 @@ def test_events_with_the_batch_first_are_not_taken_for_timesteps(shape: tuple[in
     with pytest.raises(
         ValueError, match=r"the network's 8 timesteps and at most 8, got .* pass events.transpose\(0, 1\)"
     ):
-        build_model("resnet18", 10)(torch.zeros(shape))
+        build_model("resnet18", 10).eval()(torch.zeros(shape))
+
+
+def test_timesteps_may_be_left_out_in_training() -> None:
+    network = build_model("resnet18", 10)
+    assert network(torch.zeros(3, 2, 2, 32, 32)).shape == (2, 10)
+    with pytest.raises(ValueError, match="at most 8, got"):
+        network(torch.zeros(9, 2, 2, 32, 32))
 
 
 def test_wrong_settings() -> None:

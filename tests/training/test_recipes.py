@@ -69,7 +69,7 @@ def test_unknown_recipes_say_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer": "adamw"}, "optimizer must be one of sgd, momentum, got 'adamw'"),
+        ({"optimizer": "lamb"}, "optimizer must be one of sgd, momentum, adam, adamw, got 'lamb'"),
         ({"model": "resnet19"}, "model must be one of resnet18, .*, got 'resnet19'"),
         ({"input": "grey"}, "input must be one of events, rgb, value, got 'grey'"),
         ({"epochs": 0}, "epochs must be a whole number, 1 or more, got 0"),
@@ -135,6 +135,13 @@ def test_the_optimiser_is_that_of_timm() -> None:
     }
     assert len(undecayed["params"]) + len(decayed["params"]) == len(names)
     assert not build_optimizer(network, CIFAR10.changed(optimizer="momentum")).param_groups[0]["nesterov"]
+    for name, kind in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
+        adaptive = build_optimizer(network, CIFAR10.changed(optimizer=name, lr=0.003))
+        assert type(adaptive) is kind
+        assert [(group["lr"], group["weight_decay"]) for group in adaptive.param_groups] == [
+            (0.003, 0.0),
+            (0.003, 2e-4),
+        ]
 
 
 PUBLISHED = {

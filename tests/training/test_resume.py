@@ -90,7 +90,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     run(*ALL, "-sp", tmp_path, "-n", "run", "--resume")
     told = capsys.readouterr().err
     assert "previous.pt at epoch 1, step 0" in told
-    assert "last.pt is damaged: the checksum of" in told
+    assert "last.pt is damaged: " in told
     assert_same_run(whole, tmp_path / "run")
 
 
@@ -188,5 +188,8 @@ def test_a_damaged_last_checkpoint_that_is_named_falls_back_as_well(tiny: None, 
     last = tmp_path / "run" / "last.pt"
     steps = rows(tmp_path / "run" / "steps.csv")
     last.write_bytes(last.read_bytes()[:1000])
+    run(*ALL, "-sp", tmp_path, "-n", "run", "--resume", last)
+    assert rows(tmp_path / "run" / "steps.csv") == steps
+    last.replace(last.with_name("previous.pt"))  # killed between two renames
     run(*ALL, "-sp", tmp_path, "-n", "run", "--resume", last)
     assert rows(tmp_path / "run" / "steps.csv") == steps
