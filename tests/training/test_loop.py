@@ -20,7 +20,8 @@ from i2e_triton.training.options import parse_options
 from i2e_triton.training.run import Run
 from i2e_triton.training.sync_bn import SyncBatchNorm2d, synchronise
 from tests.training.networks import enliven, sample_images
-from tests.training.tiny import TinyNetwork
+from tests.training.tiny import TinyNetwork, rows
+from tests.training.tiny import run as trained
 
 DRAW = draw_curves  # other tests do without
 
@@ -159,3 +160,10 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
     orange = [count for count, (red, _, blue) in colours if red - blue > 100]
     assert sum(blue) > 100  # curves of training
     assert sum(orange) > 100  # and of validation
+
+
+def test_a_real_network_trains_on_some_of_its_timesteps(tmp_path: Path) -> None:
+    small = ("--size", 8, "--timesteps", 2, "--t_train", 1, "-bz", 360, "-e", 1, "--max-steps", 1)
+    trained("--dataset", "digits", *small, "-sp", tmp_path, "-n", "run")
+    (step,) = rows(tmp_path / "run" / "steps.csv")
+    assert 1 < float(step["loss"]) < 5
