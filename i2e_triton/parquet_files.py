@@ -12,14 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
+def open_parquet(path: Path, buffer_size: int = 0) -> pq.ParquetFile:
     """Open a file, whose name need not be text: to Arrow it is bytes.
+
+    Args:
+        path: of the file.
+        buffer_size: bytes of a column to read at once; 0 reads those of a whole row group.
 
     Raises:
         pyarrow.ArrowException: if it is no Parquet file, or a damaged one.
         OSError: if it cannot be read.
     """
-    return pq.ParquetFile(pa.OSFile(os.fsencode(path)))
+    return pq.ParquetFile(pa.OSFile(os.fsencode(path)), buffer_size=buffer_size)
 
 
 def label_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:

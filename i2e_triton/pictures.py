@@ -43,7 +43,7 @@ class PictureError(Exception):
 
 
 def read_picture(file: Path | BinaryIO, size: tuple[int, int] | None = None) -> Tensor:
-    """Read a picture file as an image, by the rules of :func:`decode_picture`.
+    """Read a picture file as an image, by the rules of :func:`decode_picture`, upright as its EXIF orientation says.
 
     Args:
         file: a path or a binary file, in any format that Pillow reads.
@@ -57,18 +57,19 @@ def read_picture(file: Path | BinaryIO, size: tuple[int, int] | None = None) -> 
         PictureError: if the file is missing, unreadable, damaged, or larger than ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
     with _damage_explained():
-        picture = decode_picture(file)
+        picture = decode_picture(file, upright=True)
         if size is not None:
             height, width = size
             picture = picture.resize((width, height), PIL.Image.Resampling.BICUBIC)
     return as_image_tensor(picture)
 
 
-def decode_picture(file: Path | BinaryIO) -> PIL.Image.Image:
-    """Decode a picture file: upright as its EXIF orientation says, the first frame of an animation.
+def decode_picture(file: Path | BinaryIO, *, upright: bool) -> PIL.Image.Image:
+    """Decode a picture file: the first frame of an animation.
 
     Args:
         file: a path or a binary file, in any format that Pillow reads.
+        upright: turn it as its EXIF orientation says; torchvision's data sets leave it as it is stored.
 
     Returns:
         A picture of mode RGB for colour (palette, CMYK and the like become RGB), L for grey and black-and-white, and F
@@ -83,7 +84,9 @@ def decode_picture(file: Path | BinaryIO) -> PIL.Image.Image:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         with PIL.Image.open(file) as picture:
-            PIL.ImageOps.exif_transpose(picture, in_place=True)
+            picture.load()
+            if upright:
+                PIL.ImageOps.exif_transpose(picture, in_place=True)
             return picture if picture.mode in _PLAIN_MODES else in_plain_mode(picture)
 
 

@@ -22,6 +22,9 @@ from i2e_triton.conversion.plan import Settings, Shard
 #: rows come faster, and whole files as fast, down to about this.
 ROW_GROUP_BYTES = 256 * 1024
 
+#: Where the published notebooks write and look for the npz files of a split, if not in a folder of its name.
+_NPZ_FOLDERS = {"validation": "val"}
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -77,7 +80,7 @@ def npz_path(shard: Shard, sample: Sample, classes: tuple[str, ...] | None) -> s
     path = f"{folder}/{sample.key.removeprefix(folder + '/')}"
     if "\0" in path or not all(part.strip(".") for part in path.split("/")):
         raise ValueError(f"the key {sample.key!r} of class {folder!r} cannot name a file; use --format parquet")
-    return f"{shard.split}/{path}.npz"
+    return f"{_NPZ_FOLDERS.get(shard.split, shard.split)}/{path}.npz"
 
 
 def check_class_folders(classes: tuple[str, ...] | None) -> None:

@@ -13,7 +13,7 @@ from i2e_triton.datasets.manifest import ClassNames, read_class_names
 from i2e_triton.datasets.parquet import ParquetRecords
 from i2e_triton.datasets.records import Records
 from i2e_triton.datasets.tar import TarRecords
-from i2e_triton.shard_names import NUMBERED, SHARD, check_shards
+from i2e_triton.shard_names import NUMBERED, SHARD, SPLIT_NAMES, check_shards
 
 Location = Union[str, "os.PathLike[str]", Sequence[Union[str, "os.PathLike[str]"]]]
 
@@ -95,9 +95,12 @@ def _of_one_split(files: Sequence[Path], split: str | None) -> list[Path]:
 def _chosen_split(folder: Path, split: str | None, splits: Collection[str]) -> str:
     if split is None and len(set(splits)) > 1:
         raise ValueError(f"{folder}: pass split, one of {_listed(splits)}")
-    if split not in (None, *splits):
+    if split is None or split in splits:
+        return split or next(iter(splits))
+    alike = {name for name in splits if SPLIT_NAMES.get(name, name) == SPLIT_NAMES.get(split, split)}
+    if len(alike) != 1:
         raise ValueError(f"{folder}: no split {split!r} there; pass one of {_listed(splits)}")
-    return next(iter(splits)) if split is None else split
+    return alike.pop()
 
 
 def _open_npz(root: Path, names: ClassNames | None) -> NpzRecords:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -104,8 +105,7 @@ class TarRecords(Records):
         offset, size = self._members[row, part].tolist()
         tar = self._tar_of(row)
         file = self._files.get(tar, lambda: self._paths[tar].open("rb"))
-        file.seek(offset)
-        content = file.read(size)
+        content = os.pread(file.fileno(), size, offset)  # threads share the file, and so a place in it
         if len(content) != size:
             raise RecordError(f"{self._where(row)}: {len(content)} of its {size} bytes are left; the tar has changed")
         return content

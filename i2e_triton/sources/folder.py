@@ -11,8 +11,9 @@ from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from i2e_triton.shard_names import SPLIT_NAMES
 from i2e_triton.sources.names import Names
-from i2e_triton.sources.source import NO_LABEL, SPLIT_NAMES, WHOLE, Row, SourceError
+from i2e_triton.sources.source import NO_LABEL, WHOLE, Row, SourceError
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, Row, SourceError
 #: Names of the column of labels, the first one that is there; CIFAR-100 has coarse labels besides.
 _LABEL_COLUMNS = ("label", "fine_label", "labels")
 _TAIL_BYTES = 8  # length of the footer and magic number
+_ROWS_AT_ONCE = 64  # pictures of ImageNet: 7 MB
+_BUFFER_BYTES = 1024 * 1024
+#: Places to go on from: ranges come in turn from as many shards as are written at the same time.
+_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,8 @@ class ParquetSource:
     """The rows of Parquet files: a column of images, structs of ``bytes`` and ``path``, and one of labels or none.
 
     The image column is known by its type, the label column by its name: ``label``, ``fine_label`` or ``labels``. Class
-    names come from the features that the ``datasets`` library writes into the metadata. Rows are read by row groups;
-    the last one read is kept, since the next range often begins in it.
+    names come from the features that the ``datasets`` library writes into the metadata. Row groups are read forwards,
+    some rows at a time, and the next range goes on from there.
 
     Args:
         paths: the files of one split, in order.
@@ -54,7 +59,7 @@ class ParquetSource:
         self._groups: list[_RowGroup] = []
         self._rows = 0
         self._bytes = 0
-        self._group_in_memory: tuple[_RowGroup, pa.Table] | None = None
+        self._readers: list[_GroupReader] = []
         digest = hashlib.sha256()
         columns = []
         for path in paths:
@@ -77,9 +82,8 @@ class ParquetSource:
     def read(self, start: int, stop: int) -> Iterator[Row]:
         """Read the rows from ``start`` to ``stop``; a row without bytes has an empty image."""
         while start < stop:
-            place = bisect_right(self._groups, start, key=lambda group: group.start) - 1
-            first = self._groups[place].start
-            rows = self._read_group(self._groups[place]).slice(start - first, stop - start)
+            group = self._groups[bisect_right(self._groups, start, key=lambda group: group.start) - 1]
+            rows = self._reader(group, start).rows_from(start).slice(0, stop - start)
             images = rows["image"].to_pylist()
             labels = rows["label"].to_pylist() if self._columns.label else [None] * len(images)
             for number, (image, label) in enumerate(zip(images, labels), start):
@@ -95,7 +99,7 @@ class ParquetSource:
         return self._bytes
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_group_in_memory": None}
+        return {**self.__dict__, "_readers": []}
 
     def _add(self, path: Path, metadata: pq.FileMetaData, image: str) -> None:
         for index in range(metadata.num_row_groups):
@@ -107,28 +111,59 @@ class ParquetSource:
             self._groups.append(_RowGroup(self._rows, group.num_rows, path, index))
             self._rows += group.num_rows
 
-    def _read_group(self, group: _RowGroup) -> pa.Table:
-        held = self._group_in_memory
-        if held is None or held[0] != group:
-            held = self._group_in_memory = None  # there is memory for one
-            held = self._group_in_memory = (group, _load_group(group, self._columns))
-        return held[1]
+    def _reader(self, group: _RowGroup, row: int) -> _GroupReader:
+        """Take the reader that is nearest before a row, or begin anew; those used last are kept."""
+        before = [reader for reader in self._readers if reader.group == group and reader.start <= row]
+        reader = max(before, key=lambda reader: reader.start, default=None) or _GroupReader(group, self._columns)
+        self._readers = [reader, *(other for other in self._readers if other is not reader)][:_READERS]
+        return reader
 
 
-def _load_group(group: _RowGroup, columns: _Columns) -> pa.Table:
-    names = [f"{columns.image}.bytes", *([columns.label] if columns.label else [])]
-    try:
-        with _open(group.path) as file:
-            table = file.read_row_group(group.index, columns=names, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{group.path}: row group {group.index} cannot be read ({error})") from error
-    if table.num_rows != group.rows:
-        raise SourceError(f"{group.path}: row group {group.index} has {table.num_rows} rows, not {group.rows}")
-    images = pc.struct_field(table[columns.image], "bytes")
-    if columns.label is None:
-        return pa.table({"image": images})
-    _check_labels(group.path, table[columns.label], columns.classes)
-    return pa.table({"image": images, "label": table[columns.label]})
+class _GroupReader:
+    """Reads a row group forwards, some rows at a time: a group may be larger than the memory."""
+
+    def __init__(self, group: _RowGroup, columns: _Columns) -> None:
+        self.group = group
+        self.start = group.start  #: number of the first row in memory
+        self._columns = columns
+        self._rows: pa.Table | None = None
+        names = [f"{columns.image}.bytes", *([columns.label] if columns.label else [])]
+        with self._damage_told():
+            self._file = _open(group.path, buffer_size=_BUFFER_BYTES)
+            self._batches = self._file.iter_batches(_ROWS_AT_ONCE, [group.index], names, use_threads=False)
+
+    def rows_from(self, row: int) -> pa.Table:
+        """Return some rows, one at least, from one on that is not before ``start``.
+
+        Raises:
+            SourceError: if the group is damaged.
+        """
+        while self._rows is None or row >= self.start + self._rows.num_rows:
+            self.start += 0 if self._rows is None else self._rows.num_rows
+            self._rows = None  # there is memory for one batch
+            self._rows = self._next()
+        return self._rows.slice(row - self.start)
+
+    def _next(self) -> pa.Table:
+        with self._damage_told():
+            batch = next(self._batches, None)
+        done, end = self.start - self.group.start, self.group.rows
+        if batch is None or done + batch.num_rows > end:
+            found = done if batch is None else f"{done + batch.num_rows} or more"
+            raise SourceError(f"{self.group.path}: row group {self.group.index} has {found} rows, not {end}")
+        table = pa.Table.from_batches([batch])
+        images = pc.struct_field(table[self._columns.image], "bytes")
+        if self._columns.label is None:
+            return pa.table({"image": images})
+        _check_labels(self.group.path, table[self._columns.label], self._columns.classes)
+        return pa.table({"image": images, "label": table[self._columns.label]})
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(f"{self.group.path}: row group {self.group.index} cannot be read ({error})") from error
 
 
 def _check_labels(path: Path, labels: pa.ChunkedArray, classes: tuple[str, ...] | None) -> None:
@@ -139,9 +174,9 @@ def _check_labels(path: Path, labels: pa.ChunkedArray, classes: tuple[str, ...] 
         raise SourceError(f"{path}: labels must be 0 to {limit}, or {NO_LABEL} for none, got {wrong}")
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open(path: Path, buffer_size: int = 0) -> pq.ParquetFile:
     try:
-        return open_parquet(path)
+        return open_parquet(path, buffer_size)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:

@@ -44,7 +44,8 @@ def prepare(image: bytes | PIL.Image.Image, size: tuple[int, int] | None, rule: 
     """Decode an image by the rules of :mod:`i2e_triton.pictures` and resize the tensor, antialiased.
 
     The result is what the published pipeline gives: ``convert("RGB")``, ``PILToTensor`` and ``Resize`` of
-    ``torchvision.transforms.v2``; but pictures are upright, and grey of more than 8 bits keeps them.
+    ``torchvision.transforms.v2``, of pictures as they are stored: an EXIF orientation is not followed. But grey of more
+    than 8 bits keeps them.
 
     Args:
         image: of a :class:`i2e_triton.sources.Row`: an encoded picture file, or a picture.
@@ -117,7 +118,7 @@ def _cat(parts: list[Tensor]) -> Tensor:
 
 
 def _decode(image: bytes | PIL.Image.Image) -> Tensor:
-    picture = decode_picture(io.BytesIO(image)) if isinstance(image, bytes) else in_plain_mode(image)
+    picture = decode_picture(io.BytesIO(image), upright=False) if isinstance(image, bytes) else in_plain_mode(image)
     return pil_to_tensor(picture.convert("RGB") if picture.mode == "L" else picture)
 
 

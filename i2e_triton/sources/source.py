@@ -8,8 +8,6 @@ from typing import Protocol
 
 import PIL.Image
 
-#: What a folder, or a part of a file's name, says about the split, as the published data sets call it.
-SPLIT_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 #: The split of a source that is not divided.
 WHOLE = "train"
 

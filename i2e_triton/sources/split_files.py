@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from i2e_triton.shard_names import NUMBERED, check_shards
+from i2e_triton.shard_names import NUMBERED, SPLIT_NAMES, check_shards
 from i2e_triton.sources.folder import sub_folders
-from i2e_triton.sources.source import SPLIT_NAMES, WHOLE, SourceError
+from i2e_triton.sources.source import WHOLE, SourceError
 
 #: Where the Hugging Face hub keeps the files of a data set.
 DATA_FOLDER = "data"

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -105,6 +106,8 @@ def test_keys_that_lead_elsewhere_are_refused(key: str, label: int) -> None:
 def test_labels_without_names_name_their_folders() -> None:
     assert npz_path(SHARD, Sample(7, "7", 3, b""), None) == "train/3/7.npz"
     assert npz_path(SHARD, Sample(7, "7", -1, b""), None) == "train/unlabelled/7.npz"
+    shard = replace(SHARD, split="validation")
+    assert npz_path(shard, Sample(7, "cat/7", 0, b""), CLASSES) == "val/cat/7.npz"  # as the published notebooks
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])

@@ -138,6 +138,31 @@ def test_only_the_row_groups_of_a_range_are_read(tmp_path: Path, images: list[by
         list(source.read(3, 9))
 
 
+def test_a_row_group_is_read_in_small_parts_from_any_place_on(
+    tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("i2e_triton.sources.parquet._ROWS_AT_ONCE", 7)
+    content = [bytes([row]) * (row + 1) for row in range(100)]
+    source = ParquetSource([written(tmp_path / "train.parquet", content, group=60, label=list(range(100)))])
+    ranges = [(0, 100), (3, 4), (58, 70), (59, 60), (60, 61), (99, 100), (0, 1), (13, 14), (14, 21)]
+    starts = torch.randint(0, 100, (200,), generator=generator).tolist()
+    for start, stop in [*ranges, *((start, min(100, start + start % 13 + 1)) for start in starts)]:
+        rows = list(source.read(start, stop))
+        assert [row.image for row in rows] == content[start:stop]
+        assert [row.label for row in rows] == list(range(start, stop))
+        assert len(source._readers) <= 8
+
+
+def test_a_group_of_more_bytes_than_its_file_does_not_fill_the_memory(tmp_path: Path) -> None:
+    rows = 4000
+    source = ParquetSource([written(tmp_path / "train.parquet", [bytes(50_000)] * rows, group=rows)])
+    assert (tmp_path / "train.parquet").stat().st_size < 200_000
+    assert [row.image for row in source.read(rows - 1, rows)] == [bytes(50_000)]
+    (reader,) = source._readers
+    assert reader._rows is not None
+    assert reader._rows.nbytes < 10_000_000 < 50_000 * rows
+
+
 @pytest.mark.parametrize("kept", [0, 3, 11, -1, -9])
 def test_a_file_that_is_cut_off(kept: int, tmp_path: Path, images: list[bytes]) -> None:
     path = written(tmp_path / "train.parquet", images)

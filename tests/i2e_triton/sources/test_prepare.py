@@ -114,12 +114,12 @@ def test_the_first_frame_of_an_animation() -> None:
     assert_same(prepare(content, (8, 8)), torch.tensor([200, 0, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 8, 8))
 
 
-def test_a_rotated_photograph_is_turned_upright(generator: torch.Generator) -> None:
-    upright = picture(generator, 30, 20)
+def test_a_photograph_is_taken_as_it_is_stored_as_torchvision_does(generator: torch.Generator) -> None:
+    stored = picture(generator, 30, 20)
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
-    content = encoded(upright.transpose(PIL.Image.Transpose.ROTATE_90), exif=exif)
-    assert_same(prepare(content, (224, 224)), published(upright, "bicubic"))
+    content = encoded(stored, exif=exif)
+    assert_same(prepare(content, (224, 224)), published(stored, "bicubic"))
 
 
 def png_of_size(width: int, height: int) -> bytes:
