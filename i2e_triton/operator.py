@@ -109,7 +109,7 @@ def _convert_out_cuda(
     *,
     out: Tensor,
 ) -> None:
-    launch = _kernels()
+    launch = load_kernels()
     if shifts is None:
         shifts = _canonical_shifts_on(images.device)[:timesteps]
     launch.convert_into(out, images, shifts, ratios, ratio, packed=packed)
@@ -125,7 +125,7 @@ def _convert_cuda(
     dtype: torch.dtype,
     packed: bool,
 ) -> Tensor:
-    _kernels()  # before any memory is taken
+    load_kernels()  # before any memory is taken
     out = images.new_empty(event_shape(images, timesteps, packed), dtype=dtype)
     _convert_out_cuda(images, shifts, ratios, ratio, timesteps, dtype, packed, out=out)
     return out
@@ -199,7 +199,7 @@ def _convert_augmented_out_cuda(
     *,
     out: Tensor,
 ) -> None:
-    launch = _kernels()
+    launch = load_kernels()
     if shifts is None:
         shifts = _canonical_shifts_on(images.device)[:timesteps]
     launch.convert_augmented_into(out, images, crop, flip, shifts, ratios, ratio, nearest=nearest, packed=packed)
@@ -220,7 +220,7 @@ def _convert_augmented_cuda(
     dtype: torch.dtype,
     packed: bool,
 ) -> Tensor:
-    _kernels()  # before any memory is taken
+    load_kernels()  # before any memory is taken
     out = images.new_empty(event_shape(images, timesteps, packed, (height, width)), dtype=dtype)
     _convert_augmented_out_cuda(
         images, crop, flip, height, width, nearest, shifts, ratios, ratio, timesteps, dtype, packed, out=out
@@ -228,8 +228,12 @@ def _convert_augmented_cuda(
     return out
 
 
-def _kernels() -> ModuleType:
-    """Import what launches the kernels; it imports triton, which the CPU path must not need."""
+def load_kernels() -> ModuleType:
+    """Import what launches the kernels; it imports triton, which the CPU path must not need.
+
+    Raises:
+        ValueError: if Triton is not there, or too old.
+    """
     try:
         from i2e_triton.kernels import launch
     except ImportError as error:
@@ -247,7 +251,7 @@ def _unpack_cpu(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
 @torch.library.impl(_library, "unpack", "CUDA")
 def _unpack_cuda(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
     # What others converted can be read without Triton.
-    unpack_into = _kernels().unpack_into if HAS_TRITON else cpu.unpack_into
+    unpack_into = load_kernels().unpack_into if HAS_TRITON else cpu.unpack_into
     out = packed.new_empty((timesteps, *packed.shape), dtype=dtype)
     unpack_into(out, packed)
     return out

@@ -7,12 +7,14 @@ Its motion vector is the row ``(dy0, dx0, dy1, dx1)``, in pixels; a microsaccade
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from operator import index
 
 import torch
 from torch import Tensor
 
 from i2e_triton.arguments import check_timesteps
+from i2e_triton.whole_numbers import check_whole_number
 
 Order = str | int | Sequence[int]
 
@@ -92,10 +94,8 @@ def random_shifts(
         ValueError: if the order is unknown, ``timesteps`` is not in 1..8 or ``batch`` is negative.
         TypeError: if ``timesteps`` or ``batch`` is not an integer.
     """
-    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int)):
-        raise TypeError(f"batch must be an int or None, got {batch!r}")
-    if batch is not None and batch < 0:
-        raise ValueError(f"batch must not be negative, got {batch}")
+    if batch is not None:
+        batch = check_whole_number("batch", batch, 0)
     if device is None and generator is not None:
         device = generator.device
     return draw_shifts(candidate_shifts(order, timesteps, device=device), batch, generator)
@@ -230,7 +230,7 @@ def _groups(order: Order, timesteps: int) -> tuple[int, ...]:
 
 def _resolved(order: Order) -> tuple[int, ...]:
     """Resolve an order to the numbers of its groups."""
-    groups = _named_order(order) if isinstance(order, (str, int)) else _numbered_order(order)
+    groups = _named_order(order) if isinstance(order, (str, int, Integral)) else _numbered_order(order)
     if len(set(groups)) != len(groups) or not set(groups) <= set(range(len(_GROUPS))):
         raise ValueError(f"order must hold distinct group numbers 0 to {len(_GROUPS) - 1}, got {groups}")
     return groups
@@ -277,12 +277,12 @@ def _numbered_order(order: Sequence[int]) -> tuple[int, ...]:
         raise TypeError(f"order must be a name, a number, or the numbers of groups; got {order!r}") from error
 
 
-def _named_order(order: str | int) -> tuple[int, ...]:
+def _named_order(order: str | Integral) -> tuple[int, ...]:
     known = f"one of {', '.join(ORDERS)}, or 0 to {len(ORDERS) - 1}"
-    if isinstance(order, int):
-        if isinstance(order, bool) or not 0 <= order < len(ORDERS):
+    if isinstance(order, Integral):
+        if isinstance(order, bool) or not 0 <= index(order) < len(ORDERS):
             raise ValueError(f"order must be {known}; got {order!r}")
-        return list(ORDERS.values())[order]
+        return list(ORDERS.values())[index(order)]
     name = order.translate(_GREEK).strip("-").lower()
     if name not in ORDERS:
         raise ValueError(f"order must be {known}; got {order!r}")

@@ -123,8 +123,10 @@ def convert(
     manifest.json: settings, source, shards with checksums, event rates and the rows that were skipped because their
     image could not be read.
 
-    Killed at any moment, the same command goes on where it stopped, to the same bytes; with other settings it refuses.
-    Ctrl-C finishes the shards in hand. `i2e dataset verify OUT` checks the result.
+    Pictures are taken as they are stored, as torchvision's data sets do: an EXIF orientation is not followed.
+
+    Killed at any moment, the same command goes on where it stopped, to the same bytes; with other settings, or files of
+    other names or sizes, it refuses. Ctrl-C finishes the shards in hand. `i2e dataset verify OUT` checks the result.
     """
     request = Request(
         preset=preset,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from i2e_triton.cli.options import checked_device, checked_ratio, checked_shifts, checked_size, wrong
 from i2e_triton.cli.source_options import checked_kind
 from i2e_triton.conversion.dataset import Engine
@@ -101,17 +103,26 @@ def check_engine(request: Request) -> Engine:
     Raises:
         typer.BadParameter: naming the option, its value and what would be right.
     """
+    engine = _one_of("--engine", request.engine, ENGINES)
     workers = _at_least("--workers", request.workers, 0)
     # A shard's thread encodes and compresses about as fast as a few workers decode.
     lanes = max(1, workers // 4)
-    machine = Machine(workers, _at_least("--batch-size", request.batch_size, 1), checked_device(request.device), lanes)
-    if _one_of("--engine", request.engine, ENGINES) == "local":
+    device = checked_device(request.device) if engine == "local" else _device_of_actors(request.device)
+    machine = Machine(workers, _at_least("--batch-size", request.batch_size, 1), device, lanes)
+    if engine == "local":
         return partial(convert_shards, machine=machine)
     try:
         from i2e_triton.conversion.ray_engine import convert_shards_with_ray
     except ModuleNotFoundError as error:
         raise wrong("--engine", f"ray needs the package {error.name}: pip install 'i2e-triton[ray]'") from error
     return partial(convert_shards_with_ray, machine=machine)
+
+
+def _device_of_actors(name: str) -> torch.device:
+    """Check ``--device`` for Ray, which knows where GPUs are and gives each actor one."""
+    if name not in ("cpu", "cuda"):
+        raise wrong("--device", f"must be cpu or cuda with --engine ray, which hands out the GPUs; got {name!r}")
+    return torch.device(name)
 
 
 def kind_of(location: str, request: Request) -> str:
@@ -133,6 +144,8 @@ def open_sources(kind: str, location: str, request: Request) -> dict[str, Source
         SourceError: if the source is not there, or not what it should be.
     """
     preset = checked_preset(request.preset)
+    if request.download and kind not in FOLDERS:
+        raise wrong("--download", f"is for torchvision's data sets ({', '.join(FOLDERS)}); SOURCE is of kind {kind}")
     names = splits(location, kind)
     if request.split is not None:
         names = (_one_of("--split", request.split, names),)

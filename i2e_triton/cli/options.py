@@ -10,7 +10,7 @@ import typer
 from torch import Tensor
 
 from i2e_triton.arguments import check_ratio, check_timesteps
-from i2e_triton.operator import HAS_TRITON
+from i2e_triton.operator import HAS_TRITON, load_kernels
 from i2e_triton.shifts import ORDERS, canonical_shifts
 
 Order = Annotated[
@@ -81,4 +81,8 @@ def checked_device(name: str) -> torch.device:
             raise wrong("--device", f"there are {count} CUDA devices, cuda:0 to cuda:{count - 1}; got {name!r}")
         if not HAS_TRITON:
             raise wrong("--device", f"{name!r} needs Triton, which is not installed; pip install triton")
+        try:
+            load_kernels()
+        except ValueError as error:
+            raise wrong("--device", str(error)) from error
     return device

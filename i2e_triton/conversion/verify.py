@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from i2e_triton.conversion.finished import WORK
 from i2e_triton.conversion.manifest import MANIFEST, Manifest, ManifestError, ShardRecord, read_manifest
 from i2e_triton.conversion.shards import count_events
 from i2e_triton.datasets.decoding import Decoding
@@ -57,7 +56,12 @@ def verify_dataset(out: Path, shard_done: Callable[[int, int], None]) -> Verifie
 def _unknown_files(out: Path, manifest: Manifest) -> list[str]:
     known = {path for record in manifest.shards for path in record.paths} | {MANIFEST}
     files = (path.relative_to(out) for path in sorted(out.rglob("*")) if path.is_file())
-    return [str(path) for path in files if path.as_posix() not in known and path.parts[0] != WORK]
+    # Readers pass over hidden files as well, and systems leave some everywhere.
+    return [str(path) for path in files if path.as_posix() not in known and not _is_hidden(path)]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _problems_of(out: Path, record: ShardRecord, manifest: Manifest) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -30,7 +31,7 @@ class LastUsed(Generic[Key, Value]):
         """Return the value of a key, made anew where it is not kept."""
         if self._process != os.getpid():
             self._forget()
-        if key in self._values:
+        with suppress(KeyError):  # not kept, or another thread has just dropped it
             self._values.move_to_end(key)
             return self._values[key]
         value = self._values[key] = make()

@@ -28,11 +28,13 @@ def test_a_file_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
 def test_a_file_is_replaced_when_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "events.npz"
     path.write_bytes(b"old and longer than the new one")
-    with write_whole(path) as file:
-        file.write(b"new")
-        file.flush()
-        assert path.read_bytes() == b"old and longer than the new one"
-    assert path.read_bytes() == b"new"
+    with path.open("rb") as reader:
+        with write_whole(path) as file:
+            file.write(b"new")
+            file.flush()
+            assert path.read_bytes() == b"old and longer than the new one"
+        assert path.read_bytes() == b"new"
+        assert reader.read() == b"old and longer than the new one"  # who has opened it keeps it whole
 
 
 @pytest.mark.parametrize("interruption", [ValueError, OSError, KeyboardInterrupt, SystemExit])

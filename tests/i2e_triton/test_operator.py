@@ -243,4 +243,4 @@ def test_an_old_triton_is_refused_as_a_value(monkeypatch: pytest.MonkeyPatch) ->
     for name in [name for name in sys.modules if name.startswith("i2e_triton.kernels")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ValueError, match=r"CUDA device.*need Triton 3\.6 or newer, found 3\.2\.0: pip install"):
-        operator._kernels()
+        operator.load_kernels()

@@ -332,11 +332,18 @@ def test_timesteps_of_the_wrong_type_are_refused(timesteps: Any) -> None:
 
 
 def test_a_batch_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="batch must not be negative, got -1"):
+    with pytest.raises(ValueError, match="batch must be at least 0, got -1"):
         random_shifts(-1)
     for batch in (2.0, "2", True):
-        with pytest.raises(TypeError, match=f"batch must be an int or None, got {batch!r}"):
+        with pytest.raises(TypeError, match=f"batch must be an int, got {type(batch).__name__} {batch!r}"):
             random_shifts(batch)  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert random_shifts(np.int64(3), timesteps=np.int8(2)).shape == (3, 2, 4)  # type: ignore[arg-type]
+    for number in range(6):
+        assert torch.equal(canonical_shifts(np.int64(number)), canonical_shifts(number))  # type: ignore[arg-type]
+    assert torch.equal(canonical_shifts(np.arange(8)), canonical_shifts(tuple(range(8))))  # type: ignore[arg-type]
 
 
 def test_the_convolution_of_a_vector() -> None:

@@ -25,7 +25,7 @@ def convert_on_gpu(
     case: Case, dtype: torch.dtype = torch.bool, *, packed: bool = False, layout: str = "contiguous"
 ) -> Tensor:
     """Convert a case on the GPU into a poisoned output."""
-    out = poisoned(case.expected(dtype, packed=packed), layout).to("cuda")
+    out = poisoned(case.expected(dtype, packed=packed).to("cuda"), layout)
     there = case.on("cuda")
     result = convert(there.images, there.ratio, shifts=there.shifts, dtype=dtype, packed=packed, out=out)
     assert result is out
@@ -74,7 +74,7 @@ def test_every_layout_without_a_copy(layout: str, batch: int, generator: torch.G
     case = Case(images, canonical_shifts(), 0.12)
     expected = case.expected()
     there = case.on("cuda")
-    out = poisoned(expected).to("cuda")
+    out = poisoned(expected.to("cuda"))
     convert(there.images, 0.12, dtype=torch.bool, out=out)  # so that memory of compilation does not count
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()

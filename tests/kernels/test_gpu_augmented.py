@@ -28,7 +28,7 @@ def there(argument: Any) -> Any:
 
 def convert_on_gpu(case: AugmentedCase, dtype: torch.dtype = torch.bool, *, packed: bool = False) -> Tensor:
     """Convert a case on the GPU into a poisoned output."""
-    out = poisoned(case.expected(dtype, packed=packed)).to("cuda")
+    out = poisoned(case.expected(dtype, packed=packed).to("cuda"))
     augmentation = {name: there(value) for name, value in case.augmentation.items()}
     images, ratio, shifts = there(case.images), there(case.ratio), there(case.shifts)
     return convert(images, ratio, shifts=shifts, dtype=dtype, packed=packed, out=out, **augmentation)

@@ -80,6 +80,14 @@ def test_a_missing_and_an_unknown_file_are_found(converted: Callable[[Settings],
     assert "No such file" in missing
 
 
+def test_hidden_files_are_passed_over(converted: Callable[[Settings], Path]) -> None:
+    out = converted(SETTINGS)
+    (out / ".DS_Store").write_bytes(b"")
+    (out / ".cache").mkdir()
+    (out / ".cache" / "train-00000-of-00001.parquet").write_bytes(b"")
+    assert problems(out) == ()
+
+
 def test_counts_that_do_not_fit_the_records_are_found(converted: Callable[[Settings], Path]) -> None:
     out = converted(SETTINGS)
     rewrite(out, lambda m: replace(m, shards=(replace(m.shards[0], pixels=1), *m.shards[1:])))

@@ -6,7 +6,9 @@ import copy
 import json
 import os
 import pickle
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -326,3 +328,20 @@ def test_npz_files_whose_names_are_no_text(tmp_path: Path, generator: torch.Gene
     found, label = dataset[0]
     assert torch.equal(found.bool(), events)
     assert label == 0
+
+
+def test_threads_may_read_a_tar_together(tmp_path: Path, generator: torch.Generator) -> None:
+    events = random_events(60, generator)
+    write_tar(tmp_path / "train-00000-of-00001.tar", tar_members(events))
+    dataset = EventDataset(tmp_path, "train", dtype=torch.bool)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # threads take turns within reads
+
+    def read(start: int) -> bool:
+        return all(torch.equal(dataset[(start + 7 * i) % 60][0], events[(start + 7 * i) % 60]) for i in range(100))
+
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            assert all(threads.map(read, range(16)))
+    finally:
+        sys.setswitchinterval(before)
