@@ -277,7 +277,7 @@ def _numbered_order(order: Sequence[int]) -> tuple[int, ...]:
         raise TypeError(f"order must be a name, a number, or the numbers of groups; got {order!r}") from error
 
 
-def _named_order(order: str | Integral) -> tuple[int, ...]:
+def _named_order(order: str | int | Integral) -> tuple[int, ...]:
     known = f"one of {', '.join(ORDERS)}, or 0 to {len(ORDERS) - 1}"
     if isinstance(order, Integral):
         if isinstance(order, bool) or not 0 <= index(order) < len(ORDERS):
