@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from operator import index
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -230,7 +231,7 @@ def _groups(order: Order, timesteps: int) -> tuple[int, ...]:
 
 def _resolved(order: Order) -> tuple[int, ...]:
     """Resolve an order to the numbers of its groups."""
-    groups = _named_order(order) if isinstance(order, (str, int, Integral)) else _numbered_order(order)
+    groups = _named_order(order) if isinstance(order, (str, Integral)) else _numbered_order(order)
     if len(set(groups)) != len(groups) or not set(groups) <= set(range(len(_GROUPS))):
         raise ValueError(f"order must hold distinct group numbers 0 to {len(_GROUPS) - 1}, got {groups}")
     return groups
@@ -270,14 +271,14 @@ def _shifted_right(number: Tensor, bits: int) -> Tensor:
     return (number >> bits) & (2 ** (64 - bits) - 1)
 
 
-def _numbered_order(order: Sequence[int]) -> tuple[int, ...]:
+def _numbered_order(order: Any) -> tuple[int, ...]:
     try:
         return tuple(index(group) for group in order)
     except TypeError as error:
         raise TypeError(f"order must be a name, a number, or the numbers of groups; got {order!r}") from error
 
 
-def _named_order(order: str | int | Integral) -> tuple[int, ...]:
+def _named_order(order: Any) -> tuple[int, ...]:
     known = f"one of {', '.join(ORDERS)}, or 0 to {len(ORDERS) - 1}"
     if isinstance(order, Integral):
         if isinstance(order, bool) or not 0 <= index(order) < len(ORDERS):
