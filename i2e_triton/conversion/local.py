@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
@@ -10,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import FrameType
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -20,6 +18,7 @@ from i2e_triton.conversion.failure import Failure
 from i2e_triton.conversion.lanes import Complete, Lanes
 from i2e_triton.conversion.manifest import ShardRecord
 from i2e_triton.conversion.plan import Piece, Settings, Shard
+from i2e_triton.conversion.worker_watch import WorkerWatch
 from i2e_triton.sources import Source
 
 _WATCH_S = 1.0
@@ -53,21 +52,14 @@ def convert_shards(
         ValueError: if a source is damaged.
     """
     prepared = _loader(_Pieces(shards, machine, stopping), sources, settings, machine)
-    with _deaths_told_late() as deaths:
-        try:
-            with Lanes(complete, machine.lanes, shard_done) as lanes:
-                for batch in prepared:
-                    if isinstance(batch, Failure):
-                        raise batch.error()
-                    if isinstance(batch, ImageBatch):
-                        batch = convert_batch(batch, settings, machine.device)
-                    lanes.put(batch)
-                    rows_done(batch.piece.stop - batch.piece.start)
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker (pid"):
-                raise
-            death = deaths[0] if deaths else error
-            raise OSError(f"{death}; finished shards are kept, and the same command goes on") from error
+    with WorkerWatch() as workers, Lanes(complete, machine.lanes, shard_done) as lanes:
+        while (batch := workers.next(prepared)) is not None:
+            if isinstance(batch, Failure):
+                raise batch.error()
+            if isinstance(batch, ImageBatch):
+                batch = convert_batch(batch, settings, machine.device)
+            lanes.put(batch)
+            rows_done(batch.piece.stop - batch.piece.start)
 
 
 def _loader(
@@ -84,33 +76,6 @@ def _loader(
         worker_init_fn=partial(_start_worker, parent=os.getpid()),
     )
     return iter(loader)
-
-
-@contextlib.contextmanager
-def _deaths_told_late() -> Iterator[list[str]]:
-    """Collect what PyTorch has to say of workers that are killed, instead of having it raised at once.
-
-    Its handler raises wherever the main thread happens to be, be it half-way through the start of a writer that then
-    nobody waits for. The loader itself misses a worker within seconds and raises where batches are asked for.
-    """
-    before = signal.getsignal(signal.SIGCHLD)
-    deaths: list[str] = []
-    if not callable(before) or threading.current_thread() is not threading.main_thread():
-        yield deaths  # without workers there is no handler, and only the main thread is told of signals
-        return
-    raise_death: Callable[[int, FrameType | None], object] = before
-
-    def note(number: int, frame: FrameType | None) -> None:
-        try:
-            raise_death(number, frame)
-        except RuntimeError as error:
-            deaths.append(str(error).strip().rstrip("."))
-
-    signal.signal(signal.SIGCHLD, note)
-    try:
-        yield deaths
-    finally:
-        signal.signal(signal.SIGCHLD, before)
 
 
 class _Attempts(Dataset[ImageBatch | EventBatch | Failure]):
