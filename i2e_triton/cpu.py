@@ -11,7 +11,7 @@ Work goes in chunks that stay in the last-level cache: several small images, or 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import torch
@@ -26,6 +26,7 @@ class _GreyLevels:
     """Arithmetic on uint8 images ``[N, C, H, W]`` of one chunk. A neighbour is two planes: levels and silent levels."""
 
     dtype = torch.uint8
+    planes = 2
 
     def __init__(self, images: Tensor, ratio: Tensor):
         self.value = channel_max(images)
@@ -39,21 +40,22 @@ class _GreyLevels:
         self._less = (step - 1).to(torch.uint8)[:, None, None]
         self._cap = (256 - step).to(torch.uint8)[:, None, None]
 
-    def planes(self, levels: Tensor) -> tuple[Tensor, ...]:
-        """Pair levels ``[N, rows, W]`` with their silent levels."""
-        silent = torch.minimum(levels, self._cap).add_(self._less)
+    def complete(self, levels: Tensor, silent: Tensor) -> None:
+        """Write the silent levels of levels ``[N, rows, W]``."""
+        torch.minimum(levels, self._cap, out=silent).add_(self._less)
         for i, table in self._tied:
             torch.index_select(table, 0, levels[i].flatten().int(), out=silent[i].view(-1))
-        return levels, silent
 
     def compare(self, before: Sequence[Tensor], after: Sequence[Tensor], on: Tensor, off: Tensor) -> None:
-        """Write the events between two neighbours, each a pair of :meth:`planes`."""
+        """Write the events between two neighbours, each levels and their silent levels."""
         torch.gt(after[0], before[1], out=on)
         torch.gt(before[0], after[1], out=off)
 
 
 class _Floats:
     """Arithmetic on floating-point images ``[N, C, H, W]`` of one chunk. A neighbour is one plane of values."""
+
+    planes = 1
 
     def __init__(self, images: Tensor, ratio: Tensor):
         self.value = channel_max(images).to(ratio.dtype)
@@ -68,12 +70,11 @@ class _Floats:
         self._above = torch.where(finite, bound, math.nan)[:, None, None]
         self._below = -self._above
 
-    def planes(self, values: Tensor) -> tuple[Tensor, ...]:
-        """Return the values ``[N, rows, W]``: the comparison needs nothing else."""
-        return (values,)
+    def complete(self, values: Tensor) -> None:
+        """Do nothing: the comparison needs the values ``[N, rows, W]`` alone."""
 
     def compare(self, before: Sequence[Tensor], after: Sequence[Tensor], on: Tensor, off: Tensor) -> None:
-        """Write the events between two neighbours, each of :meth:`planes`."""
+        """Write the events between two neighbours, each one plane."""
         torch.sub(after[0], before[0], out=on)  # the difference, where the cache will want the events
         torch.lt(on, self._below, out=off)
         torch.gt(on, self._above, out=on)
@@ -106,12 +107,20 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
     per_image = shifts.dim() == 3
     arithmetic = _GreyLevels if images.dtype == torch.uint8 else _Floats
     pixels = _CHUNK_PIXELS * torch.get_num_threads()
+    near: dict[tuple[int, int], _Near] = {}
     for first, last in _ranges(batch, 1 if per_image else pixels // (height * width)):
         chunk = arithmetic(images[first:last], ratio[first:last])
         events = out[first:last] if packed else out[:, first:last]
         vectors = microsaccades[first] if per_image else microsaccades
         for top, bottom in _ranges(height, pixels // width):
-            _convert_band(events, chunk, vectors, top, bottom, packed)
+            if not _are_near(vectors, bottom - top):
+                neighbours = _far(chunk, vectors, top, bottom)
+            else:
+                size = (last - first, bottom - top)
+                if per_image or size not in near:
+                    near[size] = _Near(chunk, vectors, *size)
+                neighbours = near[size].of(chunk, top)
+            _write(events[..., top:bottom, :], chunk, neighbours, packed)
 
 
 def unpack_into(out: Tensor, packed: Tensor) -> None:
@@ -127,63 +136,91 @@ def unpack_into(out: Tensor, packed: Tensor) -> None:
         timestep.copy_(bits.float() if half else bits)  # PyTorch converts bytes to halves one by one
 
 
-def _convert_band(events: Tensor, chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int, packed: bool) -> None:
-    """Write rows ``top`` to ``bottom`` of the events of one chunk."""
-    neighbour = _neighbours(chunk, vectors, top, bottom)
-    events = events[..., top:bottom, :]
-    scratch = chunk.value.new_empty(2, *chunk.value[:, top:bottom].shape)
-    for t, (dy0, dx0, dy1, dx1) in enumerate(vectors):
-        before, after = neighbour(dy0, dx0), neighbour(dy1, dx1)
+_Neighbours = Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]]  # before and after, for each timestep
+
+
+class _Near:
+    """The neighbours of some images' rows by the paper's vectors, which share the planes of three columns.
+
+    A plane holds whole rows, and some above and below: a neighbour at any ``dy`` is one contiguous run of it. Planes
+    stay where they are from chunk to chunk, and so do the neighbours.
+    """
+
+    def __init__(self, chunk: _Chunk, vectors: list[list[int]], images: int, rows: int):
+        self._reach = max(abs(dy) for vector in vectors for dy in vector[::2])
+        self._rows = rows
+        shape = (chunk.planes, images, rows + 2 * self._reach, chunk.value.shape[2])
+        columns = {0, *(dx for vector in vectors for dx in vector[1::2])}
+        self._planes = {dx: chunk.value.new_empty(shape).unbind(0) for dx in columns}
+        self._pairs = [(self._at(dy0, dx0), self._at(dy1, dx1)) for dy0, dx0, dy1, dx1 in vectors]
+
+    def of(self, chunk: _Chunk, top: int) -> _Neighbours:
+        """Return the neighbours of the rows of a chunk from ``top`` on, until those of another one are asked for."""
+        middle = self._planes[0]
+        _take_rows(chunk.value, top - self._reach, top + self._rows + self._reach, middle[0])
+        for dx, planes in self._planes.items():
+            _move(middle[0], dx, planes[0])
+            chunk.complete(*planes)
+        return self._pairs
+
+    def _at(self, dy: int, dx: int) -> Sequence[Tensor]:
+        return [plane.narrow(1, self._reach + dy, self._rows) for plane in self._planes[dx]]
+
+
+def _are_near(vectors: list[list[int]], rows: int) -> bool:
+    reach = max(abs(dy) for vector in vectors for dy in vector[::2])
+    columns = {dx for vector in vectors for dx in vector[1::2]}
+    return len(columns) <= 3 and reach <= rows // 4 + 1
+
+
+def _far(chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int) -> _Neighbours:
+    """Make each neighbour when it is asked for: together, those of long vectors would fill the memory."""
+    shape = (chunk.value.shape[0], bottom - top, chunk.value.shape[2])
+
+    def at(dy: int, dx: int) -> Sequence[Tensor]:
+        rows = chunk.value.new_empty(shape)
+        _take_rows(chunk.value, top + dy, bottom + dy, rows)
+        planes = chunk.value.new_empty(chunk.planes, *shape).unbind(0)
+        _move(rows, dx, planes[0])
+        chunk.complete(*planes)
+        return planes
+
+    for dy0, dx0, dy1, dx1 in vectors:
+        yield at(dy0, dx0), at(dy1, dx1)
+
+
+def _write(events: Tensor, chunk: _Chunk, neighbours: _Neighbours, packed: bool) -> None:
+    """Write the events between neighbours."""
+    if not packed and _writes_directly(chunk.dtype, events.dtype):
+        for timestep, (before, after) in zip(events.unbind(0), neighbours):
+            chunk.compare(before, after, *timestep.unbind(1))
+        return
+    scratch = events.new_empty((2, *events.shape[-4:-3], *events.shape[-2:]), dtype=chunk.dtype)
+    # PyTorch converts bytes to halves one by one, but vectorises both steps of the way over float32.
+    half_from_bytes = events.dtype == torch.float16 and chunk.dtype == torch.uint8
+    for t, (before, after) in enumerate(neighbours):
+        chunk.compare(before, after, *scratch.unbind(0))
         if packed:
-            chunk.compare(before, after, *scratch)
             events.add_(_bytes(scratch).transpose(0, 1), alpha=1 << t)
-        elif _writes_directly(chunk.dtype, events.dtype):
-            chunk.compare(before, after, *events[t].unbind(1))
         else:
-            chunk.compare(before, after, *scratch)
-            # PyTorch converts bytes to halves one by one, but vectorises both steps of the way over float32.
-            half_from_bytes = events.dtype == torch.float16 and chunk.dtype == torch.uint8
             events[t].copy_((scratch.float() if half_from_bytes else scratch).transpose(0, 1))
 
 
-def _neighbours(
-    chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int
-) -> Callable[[int, int], Sequence[Tensor]]:
-    """Give the planes of the neighbours of rows ``top`` to ``bottom``, by their ``(dy, dx)``.
-
-    The paper's vectors share the planes of three columns. Longer ones would fill the memory with theirs: each is made
-    when it is asked for.
-    """
-    rows = bottom - top
-    reach = max(abs(dy) for vector in vectors for dy in vector[::2])
-    columns = {dx for vector in vectors for dx in vector[1::2]}
-
-    def moved_rows(first: int, last: int) -> Tensor:
-        return chunk.value.index_select(1, torch.arange(first, last).clamp_(0, chunk.value.shape[1] - 1))
-
-    if len(columns) > 3 or reach > rows // 4 + 1:
-        return lambda dy, dx: chunk.planes(_moved(moved_rows(top + dy, bottom + dy), dx))
-    framed = moved_rows(top - reach, bottom + reach)
-    planes = {dx: chunk.planes(_moved(framed, dx)) for dx in columns}
-    return lambda dy, dx: [plane.narrow(1, reach + dy, rows) for plane in planes[dx]]
+def _take_rows(value: Tensor, first: int, last: int, out: Tensor) -> None:
+    """Copy rows of ``[N, H, W]``, replicating the border."""
+    torch.index_select(value, 1, torch.arange(first, last).clamp_(0, value.shape[1] - 1), out=out)
 
 
-def _moved(value: Tensor, dx: int) -> Tensor:
-    """Copy contiguous ``[N, rows, W]`` moved by ``dx``, replicating the border.
-
-    With whole rows beside each other, a neighbour at any ``dy`` is one contiguous run of this copy.
-    """
-    if dx == 0:
-        return value
-    moved = torch.empty_like(value)
-    # All of it in one run, and then the border, where that brought the ends of other rows.
-    if dx > 0:
-        moved.view(-1)[:-dx] = value.view(-1)[dx:]
-        moved[..., -dx:] = value[..., -1:]
-    else:
-        moved.view(-1)[-dx:] = value.view(-1)[:dx]
-        moved[..., :-dx] = value[..., :1]
-    return moved
+def _move(value: Tensor, dx: int, out: Tensor) -> None:
+    """Copy contiguous ``[N, rows, W]`` moved by ``dx``, replicating the border; not at all where that is ``out``."""
+    if dx > 0:  # all of it in one run, and then the border, where that brought the ends of other rows
+        out.view(-1)[:-dx] = value.view(-1)[dx:]
+        out[..., -dx:] = value[..., -1:]
+    elif dx < 0:
+        out.view(-1)[-dx:] = value.view(-1)[:dx]
+        out[..., :-dx] = value[..., :1]
+    elif out is not value:
+        out.copy_(value)
 
 
 def channel_max(images: Tensor) -> Tensor:
