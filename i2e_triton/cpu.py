@@ -112,15 +112,10 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
         chunk = arithmetic(images[first:last], ratio[first:last])
         events = out[first:last] if packed else out[:, first:last]
         vectors = microsaccades[first] if per_image else microsaccades
+        if per_image:
+            near.clear()
         for top, bottom in _ranges(height, pixels // width):
-            if not _are_near(vectors, bottom - top):
-                neighbours = _far(chunk, vectors, top, bottom)
-            else:
-                size = (last - first, bottom - top)
-                if per_image or size not in near:
-                    near[size] = _Near(chunk, vectors, *size)
-                neighbours = near[size].of(chunk, top)
-            _write(events[..., top:bottom, :], chunk, neighbours, packed)
+            _write(events[..., top:bottom, :], chunk, _neighbours(chunk, vectors, top, bottom, near), packed)
 
 
 def unpack_into(out: Tensor, packed: Tensor) -> None:
@@ -167,10 +162,18 @@ class _Near:
         return [plane.narrow(1, self._reach + dy, self._rows) for plane in self._planes[dx]]
 
 
-def _are_near(vectors: list[list[int]], rows: int) -> bool:
+def _neighbours(
+    chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int, near: dict[tuple[int, int], _Near]
+) -> _Neighbours:
+    """Give the neighbours of rows of a chunk; ``near`` keeps the planes of the sizes that came before."""
+    images, rows = chunk.value.shape[0], bottom - top
     reach = max(abs(dy) for vector in vectors for dy in vector[::2])
     columns = {dx for vector in vectors for dx in vector[1::2]}
-    return len(columns) <= 3 and reach <= rows // 4 + 1
+    if len(columns) > 3 or reach > rows // 4 + 1:
+        return _far(chunk, vectors, top, bottom)
+    if (images, rows) not in near:
+        near[images, rows] = _Near(chunk, vectors, images, rows)
+    return near[images, rows].of(chunk, top)
 
 
 def _far(chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int) -> _Neighbours:
