@@ -158,9 +158,10 @@ def _add_machine(add: Callable[..., object]) -> None:
     add("--sync-bn", action="store_true", help="batch normalisation over all GPUs")
     add("--gpu", type=_NONE.parse, metavar="INDEX", help="the one GPU to use")
     add("--multiprocessing_distributed", action="store_true", help="a process for each GPU")
-    add("--world_size", type=_ONE.parse, default=1, metavar="MACHINES")
-    add("--rank", type=_NONE.parse, default=0, metavar="MACHINE", help="number of this machine")
-    add("--dist_url", metavar="URL", help="of machine 0, as tcp://127.0.0.1:8080")
+    machines, number = _or_environment("WORLD_SIZE", _ONE), _or_environment("RANK", _NONE)
+    add("--world_size", type=machines, default=1, metavar="MACHINES", help="-1: WORLD_SIZE of the environment")
+    add("--rank", type=number, default=0, metavar="MACHINE", help="number of this machine; -1: RANK of the environment")
+    add("--dist_url", metavar="URL", help="of machine 0, as tcp://127.0.0.1:8080, or env://")
     add("--dist_backend", choices=("nccl", "gloo"), default="nccl")
 
 
@@ -174,6 +175,19 @@ def _known_recipes() -> str:
 def _recipes(name: str) -> Callable[[str], float]:
     """The type of a flag that changes a number of the recipe."""
     return RANGES[name].parse
+
+
+def _or_environment(variable: str, numbers: Range) -> Callable[[str], float]:
+    """The type of a flag that takes a number, or -1 for that of a variable, as the published script does."""
+
+    def parse(text: str) -> float:
+        if text != "-1":
+            return numbers.parse(text)
+        if variable not in os.environ:
+            raise argparse.ArgumentTypeError(f"-1 stands for {variable} of the environment, which is not set")
+        return numbers.parse(os.environ[variable])
+
+    return parse
 
 
 def _order(text: str) -> int | str:

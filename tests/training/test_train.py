@@ -110,6 +110,13 @@ def test_every_published_flag_is_taken() -> None:
     assert (options.launch.url, options.resume, options.precision) == ("tcp://127.0.0.1:8080", Path("r"), None)
 
 
+def test_machines_may_be_counted_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("RANK", "2")
+    options = parse_options(["--dataset", "cifar10", "--world_size", "-1", "--rank", "-1", "--dist_url", "env://"])
+    assert (options.launch.nodes, options.launch.node, options.launch.url) == (3, 2, "env://")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -120,6 +127,8 @@ def test_every_published_flag_is_taken() -> None:
         ("--dataset cifar10 --recipe transfer1", "transfer1 starts from the weights of another run; add --init FILE"),
         ("--dataset cifar10 --init a --resume b", "give one of them"),
         ("--dataset cifar10 --world_size 2", "--world_size needs --dist_url"),
+        ("--dataset cifar10 --world_size -1", "-1 stands for WORLD_SIZE of the environment, which is not set"),
+        ("--dataset cifar10 --rank -2", "argument --rank: must be a whole number, 0 or more, got -2"),
         ("--dataset cifar10 --rank 1", "--rank must be less than the 1 machines of --world_size, got 1"),
         ("--dataset cifar10 --model resnet19", "invalid choice: 'resnet19'"),
         ("--dataset cifar10 -bz 0", "argument -bz/--batch_size: must be a whole number, 1 or more, got 0"),
