@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from i2e_triton.training.encoders import Input
-
-from .models import ARCHITECTURES, BasicBlock, MSResNet
+from i2e_triton.training.models import ARCHITECTURES, BasicBlock, MSResNet
 
 #: What wrappers put before the names of parameters: (distributed) data parallelism, averaging, compilation.
 _PREFIXES = ("module.", "_orig_mod.")

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType, TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 #: How long the news of a death may take after a connection has broken.
@@ -25,7 +25,7 @@ class WorkerWatch:
         self._waiting = False
         self._death: RuntimeError | None = None
         # Without workers there is no handler, and only the main thread is told of signals.
-        self._before = signal.getsignal(signal.SIGCHLD)
+        self._before: Any = signal.getsignal(signal.SIGCHLD)
         self._takes_over = callable(self._before) and threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> WorkerWatch:
@@ -58,7 +58,7 @@ class WorkerWatch:
 
     def _child_changed(self, number: int, frame: FrameType | None) -> None:
         try:
-            self._before(number, frame)  # type: ignore[operator, misc]
+            self._before(number, frame)
         except RuntimeError as error:
             self._death = error
             if self._waiting:
