@@ -20,7 +20,7 @@ def augment(
     images,  # pixel (0, 0) of one image
     plane,  # pixel (0, 0) of the plane of its augmented version
     box,  # (top, left, height, width), or None for all of the image
-    flip,  # whether it is mirrored, or None
+    mirrored,  # whether it is, or None for no
     part,
     programs,
     channels,  # their number, or None where CHANNELS is
@@ -45,7 +45,6 @@ def augment(
     integer: tl.constexpr = NEAREST and images.dtype.element_ty == tl.uint8
     top, left, rows, columns = _box(box, image_height, image_width)
     row_scale, column_scale = _scale(rows, row_share, double), _scale(columns, column_share, double)
-    mirrored = _mirrored(flip)
     kind: tl.constexpr = tl.int32 if integer else (tl.float64 if double else tl.float32)
     # Neutral for a minimum and a maximum. Levels end at 255.
     low = tl.full((BLOCK_Y, BLOCK_X), 255 if integer else float("inf"), dtype=kind)
@@ -102,14 +101,6 @@ def _scale(length, size_share, DOUBLE: tl.constexpr):
     """Pixels of a box for each of what it is resized to, as PyTorch rounds them; without a division."""
     scale = length.to(tl.float64) * tl.cast(size_share, tl.int64).to(tl.float64, bitcast=True)
     return scale if DOUBLE else scale.to(tl.float32).to(tl.float64)
-
-
-@triton.jit
-def _mirrored(flip):
-    if flip is None:
-        return None
-    else:
-        return tl.load(flip) != 0
 
 
 @triton.jit

@@ -53,8 +53,12 @@ def convert_augmented_kernel(
     plane += b * plane_b
     if WORDS:
         silent += b * plane_b
+    if crop is not None:
+        crop += 4 * b
+    if flip is not None:
+        flip = tl.load(flip + b) != 0
     lowest, highest = augment(
-        images + b * image_b, plane, _of(crop, 4 * b), _of(flip, b), 0, 1, channels, image_height, image_width,
+        images + b * image_b, plane, crop, flip, 0, 1, channels, image_height, image_width,
         height, width, row_share, column_share, image_c, image_y, image_x, pitch,
         CHANNELS, NEAREST, INDEX, MEASURE_Y, MEASURE_X,
     )  # fmt: skip
@@ -96,19 +100,14 @@ def augment_kernel(
     """Augment one share of one image per program; ``ranges`` ``[B, programs, 2]`` receives its extremes."""
     b = (tl.program_id(0) // programs).to(tl.int64)
     part = tl.program_id(0) % programs
+    if crop is not None:
+        crop += 4 * b
+    if flip is not None:
+        flip = tl.load(flip + b) != 0
     lowest, highest = augment(
-        images + b * image_b, plane + b * plane_b, _of(crop, 4 * b), _of(flip, b), part, programs, channels,
+        images + b * image_b, plane + b * plane_b, crop, flip, part, programs, channels,
         image_height, image_width, height, width, row_share, column_share, image_c, image_y, image_x, pitch,
         CHANNELS, NEAREST, INDEX, MEASURE_Y, MEASURE_X,
     )  # fmt: skip
     tl.store(ranges + (b * programs + part) * 2, lowest)
     tl.store(ranges + (b * programs + part) * 2 + 1, highest)
-
-
-@triton.jit
-def _of(arguments, place):
-    """The argument of an image, where there is one."""
-    if arguments is None:
-        return None
-    else:
-        return arguments + place

@@ -30,6 +30,11 @@ class AugmentedCase:
         """The arguments that a plain conversion does not have."""
         return {"crop": self.crop, "size": self.size, "flip": self.flip, "interpolation": self.interpolation}
 
+    @property
+    def nearest(self) -> bool:
+        """Whether the kernels take the nearest pixels: where it is asked for, and where no pixel leaves its place."""
+        return self.interpolation == "nearest" or (self.crop is None and self.size in (None, self.images.shape[-2:]))
+
     def expected(self, dtype: torch.dtype = torch.bool, *, packed: bool = False) -> Tensor:
         """Events of the specification, dense in a type or packed."""
         events = augmented_reference.convert(self.images, self.ratio, self.shifts, **self.augmentation)

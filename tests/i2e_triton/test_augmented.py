@@ -74,13 +74,12 @@ def test_value_channels_are_the_specification_s_to_the_last_bit(case: AugmentedC
         case.crop[:, 2] = case.crop[0, 2]
         case.size = (int(case.crop[0, 2]) * factor, case.size[1] if case.size else 1)
     images, crop, size, flip = case.images, case.crop, case.size, case.flip
-    nearest = case.interpolation == "nearest" or (crop is None and size == tuple(images.shape[-2:]))
     augmented = augmented_reference.augment(images, crop, size, flip, case.interpolation)
     expected = augmented.amax(dim=1)
     assert size is not None
-    rows, columns = places(images, crop, flip, size, expected.dtype, nearest)
-    value = augment_cpu._value(images, rows, columns, torch.Size(size), nearest)[:, 0]
-    value = reference.scale(value) if nearest else value
+    rows, columns = places(images, crop, flip, size, expected.dtype, case.nearest)
+    value = augment_cpu._value(images, rows, columns, torch.Size(size), case.nearest)[:, 0]
+    value = reference.scale(value) if case.nearest else value
     finite = augmented.isfinite().all(dim=3).all(dim=2).all(dim=1)[:, None, None]
     assert torch.equal(value.where(finite, 0), expected.where(finite, 0))
 

@@ -39,8 +39,8 @@ def interpret_augmented(interpreter: ProcessPoolExecutor) -> Augment:
 
         out = poisoned(case.expected(dtype, packed=packed), layout)
         ratios, ratio = (case.ratio, 0.0) if isinstance(case.ratio, Tensor) else (None, case.ratio)
-        nearest = case.interpolation == "nearest"
-        given = (out, case.images, case.crop, case.flip, case.shifts, ratios, ratio, nearest, packed, multiprocessors)
+        augmentation = (case.crop, case.flip, case.shifts, ratios, ratio, case.nearest)
+        given = (out, case.images, *augmentation, packed, multiprocessors)
         return interpreter.submit(convert_augmented_into, *given).result()
 
     return run
