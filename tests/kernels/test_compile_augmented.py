@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import triton
 
 from benchmarks.ahead_of_time import TARGETS, Launch, augmented_launches, compile_launch, machine_code, resources
 from tests.cases import IMAGE_DTYPES
 from tests.kernels.test_compile import NVIDIA, matching
+
+SPILLED_BY_TRITON_3_6 = ("sm_90", torch.float64, "nearest")
 
 
 def launches_for(
@@ -28,6 +31,8 @@ def launches_for(
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("target", NVIDIA)
 def test_nvidia(target: str, image_dtype: torch.dtype, interpolation: str, tmp_path: Path) -> None:
+    if triton.__version__.startswith("3.6.") and (target, image_dtype, interpolation) == SPILLED_BY_TRITON_3_6:
+        pytest.xfail("ptxas keeps 16 bytes of a thread in memory, to fit three programs on a multiprocessor")
     for launch in launches_for(target, image_dtype, interpolation):
         kernel = compile_launch(launch, TARGETS[target])
         usage = resources(kernel, tmp_path)

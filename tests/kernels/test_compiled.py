@@ -1,0 +1,123 @@
+"""The compiled kernels equal the specification bit for bit: what NVIDIA's GPUs are given, executed in NumPy.
+
+Beyond what Triton's interpreter shows, they show what its compiler makes of the kernels: types, rounding, alignment,
+reductions over threads, barriers.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from i2e_triton import canonical_shifts, random_shifts
+from tests.augmented_cases import AugmentedCase, augmented_cases
+from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, cases, filled, poisoned
+from tests.kernels import compiled
+from tests.kernels.test_compile import FORMATS, NVIDIA
+from tests.samples import assert_same_events, noise, photograph
+
+#: One program converts a whole image; or several share it.
+ONE, MANY = 1, 132
+TARGETS = st.sampled_from(NVIDIA)
+
+
+@settings(max_examples=15)
+@given(
+    case=cases(batch=2),
+    target=TARGETS,
+    dtype=st.sampled_from(EVENT_DTYPES),
+    packed=st.booleans(),
+    multiprocessors=st.sampled_from([ONE, MANY]),
+    layout=st.sampled_from(["contiguous", "strided"]),
+)
+def test_equals_specification(
+    case: Case, target: str, dtype: torch.dtype, packed: bool, multiprocessors: int, layout: str
+) -> None:
+    packed = packed and case.packable
+    dtype = torch.uint8 if packed else dtype
+    events = compiled.convert(case, dtype, packed=packed, multiprocessors=multiprocessors, layout=layout, target=target)
+    assert_same_events(events, case.expected(dtype, packed=packed))
+
+
+@pytest.mark.parametrize("events", FORMATS, ids=str)
+@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
+def test_every_dtype(image_dtype: torch.dtype, events: torch.dtype | str, generator: torch.Generator) -> None:
+    packed = events == "packed"
+    dtype = events if isinstance(events, torch.dtype) else torch.uint8
+    case = Case(noise((1, 3, 33, 36), image_dtype, generator), canonical_shifts(), 0.12)
+    assert_same_events(compiled.convert(case, dtype, packed=packed), case.expected(dtype, packed=packed))
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_every_content(content: str, generator: torch.Generator) -> None:
+    case = Case(filled((2, 3, 20, 24), torch.float32, content, generator), canonical_shifts(), 0.12)
+    for multiprocessors in (ONE, MANY):
+        assert_same_events(compiled.convert(case, multiprocessors=multiprocessors), case.expected())
+
+
+@pytest.mark.parametrize("target", NVIDIA)
+def test_a_photograph_by_all_warps_of_a_program(target: str) -> None:
+    """The second plane of a tie crosses a barrier, too."""
+    for ratio in (0.12, 0.2):
+        case = Case(photograph("astronaut")[None, :, 96:168, 180:252], canonical_shifts(), ratio)
+        events = compiled.convert(case, torch.uint8, packed=True, target=target)
+        assert_same_events(events, case.expected(packed=True))
+
+
+@pytest.mark.parametrize("ratio", [6 / 51, 30.4 / 255])
+def test_every_pair_of_grey_levels(ratio: float) -> None:
+    levels = torch.arange(0, 256, 5, dtype=torch.uint8)
+    pairs = torch.stack(torch.meshgrid(levels, levels, indexing="ij"), dim=2).reshape(1, 1, len(levels), -1)
+    case = Case(pairs, torch.tensor([[0, 0, 0, 1]]), ratio)
+    for multiprocessors in (ONE, MANY):
+        assert_same_events(compiled.convert(case, multiprocessors=multiprocessors), case.expected())
+
+
+@settings(max_examples=8)
+@given(
+    case=augmented_cases(batch=2),
+    target=TARGETS,
+    dtype=st.sampled_from(EVENT_DTYPES),
+    multiprocessors=st.sampled_from([ONE, MANY]),
+)
+def test_augmented_equals_specification(
+    case: AugmentedCase, target: str, dtype: torch.dtype, multiprocessors: int
+) -> None:
+    events = compiled.convert_augmented(case, dtype, multiprocessors=multiprocessors, target=target)
+    assert_same_events(events, case.expected(dtype))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
+def test_every_augmented_dtype(image_dtype: torch.dtype, interpolation: str, generator: torch.Generator) -> None:
+    crop, flip = torch.tensor([[-3, 5, 20, 60], [2, 9, 50, 20]]), torch.tensor([True, False])
+    images = noise((2, 3, 33, 37), image_dtype, generator)
+    case = AugmentedCase(images, random_shifts(2, generator), crop, (21, 36), flip, interpolation)
+    assert_same_events(compiled.convert_augmented(case), case.expected())
+
+
+@settings(max_examples=8)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.integers(1, 2), st.just(2), st.integers(1, 40), st.integers(1, 40)),
+    timesteps=st.integers(1, 8),
+    dtype=st.sampled_from(EVENT_DTYPES),
+    layout=st.sampled_from(LAYOUTS),
+    target=TARGETS,
+)
+def test_unpacking_equals_the_bits(
+    seed: int, shape: tuple[int, ...], timesteps: int, dtype: torch.dtype, layout: str, target: str
+) -> None:
+    packed = arrange(noise(shape, torch.uint8, torch.Generator().manual_seed(seed)), layout)
+    expected = torch.stack([(packed >> t) & 1 for t in range(timesteps)]).contiguous().to(dtype)
+    assert_same_events(compiled.unpack_into(poisoned(expected), packed, target), expected)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "sliced"])
+@pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
+def test_unpack(dtype: torch.dtype, layout: str, generator: torch.Generator) -> None:
+    packed = arrange(noise((2, 2, 19, 23), torch.uint8, generator), layout)
+    expected = torch.stack([(packed >> t) & 1 for t in range(7)]).contiguous().to(dtype)
+    assert_same_events(compiled.unpack_into(poisoned(expected), packed), expected)

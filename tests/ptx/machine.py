@@ -1,0 +1,164 @@
+"""Programs and how they run: warp by warp, lane by lane where they part, with memory that is watched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .numbers import register_type, width
+
+WARP = 32
+LANES = np.arange(WARP)
+
+Read = Callable[["Warp"], np.ndarray]
+Execute = Callable[["Warp", np.ndarray], None]
+
+
+class MachineError(Exception):
+    """What a GPU would answer with an error, or with nonsense."""
+
+
+class Memory:
+    """Allocations at their addresses: bytes that can be reached nowhere else."""
+
+    def __init__(self, allocations: dict[int, np.ndarray]):
+        self.allocations = allocations
+
+    def access(self, addresses: np.ndarray, kind: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Elements of the allocation that all addresses lie in, and the index of each one's first.
+
+        Raises:
+            MachineError: an access of ``count`` elements is not aligned to its own size, or leaves the allocation.
+        """
+        size = width(kind) // 8
+        first, end = int(addresses.min()), int(addresses.max()) + size * count
+        if (addresses % np.uint64(size * count)).any():
+            raise MachineError(f"an address is not a multiple of the {size * count} bytes accessed")
+        for base, data in self.allocations.items():
+            if base <= first and end <= base + data.nbytes:
+                elements = data[: data.nbytes // size * size].view(register_type(kind))
+                return elements, (addresses.astype(np.int64) - base) // size
+        raise MachineError(f"bytes {first:#x} to {end:#x} are not within an allocation")
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Threads that execute together, and what they see."""
+
+    registers: dict[str, np.ndarray]
+    special: dict[str, np.ndarray]
+    parameters: dict[str, int | float]
+    memories: dict[str, Memory]
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction: it executes, or branches to a label, or waits for the program's other warps, or ends it."""
+
+    text: str
+    guard: Read | None = None
+    execute: Execute | None = None
+    label: str | None = None
+    waits: bool = False
+    ends: bool = False
+
+
+@dataclass
+class Program:
+    """A kernel that can be run."""
+
+    instructions: list[Instruction] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+    parameters: list[str] = field(default_factory=list)
+    registers: dict[str, tuple[str, int]] = field(default_factory=dict)  # type and number, by prefix
+
+    def run(self, block: int, threads: int, values: Sequence[int | float], memory: Memory, shared: int) -> None:
+        """Run one program of a grid of one dimension.
+
+        A warp runs until a barrier before the next one begins, so that a thread which reads too early what another
+        writes reads something else. Registers and shared memory begin with random bits.
+
+        Args:
+            block: its number in the grid.
+            threads: their number in it, a multiple of 32.
+            values: of the parameters; those after the last are 0.
+            memory: global memory.
+            shared: bytes of shared memory.
+        """
+        random = np.random.default_rng()
+        given = [*values, *[0] * (len(self.parameters) - len(values))]
+        parameters = dict(zip(self.parameters, given, strict=True))
+        on_chip = Memory({0: random.integers(0, 256, shared, dtype=np.uint8)})
+        memories = {"global": memory, "shared": on_chip}
+        running = [
+            self._execute(Warp(self._registers(random), _special(block, first), parameters, memories))
+            for first in range(0, threads, WARP)
+        ]
+        with np.errstate(all="ignore"):
+            while running:
+                waiting = [warp for warp in running if next(warp, None) is not None]
+                if waiting and len(waiting) < len(running):
+                    raise MachineError("some warps wait at a barrier, and others have ended")
+                running = waiting
+
+    def _registers(self, random: np.random.Generator) -> dict[str, np.ndarray]:
+        registers: dict[str, np.ndarray] = {}
+        for prefix, (kind, count) in self.registers.items():
+            dtype = register_type(kind)
+            noise = random.integers(0, 2 if kind == "pred" else 256, (count, WARP * dtype.itemsize), dtype=np.uint8)
+            registers |= {f"{prefix}{i}": row for i, row in enumerate(noise.view(dtype))}
+        return registers
+
+    def _execute(self, warp: Warp) -> Iterator[str]:
+        """Execute a warp and pause at each barrier. Of lanes that have parted, those furthest behind go on first."""
+        place, active = 0, np.ones(WARP, dtype=bool)
+        ahead: dict[int, np.ndarray] = {}
+        while True:
+            if ahead and place >= min(ahead):
+                ahead[place] = active | ahead.get(place, False)
+                place = min(ahead)
+                active = ahead.pop(place)
+            instruction = self.instructions[place]
+            place += 1
+            lanes = active if instruction.guard is None else active & instruction.guard(warp)
+            if instruction.waits or instruction.ends:
+                if not lanes.all():
+                    raise MachineError(f"{instruction.text}: not all lanes of a warp come here together")
+                if instruction.ends:
+                    return
+                yield instruction.text
+            elif not lanes.any():
+                continue
+            elif instruction.label is not None:
+                rest = active & ~lanes
+                if rest.any():
+                    ahead[place] = rest | ahead.get(place, False)
+                place, active = self.labels[instruction.label], lanes
+            else:
+                assert instruction.execute is not None
+                try:
+                    instruction.execute(warp, lanes)
+                except MachineError as error:
+                    raise MachineError(f"{instruction.text}: {error}") from None
+
+
+def _special(block: int, first_thread: int) -> dict[str, np.ndarray]:
+    def same(value: int) -> np.ndarray:
+        return np.full(WARP, value, dtype=np.uint32)
+
+    threads = (first_thread + LANES).astype(np.uint32)
+    return {"%tid.x": threads, "%ctaid.x": same(block), "%ctaid.y": same(0), "%ctaid.z": same(0)}
+
+
+def statements(source: str) -> tuple[list[str], list[str]]:
+    """Parameters of the kernel in a text, and its labels (with a colon), declarations and instructions."""
+    found = re.search(r"\.entry \w+\((.*?)\).*?^\{(.*?)^\}", source, re.DOTALL | re.MULTILINE)
+    assert found, "no kernel"
+    head, body = found.groups()
+    parameters = re.findall(r"(\w+_param_\d+)", head)
+    body = re.sub(r"//.*|^\s*\.loc\s.*", "", body, flags=re.MULTILINE)
+    body = re.sub(r"^\s*(\$\w+:)", r"\1;", body, flags=re.MULTILINE)
+    return parameters, [" ".join(statement.split()) for statement in body.split(";") if statement.strip()]

@@ -1,0 +1,71 @@
+"""The bits of registers as numbers of PTX's types, and back. All arrays have one element for each lane of a warp."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+TYPE = re.compile(r"([bus](8|16|32|64)|f(16|32|64)|bf16)(x2)?|pred")
+_UNSIGNED = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
+_SIGNED = {8: np.int8, 16: np.int16, 32: np.int32, 64: np.int64}
+_FLOAT = {"f16": np.float16, "bf16": np.float32, "f32": np.float32, "f64": np.float64}
+
+
+def width(kind: str) -> int:
+    """Bits of a type."""
+    digits = re.match(r"\D+(\d+)(x2)?", kind)
+    assert digits, f"{kind} has no width"
+    return int(digits[1]) * (2 if digits[2] else 1)
+
+
+def is_float(kind: str) -> bool:
+    """Whether a type's numbers are of floating point."""
+    return kind.removesuffix("x2") in _FLOAT
+
+
+def register_type(kind: str) -> np.dtype:
+    """How a register of a type is kept: as bits."""
+    return np.dtype(bool if kind == "pred" else _UNSIGNED[width(kind)])
+
+
+def number_type(kind: str) -> np.dtype:
+    """How the numbers of a type are calculated with: those of bf16 as float32, which holds them all."""
+    if kind == "pred":
+        return np.dtype(bool)
+    kind = kind.removesuffix("x2")
+    if kind in _FLOAT:
+        return np.dtype(_FLOAT[kind])
+    return np.dtype((_SIGNED if kind[0] == "s" else _UNSIGNED)[width(kind)])
+
+
+def numbers(bits: np.ndarray, kind: str) -> np.ndarray:
+    """Read the low bits of registers as numbers; of pairs (x2), ``[lanes, 2]``."""
+    bits = bits.astype(register_type(kind), copy=False)
+    if kind.endswith("x2"):
+        single = kind.removesuffix("x2")
+        return numbers(np.ascontiguousarray(bits).view(register_type(single)).reshape(-1, 2), single)
+    if kind == "bf16":
+        return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return bits.view(number_type(kind))
+
+
+def bits(values: np.ndarray, kind: str) -> np.ndarray:
+    """Write numbers as bits; a float32 is rounded to bf16."""
+    if kind.endswith("x2"):
+        return np.ascontiguousarray(bits(values, kind.removesuffix("x2"))).view(register_type(kind))[:, 0]
+    values = values.astype(number_type(kind), copy=False)
+    if kind == "bf16":
+        raw = values.view(np.uint32)
+        rounded = (raw + np.uint32(0x7FFF) + ((raw >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+        return np.where(np.isnan(values), 0x7FFF, rounded).astype(np.uint16)
+    return values.view(register_type(kind))
+
+
+def write(register: np.ndarray, values: np.ndarray, kind: str, lanes: np.ndarray) -> None:
+    """Write numbers to the lanes of a register, which may be wider than they are: signed ones keep their sign."""
+    if kind[0] == "s" and not kind.endswith("x2"):
+        extended = values.astype(_SIGNED[8 * register.itemsize]).view(register.dtype)
+    else:
+        extended = bits(values, kind)
+    np.copyto(register, extended, where=lanes, casting="safe")
