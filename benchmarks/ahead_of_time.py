@@ -75,7 +75,7 @@ def launches(
     shape = (batch, 2, height, width) if packed else (timesteps, batch, 2, height, width)
     out = torch.empty(shape, dtype=dtype, device=images.device)
     shifts = canonical_shifts(timesteps=timesteps)
-    with recording(multiprocessors, warp_size) as recorded:
+    with _recording(multiprocessors, warp_size) as recorded:
         launch.convert_into(out, images, shifts, None, 0.12, packed=packed)
     return recorded
 
@@ -94,7 +94,7 @@ def augmented_launches(
     batch = images.shape[0]
     out = torch.empty((batch, 2, *size) if packed else (8, batch, 2, *size), dtype=dtype, device=images.device)
     crop, flip = torch.ones(batch, 4, dtype=torch.int32), torch.ones(batch, dtype=torch.bool)
-    with recording(multiprocessors, warp_size) as recorded:
+    with _recording(multiprocessors, warp_size) as recorded:
         launch.convert_augmented_into(
             out, images, crop, flip, canonical_shifts(), None, 0.12, nearest=nearest, packed=packed
         )
@@ -104,13 +104,13 @@ def augmented_launches(
 def unpack_launches(packed: Tensor, dtype: torch.dtype, *, timesteps: int = 8, warp_size: int = 32) -> list[Launch]:
     """Record what spreading packed events over their timesteps would launch on a GPU."""
     out = torch.empty(timesteps, *packed.shape, dtype=dtype, device=packed.device)
-    with recording(1, warp_size) as recorded:
+    with _recording(1, warp_size) as recorded:
         launch.unpack_into(out, packed)
     return recorded
 
 
 @contextlib.contextmanager
-def recording(multiprocessors: int, warp_size: int) -> Iterator[list[Launch]]:
+def _recording(multiprocessors: int, warp_size: int) -> Iterator[list[Launch]]:
     """Record launches in the place of making them, as for such a device."""
     recorded: list[Launch] = []
 

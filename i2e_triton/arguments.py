@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from operator import index
 from typing import Any
 
 import torch
+
+from i2e_triton.whole_numbers import check_integer
 
 EVENT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
 #: One byte per pixel and polarity holds this many timesteps.
@@ -48,9 +49,7 @@ def check_timesteps(timesteps: Any, beyond: str = "for a longer microsaccade pas
         TypeError: if it is not an integer.
         ValueError: if it is not 1 to 8.
     """
-    if isinstance(timesteps, bool) or not hasattr(timesteps, "__index__"):
-        raise TypeError(f"timesteps must be an int, got {type(timesteps).__name__} {timesteps!r}")
-    number = index(timesteps)
+    number = check_integer("timesteps", timesteps)
     if not 1 <= number <= PAPER_TIMESTEPS:
         raise ValueError(f"timesteps must be 1 to {PAPER_TIMESTEPS}, got {number}; {beyond}")
     return number

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from i2e_triton.whole_numbers import is_integer
+
 INTERPOLATIONS = ("bilinear", "nearest")
 #: Longest side of a box, and of what it is resized to; float32 tells whole pixels apart up to here.
 LONGEST = 2**24
@@ -77,7 +79,7 @@ def check_size(size: Any) -> tuple[int, int]:
         TypeError: if they are not two whole numbers.
         ValueError: if one is out of range.
     """
-    if not isinstance(size, Sequence) or len(size) != 2 or not all(_is_integer(side) for side in size):
+    if not isinstance(size, Sequence) or len(size) != 2 or not all(is_integer(side) for side in size):
         raise TypeError(f"size must be two whole numbers, height and width; got {size!r}")
     # A size of a traced program is a symbol, which its index would fix.
     sides: list[Any] = [side if isinstance(side, torch.SymInt) else index(side) for side in size]
@@ -85,10 +87,6 @@ def check_size(size: Any) -> tuple[int, int]:
     if not (1 <= height <= LONGEST and 1 <= width <= LONGEST):
         raise ValueError(f"size must be 1 to {LONGEST} pixels a side, got {(height, width)}")
     return height, width
-
-
-def _is_integer(number: Any) -> bool:
-    return hasattr(number, "__index__") and not isinstance(number, bool)
 
 
 def _check_crop(crop: Any, images: Tensor, single: bool) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from i2e_triton.arguments import check_timesteps
-from i2e_triton.whole_numbers import check_whole_number
+from i2e_triton.whole_numbers import check_integer, check_whole_number
 
 Order = str | int | Sequence[int]
 
@@ -239,11 +239,10 @@ def _resolved(order: Order) -> tuple[int, ...]:
 
 def check_seed(seed: int) -> int:
     """Return a seed, an integer of any type from 0 to 2^64 - 1, as an int."""
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise TypeError(f"seed must be an int, got {type(seed).__name__} {seed!r}")
-    if not 0 <= index(seed) < 2**64:
-        raise ValueError(f"seed must be 0 to 2^64 - 1, got {seed}")
-    return index(seed)
+    number = check_integer("seed", seed)
+    if not 0 <= number < 2**64:
+        raise ValueError(f"seed must be 0 to 2^64 - 1, got {number}")
+    return number
 
 
 def row_numbers(rows: int | Iterable[int] | Tensor, device: torch.device | str | None) -> Tensor:

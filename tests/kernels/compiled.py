@@ -1,17 +1,26 @@
-"""The kernels as they are compiled for a GPU, executed on the CPU instruction by instruction."""
+"""The kernels as they are compiled for a GPU, executed on the CPU instruction by instruction.
+
+Triton launches them as it would on such a GPU: it chooses what to compile for from the arguments that it is given. Only
+what comes after is replaced.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.compiler import CompiledKernel
+from triton.runtime.driver import driver
 
-from benchmarks.ahead_of_time import TARGETS, Launch, compile_launch, recording
+from benchmarks.ahead_of_time import TARGETS
 from i2e_triton.kernels import launch
 from tests.augmented_cases import AugmentedCase
 from tests.cases import Case, poisoned
@@ -19,8 +28,77 @@ from tests.ptx.instructions import parse
 from tests.ptx.machine import WARP, Memory
 
 _parse = cache(parse)
-#: What the launcher allocates, in which there may be anything.
-_ALLOCATED = ("plane", "silent", "ranges")
+
+
+@contextlib.contextmanager
+def gpu(target: str = "sm_90", multiprocessors: int = 1) -> Iterator[None]:
+    """Make the CPU such a GPU, for what is launched. Memory that the launcher allocates is poisoned."""
+    with (
+        mock.patch.object(driver, "_active", _Driver(TARGETS[target])),
+        mock.patch.object(CompiledKernel, "_init_handles", _load),
+        mock.patch.object(launch, "_device", return_value=(multiprocessors, WARP)),
+        _poison(),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _poison() -> Iterator[None]:
+    """Fill what is allocated with NaN and with the greatest integer, as PyTorch does in deterministic mode."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.empty(1).isnan()
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+class _Driver:
+    """What Triton asks before it launches; a target of its own is a device of its own."""
+
+    def __init__(self, target: GPUTarget):
+        self.target = target
+
+    def get_current_device(self) -> int:
+        return int(self.target.arch)
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+
+def _load(kernel: Any) -> None:
+    kernel._run = _Runner(kernel)
+
+
+class _Runner:
+    """A compiled kernel that runs all its programs, one after the other."""
+
+    def __init__(self, kernel: Any):
+        self.program = _parse(kernel.asm["ptx"])
+        self.kinds = list(kernel.src.signature.values())
+        self.threads = WARP * kernel.metadata.num_warps
+        self.shared = kernel.metadata.shared
+
+    def __call__(self, programs: int, y: int, z: int, *given: Any) -> None:
+        assert y == z == 1
+        _stream, _function, _metadata, _launch_metadata, _enter, _exit, *arguments = given
+        passed = [value for value, kind in zip(arguments, self.kinds, strict=True) if kind != "constexpr"]
+        tensors = [value for value in passed if isinstance(value, Tensor)]
+        memory = Memory({tensor.untyped_storage().data_ptr(): _bytes(tensor) for tensor in tensors})
+        values = [value.data_ptr() if isinstance(value, Tensor) else value for value in passed]
+        for block in range(programs):
+            self.program.run(block, self.threads, values, memory, self.shared)
+
+
+def _bytes(tensor: Tensor) -> np.ndarray:
+    """All bytes of a tensor's storage."""
+    storage = tensor.untyped_storage()
+    where: Any = ctypes.c_uint8 * storage.nbytes()
+    return np.frombuffer(where.from_address(storage.data_ptr()), dtype=np.uint8)
 
 
 def convert(
@@ -34,63 +112,32 @@ def convert(
 ) -> Tensor:
     """Convert into a poisoned output, as on a GPU of a kind with so many multiprocessors."""
     out = poisoned(case.expected(dtype, packed=packed), layout)
-    with recording(multiprocessors, WARP) as launches:
+    with gpu(target, multiprocessors):
         launch.convert_into(out, case.images, case.shifts, *_ratios(case.ratio), packed=packed)
-    return run(launches, target, out)
+    return out
 
 
 def convert_augmented(
     case: AugmentedCase,
     dtype: torch.dtype = torch.bool,
     *,
-    packed: bool = False,
     multiprocessors: int = 1,
-    layout: str = "contiguous",
     target: str = "sm_90",
 ) -> Tensor:
     """Convert augmented images into a poisoned output, as on such a GPU."""
-    out = poisoned(case.expected(dtype, packed=packed), layout)
+    out = poisoned(case.expected(dtype))
     given = (out, case.images, case.crop, case.flip, case.shifts, *_ratios(case.ratio))
-    with recording(multiprocessors, WARP) as launches:
-        launch.convert_augmented_into(*given, nearest=case.nearest, packed=packed)
-    return run(launches, target, out)
+    with gpu(target, multiprocessors):
+        launch.convert_augmented_into(*given, nearest=case.nearest, packed=False)
+    return out
 
 
 def unpack_into(out: Tensor, packed: Tensor, target: str = "sm_90") -> Tensor:
     """Spread packed events as on a GPU of a kind, and return ``out``."""
-    with recording(1, WARP) as launches:
+    with gpu(target):
         launch.unpack_into(out, packed)
-    return run(launches, target, out)
-
-
-def run(launches: Sequence[Launch], target: str, out: Tensor) -> Tensor:
-    """Compile launches for a target, run all their programs on the tensors that they were given, and return ``out``."""
-    for one in launches[:1]:
-        for name in _ALLOCATED:
-            if isinstance(allocated := one.arguments.get(name), Tensor):
-                _bytes(allocated)[:] = np.random.default_rng().integers(0, 256, _bytes(allocated).size)
-    for one in launches:
-        _run(one, target)
     return out
-
-
-def _run(one: Launch, target: str) -> None:
-    kernel = compile_launch(one, TARGETS[target])
-    program = _parse(kernel.asm["ptx"])
-    given = [one.arguments[name] for name, kind in kernel.src.signature.items() if kind != "constexpr"]
-    memory = Memory({value.untyped_storage().data_ptr(): _bytes(value) for value in given if isinstance(value, Tensor)})
-    values = [value.data_ptr() if isinstance(value, Tensor) else value for value in given]
-    (programs,) = one.grid
-    for block in range(programs):
-        program.run(block, WARP * one.arguments["num_warps"], values, memory, kernel.metadata.shared)
 
 
 def _ratios(ratio: float | Tensor) -> tuple[Tensor | None, float]:
     return (ratio, 0.0) if isinstance(ratio, Tensor) else (None, ratio)
-
-
-def _bytes(tensor: Tensor) -> np.ndarray:
-    """All bytes of a tensor's storage."""
-    storage = tensor.untyped_storage()
-    where: Any = ctypes.c_uint8 * storage.nbytes()
-    return np.frombuffer(where.from_address(storage.data_ptr()), dtype=np.uint8)

@@ -1,17 +1,19 @@
 """The compiled kernels equal the specification bit for bit: what NVIDIA's GPUs are given, executed in NumPy.
 
-Beyond what Triton's interpreter shows, they show what its compiler makes of the kernels: types, rounding, alignment,
-reductions over threads, barriers.
+Beyond what Triton's interpreter shows, they show what its compiler makes of the kernels as they are launched: types,
+rounding, alignment, reductions over threads, barriers.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from i2e_triton import canonical_shifts, random_shifts
+from i2e_triton import I2E, canonical_shifts, convert, operator, random_shifts, unpack
 from tests.augmented_cases import AugmentedCase, augmented_cases
 from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, cases, filled, poisoned
 from tests.kernels import compiled
@@ -121,3 +123,42 @@ def test_unpack(dtype: torch.dtype, layout: str, generator: torch.Generator) -> 
     packed = arrange(noise((2, 2, 19, 23), torch.uint8, generator), layout)
     expected = torch.stack([(packed >> t) & 1 for t in range(7)]).contiguous().to(dtype)
     assert_same_events(compiled.unpack_into(poisoned(expected), packed), expected)
+
+
+@pytest.fixture
+def operators_as_on_a_gpu() -> Iterator[None]:
+    """The operators' implementations for GPUs, for tensors on the CPU."""
+    library = torch.library.Library("i2e_triton", "IMPL")
+    for name, implementation in {
+        "convert": operator._convert_cuda,
+        "convert.out": operator._convert_out_cuda,
+        "convert_augmented": operator._convert_augmented_cuda,
+        "convert_augmented.out": operator._convert_augmented_out_cuda,
+        "unpack": operator._unpack_cuda,
+    }.items():
+        library.impl(name, implementation, "CPU", allow_override=True)
+    yield
+    library._destroy()
+
+
+@pytest.mark.usefixtures("operators_as_on_a_gpu")
+@pytest.mark.parametrize("multiprocessors", [ONE, MANY])
+def test_public_functions(multiprocessors: int, generator: torch.Generator) -> None:
+    images = noise((2, 3, 33, 36), torch.uint8, generator)
+    dense, ratios = torch.empty(8, 2, 2, 33, 36), torch.tensor([0.1, 0.3])
+    crop, flip = torch.tensor([[-2, 3, 20, 30], [5, 4, 9, 11]]), torch.tensor([True, False])
+    with compiled.gpu(multiprocessors=multiprocessors):
+        packed = convert(images, packed=True)
+        spread = unpack(packed, 8, torch.float16)
+        convert(images, ratios, shifts=random_shifts(generator=generator, timesteps=8), out=dense)
+        module = I2E(0.07).eval()(images.float() / 255)
+        augmented = convert(images, crop=crop, size=(16, 20), flip=flip)
+        resized = convert(images, size=(16, 20), packed=True)
+    usual = Case(images, canonical_shifts(), 0.12)
+    assert_same_events(packed, usual.expected(packed=True))
+    assert_same_events(spread, usual.expected(torch.float16))
+    assert not dense.isnan().any()
+    assert_same_events(module, Case(images.float() / 255, canonical_shifts(), 0.07).expected(torch.float32))
+    cut = AugmentedCase(images, canonical_shifts(), crop, (16, 20), flip)
+    assert_same_events(augmented, cut.expected(torch.float32))
+    assert_same_events(resized, AugmentedCase(images, canonical_shifts(), size=(16, 20)).expected(packed=True))

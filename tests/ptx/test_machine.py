@@ -9,8 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from benchmarks.ahead_of_time import Launch
-from tests.kernels.compiled import run
+from tests.kernels.compiled import gpu
 from tests.ptx import test_instructions as by_hand
 from tests.ptx.machine import WARP, MachineError
 
@@ -41,8 +40,9 @@ def rolled(waits: bool) -> tuple[Tensor, Tensor]:
     """What a kernel with a barrier or without one makes of numbers, and what it should make of them."""
     numbers = torch.arange(1, 129, dtype=torch.int32)
     out = torch.zeros_like(numbers)
-    arguments = {"numbers": numbers, "out": out, "waits": waits, "block": 128, "num_warps": 4}
-    return run([Launch(_roll, (1,), arguments)], "sm_90", out), numbers.roll(-32)
+    with gpu():
+        _roll[(1,)](numbers, out, waits=waits, block=128, num_warps=4)
+    return out, numbers.roll(-32)
 
 
 def test_a_barrier_is_waited_for() -> None:
@@ -59,16 +59,18 @@ def test_a_missing_barrier_is_noticed() -> None:
 def test_the_greatest_number_of_all_threads(target: str, generator: torch.Generator) -> None:
     numbers = torch.randint(-999, 999, (1024,), generator=generator, dtype=torch.int32)
     out = torch.zeros(1, dtype=torch.int32)
-    arguments = {"numbers": numbers, "out": out, "block": 1024, "num_warps": 8}
-    assert run([Launch(_greatest, (1,), arguments)], target, out) == numbers.max()
+    with gpu(target):
+        _greatest[(1,)](numbers, out, block=1024, num_warps=8)
+    assert out == numbers.max()
 
 
 def copied(length: int, claimed: int) -> Tensor:
     """Copy numbers with a kernel that believes them to be more or fewer than they are."""
     numbers = torch.arange(1, length + 1, dtype=torch.int32)
     out = torch.zeros_like(numbers)
-    arguments = {"numbers": numbers, "out": out, "length": claimed, "block": 128, "num_warps": 4}
-    return run([Launch(_copy, (triton.cdiv(claimed, 128),), arguments)], "sm_90", out)
+    with gpu():
+        _copy[(triton.cdiv(claimed, 128),)](numbers, out, claimed, block=128, num_warps=4)
+    return out
 
 
 @pytest.mark.parametrize("length", [1, 127, 128, 300])
