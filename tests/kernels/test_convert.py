@@ -16,7 +16,7 @@ from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
 ONE, MANY = 1, 132
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     case=cases(),
     dtype=st.sampled_from(EVENT_DTYPES),
