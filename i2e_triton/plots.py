@@ -79,7 +79,7 @@ def draw_classes(rates: Sequence[tuple[str, Spread]]) -> Figure:
 
 def draw_map(rates: npt.NDArray[np.float64]) -> Figure:
     """Draw the mean event rate at each pixel ``[2, H, W]``: ON and OFF, on one scale."""
-    highest = max(100 * float(rates.max()), 1e-9)
+    highest = max(100 * float(np.max(rates)), 1e-9)
     with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
         figure = Figure(figsize=(7.2, 3.4), layout="constrained")
         for axes, rate, name, colour in zip(figure.subplots(1, 2), rates, ("ON", "OFF"), (ON, OFF)):

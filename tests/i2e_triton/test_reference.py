@@ -45,7 +45,7 @@ def events_by_loops(images: Tensor, ratios: list[float], shifts: list[list[list[
         if not np.isfinite(pixels[b]).all():
             continue
         with np.errstate(over="ignore", invalid="ignore"):
-            theta = (value.max() - value.min()) * real(ratios[b])
+            theta = (np.max(value) - np.min(value)) * real(ratios[b])
         for t, (dy0, dx0, dy1, dx1) in enumerate(shifts[b]):
             for y in range(height):
                 for x in range(width):

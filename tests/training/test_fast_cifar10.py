@@ -190,7 +190,7 @@ def test_the_learning_rate_rises_and_falls_once(stub: None) -> None:
         trainer.schedule.step()
     rate = np.array(rates)
     assert (rate[:, 0] == rate[:, 1]).all()
-    top = int(rate[:, 0].argmax())
+    top = int(np.argmax(rate[:, 0]))
     assert top == 9
     assert rate[top, 0] == pytest.approx(0.5)
     assert rate[0, 0] == pytest.approx(0.5 / 25)
