@@ -1,4 +1,4 @@
-"""Arguments that count something: integers of any type, those of NumPy and of traced programs among them."""
+"""Arguments that count something, integers of any type."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def is_integer(value: Any) -> bool:
-    """Whether a value is an integer, which a bool is not."""
+    """Whether a value, which may be a size of a traced program, is an integer; a bool is not."""
     # What is an int comes first: PyTorch 2.11 does not trace hasattr of a traced size.
     return not isinstance(value, bool) and (isinstance(value, int) or hasattr(value, "__index__"))
 

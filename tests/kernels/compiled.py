@@ -28,18 +28,30 @@ from tests.ptx.instructions import parse
 from tests.ptx.machine import WARP, Memory
 
 _parse = cache(parse)
+#: What kernels write to; nothing else may be written.
+_WRITTEN = ("out", "plane", "silent", "ranges")
 
 
 @contextlib.contextmanager
-def gpu(target: str = "sm_90", multiprocessors: int = 1) -> Iterator[None]:
-    """Make the CPU such a GPU, for what is launched. Memory that the launcher allocates is poisoned."""
+def gpu(target: str = "sm_90", multiprocessors: int = 1) -> Iterator[list[str]]:
+    """Make the CPU such a GPU, for what is launched; return the names of the kernels that were.
+
+    Memory that the launcher allocates is poisoned.
+    """
+    launched: list[str] = []
+
+    def run(kernel: Any) -> _Runner:
+        launched.append(kernel.metadata.name)
+        return _Runner(kernel)
+
     with (
         mock.patch.object(driver, "_active", _Driver(TARGETS[target])),
-        mock.patch.object(CompiledKernel, "_init_handles", _load),
+        mock.patch.object(CompiledKernel, "_init_handles", lambda kernel: None),  # there is no device to load it to
+        mock.patch.object(CompiledKernel, "run", property(run)),
         mock.patch.object(launch, "_device", return_value=(multiprocessors, WARP)),
         _poison(),
     ):
-        yield
+        yield launched
 
 
 @contextlib.contextmanager
@@ -70,35 +82,39 @@ class _Driver:
         return self.target
 
 
-def _load(kernel: Any) -> None:
-    kernel._run = _Runner(kernel)
-
-
 class _Runner:
     """A compiled kernel that runs all its programs, one after the other."""
 
     def __init__(self, kernel: Any):
         self.program = _parse(kernel.asm["ptx"])
-        self.kinds = list(kernel.src.signature.values())
+        self.signature = kernel.src.signature
         self.threads = WARP * kernel.metadata.num_warps
         self.shared = kernel.metadata.shared
 
     def __call__(self, programs: int, y: int, z: int, *given: Any) -> None:
         assert y == z == 1
         _stream, _function, _metadata, _launch_metadata, _enter, _exit, *arguments = given
-        passed = [value for value, kind in zip(arguments, self.kinds, strict=True) if kind != "constexpr"]
-        tensors = [value for value in passed if isinstance(value, Tensor)]
-        memory = Memory({tensor.untyped_storage().data_ptr(): _bytes(tensor) for tensor in tensors})
-        values = [value.data_ptr() if isinstance(value, Tensor) else value for value in passed]
-        for block in range(programs):
+        named = zip(self.signature.items(), arguments, strict=True)
+        passed = {name: value for (name, kind), value in named if kind != "constexpr"}
+        memory = Memory(
+            {
+                value.untyped_storage().data_ptr(): _bytes(value, name in _WRITTEN)
+                for name, value in passed.items()
+                if isinstance(value, Tensor)
+            }
+        )
+        values = [value.data_ptr() if isinstance(value, Tensor) else value for value in passed.values()]
+        for block in np.random.default_rng().permutation(programs).tolist():
             self.program.run(block, self.threads, values, memory, self.shared)
 
 
-def _bytes(tensor: Tensor) -> np.ndarray:
+def _bytes(tensor: Tensor, writeable: bool) -> np.ndarray:
     """All bytes of a tensor's storage."""
     storage = tensor.untyped_storage()
     where: Any = ctypes.c_uint8 * storage.nbytes()
-    return np.frombuffer(where.from_address(storage.data_ptr()), dtype=np.uint8)
+    array = np.frombuffer(where.from_address(storage.data_ptr()), dtype=np.uint8)
+    array.flags.writeable = writeable
+    return array
 
 
 def convert(

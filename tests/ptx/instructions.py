@@ -26,7 +26,7 @@ def parse(source: str) -> Program:
             program.labels[statement[:-1]] = len(program.instructions)
         elif registers := re.fullmatch(r"\.reg \.(\w+) (%\w+)<(\d+)>", statement):
             program.registers[registers[2]] = (registers[1], int(registers[3]))
-        elif not statement.startswith("."):
+        elif not statement.startswith(".pragma"):
             program.instructions.append(_instruction(statement))
     return program
 
@@ -49,7 +49,10 @@ def _instruction(text: str) -> Instruction:
     operands = re.findall(r"\{[^}]*\}|\[[^\]]*\]|[^\s,{}\[\]]+", rest)
     kinds = [flag for flag in flags if TYPE.fullmatch(flag)]
     form = _Form(text, name, frozenset(flags).difference(kinds), kinds, operands)
-    return Instruction(text, guard, execute=_MEANINGS[name](form))
+    try:
+        return Instruction(text, guard, execute=_MEANINGS[name](form))
+    except (ValueError, LookupError, OverflowError) as error:
+        raise NotImplementedError(text) from error
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class _Form:
 
     @property
     def kind(self) -> str:
-        """The only type."""
+        """The only type; an instruction with several is refused."""
         if len(self.kinds) != 1:
             raise self.unknown()
         return self.kinds[0]
@@ -91,7 +94,7 @@ class _Form:
 
 def _source(text: str, kind: str) -> Read:
     """Read a register or a constant as numbers."""
-    if "." in text:
+    if text.startswith(("%tid", "%ctaid")):
         return lambda warp: numbers(warp.special[text], kind)
     if text.startswith("%"):
         return lambda warp: numbers(warp.registers[text], kind)
@@ -102,10 +105,14 @@ def _source(text: str, kind: str) -> Read:
 def _constant(text: str, kind: str) -> np.ndarray:
     if text == "global_smem":  # all of shared memory
         value = 0
-    elif text[:2] in ("0f", "0d"):
+    elif kind == "pred":
+        value = int(text) != 0
+    elif text[:2] == {32: "0f", 64: "0d"}.get(width(kind)):
         value = int(text[2:], 16)
+    elif is_float(kind):
+        raise ValueError(text)
     else:
-        value = int(text.rstrip("U"), 0) % 2 ** (1 if kind == "pred" else width(kind))
+        value = int(text.rstrip("U"), 0) % 2 ** width(kind)
     return numbers(np.full(WARP, value, dtype=register_type(kind)), kind)
 
 
@@ -157,6 +164,15 @@ def _multiply(form: _Form) -> Execute:
     return form.result(values, form.kind if part == "hi" else whole)
 
 
+def _divide(calculate: Callable[..., np.ndarray]) -> Callable[[_Form], Execute]:
+    def make(form: _Form) -> Execute:
+        if form.kind not in ("s32", "u32"):
+            raise form.unknown()
+        return _of_one_type(calculate)(form)
+
+    return make
+
+
 def _quotient(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Towards zero; of a division by zero, anything."""
     left, right = left.astype(np.int64), np.where(right == 0, 1, right).astype(np.int64)
@@ -199,10 +215,13 @@ def _extreme(form: _Form) -> Execute:
 
 def _reduce(form: _Form) -> Execute:
     """``redux``: the least or greatest number of all lanes, in every one."""
-    form.knows("sync", "min", "max")
-    choose, value = _choice(form), form.source(1)
+    if form.flags not in ({"sync", "min"}, {"sync", "max"}) or form.kind not in ("s32", "u32", "f32"):
+        raise form.unknown()
+    choose, value, members = _choice(form), form.source(1), form.source(2, "s32")
 
     def values(warp: Warp) -> np.ndarray:
+        if (members(warp) != -1).any():
+            raise MachineError("not all lanes of a warp are named")
         lanes = value(warp)
         return np.full(WARP, reduce(choose, lanes), dtype=lanes.dtype)
 
@@ -247,6 +266,8 @@ def _extract(form: _Form) -> Execute:
     if width(form.kind) != 32:
         raise form.unknown()
     value, start, length = form.source(1, "b32"), int(form.operands[2]), int(form.operands[3])
+    if length == 0 or start + length > 32:
+        raise form.unknown()
     highest = np.uint32(32 - start - length)
     return form.result(lambda warp: (value(warp) << highest).view(number_type(form.kind)) >> (32 - length))
 
@@ -280,7 +301,8 @@ def _compare(form: _Form) -> Execute:
     """``setp``: of NaN, false, but true for comparisons that end with u."""
     (flag,) = form.flags
     left, right = form.sources()
-    if flag not in ("nan", "num") and flag.removesuffix("u") not in _COMPARE:
+    unordered_too = is_float(form.kind) and (flag in ("nan", "num") or flag.removesuffix("u") in _COMPARE)
+    if flag not in _COMPARE and not unordered_too:
         raise form.unknown()
 
     def values(warp: Warp) -> np.ndarray:
@@ -319,27 +341,39 @@ def _move(form: _Form) -> Execute:
 
 
 def _convert(form: _Form) -> Execute:
-    """``cvt``, to the nearest; to integers towards zero, within their limits; or down to a whole number."""
-    form.knows("rn", "rzi", "rmi", "ftz")
+    """``cvt``, to the nearest; to an integer towards zero, within its limits; or down to a whole number."""
     to, of = form.kinds
-    if to.endswith("x2"):
+    if to in ("f16x2", "bf16x2") and of == "f32" and form.flags == {"rn"}:
         return _convert_pair(form, to.removesuffix("x2"), of)
-    if is_float(of) and not is_float(to) and "rzi" not in form.flags:
-        raise form.unknown()
     source = form.source(1, of)
+    if (to, of) == ("f32", "f32") and form.flags in ({"rmi"}, {"rmi", "ftz"}):
+        return form.result(
+            lambda warp: np.floor(_without_denormals(source(warp)) if "ftz" in form.flags else source(warp)), to
+        )
+    if to in ("s32", "u32") and of in ("f32", "f64") and form.flags == {"rzi"}:
+        return form.result(lambda warp: _towards_zero(source(warp), to), to)
+    if form.flags != _ROUNDING.get((to, of), None if is_float(to) or is_float(of) else set()):
+        raise form.unknown()
+    return form.result(source, to)
 
-    def values(warp: Warp) -> np.ndarray:
-        value = source(warp)
-        if "ftz" in form.flags:
-            value = np.where(np.abs(value) < np.finfo(np.float32).tiny, np.copysign(0, value), value)
-        if "rmi" in form.flags:
-            return np.floor(value)
-        if "rzi" in form.flags:
-            limits = np.iinfo(number_type(to))
-            return np.clip(np.trunc(np.nan_to_num(value.astype(np.float64))), limits.min, limits.max)
-        return value
 
-    return form.result(values, to)
+#: Of conversions that round, and of those that lose nothing, the flags.
+_ROUNDING: dict[tuple[str, str], set[str]] = {
+    **{(to, of): {"rn"} for to in ("f32", "f64") for of in ("s16", "u16", "s32", "u32", "s64", "u64")},
+    **{("f32", "f64"): {"rn"}, ("f16", "f32"): {"rn"}, ("bf16", "f32"): {"rn"}},
+    **{("f32", "f16"): set(), ("f32", "bf16"): set(), ("f64", "f32"): set()},
+}
+
+
+def _without_denormals(value: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(value) < np.finfo(np.float32).tiny, np.copysign(np.float32(0), value), value)
+
+
+def _towards_zero(value: np.ndarray, to: str) -> np.ndarray:
+    """Of NaN, 0; but of one of 64 bits, the highest bit."""
+    limits = np.iinfo(number_type(to))
+    whole = np.clip(np.trunc(np.nan_to_num(value.astype(np.float64))), limits.min, limits.max).astype(np.int64)
+    return np.where(np.isnan(value), 2**31 if value.dtype == np.float64 else 0, whole)
 
 
 def _convert_pair(form: _Form, to: str, of: str) -> Execute:
@@ -359,10 +393,18 @@ def _address(operand: str) -> Read:
     return lambda warp: value(warp) + bytes_
 
 
+def _vector(form: _Form, operand: int) -> list[str]:
+    """The registers of an access, as many as its flag says."""
+    names = _names(form.operands[operand])
+    if form.flags.intersection(("v2", "v4")) != ({f"v{len(names)}"} if len(names) > 1 else set()):
+        raise form.unknown()
+    return names
+
+
 def _load(form: _Form) -> Execute:
     (space,) = form.flags.difference(("v2", "v4"))
-    names, kind = _names(form.operands[0]), form.kind
-    if space == "param":
+    names, kind = _vector(form, 0), form.kind
+    if space == "param" and len(names) == 1:
         return _load_parameter(names[0], form.operands[1].strip("[] "), kind)
     if space not in ("global", "shared"):
         raise form.unknown()
@@ -381,6 +423,8 @@ def _load(form: _Form) -> Execute:
 def _load_parameter(register: str, name: str, kind: str) -> Execute:
     def execute(warp: Warp, lanes: np.ndarray) -> None:
         value = warp.parameters[name]
+        if isinstance(value, float) and width(kind) != 32:
+            raise MachineError(f"{value} is a float32")
         raw = np.float32(value).view(np.uint32) if isinstance(value, float) else np.int64(value).view(np.uint64)
         write(warp.registers[register], numbers(np.full(WARP, raw), kind), kind, lanes)
 
@@ -392,7 +436,7 @@ def _store(form: _Form) -> Execute:
     if space not in ("global", "shared_cta", "shared"):
         raise form.unknown()
     address, kind, memory = _address(form.operands[0]), form.kind, space.removesuffix("_cta")
-    sources = [_source(name, kind) for name in _names(form.operands[1])]
+    sources = [_source(name, kind) for name in _vector(form, 1)]
 
     def execute(warp: Warp, lanes: np.ndarray) -> None:
         elements, index = warp.memories[memory].access(address(warp)[lanes], kind, len(sources))
@@ -433,7 +477,7 @@ _MEANINGS: dict[str, Callable[[_Form], Execute]] = {
     "and": _of_one_type(np.bitwise_and),
     "bfe": _extract,
     "cvt": _convert,
-    "div": _of_one_type(_quotient),
+    "div": _divide(_quotient),
     "ld": _load,
     "ldmatrix": _matrices,
     "mad": _multiply,
@@ -446,7 +490,7 @@ _MEANINGS: dict[str, Callable[[_Form], Execute]] = {
     "or": _of_one_type(np.bitwise_or),
     "prmt": _permute,
     "redux": _reduce,
-    "rem": _of_one_type(_remainder),
+    "rem": _divide(_remainder),
     "selp": _select,
     "setp": _compare,
     "shfl": _shuffle,

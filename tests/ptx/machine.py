@@ -11,6 +11,8 @@ import numpy as np
 from .numbers import register_type, width
 
 WARP = 32
+#: A warp that executes more instructions than this does not end.
+_MOST_STEPS = 10**7
 LANES = np.arange(WARP)
 
 Read = Callable[["Warp"], np.ndarray]
@@ -25,6 +27,7 @@ class Memory:
     """Allocations at their addresses: bytes that can be reached nowhere else."""
 
     def __init__(self, allocations: dict[int, np.ndarray]):
+        assert all(base % 16 == 0 for base in allocations)
         self.allocations = allocations
 
     def access(self, addresses: np.ndarray, kind: str, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,8 +81,9 @@ class Program:
     def run(self, block: int, threads: int, values: Sequence[int | float], memory: Memory, shared: int) -> None:
         """Run one program of a grid of one dimension.
 
-        A warp runs until a barrier before the next one begins, so that a thread which reads too early what another
-        writes reads something else. Registers and shared memory begin with random bits.
+        A warp runs until a barrier before the next one begins, in random order, so that a thread which reads too early
+        what another warp writes reads something else. The lanes of a warp run in step, as on no GPU is promised.
+        Registers and shared memory begin with random bits.
 
         Args:
             block: its number in the grid.
@@ -99,7 +103,8 @@ class Program:
         ]
         with np.errstate(all="ignore"):
             while running:
-                waiting = [warp for warp in running if next(warp, None) is not None]
+                order = [running[i] for i in random.permutation(len(running))]
+                waiting = [warp for warp in order if next(warp, None) is not None]
                 if waiting and len(waiting) < len(running):
                     raise MachineError("some warps wait at a barrier, and others have ended")
                 running = waiting
@@ -116,7 +121,7 @@ class Program:
         """Execute a warp and pause at each barrier. Of lanes that have parted, those furthest behind go on first."""
         place, active = 0, np.ones(WARP, dtype=bool)
         ahead: dict[int, np.ndarray] = {}
-        while True:
+        for _ in range(_MOST_STEPS):
             if ahead and place >= min(ahead):
                 ahead[place] = active | ahead.get(place, False)
                 place = min(ahead)
@@ -124,14 +129,14 @@ class Program:
             instruction = self.instructions[place]
             place += 1
             lanes = active if instruction.guard is None else active & instruction.guard(warp)
+            if not lanes.any():
+                continue
             if instruction.waits or instruction.ends:
                 if not lanes.all():
                     raise MachineError(f"{instruction.text}: not all lanes of a warp come here together")
                 if instruction.ends:
                     return
                 yield instruction.text
-            elif not lanes.any():
-                continue
             elif instruction.label is not None:
                 rest = active & ~lanes
                 if rest.any():
@@ -143,6 +148,7 @@ class Program:
                     instruction.execute(warp, lanes)
                 except MachineError as error:
                     raise MachineError(f"{instruction.text}: {error}") from None
+        raise MachineError(f"a warp does not end after {_MOST_STEPS} instructions")
 
 
 def _special(block: int, first_thread: int) -> dict[str, np.ndarray]:

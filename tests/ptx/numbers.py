@@ -65,7 +65,7 @@ def bits(values: np.ndarray, kind: str) -> np.ndarray:
 def write(register: np.ndarray, values: np.ndarray, kind: str, lanes: np.ndarray) -> None:
     """Write numbers to the lanes of a register, which may be wider than they are: signed ones keep their sign."""
     if kind[0] == "s" and not kind.endswith("x2"):
-        extended = values.astype(_SIGNED[8 * register.itemsize]).view(register.dtype)
+        extended = values.astype(number_type(kind)).astype(_SIGNED[8 * register.itemsize]).view(register.dtype)
     else:
         extended = bits(values, kind)
     np.copyto(register, extended, where=lanes, casting="safe")

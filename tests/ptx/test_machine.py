@@ -116,7 +116,9 @@ def test_a_warp_may_part_and_meet_again() -> None:
     assert out.tolist() == [counted[lane ^ 1] for lane in range(WARP)]
 
 
-@pytest.mark.parametrize("instruction", ["@%p1 bar.sync 0", "@%p1 redux.sync.max.s32 %r1, %r0, -1"])
+@pytest.mark.parametrize(
+    "instruction", ["@%p1 bar.sync 0", "@%p1 redux.sync.max.s32 %r1, %r0, -1", "redux.sync.max.s32 %r1, %r0, 255"]
+)
 def test_what_a_warp_must_do_together(instruction: str) -> None:
     with pytest.raises(MachineError, match="not all lanes"):
         by_hand.run(f"setp.lt.s32 %p1, %r0, 7;\n{instruction};", np.zeros(WARP, dtype=np.int32))
