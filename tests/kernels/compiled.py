@@ -46,7 +46,7 @@ def gpu(target: str = "sm_90", multiprocessors: int = 1) -> Iterator[list[str]]:
 
     with (
         mock.patch.object(driver, "_active", _Driver(TARGETS[target])),
-        mock.patch.object(CompiledKernel, "_init_handles", lambda kernel: None),  # there is no device to load it to
+        mock.patch.object(CompiledKernel, "_init_handles"),  # there is no device to load it to
         mock.patch.object(CompiledKernel, "run", property(run)),
         mock.patch.object(launch, "_device", return_value=(multiprocessors, WARP)),
         _poison(),
