@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import time
 
 import numpy as np
 import pytest
@@ -237,11 +236,9 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_records_of_strangers(case: str) -> None:
     record, message = HOSTILE[case]
-    start = time.perf_counter()
     for read in (decode_record, decode_packed, record_shape):
         with pytest.raises(RecordError, match=message):
             read(record)
-    assert time.perf_counter() - start < 1
 
 
 def test_the_last_bits_count_where_they_are_events() -> None:
