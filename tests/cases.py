@@ -52,6 +52,16 @@ def pack(events: Tensor) -> Tensor:
     return packed
 
 
+def unpacked(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
+    """Bytes of packed events as dense ones, contiguous; what :func:`pack` undoes."""
+    return torch.stack([(packed >> t) & 1 for t in range(timesteps)]).contiguous().to(dtype)
+
+
+def launched_ratio(ratio: float | Tensor) -> tuple[Tensor | None, float]:
+    """A ratio as launchers take it: one per image, or one for all of them."""
+    return (ratio, 0.0) if isinstance(ratio, Tensor) else (None, ratio)
+
+
 def poisoned(expected: Tensor, layout: str = "contiguous") -> Tensor:
     """A place for events that differs from them in every element; ``strided`` has gaps and an order of its own."""
     if layout == "contiguous":

@@ -23,7 +23,7 @@ from triton.runtime.driver import driver
 from benchmarks.ahead_of_time import TARGETS
 from i2e_triton.kernels import launch
 from tests.augmented_cases import AugmentedCase
-from tests.cases import Case, poisoned
+from tests.cases import Case, launched_ratio, poisoned
 from tests.ptx.instructions import parse
 from tests.ptx.machine import WARP, Memory
 
@@ -129,7 +129,7 @@ def convert(
     """Convert into a poisoned output, as on a GPU of a kind with so many multiprocessors."""
     out = poisoned(case.expected(dtype, packed=packed), layout)
     with gpu(target, multiprocessors):
-        launch.convert_into(out, case.images, case.shifts, *_ratios(case.ratio), packed=packed)
+        launch.convert_into(out, case.images, case.shifts, *launched_ratio(case.ratio), packed=packed)
     return out
 
 
@@ -142,7 +142,7 @@ def convert_augmented(
 ) -> Tensor:
     """Convert augmented images into a poisoned output, as on such a GPU."""
     out = poisoned(case.expected(dtype))
-    given = (out, case.images, case.crop, case.flip, case.shifts, *_ratios(case.ratio))
+    given = (out, case.images, case.crop, case.flip, case.shifts, *launched_ratio(case.ratio))
     with gpu(target, multiprocessors):
         launch.convert_augmented_into(*given, nearest=case.nearest, packed=False)
     return out
@@ -153,7 +153,3 @@ def unpack_into(out: Tensor, packed: Tensor, target: str = "sm_90") -> Tensor:
     with gpu(target):
         launch.unpack_into(out, packed)
     return out
-
-
-def _ratios(ratio: float | Tensor) -> tuple[Tensor | None, float]:
-    return (ratio, 0.0) if isinstance(ratio, Tensor) else (None, ratio)

@@ -15,7 +15,7 @@ import triton
 from torch import Tensor
 from triton.runtime.errors import InterpreterError
 
-from tests.cases import Case, poisoned
+from tests.cases import Case, launched_ratio, poisoned
 
 Interpreter = Callable[..., Tensor]
 
@@ -54,9 +54,7 @@ def interpret(interpreter: ProcessPoolExecutor) -> Interpreter:
 
         if out is None:
             out = poisoned(case.expected(dtype, packed=packed), layout)
-        ratios = case.ratio if isinstance(case.ratio, Tensor) else None
-        ratio = 0.0 if isinstance(case.ratio, Tensor) else case.ratio
-        work = interpreter.submit(convert_into, out, case.images, case.shifts, ratios, ratio, packed, multiprocessors)
-        return work.result()
+        given = (out, case.images, case.shifts, *launched_ratio(case.ratio), packed, multiprocessors)
+        return interpreter.submit(convert_into, *given).result()
 
     return run

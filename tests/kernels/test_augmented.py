@@ -15,7 +15,7 @@ from torch import Tensor
 from i2e_triton import canonical_shifts, random_shifts
 from i2e_triton.augmented_reference import augment
 from tests.augmented_cases import AugmentedCase, augmented_cases, boxes, flips
-from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, arrange, poisoned
+from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, arrange, launched_ratio, poisoned
 from tests.samples import assert_same_events, noise, photograph
 
 #: One program converts a whole image; or several share it.
@@ -38,8 +38,7 @@ def interpret_augmented(interpreter: ProcessPoolExecutor) -> Augment:
         from tests.kernels.interpreted import convert_augmented_into  # named here, run there
 
         out = poisoned(case.expected(dtype, packed=packed), layout)
-        ratios, ratio = (case.ratio, 0.0) if isinstance(case.ratio, Tensor) else (None, case.ratio)
-        augmentation = (case.crop, case.flip, case.shifts, ratios, ratio, case.nearest)
+        augmentation = (case.crop, case.flip, case.shifts, *launched_ratio(case.ratio), case.nearest)
         given = (out, case.images, *augmentation, packed, multiprocessors)
         return interpreter.submit(convert_augmented_into, *given).result()
 

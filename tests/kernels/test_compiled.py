@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from i2e_triton import I2E, canonical_shifts, convert, operator, random_shifts, unpack
 from tests.augmented_cases import AugmentedCase, augmented_cases
-from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, cases, filled, poisoned
+from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, cases, filled, poisoned, unpacked
 from tests.kernels import compiled
 from tests.kernels.test_compile import FORMATS, NVIDIA
 from tests.samples import assert_same_events, noise, photograph
@@ -138,7 +138,7 @@ def test_unpacking_equals_the_bits(
     seed: int, shape: tuple[int, ...], timesteps: int, dtype: torch.dtype, layout: str, target: str
 ) -> None:
     packed = arrange(noise(shape, torch.uint8, torch.Generator().manual_seed(seed)), layout)
-    expected = torch.stack([(packed >> t) & 1 for t in range(timesteps)]).contiguous().to(dtype)
+    expected = unpacked(packed, timesteps, dtype)
     assert_same_events(compiled.unpack_into(poisoned(expected), packed, target), expected)
 
 
@@ -146,7 +146,7 @@ def test_unpacking_equals_the_bits(
 @pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
 def test_unpack(dtype: torch.dtype, layout: str, generator: torch.Generator) -> None:
     packed = arrange(noise((2, 2, 19, 23), torch.uint8, generator), layout)
-    expected = torch.stack([(packed >> t) & 1 for t in range(7)]).contiguous().to(dtype)
+    expected = unpacked(packed, 7, dtype)
     assert_same_events(compiled.unpack_into(poisoned(expected), packed), expected)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from i2e_triton import canonical_shifts
-from tests.cases import EVENT_DTYPES, LAYOUTS, Case, arrange, poisoned
+from tests.cases import EVENT_DTYPES, LAYOUTS, Case, arrange, poisoned, unpacked
 from tests.samples import assert_same_events, noise, photograph
 
 
@@ -21,7 +21,7 @@ def unpack_interpreted(
     """Unpack with the interpreted kernel into a poisoned output; return that, and what it should be."""
     from tests.kernels.interpreted import unpack_into  # named here, run there
 
-    expected = torch.stack([(packed >> t) & 1 for t in range(timesteps)]).contiguous().to(dtype)
+    expected = unpacked(packed, timesteps, dtype)
     return interpreter.submit(unpack_into, poisoned(expected), packed, index).result(), expected
 
 

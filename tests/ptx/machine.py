@@ -82,7 +82,7 @@ class Program:
         """Run one program of a grid of one dimension.
 
         A warp runs until a barrier before the next one begins, in random order, so that a thread which reads too early
-        what another warp writes reads something else. The lanes of a warp run in step, as on no GPU is promised.
+        what another warp writes reads something else. The lanes of a warp run in step, which no GPU promises.
         Registers and shared memory begin with random bits.
 
         Args:
