@@ -205,6 +205,7 @@ def test_halves(dtype: torch.dtype, generator: torch.Generator) -> None:
 
 def test_floats_to_integers(generator: torch.Generator) -> None:
     a = random_floats(generator)
+    a[0] = torch.nan
     limited = a.double().nan_to_num(0).trunc().clamp(-(2**31), 2**31 - 1)
     assert torch.equal(calculate("cvt.rzi.s32.f32", 32, a), limited.int())
     small = a.where(a.abs() >= 2**-126, a * 0)
@@ -213,6 +214,7 @@ def test_floats_to_integers(generator: torch.Generator) -> None:
 
 def test_doubles_to_integers(generator: torch.Generator) -> None:
     a = random_floats(generator).double()
+    a[0] = torch.nan
     limited = a.nan_to_num(0).trunc().clamp(-(2**31), 2**31 - 1).int()
     assert torch.equal(calculate("cvt.rzi.s32.f64", 32, a), limited.where(~a.isnan(), -(2**31)))
 

@@ -32,6 +32,11 @@ def _copy(numbers, out, length, block: tl.constexpr):
 
 
 @triton.jit
+def _clear(numbers, out):
+    tl.store(numbers, tl.load(out))
+
+
+@triton.jit
 def _greatest(numbers, out, block: tl.constexpr):
     tl.store(out, tl.max(tl.load(numbers + tl.arange(0, block)), axis=0))
 
@@ -83,6 +88,13 @@ def test_masks(length: int) -> None:
 def test_an_access_beyond_an_allocation_is_noticed(beyond: int) -> None:
     with pytest.raises(MachineError, match=r"ld\.global.*not within an allocation"):
         copied(100, 100 + beyond)
+
+
+def test_an_input_that_is_written_is_noticed() -> None:
+    numbers, out = torch.ones(2, dtype=torch.int32), torch.zeros(2, dtype=torch.int32)
+    with gpu(), pytest.raises(ValueError, match="read-only"):
+        _clear[(1,)](numbers, out)
+    assert numbers.tolist() == [1, 1]
 
 
 def test_an_access_that_is_not_aligned_is_noticed() -> None:
