@@ -11,10 +11,10 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.machine import environment
-from benchmarks.measurement import figures, peak_memory, rounds_and_iterations, warm_up
-from benchmarks.rows import RESULTS, Row, make_row, write_rows
-from benchmarks.workload import PHOTOGRAPHS, photograph_path
+from benchmarks.harness.machine import environment
+from benchmarks.harness.measurement import figures, peak_memory, rounds_and_iterations, warm_up
+from benchmarks.harness.workload import PHOTOGRAPHS, photograph_path
+from benchmarks.report.rows import RESULTS, Row, make_row, write_rows
 
 _ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
 

@@ -6,7 +6,8 @@
 from i2e_triton.functional import convert, event_rate, pack, unpack
 from i2e_triton.module import I2E
 from i2e_triton.shifts import ORDERS, canonical_shifts, random_shifts, row_shifts
-from i2e_triton.version import __version__
+
+__version__ = "0.1.0"
 
 __all__ = [
     "I2E",

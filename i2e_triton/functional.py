@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2e_triton import operator
-from i2e_triton.arguments import PACKED_TIMESTEPS, check_format, check_ratio, check_timesteps, names
 from i2e_triton.augment_arguments import check_augmentation, check_interpolation
+from i2e_triton.checks import PACKED_TIMESTEPS, check_format, check_ratio, check_timesteps, names
 from i2e_triton.images import Images, as_image_tensor
+from i2e_triton.ops import operator
 
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _RATIO_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2e_triton.arguments import check_format, check_ratio, check_timesteps
+from i2e_triton.checks import check_format, check_ratio, check_timesteps
 from i2e_triton.functional import convert
 from i2e_triton.images import Images, as_image_tensor
 from i2e_triton.shifts import (

@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import Transform
 from torchvision.transforms.v2.functional import is_pure_tensor
 
-from i2e_triton.arguments import check_format, check_ratio, check_timesteps
+from i2e_triton.checks import check_format, check_ratio, check_timesteps
 from i2e_triton.functional import convert
 from i2e_triton.shifts import DEFAULT_ORDER, Order, candidate_shifts, draw_shifts
 

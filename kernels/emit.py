@@ -3,8 +3,8 @@
 import triton
 import triton.language as tl
 
+from .emit_swar import emit_words, level_step, write_silent_levels
 from .pixels import PAD, arithmetic, clamp, share, tile_at
-from .words import emit_words, level_step, write_silent_levels
 
 _SMALLEST = tl.constexpr(2.0**-149)  # the least positive float32
 _SMALLEST_DOUBLE = tl.constexpr(2.0**-1074)

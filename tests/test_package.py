@@ -168,7 +168,8 @@ def test_importing_on_a_platform_without_triton(tmp_path: Path) -> None:
 import sys
 sys.modules["triton"] = None  # as if it were not installed
 import i2e_triton, torch
-from i2e_triton import operator, reference
+from i2e_triton.ops import operator
+from i2e_triton import reference
 image = torch.rand(1, 3, 8, 8)
 expected = reference.convert(image, 0.12, i2e_triton.canonical_shifts()).float()
 assert not operator.HAS_TRITON

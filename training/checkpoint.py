@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from i2e_triton.atomic import write_whole
+from i2e_triton.io.atomic import write_whole
 from i2e_triton.training.published import CheckpointError, DamagedError, read_checkpoint
 from i2e_triton.training.recipes import Recipe
 

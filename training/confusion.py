@@ -10,7 +10,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from i2e_triton.atomic import write_whole
+from i2e_triton.io.atomic import write_whole
 
 #: Up to so many classes, cells show their numbers, and rows and columns the names of their classes.
 NUMBERED = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from i2e_triton.conversion.manifest import ManifestError, read_manifest
+from i2e_triton.pipeline.manifest import ManifestError, read_manifest
 from i2e_triton.training.data import DataError
 from i2e_triton.training.recipes import Recipe
 

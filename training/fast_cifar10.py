@@ -48,8 +48,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel
 
-from i2e_triton.atomic import write_whole
 from i2e_triton.augmentation import RandomCropResizeFlip
+from i2e_triton.io.atomic import write_whole
 from i2e_triton.sources import open_source, splits
 from i2e_triton.training.averaging import average
 from i2e_triton.training.evaluation import evaluate

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from i2e_triton.atomic import write_whole
+from i2e_triton.io.atomic import write_whole
 from i2e_triton.sources import Source, SourceError, check_resize, prepare_batch
 
 _READ_AT_ONCE = 256  # images

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch.utils.tensorboard import SummaryWriter
 
-from i2e_triton.atomic import write_whole
+from i2e_triton.io.atomic import write_whole
 
 T = TypeVar("T")
 STEPS = ("epoch", "step", "loss", "lr")

@@ -14,7 +14,7 @@ from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
 from i2e_triton import I2E, unpack
-from i2e_triton.arguments import PAPER_TIMESTEPS
+from i2e_triton.checks import PAPER_TIMESTEPS
 from i2e_triton.shifts import Order
 from i2e_triton.training.encoders import IMAGE_CHANNELS, FixedThreshold, Input, RepeatedImage
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from i2e_triton.training.encoders import Input
-from i2e_triton.training.models import ARCHITECTURES, BasicBlock, MSResNet
+from i2e_triton.training.models import ARCHITECTURES, BasicBlock
 
 #: What wrappers put before the names of parameters: (distributed) data parallelism, averaging, compilation.
 _PREFIXES = ("module.", "_orig_mod.")
@@ -108,7 +108,7 @@ def read_weights(path: str | Path) -> Weights:
     return Weights(Path(path), state, name, input, num_classes, _number(epoch, int), _number(best, float), recipe)
 
 
-def load_weights(model: MSResNet, source: str | Path | Weights, *, fine_tune: bool = False) -> Weights:
+def load_weights(model: nn.Module, source: str | Path | Weights, *, fine_tune: bool = False) -> Weights:
     """Load weights into a network.
 
     The order of timesteps comes with them, see :class:`i2e_triton.I2E`; the ratio is not in the file.

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_args
 
-from i2e_triton.arguments import check_timesteps
+from i2e_triton.checks import check_timesteps
 from i2e_triton.shifts import DEFAULT_ORDER, ORDERS, Order, canonical_shifts, complete_order
 from i2e_triton.training.encoders import Input
 from i2e_triton.training.ranges import Range

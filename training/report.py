@@ -15,7 +15,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
-from i2e_triton.atomic import write_whole
+from i2e_triton.io.atomic import write_whole
 
 from .activity import Activity, record_activity
 from .confusion import plot_confusion

@@ -26,7 +26,7 @@ from torch.multiprocessing import ProcessExitedException
 from torch.nn.parallel import DistributedDataParallel
 
 from i2e_triton.formats import RecordError
-from i2e_triton.pictures import PictureError
+from i2e_triton.io.pictures import PictureError
 from i2e_triton.sources import SourceError
 from i2e_triton.training import checkpoint, loop, memory, metrics
 from i2e_triton.training.augmentation import mixing_transform
@@ -36,7 +36,7 @@ from i2e_triton.training.data import DataError, build_loaders, open_splits
 from i2e_triton.training.distributed import Place, launch
 from i2e_triton.training.evaluation import LabelError
 from i2e_triton.training.log import RunLog
-from i2e_triton.training.models import MSResNet, build_model
+from i2e_triton.training.models import build_model
 from i2e_triton.training.optimizer import build_optimizer
 from i2e_triton.training.options import Options, parse_options
 from i2e_triton.training.published import CheckpointError, load_weights
@@ -188,7 +188,7 @@ def prepare(options: Options, place: Place, start: Start) -> Run:
     return prepared
 
 
-def build_network(recipe: Recipe) -> MSResNet:
+def build_network(recipe: Recipe) -> nn.Module:
     """Build the network of a recipe."""
     return build_model(
         recipe.model,

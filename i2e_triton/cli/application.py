@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
+from i2e_triton import __version__
 from i2e_triton.cli import convert, info
 from i2e_triton.cli.commands import add_commands
 from i2e_triton.cli.lazy import STYLE, LazyGroup
-from i2e_triton.version import __version__
 
 app = typer.Typer(name="i2e", cls=LazyGroup, **STYLE)
 app.command("convert")(convert.convert)

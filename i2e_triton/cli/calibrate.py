@@ -13,9 +13,8 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
-from i2e_triton import plots
-from i2e_triton.atomic import write_whole
-from i2e_triton.calibration import (
+from i2e_triton.analysis import plots
+from i2e_triton.analysis.calibration import (
     RATIOS,
     Calibration,
     Point,
@@ -30,6 +29,7 @@ from i2e_triton.cli.lazy import STYLE
 from i2e_triton.cli.options import Device, Order, Timesteps, checked_device, checked_shifts, checked_size, wrong
 from i2e_triton.cli.running import progress_bars, stopped_by_errors
 from i2e_triton.cli.source_options import Kind, checked_kind, checked_sample
+from i2e_triton.io.atomic import write_whole
 from i2e_triton.shifts import DEFAULT_ORDER
 from i2e_triton.sources import PRESETS, RESIZE_RULES, Preset, Source, find_kind, open_source, splits
 

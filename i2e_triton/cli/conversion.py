@@ -14,8 +14,8 @@ from i2e_triton.cli.outputs import Converted, write_outputs
 from i2e_triton.cli.settings import Settings, name_vectors
 from i2e_triton.formats.event_list import check_event_list_size
 from i2e_triton.functional import convert, event_rate
-from i2e_triton.gif import check_gif_size
-from i2e_triton.pictures import PictureError, read_picture
+from i2e_triton.io.pictures import PictureError, read_picture
+from i2e_triton.visualize.gif import check_gif_size
 
 WARM_CALLS = 3
 _SIZE_CHECKS = {"gif": check_gif_size, "csv": check_event_list_size, "h5": check_event_list_size}

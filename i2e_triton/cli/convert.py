@@ -20,7 +20,7 @@ from i2e_triton.cli.printable import printable
 from i2e_triton.cli.report import print_reports
 from i2e_triton.cli.settings import Settings, check_settings
 from i2e_triton.formats.event_list import TIMESTEP_US
-from i2e_triton.pictures import PictureError
+from i2e_triton.io.pictures import PictureError
 from i2e_triton.shifts import DEFAULT_ORDER
 
 

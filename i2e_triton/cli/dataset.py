@@ -16,9 +16,9 @@ from i2e_triton.cli.options import Device, Order, Timesteps
 from i2e_triton.cli.running import stopped_by_errors
 from i2e_triton.cli.source_options import Kind
 from i2e_triton.cli.verify import verify
-from i2e_triton.conversion.dataset import convert_dataset
-from i2e_triton.conversion.plan import FORMATS, ROWS_PER_SHARD
 from i2e_triton.formats import BITS
+from i2e_triton.pipeline.dataset import convert_dataset
+from i2e_triton.pipeline.plan import FORMATS, ROWS_PER_SHARD
 from i2e_triton.shifts import DEFAULT_ORDER
 from i2e_triton.sources import PRESETS
 

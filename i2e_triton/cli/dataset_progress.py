@@ -16,7 +16,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from i2e_triton.cli.printable import printable
-from i2e_triton.conversion.manifest import Manifest, ShardRecord
+from i2e_triton.pipeline.manifest import Manifest, ShardRecord
 
 _SKIPPED_SHOWN = 10
 

@@ -10,21 +10,12 @@ import torch
 
 from i2e_triton.cli.options import checked_device, checked_ratio, checked_shifts, checked_size, wrong
 from i2e_triton.cli.source_options import checked_kind
-from i2e_triton.conversion.dataset import Engine
-from i2e_triton.conversion.local import Machine, convert_shards
-from i2e_triton.conversion.plan import FORMATS, Settings
 from i2e_triton.formats import BITS
+from i2e_triton.pipeline.dataset import Engine
+from i2e_triton.pipeline.local_engine import Machine, convert_shards
+from i2e_triton.pipeline.plan import FORMATS, Settings
 from i2e_triton.shifts import ORDERS
-from i2e_triton.sources import (
-    PRESETS,
-    RESIZE_RULES,
-    Preset,
-    Source,
-    check_resize,
-    find_kind,
-    open_source,
-    splits,
-)
+from i2e_triton.sources import PRESETS, RESIZE_RULES, Preset, Source, check_resize, find_kind, open_source, splits
 from i2e_triton.sources.torchvision_sets import FOLDERS
 
 CODECS = ("zstd", "snappy", "gzip", "lz4", "none")
@@ -112,7 +103,7 @@ def check_engine(request: Request) -> Engine:
     if engine == "local":
         return partial(convert_shards, machine=machine)
     try:
-        from i2e_triton.conversion.ray_engine import convert_shards_with_ray
+        from i2e_triton.pipeline.ray_engine import convert_shards_with_ray
     except ModuleNotFoundError as error:
         raise wrong("--engine", f"ray needs the package {error.name}: pip install 'i2e-triton[ray]'") from error
     return partial(convert_shards_with_ray, machine=machine)

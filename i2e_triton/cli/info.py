@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import torch
 import typer
 
-from i2e_triton.operator import HAS_TRITON
-from i2e_triton.version import __version__
+from i2e_triton import __version__
+from i2e_triton.ops.operator import HAS_TRITON
 
 _PACKAGES = ("torchvision", "numpy", "pillow")
 _SECONDS = 300

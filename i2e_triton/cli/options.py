@@ -9,8 +9,8 @@ import torch
 import typer
 from torch import Tensor
 
-from i2e_triton.arguments import check_ratio, check_timesteps
-from i2e_triton.operator import HAS_TRITON, load_kernels
+from i2e_triton.checks import check_ratio, check_timesteps
+from i2e_triton.ops.operator import HAS_TRITON, load_kernels
 from i2e_triton.shifts import ORDERS, canonical_shifts
 
 Order = Annotated[

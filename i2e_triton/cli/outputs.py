@@ -10,12 +10,12 @@ from typing import BinaryIO
 import numpy as np
 from torch import Tensor
 
-from i2e_triton.atomic import write_whole
-from i2e_triton.contact_sheet import draw_contact_sheet
 from i2e_triton.formats.event_files import write_csv, write_h5
 from i2e_triton.formats.event_list import to_event_list
 from i2e_triton.formats.npz import save_npz
-from i2e_triton.gif import write_gif
+from i2e_triton.io.atomic import write_whole
+from i2e_triton.visualize.contact_sheet import draw_contact_sheet
+from i2e_triton.visualize.gif import write_gif
 
 
 @dataclass(frozen=True)

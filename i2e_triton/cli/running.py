@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from i2e_triton.conversion.manifest import ManifestError
+from i2e_triton.pipeline.manifest import ManifestError
 
 
 def progress_bars(console: Console) -> Progress:

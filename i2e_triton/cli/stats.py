@@ -10,19 +10,18 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from i2e_triton import plots
-from i2e_triton.atomic import write_whole
+from i2e_triton.analysis import EventStatistics, measure_events, measure_images, plots
+from i2e_triton.analysis.events import as_json, spread_as_json
 from i2e_triton.cli.lazy import STYLE
 from i2e_triton.cli.options import wrong
 from i2e_triton.cli.running import progress_bars, stopped_by_errors
 from i2e_triton.cli.source_options import Kind, checked_kind, checked_sample
 from i2e_triton.cli.stats_report import Origin, bytes_per_image, print_statistics, shown_name
-from i2e_triton.conversion.manifest import Manifest, read_manifest
 from i2e_triton.datasets import EventDataset
 from i2e_triton.datasets.manifest import read_class_names
+from i2e_triton.io.atomic import write_whole
+from i2e_triton.pipeline.manifest import Manifest, read_manifest
 from i2e_triton.sources import RESIZE_RULES, Source, find_kind, open_source, splits
-from i2e_triton.statistics import EventStatistics, measure_events, measure_images
-from i2e_triton.statistics.events import as_json, spread_as_json
 
 
 def stats(

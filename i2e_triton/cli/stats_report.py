@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from i2e_triton.analysis import EventStatistics, ImageStatistics, Spread
+from i2e_triton.analysis.events import ClassRate
 from i2e_triton.cli.printable import printable
-from i2e_triton.statistics import EventStatistics, ImageStatistics, Spread
-from i2e_triton.statistics.events import ClassRate
 
 #: More classes than this are shown by the ends of their order.
 _MOST_CLASSES = 20

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from i2e_triton.cli.printable import printable
 from i2e_triton.cli.running import progress_bars, stopped_by_errors
-from i2e_triton.conversion.verify import verify_dataset
+from i2e_triton.pipeline.verify import verify_dataset
 
 
 def verify(

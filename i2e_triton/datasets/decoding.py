@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2e_triton.arguments import PACKED_TIMESTEPS, check_format
+from i2e_triton.checks import PACKED_TIMESTEPS, check_format
 from i2e_triton.datasets.records import Row
 from i2e_triton.formats import RecordError, decode_packed, decode_record, load_npz, record_shape
 from i2e_triton.functional import pack

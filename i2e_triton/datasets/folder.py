@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from i2e_triton.arguments import PACKED_TIMESTEPS
+from i2e_triton.checks import PACKED_TIMESTEPS
 from i2e_triton.datasets.records import Records, Row, pieces_of_samples
 
 SUFFIX = ".npz"

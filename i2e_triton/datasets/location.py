@@ -13,7 +13,7 @@ from i2e_triton.datasets.manifest import ClassNames, read_class_names
 from i2e_triton.datasets.parquet import ParquetRecords
 from i2e_triton.datasets.records import Records
 from i2e_triton.datasets.tar import TarRecords
-from i2e_triton.shard_names import NUMBERED, SHARD, SPLIT_NAMES, check_shards
+from i2e_triton.io.shard_names import NUMBERED, SHARD, SPLIT_NAMES, check_shards
 
 Location = Union[str, "os.PathLike[str]", Sequence[Union[str, "os.PathLike[str]"]]]
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from i2e_triton.datasets.last_used import LastUsed
 from i2e_triton.datasets.records import Records, Row, by_piece
 from i2e_triton.formats import RecordError
-from i2e_triton.parquet_files import label_names, open_parquet
+from i2e_triton.io.parquet import label_names, open_parquet
 
 _COLUMNS = ["data", "label"]
 _OPEN_FILES = 16

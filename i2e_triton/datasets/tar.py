@@ -15,7 +15,7 @@ import numpy.typing as npt
 from i2e_triton.datasets.last_used import LastUsed
 from i2e_triton.datasets.records import Records, Row, by_piece, pieces_of_samples
 from i2e_triton.formats import RecordError
-from i2e_triton.tars import split_name, visible_files
+from i2e_triton.io.tar import split_name, visible_files
 
 _OPEN_FILES = 16
 _PARTS = ("events", "cls", "json")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2e_triton.arguments import EVENT_DTYPES, names
+from i2e_triton.checks import EVENT_DTYPES, names
 
 
 def dense_array(events: Tensor) -> np.ndarray:

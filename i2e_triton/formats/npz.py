@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2e_triton.atomic import write_whole
 from i2e_triton.formats.dense import dense_array
 from i2e_triton.formats.errors import RecordError
 from i2e_triton.formats.npy import LARGEST_ARRAY, LARGEST_HEADER, NpyHeader, read_npy_header
+from i2e_triton.io.atomic import write_whole
 
 File: TypeAlias = str | os.PathLike[str] | BinaryIO
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2e_triton.arguments import PACKED_TIMESTEPS, check_timesteps
+from i2e_triton.checks import PACKED_TIMESTEPS, check_timesteps
 from i2e_triton.formats.dense import dense_array
 from i2e_triton.formats.errors import RecordError
 from i2e_triton.formats.npy import Content, npy_header, read_npy_header

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from i2e_triton.shard_names import SPLIT_NAMES
+from i2e_triton.io.shard_names import SPLIT_NAMES
 from i2e_triton.sources.names import Names
 from i2e_triton.sources.source import NO_LABEL, WHOLE, Row, SourceError
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from i2e_triton.parquet_files import label_names, open_parquet
+from i2e_triton.io.parquet import label_names, open_parquet
 from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, Row, SourceError
 
 #: Names of the column of labels, the first one that is there; CIFAR-100 has coarse labels besides.

@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
 
 from i2e_triton.images import in_plain_mode
-from i2e_triton.pictures import PictureError, decode_picture
+from i2e_triton.io.pictures import PictureError, decode_picture
 
 #: How images are resized. bicubic: as the published data sets; bilinear: as the published notebooks; bilinear-crop: as
 #: the notebook for ImageNet's validation split, the shorter side to 8/7 of the size and then the middle.
@@ -41,7 +41,7 @@ def check_resize(size: tuple[int, int] | None, rule: str) -> None:
 
 
 def prepare(image: bytes | PIL.Image.Image, size: tuple[int, int] | None, rule: str = "bicubic") -> Tensor:
-    """Decode an image by the rules of :mod:`i2e_triton.pictures` and resize the tensor, antialiased.
+    """Decode an image by the rules of :mod:`i2e_triton.io.pictures` and resize the tensor, antialiased.
 
     The result is what the published pipeline gives: ``convert("RGB")``, ``PILToTensor`` and ``Resize`` of
     ``torchvision.transforms.v2``, of pictures as they are stored: an EXIF orientation is not followed. But grey of more

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from i2e_triton.shard_names import NUMBERED, SPLIT_NAMES, check_shards
+from i2e_triton.io.shard_names import NUMBERED, SPLIT_NAMES, check_shards
 from i2e_triton.sources.folder import sub_folders
 from i2e_triton.sources.source import WHOLE, SourceError
 

@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from i2e_triton.io.tar import split_name, visible_files
 from i2e_triton.sources.names import Names
 from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, Row, SourceError
-from i2e_triton.tars import split_name, visible_files
 
 _LARGEST_LABEL_FILE = 1024 * 1024  # bytes
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from i2e_triton import augment_cpu, augmented_reference, canonical_shifts, convert, operator, random_shifts, reference
-from i2e_triton.augment_places import places
+from i2e_triton import augmented_reference, canonical_shifts, convert, random_shifts, reference
+from i2e_triton.ops import cpu_augmented, operator
+from i2e_triton.ops.augment_places import places
 from tests.augmented_cases import AugmentedCase, augmented_cases, boxes, flips
 from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, poisoned
 from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
@@ -38,7 +39,7 @@ def events_of(case: AugmentedCase, **more: Any) -> Tensor:
 def test_equals_specification(case: AugmentedCase, dtype: torch.dtype, packed: bool, layout: str, pixels: int) -> None:
     expected = case.expected(torch.uint8 if packed else dtype, packed=packed)
     out = poisoned(expected, layout)
-    with mock.patch.multiple(augment_cpu, _CHUNK_PIXELS=pixels, _PART_VALUES=pixels):
+    with mock.patch.multiple(cpu_augmented, _CHUNK_PIXELS=pixels, _PART_VALUES=pixels):
         assert events_of(case, dtype=dtype, packed=packed, out=out) is out
     assert_same_events(out, expected)
 
@@ -61,7 +62,7 @@ def test_boxes_of_one_height_in_a_whole_number_of_rows(
         case.images = torch.where(case.images > 0.5, 1, -1) * torch.finfo(case.images.dtype).max
     expected = case.expected()
     out = poisoned(expected, "contiguous")
-    with mock.patch.multiple(augment_cpu, _CHUNK_PIXELS=pixels, _PART_VALUES=pixels):
+    with mock.patch.multiple(cpu_augmented, _CHUNK_PIXELS=pixels, _PART_VALUES=pixels):
         events_of(case, dtype=torch.bool, out=out)
     assert_same_events(out, expected)
 
@@ -78,7 +79,7 @@ def test_value_channels_are_the_specification_s_to_the_last_bit(case: AugmentedC
     expected = augmented.amax(dim=1)
     assert size is not None
     rows, columns = places(images, crop, flip, size, expected.dtype, case.nearest)
-    value = augment_cpu._value(images, rows, columns, torch.Size(size), case.nearest)[:, 0]
+    value = cpu_augmented._value(images, rows, columns, torch.Size(size), case.nearest)[:, 0]
     value = reference.scale(value) if case.nearest else value
     finite = augmented.isfinite().all(dim=3).all(dim=2).all(dim=1)[:, None, None]
     assert torch.equal(value.where(finite, 0), expected.where(finite, 0))

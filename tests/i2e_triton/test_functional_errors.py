@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from i2e_triton import canonical_shifts, convert, event_rate, operator, pack, random_shifts, unpack
+from i2e_triton import canonical_shifts, convert, event_rate, pack, random_shifts, unpack
+from i2e_triton.ops import operator
 
 IMAGES = torch.zeros(2, 3, 4, 5)
 SHIFTS = canonical_shifts()

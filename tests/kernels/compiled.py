@@ -20,7 +20,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import CompiledKernel
 from triton.runtime.driver import driver
 
-from benchmarks.ahead_of_time import TARGETS
+from benchmarks.roofline.ahead_of_time import TARGETS
 from i2e_triton.kernels import launch
 from tests.augmented_cases import AugmentedCase
 from tests.cases import Case, launched_ratio, poisoned

@@ -11,7 +11,15 @@ import torch
 import triton
 import triton.language as tl
 
-from benchmarks.ahead_of_time import TARGETS, Launch, compile_launch, launches, machine_code, resources, unpack_launches
+from benchmarks.roofline.ahead_of_time import (
+    TARGETS,
+    Launch,
+    compile_launch,
+    launches,
+    machine_code,
+    resources,
+    unpack_launches,
+)
 from tests.cases import EVENT_DTYPES, IMAGE_DTYPES
 
 NVIDIA = [name for name in TARGETS if name.startswith("sm_")]

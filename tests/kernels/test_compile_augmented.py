@@ -10,7 +10,14 @@ import pytest
 import torch
 import triton
 
-from benchmarks.ahead_of_time import TARGETS, Launch, augmented_launches, compile_launch, machine_code, resources
+from benchmarks.roofline.ahead_of_time import (
+    TARGETS,
+    Launch,
+    augmented_launches,
+    compile_launch,
+    machine_code,
+    resources,
+)
 from tests.cases import IMAGE_DTYPES
 from tests.kernels.test_compile import NVIDIA, matching
 

@@ -13,7 +13,8 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from i2e_triton import I2E, canonical_shifts, convert, operator, random_shifts, unpack
+from i2e_triton import I2E, canonical_shifts, convert, random_shifts, unpack
+from i2e_triton.ops import operator
 from tests.augmented_cases import AugmentedCase, augmented_cases
 from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, cases, filled, poisoned, unpacked
 from tests.kernels import compiled

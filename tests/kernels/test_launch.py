@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.ahead_of_time import launches, unpack_launches
+from benchmarks.roofline.ahead_of_time import launches, unpack_launches
 from i2e_triton.kernels.convert import MAX_PROGRAMS
 from i2e_triton.kernels.launch import new_plane, programs_and_warps, tile_shape
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
-from benchmarks.baselines import published
+from benchmarks.baselines import official
 
 #: Blocks per stage, and whether they are bottlenecks.
 STRUCTURE = {
@@ -26,7 +26,7 @@ class PublishedNetwork(nn.Module):
         depths, bottleneck = STRUCTURE[name]
         self.ratio = ratio
         self.i2e = nn.Module()
-        self.i2e.weight = nn.Parameter(published.motion_weight(), requires_grad=False)
+        self.i2e.weight = nn.Parameter(official.motion_weight(), requires_grad=False)
         self.conv1, self.bn1 = conv(2, 64, 7, 2, 3), layer.BatchNorm2d(64)
         self.maxpool = layer.MaxPool2d(kernel_size=3, stride=2, padding=1)
         self.blocks: list[nn.Module] = []
@@ -46,7 +46,7 @@ class PublishedNetwork(nn.Module):
         functional.set_step_mode(self, "m")
 
     def forward(self, images: Tensor) -> Tensor:
-        x = published.convert(images, self.i2e.get_parameter("weight"), self.ratio)
+        x = official.convert(images, self.i2e.get_parameter("weight"), self.ratio)
         x = self.maxpool(self.bn1(self.conv1(x)))
         for parts in self.blocks:
             x = run_block(parts, x)

@@ -16,6 +16,6 @@ def test_the_average_takes_whole_numbers_over_as_they_are() -> None:
         network.get_buffer("bn.num_batches_tracked").fill_(count)
         network.get_buffer("bn.running_mean").fill_(count)
         averaged.update_parameters(network)
-    assert int(averaged.module.bn.num_batches_tracked) == 2
-    assert float(averaged.module.bn.running_mean[0]) == 1.25
-    assert torch.equal(averaged.module.i2e.candidates, network.i2e.candidates)
+    assert int(averaged.module.get_buffer("bn.num_batches_tracked")) == 2
+    assert float(averaged.module.get_buffer("bn.running_mean")[0]) == 1.25
+    assert torch.equal(averaged.module.get_buffer("i2e.candidates"), network.get_buffer("i2e.candidates"))

@@ -19,9 +19,9 @@ import torch
 from torchvision import datasets
 
 from i2e_triton import I2E, convert
-from i2e_triton.conversion.manifest import Manifest
-from i2e_triton.conversion.plan import Settings
 from i2e_triton.formats import encode_records, save_npz
+from i2e_triton.pipeline.manifest import Manifest
+from i2e_triton.pipeline.plan import Settings
 from i2e_triton.training.converted import as_converted
 from i2e_triton.training.data import DataError, build_loaders, open_splits
 from i2e_triton.training.distributed import Place

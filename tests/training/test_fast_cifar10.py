@@ -169,7 +169,7 @@ def test_unfit_options_end_before_any_work(
 
 
 def test_a_seed_repeats_its_run(stub: None) -> None:
-    few = ImageSet(*(part[:100] for part in (digits()[0].images, digits()[0].labels)))
+    few = ImageSet(digits()[0].images[:100], digits()[0].labels[:100])
 
     def losses(seed: int) -> list[float]:
         device = torch.device("cpu")

@@ -11,12 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from i2e_triton import canonical_shifts, convert, row_shifts, unpack
-from i2e_triton.augmentation import (
-    RandomAugmentation,
-    RandomCropResizeFlip,
-    RandomResizedCropFlip,
-    RandomTimestepDrop,
-)
+from i2e_triton.augmentation import RandomAugmentation, RandomCropResizeFlip, RandomResizedCropFlip, RandomTimestepDrop
 from i2e_triton.training import image_loader
 from i2e_triton.training.image_loader import GPUImageLoader
 from i2e_triton.training.image_set import ImageSet

@@ -101,12 +101,14 @@ def test_the_average_moves_by_its_decay_and_is_validated() -> None:
     images, labels = batch(run, 4)
     assert run.averaged is not None
     loop.train_step(run, images, labels, 0)
-    first = run.network.fc.weight.detach().clone()
+    first = run.network.get_parameter("fc.weight").detach().clone()
     loop.train_step(run, images, labels, 0)
     average = run.averaged.module
-    torch.testing.assert_close(average.fc.weight, 0.75 * first + 0.25 * run.network.fc.weight)
-    run.averaged.module.fc.weight.data.zero_()
-    run.averaged.module.fc.bias.data.copy_(torch.arange(10.0))
+    torch.testing.assert_close(
+        average.get_parameter("fc.weight"), 0.75 * first + 0.25 * run.network.get_parameter("fc.weight")
+    )
+    run.averaged.module.get_parameter("fc.weight").data.zero_()
+    run.averaged.module.get_parameter("fc.bias").data.copy_(torch.arange(10.0))
     run.most_steps = 2
     assert loop.validate(run).top1 == pytest.approx(0.1, abs=0.02)  # always the last class: the average is validated
 

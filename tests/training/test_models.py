@@ -171,8 +171,8 @@ def test_zero_init_makes_branches_silent() -> None:
         blocks = [key for key in silent if key.endswith(f".{last}.weight")]
         assert len(blocks) == sum(ARCHITECTURES[name][1])
         assert {key for key in silent if key.endswith("weight")} == set(blocks)
-        assert torch.equal(network.bn1.weight, torch.ones(64))
-        assert all(bool(block.last_bn.weight.all()) for block in build_model(name, 10).layer1)
+        assert torch.equal(network.get_parameter("bn1.weight"), torch.ones(64))
+        assert all(bool(build_model(name, 10).get_parameter(key).all()) for key in blocks)
 
 
 def test_convolutions_start_as_published() -> None:

@@ -265,7 +265,7 @@ def test_memory_format_and_compilation_change_nothing(tiny: None, tmp_path: Path
     options = parse_options([*map(str, QUICK), "--device", "cpu", "--channels-last", "--compile", "eager"])
     prepared = train.prepare(options, train.Place(torch.device("cpu")), train.Start())
     assert isinstance(prepared.forward, torch._dynamo.OptimizedModule)
-    assert prepared.network.conv.weight.is_contiguous(memory_format=torch.channels_last)
+    assert prepared.network.get_parameter("conv.weight").is_contiguous(memory_format=torch.channels_last)
 
 
 def test_deterministic_runs_are_equal(tiny: None, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import i2e_triton
 from i2e_triton import canonical_shifts, functional
 from i2e_triton.cli import conversion, options
 from i2e_triton.formats import from_event_list, load_event_list
-from i2e_triton.pictures import read_picture
+from i2e_triton.io.pictures import read_picture
 from tests.i2e_triton.cli.conftest import I2E
 from tests.samples import assert_same_events, noise, photograph, photograph_path, resized_photograph
 

@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 from i2e_triton import canonical_shifts, reference
 from i2e_triton.formats import decode_record
 from tests.i2e_triton.cli.conftest import I2E
-from tests.i2e_triton.conversion.made_up import DAMAGED, files_in, png, some_images
+from tests.i2e_triton.pipeline.made_up import DAMAGED, files_in, png, some_images
 from tests.samples import assert_same_events, photograph_path
 
 HERE = ("--workers", 0)

@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from i2e_triton.analysis import image_entropies
 from i2e_triton.cli import dataset, stats
 from i2e_triton.sources import prepare
-from i2e_triton.statistics import image_entropies
 from tests.i2e_triton.cli.conftest import Finished
-from tests.i2e_triton.conversion.made_up import png, some_images
 from tests.i2e_triton.datasets.made_up import photograph_events, random_events, write_npz, write_published
+from tests.i2e_triton.pipeline.made_up import png, some_images
 
 Run = Callable[..., Finished]
 

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import DatasetFolder
 
 from i2e_triton import unpack
-from i2e_triton.arguments import EVENT_DTYPES
+from i2e_triton.checks import EVENT_DTYPES
 from i2e_triton.datasets import EventDataset
 from i2e_triton.datasets.records import Row
 from i2e_triton.formats import encode_records, save_npz

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spikingjelly.datasets import utils as spikingjelly
 from torch import Tensor
 
-from i2e_triton.arguments import EVENT_DTYPES
+from i2e_triton.checks import EVENT_DTYPES
 from i2e_triton.formats import EVENT_DTYPE, RecordError, from_event_list, to_event_list
 from tests.i2e_triton.formats.events import dense_events, photograph_events
 from tests.samples import PHOTOGRAPHS, assert_same_events

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from i2e_triton.arguments import EVENT_DTYPES
+from i2e_triton.checks import EVENT_DTYPES
 from i2e_triton.formats import RecordError, load_npz, save_npz
 from tests.i2e_triton.formats.events import dense_events, photograph_events
 from tests.samples import PHOTOGRAPHS, assert_same_events

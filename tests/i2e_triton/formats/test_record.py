@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from i2e_triton.arguments import EVENT_DTYPES
+from i2e_triton.checks import EVENT_DTYPES
 from i2e_triton.formats import (
     BITS,
     RecordError,

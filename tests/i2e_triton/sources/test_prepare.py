@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 
-from i2e_triton.pictures import PictureError
+from i2e_triton.io.pictures import PictureError
 from i2e_triton.sources import RESIZE_RULES, check_resize, prepare, prepare_batch
 from tests.i2e_triton.sources.made_up import encoded, picture
 from tests.samples import PHOTOGRAPHS, noise, photograph_path

@@ -1,0 +1,148 @@
+"""The training loop of the authors' scripts on one device: its structure, written anew.
+
+Source: github.com/Ruichen0424/I2E, the training scripts of baseline 1 and 2 (Ma et al., AAAI 2026). Loaders give
+float32 images; the conversion is a module with a convolution inside the network, whose weight is drawn anew at each
+step, and so is under autocast too; float16 with a scaler of gradients, tensors channels first; the loss is read at each
+step, the accuracies stay on the device.
+
+Left out is what would only add time on one device: DataParallel, the progress bar. The scripts ask SpikingJelly for its
+CuPy neurons; the network here is the caller's, so that neurons are the same in every loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from benchmarks.baselines import official
+from i2e_triton import canonical_shifts, random_shifts
+from i2e_triton.shifts import convolution_weight
+
+
+class Conversion(nn.Module):
+    """The conversion as a part of a network: random selection while training, canonical motion vectors otherwise.
+
+    Args:
+        ratio: sensitivity of the threshold.
+    """
+
+    weight: Tensor
+
+    def __init__(self, ratio: float):
+        super().__init__()
+        self.ratio = ratio
+        self.register_buffer("weight", official.motion_weight())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convert float32 images ``[B, 3, H, W]`` to float32 events ``[8, B, 2, H, W]``."""
+        shifts = random_shifts(device="cpu") if self.training else canonical_shifts(device="cpu")
+        self.weight.copy_(convolution_weight(shifts), non_blocking=True)
+        return official.convert(images, self.weight, self.ratio)
+
+
+class Samples(Protocol):
+    """Images and labels by row number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]: ...
+
+
+class Images(Dataset[tuple[Tensor, int]]):
+    """Images with the augmentation of baseline 2 for CIFAR, as float32 ``[3, 128, 128]``.
+
+    Args:
+        samples: uint8 images ``[3, 32, 32]`` and their labels.
+    """
+
+    def __init__(self, samples: Samples):
+        self._samples = samples
+        self._transform = v2.Compose(
+            [
+                v2.Pad(4, padding_mode="edge"),
+                v2.RandomCrop(32),
+                v2.Resize((128, 128)),
+                v2.RandomHorizontalFlip(0.5),
+                v2.ToDtype(torch.float32, scale=True),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image, label = self._samples[index]
+        return self._transform(image), label
+
+
+class Meter:
+    """A running mean of values that may lie on a device."""
+
+    def __init__(self) -> None:
+        self._sum: Tensor | float = 0.0
+        self._count = 0
+        self.mean: Tensor | float = 0.0
+
+    def update(self, value: Tensor | float, count: int) -> None:
+        """Add the mean of so many."""
+        self._sum += value * count
+        self._count += count
+        self.mean = self._sum / self._count
+
+
+class PublishedLoop:
+    """Steps of training, one after another.
+
+    Args:
+        network: takes float32 images ``[B, 3, H, W]``, on its device; a :class:`Conversion` is its part.
+        optimizer: of its parameters.
+        label_smoothing: of the loss.
+        precision: of autocast; float16 as published, None for a device where there is none.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        label_smoothing: float,
+        precision: torch.dtype | None,
+    ):
+        self.network = network
+        self.optimizer = optimizer
+        self.precision = precision
+        self._device = next(network.parameters()).device
+        self._label_smoothing = label_smoothing
+        self.scaler = torch.amp.GradScaler(self._device.type, enabled=precision is not None)
+        self.losses, self.top1, self.top5 = Meter(), Meter(), Meter()
+
+    def step(self, images: Tensor, labels: Tensor) -> float:
+        """Train on a batch in the host's memory; return its loss."""
+        images = images.to(self._device, non_blocking=True)
+        labels = labels.to(self._device, non_blocking=True)
+        with torch.autocast(self._device.type, self.precision, enabled=self.precision is not None):
+            logits = self.network(images)
+            loss = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
+        top1, top5 = accuracy(logits, labels, (1, 5))
+        value = loss.item()
+        self.losses.update(value, len(images))
+        self.top1.update(top1, len(images))
+        self.top5.update(top5, len(images))
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return value
+
+
+@torch.no_grad()
+def accuracy(logits: Tensor, labels: Tensor, ranks: Sequence[int]) -> list[Tensor]:
+    """Percent of the images whose label is among so many highest logits, as timm counts it, on the device."""
+    highest = logits.topk(max(ranks), dim=1).indices.t()
+    correct = highest == labels
+    return [correct[:rank].flatten().float().sum() * (100 / len(labels)) for rank in ranks]

@@ -1,0 +1,1 @@
+"""The report: rows of results to tables and plots."""

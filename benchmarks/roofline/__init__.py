@@ -1,0 +1,1 @@
+"""Lower bounds on time, from bytes and compiled instructions."""

@@ -1,0 +1,1 @@
+"""The benchmarks; ``pytest benchmarks --benchmark-only`` runs them."""

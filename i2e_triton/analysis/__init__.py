@@ -1,0 +1,19 @@
+"""What a data set holds: event rates, entropies and bytes of its events, entropies of the images that they come from.
+
+Needs NumPy, PyArrow and h5py, and for images torchvision: ``pip install 'i2e-triton[data]'``.
+"""
+
+from i2e_triton.analysis.entropy import entropy, image_entropies
+from i2e_triton.analysis.events import EventStatistics, measure_events
+from i2e_triton.analysis.images import ImageStatistics, measure_images
+from i2e_triton.analysis.moments import Spread
+
+__all__ = [
+    "EventStatistics",
+    "ImageStatistics",
+    "Spread",
+    "entropy",
+    "image_entropies",
+    "measure_events",
+    "measure_images",
+]

@@ -1,0 +1,1 @@
+"""File access that sources, data sets and the pipeline share."""

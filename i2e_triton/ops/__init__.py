@@ -1,0 +1,1 @@
+"""The PyTorch operators and their CPU implementation."""

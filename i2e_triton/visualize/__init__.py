@@ -1,0 +1,1 @@
+"""Pictures of events: animations and contact sheets."""

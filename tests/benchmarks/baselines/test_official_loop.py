@@ -1,0 +1,121 @@
+"""The published loop takes the steps that this package's loop takes, from images and on weights that are the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import v2
+
+from benchmarks.baselines.official_loop import Conversion, Images, Meter, PublishedLoop, accuracy
+from i2e_triton import convert, random_shifts, reference
+from i2e_triton.training import loop, train
+from i2e_triton.training.augmentation import training_transform
+from i2e_triton.training.distributed import Place
+from i2e_triton.training.metrics import read
+from i2e_triton.training.optimizer import build_optimizer
+from i2e_triton.training.options import parse_options
+from i2e_triton.training.recipes import recipe
+from i2e_triton.training.resume import Start
+from tests.samples import assert_same_events, noise, photograph
+from tests.training.tiny import TinyNetwork
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> loop.Run:
+    """This package's loop with a small network, without random selection."""
+    monkeypatch.setattr(train, "build_network", TinyNetwork)
+    options = ["--dataset", "fake", "--size", "16", "--device", "cpu", "-w", "0", "--no-random"]
+    return train.prepare(parse_options(options), Place(torch.device("cpu")), Start())
+
+
+def published(run: loop.Run, precision: torch.dtype | None = None) -> PublishedLoop:
+    """The published loop with a copy of its network."""
+    network = TinyNetwork(run.recipe)
+    network.load_state_dict(run.network.state_dict())
+    network.add_module("i2e", Conversion(run.recipe.ratio))
+    network.train().get_submodule("i2e").eval()
+    return PublishedLoop(network, build_optimizer(network, run.recipe), run.recipe.label_smoothing, precision)
+
+
+def test_steps_are_this_packages(run: loop.Run, generator: torch.Generator) -> None:
+    theirs = published(run)
+    losses = []
+    for size in (7, 12):
+        images = noise((size, 3, 16, 16), torch.uint8, generator)
+        labels = torch.randint(10, (size,), generator=generator)
+        loss = float(loop.train_step(run, images, labels, 0))
+        assert theirs.step(reference.scale(images), labels) == pytest.approx(loss, rel=1e-5)
+        losses.append(loss)
+    assert losses[0] != losses[1]
+    expected = {name: value for name, value in run.network.state_dict().items() if not name.startswith("i2e")}
+    for name, value in expected.items():
+        torch.testing.assert_close(theirs.network.state_dict()[name], value, msg=name)
+    counted = read(run.counts)
+    assert theirs.losses.mean == pytest.approx(counted["loss"], rel=1e-5)
+    assert float(theirs.top1.mean) == pytest.approx(100 * counted["top1"])
+    assert float(theirs.top5.mean) == pytest.approx(100 * counted["topk"])
+
+
+def test_float16_scales_its_gradients(run: loop.Run, generator: torch.Generator) -> None:
+    """A step in float16 is that in float32, but for rounding; gradients are divided by their scale again."""
+    plain, mixed = published(run), published(run, torch.float16)
+    images, labels = torch.rand(16, 3, 16, 16, generator=generator), torch.randint(10, (16,), generator=generator)
+    assert mixed.step(images, labels) == pytest.approx(plain.step(images, labels), rel=0.05)
+    assert mixed.scaler.get_scale() > 1
+    start = run.network.get_parameter("fc.weight").detach()
+    by_plain, by_mixed = (
+        (changed.network.get_parameter("fc.weight").detach() - start).flatten() for changed in (plain, mixed)
+    )
+    assert float(F.cosine_similarity(by_mixed, by_plain, dim=0)) > 0.95
+    assert float(by_mixed.norm() / by_plain.norm()) == pytest.approx(1, abs=0.1)
+
+
+def test_the_conversion_is_exact(generator: torch.Generator) -> None:
+    conversion = Conversion(0.07)
+    images = torch.stack([photograph("astronaut"), noise((3, 512, 512), torch.uint8, generator)])
+    assert_same_events(conversion.eval()(reference.scale(images)), convert(images, 0.07))
+    seed = int(torch.randint(2**31, (), generator=generator))
+    torch.manual_seed(seed)
+    events = [conversion.train()(reference.scale(images)) for _ in range(2)]
+    torch.manual_seed(seed)
+    for drawn in events:
+        assert_same_events(drawn, convert(images, 0.07, shifts=random_shifts()))
+    assert not torch.equal(*events)
+
+
+def test_augmentation_is_that_of_baseline_2(generator: torch.Generator) -> None:
+    image = noise((3, 32, 32), torch.uint8, generator)
+    ours = training_transform(recipe("baseline2", "cifar10"))
+    samples = Images([(image, 3)])
+    assert len(samples) == 1
+    for seed in torch.randint(2**31, (4,), generator=generator).tolist():
+        torch.manual_seed(seed)
+        expected = v2.functional.to_dtype(ours(image), torch.float32, scale=True)
+        torch.manual_seed(seed)
+        actual, label = samples[0]
+        assert torch.equal(actual, expected)
+        assert label == 3
+
+
+def ranks(logits: Tensor, labels: Tensor) -> list[int]:
+    """How many logits are higher than that of the label."""
+    return [sum(x > row[label] for x in row) for row, label in zip(logits.tolist(), labels.tolist())]
+
+
+def test_accuracy_counts_the_highest_logits(generator: torch.Generator) -> None:
+    logits = F.one_hot(torch.randint(10, (50,), generator=generator), 10) + torch.randn(50, 10, generator=generator)
+    labels = torch.randint(10, (50,), generator=generator)
+    found = ranks(logits, labels)
+    top1, top5 = accuracy(logits, labels, (1, 5))
+    assert float(top1) == pytest.approx(100 * sum(rank < 1 for rank in found) / 50)
+    assert float(top5) == pytest.approx(100 * sum(rank < 5 for rank in found) / 50)
+    assert 0 < top1 < top5
+
+
+def test_a_mean_is_over_images() -> None:
+    meter = Meter()
+    meter.update(1.0, 3)
+    meter.update(torch.tensor(5.0), 1)
+    assert float(meter.mean) == 2.0

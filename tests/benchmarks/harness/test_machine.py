@@ -1,0 +1,82 @@
+"""What a row says of the machine, and that it says no name of it."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.harness import machine
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("processor: 0\nmodel name\t: Intel(R) Xeon(R) 8481C CPU\nmodel\t: 143\n", "Intel(R) Xeon(R) 8481C CPU"),
+        ("cpu family: 6\nmodel: 17\nmodel name: AMD EPYC\n\nmodel name: other\n", "AMD EPYC (family 6, model 17)"),
+        ("processor\t: 0\nBogoMIPS\t: 50.00\n", platform.machine()),
+    ],
+)
+def test_cpu_model(cpuinfo: str, expected: str, tmp_path: Path) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text(cpuinfo)
+    assert machine.cpu_model(file) == expected
+
+
+def test_cpu_model_without_linux(tmp_path: Path) -> None:
+    assert machine.cpu_model(tmp_path / "missing") == platform.machine()
+
+
+def test_slug() -> None:
+    assert machine.slug("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
+    assert machine.slug("Intel(R) Xeon(R) CPU @ 2.00GHz, 2 cores") == "intel-r-xeon-r-cpu-2-00ghz-2-cores"
+
+
+def test_environment() -> None:
+    known = machine.environment("cpu")
+    assert known["device"] == known["cpu"] == machine.device_name("cpu")
+    assert known["kind"] == "cpu"
+    assert known["driver"] is None
+    assert known["torch"] == torch.__version__
+    assert known["python"] == platform.python_version()
+    assert str(known["date"]).endswith("+00:00")
+    assert isinstance(known["load"], float)
+
+
+def test_no_host_name() -> None:
+    host = platform.node()
+    assert host
+    values = [str(value) for value in machine.environment("cpu").values()]
+    assert not [value for value in values if host in value]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    answer = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return answer.stdout.strip()
+
+
+def test_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_ROOT", tmp_path)
+    fresh = machine.commit.__wrapped__
+    assert fresh() == {"commit": None, "dirty": None}
+    git(tmp_path, "init", "-q")
+    (tmp_path / "code.py").write_text("1")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "first")
+    head = git(tmp_path, "rev-parse", "HEAD")
+    assert fresh() == {"commit": head, "dirty": False}
+    for written in ("benchmarks/results/a.json", "benchmarks/plots/a.svg", "benchmarks/REPORT.md"):
+        path = tmp_path / written
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("what a run writes itself")
+    assert fresh() == {"commit": head, "dirty": False}
+    (tmp_path / "code.py").write_text("2")
+    assert fresh() == {"commit": head, "dirty": True}
+
+
+def test_last_level_cache() -> None:
+    assert 256 * 1024 <= machine.last_level_cache("cpu") <= 4 * 2**30

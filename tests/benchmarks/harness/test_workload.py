@@ -1,0 +1,161 @@
+"""What suites convert, and in what order."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from unittest import mock
+
+import pytest
+import torch
+
+from benchmarks.harness import workload
+from benchmarks.harness.conversions import Conversions, poison
+from benchmarks.harness.workload import (
+    FORMATS,
+    INPUTS,
+    batches_beyond_cache,
+    event_bytes,
+    expected_events,
+    fresh_images,
+    image_bytes,
+    in_turn,
+    photographs,
+)
+from i2e_triton import convert
+from i2e_triton.reference import scale
+from tests.samples import assert_same_events
+
+CASES = [(input, format) for input in INPUTS for format in FORMATS]
+
+
+@pytest.fixture
+def small_cache(one_thread: None) -> Iterator[None]:
+    """A cache that a few small batches overflow."""
+    with mock.patch.object(workload, "last_level_cache", return_value=100_000):
+        yield
+
+
+@pytest.mark.parametrize("content", ["noise", "photographs", "mixed"])
+def test_images_are_fresh_and_never_flat(content: str) -> None:
+    first, second = (fresh_images(4, 32, "uint8", "cpu", content) for _ in range(2))
+    assert not torch.equal(first, second)
+    spread = first.amax(dim=(1, 2, 3)).int() - first.amin(dim=(1, 2, 3)).int()
+    assert int(spread.min()) > 100
+
+
+def test_photographs_are_photographs_and_noise_is_noise() -> None:
+    def roughness(images: torch.Tensor) -> torch.Tensor:
+        """Mean step between neighbours."""
+        return images.float().diff(dim=3).abs().mean(dim=(1, 2, 3))
+
+    assert float(roughness(photographs(64)).max()) < 25
+    assert float(roughness(fresh_images(8, 64, "uint8", "cpu", "photographs")).max()) < 40
+    assert float(roughness(fresh_images(8, 64, "uint8", "cpu", "noise")).min()) > 75
+    mixed = roughness(fresh_images(8, 64, "uint8", "cpu"))
+    assert float(mixed[::2].max()) < 40
+    assert float(mixed[1::2].min()) > 75
+
+
+def test_float_images_are_scaled() -> None:
+    images = fresh_images(3, 16, "float32", "cpu")
+    assert images.dtype == torch.float32
+    levels = (images * 255).round()
+    assert torch.equal(scale(levels.to(torch.uint8)), images)
+
+
+@pytest.mark.parametrize(("input", "format"), CASES)
+def test_bytes(input: str, format: str) -> None:
+    images = fresh_images(2, 9, input, "cpu")
+    events = convert(images, **FORMATS[format])
+    assert image_bytes(2, 9, input) == images.numel() * images.element_size()
+    assert event_bytes(2, 9, format) == events.numel() * events.element_size()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_expected_events(format: str) -> None:
+    images = fresh_images(3, 24, "uint8", "cpu")
+    assert_same_events(convert(images, 0.12, **FORMATS[format]), expected_events(images, format))
+
+
+def test_batches_beyond_cache() -> None:
+    with mock.patch.object(workload, "last_level_cache", return_value=1000):
+        assert batches_beyond_cache("cpu", 100) == 20
+        assert batches_beyond_cache("cpu", 300) == 7
+        assert batches_beyond_cache("cpu", 10**6) == 2  # two at least, or there would be no turns
+        assert batches_beyond_cache("cpu", 1) == 256  # and no more than fit
+
+
+def test_in_turn() -> None:
+    log: list[int] = []
+    call = in_turn([lambda n=n: log.append(n) for n in range(3)])  # type: ignore[misc]
+    for _ in range(7):
+        call()
+    assert log == [0, 1, 2, 0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_results_are_kept_until_their_turn_or_dropped(keep: bool) -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    def make() -> torch.Tensor:
+        result = torch.ones(1)
+        alive.append(weakref.ref(result))
+        return result
+
+    call = in_turn([make, make], keep=keep)
+    for _ in range(5):
+        call()
+    assert [bool(ref()) for ref in alive] == ([False, False, False, True, True] if keep else [False] * 5)
+
+
+@pytest.mark.parametrize(("input", "format"), CASES)
+def test_conversions(input: str, format: str, small_cache: None) -> None:
+    work = Conversions("cpu", input, format, batch=2, size=20)
+    assert len(work.calls) > 2
+    work.check()
+    assert work.bytes_moved == image_bytes(2, 20, input) + event_bytes(2, 20, format)
+    call, per_call = work.timed("eager")
+    assert per_call == 1
+    for events in work._events:
+        events.copy_(poison(events))
+    for _ in work.calls:
+        call()
+    for images, events in zip(work._images, work._events):
+        assert_same_events(events, expected_events(images, format))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_conversions_notice_events_that_are_never_written(format: str, small_cache: None) -> None:
+    work = Conversions("cpu", "uint8", format, batch=2, size=12)
+    work.calls = [lambda: None]
+    with pytest.raises(AssertionError, match="not the reference's events"):
+        work.check()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_conversions_notice_an_event_that_is_wrong(format: str, small_cache: None) -> None:
+    work = Conversions("cpu", "uint8", format, batch=40, size=12)
+    right, events = work.calls[0], work._events[0].view(-1)
+
+    def almost() -> None:
+        right()
+        events[0] = 1 - events[0].to(torch.uint8)
+
+    work.calls = [almost]
+    with pytest.raises(AssertionError, match="not the reference's events"):
+        work.check()
+
+
+def test_conversions_free_their_memory_at_once(small_cache: None) -> None:
+    work = Conversions("cpu", "uint8", "bool", batch=2, size=12)
+    call, _ = work.timed("eager")
+    call()
+    events = weakref.ref(work._events[0])
+    gc.disable()  # a cycle of references would wait for it, and gigabytes of a GPU with it
+    try:
+        del work, call
+        assert events() is None
+    finally:
+        gc.enable()

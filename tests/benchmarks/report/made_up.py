@@ -1,0 +1,52 @@
+"""Rows that nobody measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.report.rows import Row, make_row
+
+CPU, GPU = "Test CPU, 2 cores", "Test GPU 9000"
+
+
+def environment(device: str = CPU, **changes: Any) -> dict[str, Any]:
+    """Environment of a made-up row."""
+    known = {
+        "device": device,
+        "kind": "cuda" if device == GPU else "cpu",
+        "cpu": CPU,
+        "driver": "575.1" if device == GPU else None,
+        "torch": "2.99.0",
+        "triton": "3.99.0",
+        "i2e_triton": "0.1.0",
+        "python": "3.12.1",
+        "os": "Linux",
+        "load": 0.5,
+        "date": "2026-01-02T03:04:05+00:00",
+        "commit": "0123456789abcdef",
+        "dirty": False,
+    }
+    return {**known, **changes}
+
+
+def row(suite: str, case: dict[str, Any], seconds: float, *, device: str = CPU, images: int = 1, **more: Any) -> Row:
+    """A made-up row."""
+    measured = {
+        "images": images,
+        "median_s": seconds,
+        "iqr_s": seconds / 10,
+        "min_s": seconds / 2,
+        "rounds": 7,
+        "iterations": 1,
+        "bytes_moved": 1000,
+        "peak_memory": None,
+        "threads": 1,
+        **more,
+    }
+    return make_row(environment(device), suite, case, measured)
+
+
+def race(method: str, input: str, format: str | None, seconds: float, device: str = CPU, **more: Any) -> Row:
+    """A made-up row of the races, 32 images."""
+    case = {"method": method, "input": input, "format": format, "content": "photographs", "batch": 32, "size": 224}
+    return row("races", case, seconds, device=device, images=32, **more)

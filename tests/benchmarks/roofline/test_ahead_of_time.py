@@ -1,0 +1,54 @@
+"""Launches recorded without a GPU, and compiled as Triton's own launcher would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.roofline.ahead_of_time import TARGETS, compile_launch, launches, machine_code, resources
+from benchmarks.roofline.instructions import loops
+
+
+def test_launches_take_the_arguments_of_a_conversion() -> None:
+    images = torch.zeros(2, 5, 33, 47, dtype=torch.float16).transpose(2, 3)
+    for launch in launches(images, torch.bfloat16, timesteps=3):
+        assert launch.arguments["plane"].dtype == torch.float16
+        assert (launch.arguments["height"], launch.arguments["width"]) == (47, 33)
+        if "images" in launch.arguments:
+            assert launch.arguments["images"] is images
+            assert launch.arguments["image_x"] == 47
+        if "out" in launch.arguments:
+            assert launch.arguments["out"].shape == (3, 2, 2, 47, 33)
+            assert launch.arguments["timesteps"] == 3
+
+
+def test_nothing_runs_and_nothing_stays_replaced() -> None:
+    first, second = (launches(torch.zeros(1, 3, 64, 64), torch.bool) for _ in range(2))
+    assert [launch.kernel for launch in first] == [launch.kernel for launch in second]
+    assert all(hasattr(launch.kernel, "arg_names") for launch in first), "a kernel, no recorder"
+
+
+@pytest.mark.parametrize(("offset", "width"), [(0, 8), (1, 1)])
+def test_alignment_reaches_the_compiler(offset: int, width: int, tmp_path: Path) -> None:
+    """Eight grey levels are read at once where they begin at a multiple of 16 bytes, else one by one."""
+    memory = torch.zeros(3 * 224 * 224 + 16, dtype=torch.uint8)
+    start = -memory.data_ptr() % 16 + offset
+    image = memory[start : start + 3 * 224 * 224].view(1, 3, 224, 224)
+    (launch,) = launches(image.expand(128, -1, -1, -1), torch.uint8)
+    found = loops(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
+    (reading,) = [loop for loop in found if loop.functions[-1] == "measure"]
+    assert set(reading.loads) == {width}
+
+
+def test_machine_code_and_resources(tmp_path: Path) -> None:
+    (launch,) = launches(torch.zeros(1, 1, 8, 8).expand(200, -1, -1, -1), torch.float32)
+    kernel = compile_launch(launch, TARGETS["sm_80"])
+    code = machine_code(kernel, tmp_path)
+    assert any(line.endswith("EXIT") for line in code)
+    assert any(line.startswith("LDG.E") for line in code)
+    assert not any("/*" in line or ";" in line for line in code)
+    usage = resources(kernel, tmp_path)
+    assert set(usage) == {"REG", "STACK", "SHARED", "LOCAL"}
+    assert 8 <= usage["REG"] <= 255

@@ -1,0 +1,106 @@
+"""Loops in the machine code of kernels."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.roofline.ahead_of_time import TARGETS, compile_launch, launches
+from benchmarks.roofline.instructions import loops, loops_of
+
+SOURCE = """import triton
+
+
+def helper(x):
+    return x + 1
+
+
+def inner(x):
+    for i in range(3):
+        x = helper(x)
+    return x
+
+
+def kernel(x):
+    return inner(x)
+"""
+
+
+def listing(folder: Path, code: str) -> str:
+    """A listing as nvdisasm writes it; ``@5<10`` stands for line 5 of the kernel's file, inlined at line 10."""
+    file = folder / "kernel.py"
+    file.write_text(SOURCE)
+    lines = []
+    for number, line in enumerate(code.strip().splitlines()):
+        place, _, text = line.strip().partition(" ")
+        if re.match(r"@\d", place):
+            inlined = place[1:].split("<")
+            for at, caller in pairwise(inlined):
+                lines.append(f'\t//## File "{file}", line {at} inlined at "{file}", line {caller}')
+            lines.append(f'\t//## File "{file}", line {inlined[-1]}')
+        elif place.startswith("."):
+            lines.append(place)
+            continue
+        else:
+            text = line.strip()
+        lines.append(f"        /*{16 * number:04x}*/                   {text} ;")
+    return "\n".join(lines)
+
+
+def test_nested_loops_and_the_branch_that_ends_the_code(tmp_path: Path) -> None:
+    code = """
+        @15 MOV R1, R2
+        .L_x_0:
+        @10<15 LDG.E.128 R4, desc[UR4][R2.64]
+        .L_x_1:
+        @5<10<15 LDG.E.U8 R5, desc[UR4][R2.64]
+        @P0 BRA `(.L_x_2)
+        STG.E.64 desc[UR4][R2.64], R4
+        .L_x_2:
+        @9<15 @P1 BRA `(.L_x_1)
+        @15 STG.E desc[UR4][R2.64], R4
+        @9<15 @!P0 BRA `(.L_x_0)
+        @15 EXIT
+        .L_x_3:
+        BRA `(.L_x_3)
+    """
+    (outer,) = loops_of(listing(tmp_path, code))
+    (inner,) = outer.inner
+    assert [i.text.split()[0] for i in outer.own] == ["LDG.E.128", "STG.E", "@!P0"]
+    assert [i.text.split()[0] for i in inner.own] == ["LDG.E.U8", "@P0", "STG.E.64", "@P1"]
+    assert (outer.loads, outer.stores, inner.loads, inner.stores) == ([16], [4], [1], [8])
+    assert outer.functions == inner.functions == ("kernel", "inner")
+    assert inner.own[0].functions == ("kernel", "inner", "helper")
+
+
+def test_a_loop_with_two_ways_back_is_one(tmp_path: Path) -> None:
+    code = """
+        .L_x_0:
+        @9<15 IADD3 R1, R1, 0x1, RZ
+        @P0 BRA `(.L_x_0)
+        LDG.E.U16 R5, desc[UR4][R2.64]
+        BRA.U UP0, `(.L_x_0)
+        @15 EXIT
+        """
+    (loop,) = loops_of(listing(tmp_path, code))
+    assert len(loop.own) == 4
+    assert loop.loads == [2]
+
+
+def test_code_without_loops(tmp_path: Path) -> None:
+    assert loops_of(listing(tmp_path, "@15 MOV R1, R2\n@15 EXIT")) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
+def test_loops_of_the_kernels(dtype: torch.dtype, tmp_path: Path) -> None:
+    images = torch.zeros(1, 3, 224, 224, dtype=dtype).expand(128, -1, -1, -1)
+    (launch,) = launches(images, torch.float32)
+    found = loops(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
+    reading = [loop for loop in found if loop.functions[-1] == "measure"]
+    assert [len(loop.loads) for loop in reading] == [3], "a load for each channel"
+    # Each timestep's ON and OFF events are stored in one pass of an inner loop.
+    assert any(inner.stores == [16, 16] for loop in found for inner in loop.inner)

@@ -1,0 +1,55 @@
+"""A suite leaves rows, and a session without one leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks.harness.workload import event_bytes, image_bytes
+from benchmarks.report.rows import read_rows
+
+ROOT = Path(__file__).parents[3]
+
+
+def run(results: Path, *arguments: str) -> str:
+    """Run benchmarks as a user does, with rows in a folder of the test's own."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--results", str(results), *arguments]
+    # A worker of pytest-xdist says so in its environment, and benchmarks do not run in one.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+def test_a_case_becomes_a_row(tmp_path: Path) -> None:
+    name = "test_throughput[cpu-eager-uint8-packed-1-224]"
+    output = run(tmp_path, "--benchmark-only", f"benchmarks/test_throughput.py::{name}")
+    assert f"1 rows of results in {tmp_path}" in output
+    (row,) = read_rows(tmp_path)
+    assert row["suite"] == "throughput"
+    assert row["case"] == {"input": "uint8", "format": "packed", "batch": 1, "size": 224, "mode": "eager"}
+    assert row["bytes_moved"] == image_bytes(1, 224, "uint8") + event_bytes(1, 224, "packed")
+    assert 0 < row["min_s"] <= row["median_s"] < 1
+    assert row["iqr_s"] >= 0
+    assert row["images"] == row["threads"] == 1
+    assert 5 <= row["rounds"] <= 50
+    assert 0 < row["peak_memory"] < 10**6
+    assert row["torch"] == torch.__version__
+    assert row["kind"] == "cpu"
+
+
+def test_both_loops_of_training_are_found_to_agree_and_timed(tmp_path: Path) -> None:
+    run(tmp_path, "--benchmark-only", "benchmarks/test_training.py", "-k", "cpu and conversion")
+    case = {"model": "resnet18", "precision": "float32", "batch": 4, "size": 128, "stage": "conversion"}
+    rows = read_rows(tmp_path)
+    assert [row["case"] for row in rows] == [{"loop": loop, **case} for loop in ("ours", "published")]
+    assert all(row["suite"] == "training stages" and row["images"] == 4 for row in rows)
+
+
+def test_nothing_is_written_where_nothing_is_timed(tmp_path: Path) -> None:
+    run(tmp_path / "results", "--benchmark-disable", "benchmarks/test_latency.py", "-k", "cpu and packed")
+    assert not (tmp_path / "results").exists()

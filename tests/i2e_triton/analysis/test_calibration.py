@@ -1,0 +1,143 @@
+"""The ratio of a wanted event rate: what it gives, converted by the specification, is what is promised."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from i2e_triton import canonical_shifts, reference
+from i2e_triton.analysis import calibration
+from i2e_triton.analysis.calibration import RATIOS, STEPS, Sample, curve_columns, find_ratio, measure_curve, read_sample
+from i2e_triton.shifts import DEFAULT_ORDER
+from tests.i2e_triton.pipeline.made_up import DAMAGED, MemorySource, png
+from tests.samples import PHOTOGRAPHS, noise, resized_photograph
+
+CPU = torch.device("cpu")
+
+
+def sample_of(images: Tensor, order: str = DEFAULT_ORDER, timesteps: int = 8) -> Sample:
+    sample = Sample(canonical_shifts(order, timesteps), CPU)
+    sample.add(images)
+    return sample
+
+
+def photographs(size: int = 40) -> Tensor:
+    return torch.stack([resized_photograph(name, size) for name in PHOTOGRAPHS])
+
+
+def event_rates(images: Tensor, ratio: float, order: str = DEFAULT_ORDER, timesteps: int = 8) -> Tensor:
+    """Event rate of each image by the specification, float64."""
+    return reference.convert(images, ratio, canonical_shifts(order, timesteps)).double().mean((0, 2, 3, 4))
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.0666, 0.2])
+def test_the_ratio_gives_the_wanted_rate(rate: float) -> None:
+    images = photographs()
+    sample = sample_of(images)
+    found = find_ratio(sample, measure_curve(sample), rate)
+    rates = event_rates(images, found.found.ratio)
+    assert found.found.event_rate.mean == pytest.approx(float(rates.mean()), abs=1e-14)
+    assert found.found.event_rate.std == pytest.approx(float(rates.std()), abs=1e-14)
+    above, below = found.around
+    assert round(below.ratio * STEPS) - round(above.ratio * STEPS) == 1
+    assert above.event_rate.mean >= rate > below.event_rate.mean
+    for point in found.around:
+        assert point.event_rate.mean == pytest.approx(float(event_rates(images, point.ratio).mean()), abs=1e-14)
+        assert abs(found.found.event_rate.mean - rate) <= abs(point.event_rate.mean - rate)
+    assert found.found.event_rate.mean == pytest.approx(rate, rel=0.03)
+
+
+@settings(max_examples=10, deadline=None)
+@given(rate=st.floats(0, 0.4), seed=st.integers(0, 2**32), levels=st.sampled_from([2, 7, 256]))
+def test_no_step_is_nearer_to_the_wanted_rate(rate: float, seed: int, levels: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, levels, (2, 3, 6, 7), dtype=torch.uint8, generator=generator)
+    sample = sample_of(images)
+    curve = measure_curve(sample)
+    means = [float(event_rates(images, step / STEPS).mean()) for step in range(0, STEPS + 1, 97)]
+    if not curve[-1].event_rate.mean <= rate <= curve[0].event_rate.mean:
+        with pytest.raises(ValueError, match="no ratio gives"):
+            find_ratio(sample, curve, rate)
+        return
+    found = find_ratio(sample, curve, rate).found
+    assert found.event_rate.mean == pytest.approx(float(event_rates(images, found.ratio).mean()), abs=1e-14)
+    assert abs(found.event_rate.mean - rate) <= min(abs(mean - rate) for mean in means) + 1e-14
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_the_curve_falls_and_is_that_of_the_specification(dtype: torch.dtype, generator: torch.Generator) -> None:
+    images = noise((5, 1 if dtype == torch.float32 else 3, 12, 15), dtype, generator)
+    curve = measure_curve(sample_of(images, "alpha-beta-gamma", 5))
+    columns = curve_columns(curve)
+    assert columns["ratio"].tolist() == list(RATIOS)
+    rates = torch.stack([event_rates(images, ratio, "alpha-beta-gamma", 5) for ratio in RATIOS])
+    assert columns["event_rate"].tolist() == pytest.approx(rates.mean(1).tolist(), abs=1e-14)
+    assert columns["std_over_images"].tolist() == pytest.approx(rates.std(1).tolist(), abs=1e-14)
+    assert all(before >= after for before, after in zip(columns["event_rate"], columns["event_rate"][1:]))
+
+
+def test_the_ends_of_the_curve_can_be_reached() -> None:
+    sample = sample_of(photographs())
+    curve = measure_curve(sample)
+    for point in (curve[0], curve[-1]):
+        assert find_ratio(sample, curve, point.event_rate.mean).found.event_rate == point.event_rate
+
+
+@pytest.mark.parametrize("rate", [0.6, 0.9])
+def test_a_rate_beyond_reach_is_refused_with_what_can_be_reached(rate: float) -> None:
+    images = photographs()
+    sample = sample_of(images)
+    highest = float(event_rates(images, 0).mean())
+    with pytest.raises(ValueError, match=rf"event rate of {rate:.2%}; they reach from .* to {highest:.2%} at ratio 0$"):
+        find_ratio(sample, measure_curve(sample), rate)
+
+
+def test_flat_images_reach_nothing() -> None:
+    sample = sample_of(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"they reach from 0\.00% at ratio 1 to 0\.00% at ratio 0"):
+        find_ratio(sample, measure_curve(sample), 0.0)
+
+
+def read(source: MemorySource, count: int = 100, size: tuple[int, int] | None = (10, 12)) -> Sample:
+    return read_sample(
+        source,
+        count,
+        size=size,
+        rule="bicubic",
+        shifts=canonical_shifts(),
+        device=CPU,
+        rows_done=lambda rows: None,
+    )
+
+
+def test_a_source_is_read_as_it_is_converted() -> None:
+    images = [resized_photograph(name, 12) for name in PHOTOGRAPHS]
+    sample = read(MemorySource([*map(png, images), DAMAGED]), size=None)
+    assert (sample.images, sample.damaged, sample.nbytes) == (4, 1, 4 * 144)
+    assert sample.measure(0.1).event_rate.mean == pytest.approx(
+        float(event_rates(torch.stack(images), 0.1).mean()), abs=1e-14
+    )
+
+
+def test_images_of_different_sizes_count_alike(generator: torch.Generator) -> None:
+    images = [noise((3, 5 + row, 9), torch.uint8, generator) for row in range(4)]
+    rates = torch.cat([event_rates(image[None], 0.2) for image in images])
+    spread = read(MemorySource(list(map(png, images))), size=None).measure(0.2).event_rate
+    assert spread.mean == pytest.approx(float(rates.mean()), abs=1e-14)
+    assert spread.std == pytest.approx(float(rates.std()), abs=1e-14)
+
+
+def test_a_sample_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_MOST_BYTES", 4 * 120 - 1)
+    source = MemorySource([png(resized_photograph(name, 12)) for name in PHOTOGRAPHS])
+    with pytest.raises(ValueError, match=r"the first 4 images of the sample take more than .*; resize them, or"):
+        read(source)
+    assert read(source, 3).images == 3
+
+
+def test_a_source_without_an_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="none of the 2 images of the sample can be read"):
+        read(MemorySource([DAMAGED, DAMAGED]))

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from i2e_triton.io.atomic import write_whole
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "events.npz"
+    with write_whole(path) as file:
+        file.write(b"first half, ")
+        file.flush()
+        assert not path.exists()
+        assert len(names_in(path.parent)) == 1
+        file.write(b"second half")
+    assert path.read_bytes() == b"first half, second half"
+    assert names_in(path.parent) == ["events.npz"]
+
+
+def test_a_file_is_replaced_when_the_new_one_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "events.npz"
+    path.write_bytes(b"old and longer than the new one")
+    with path.open("rb") as reader:
+        with write_whole(path) as file:
+            file.write(b"new")
+            file.flush()
+            assert path.read_bytes() == b"old and longer than the new one"
+        assert path.read_bytes() == b"new"
+        assert reader.read() == b"old and longer than the new one"  # who has opened it keeps it whole
+
+
+@pytest.mark.parametrize("interruption", [ValueError, OSError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_an_interrupted_file_leaves_nothing(
+    tmp_path: Path, interruption: type[BaseException], old: bytes | None
+) -> None:
+    path = tmp_path / "events.npz"
+    if old is not None:
+        path.write_bytes(old)
+
+    def write_half() -> None:
+        with write_whole(path) as file:
+            file.write(b"half")
+            file.flush()
+            raise interruption
+
+    with pytest.raises(interruption):
+        write_half()
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({} if old is None else {"events.npz": old})
+
+
+def test_a_name_that_is_taken_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "events.npz").mkdir()
+    with pytest.raises(OSError), write_whole(tmp_path / "events.npz") as file:
+        file.write(b"whole")
+    assert names_in(tmp_path) == ["events.npz"]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        with write_whole(tmp_path / "events.npz") as file:
+            file.write(b"whole")
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "events.npz").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    with write_whole(path) as file:
+        file.write(b"whole")
+    assert path.read_bytes() == b"whole"
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    def fill() -> None:
+        with write_whole(tmp_path / "events.npz"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: .*events\.npz"):
+        fill()
+    assert not names_in(tmp_path)

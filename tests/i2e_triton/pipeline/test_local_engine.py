@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from i2e_triton.pipeline.dataset import convert_dataset
+from i2e_triton.pipeline.local_engine import Machine, convert_shards
+from i2e_triton.pipeline.plan import Settings
+from i2e_triton.sources import Row, SourceError
+from tests.i2e_triton.pipeline.made_up import MemorySource, png, some_images
+from tests.i2e_triton.pipeline.test_dataset import Watcher
+
+
+class Unreadable(MemorySource):
+    """A source whose rows from the eighth on cannot be read."""
+
+    def __init__(self, images: list[bytes], error: Exception) -> None:
+        super().__init__(images)
+        self._error = error
+
+    def read(self, start: int, stop: int) -> Iterator[Row]:
+        if start >= 8:
+            raise self._error
+        yield from super().read(start, stop)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "cat/9.png"), OSError),
+        (SourceError("a.tar ends before its member '9.png' does"), ValueError),
+    ],
+)
+def test_what_cannot_be_read_ends_it_with_one_sentence(
+    tmp_path: Path, generator: torch.Generator, workers: int, error: Exception, kind: type[Exception]
+) -> None:
+    source = Unreadable([png(image) for image in some_images(12, generator)], error)
+    engine = partial(convert_shards, machine=Machine(workers, 2, torch.device("cpu")))
+    with pytest.raises(kind) as raised:
+        convert_dataset({"train": source}, "memory", tmp_path, Settings(0.1, rows_per_shard=4), engine, Watcher())
+    assert str(raised.value) == str(error)
+    assert not list(tmp_path.rglob("*.part"))
