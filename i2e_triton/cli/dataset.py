@@ -94,9 +94,9 @@ def convert(
         str,
         typer.Option(
             metavar="BITS",
-            help=f"{' or '.join(BITS)}: records that the published code reads, or one byte a pixel and polarity.",
+            help=f"{' or '.join(BITS)}: records that the official code reads, or one byte a pixel and polarity.",
         ),
-    ] = "published",
+    ] = "official",
     compression: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="CODEC", help="Of Parquet: zstd, snappy, gzip, lz4 or none. zstd without the option."),

@@ -10,7 +10,7 @@ import torch
 
 from i2e_triton.cli.options import checked_device, checked_ratio, checked_shifts, checked_size, wrong
 from i2e_triton.cli.source_options import checked_kind
-from i2e_triton.formats import BITS
+from i2e_triton.formats import check_bits
 from i2e_triton.pipeline.dataset import Engine
 from i2e_triton.pipeline.local_engine import Machine, convert_shards
 from i2e_triton.pipeline.plan import FORMATS, Settings
@@ -166,9 +166,12 @@ def checked_preset(name: str | None) -> Preset | None:
 
 
 def _bits(request: Request) -> str:
-    bits = _one_of("--bits", request.bits, BITS)
-    if request.format == "npz" and bits != "published":
-        raise wrong("--bits", "npz files are read by the published code alone: use published, or another --format")
+    try:
+        bits = check_bits(request.bits)
+    except ValueError as error:
+        raise wrong("--bits", str(error)) from error
+    if request.format == "npz" and bits != "official":
+        raise wrong("--bits", "npz files hold official bits only: use official, or another --format")
     return bits
 
 

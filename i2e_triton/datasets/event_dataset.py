@@ -39,7 +39,7 @@ class EventDataset(Split, Dataset[tuple[Any, Any]]):
             - a folder that ``i2e dataset`` wrote: Parquet, tars, or npz in class folders,
             - a data set of the Hugging Face hub: a downloaded folder, with shards in it, in ``data/``, or in a folder
               for each configuration, or the folder ``datasets--<owner>--<name>`` of the hub's cache,
-            - published npz: ``<location>/<split>/<class>/<name>.npz``, or ``<location>/<class>/<name>.npz``,
+            - official npz: ``<location>/<split>/<class>/<name>.npz``, or ``<location>/<class>/<name>.npz``,
             - Parquet files or uncompressed tars (WebDataset): one, a sequence, or a glob.
 
         split: name of the split; may be left out where there is one only.
@@ -50,7 +50,7 @@ class EventDataset(Split, Dataset[tuple[Any, Any]]):
 
     Class names come from the Hugging Face metadata of Parquet files and from ``manifest.json`` of ``i2e dataset``.
     Without those, class folders are numbered in the sorted order of their names, as torchvision's ``DatasetFolder``
-    does for the published training code. Those of published CIFAR-100 are named by number, and sorted as text: the
+    does for the official training code. Those of official CIFAR-100 are named by number, and sorted as text: the
     label of folder ``2`` is 12 (``classes[12] == "2"``).
 
     Raises:

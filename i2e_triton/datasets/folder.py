@@ -1,4 +1,4 @@
-"""Published npz files in class folders."""
+"""Official npz files in class folders."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def decode_batch(
 
     Args:
         batch: columns; ``data`` holds records. Without it the batch is returned as it is.
-        packed: packed events ``[2, H, W]``, uint8, instead of dense ones; of published records too.
+        packed: packed events ``[2, H, W]``, uint8, instead of dense ones; of official records too.
         dtype: of dense events: float32, float16, bfloat16, uint8 or bool.
         timesteps: of each record, where records or result are packed, 1 to 8; ``datasets`` does not keep what the file
             says. For other arguments than the default ones pass ``functools.partial(decode_batch, ...)``.

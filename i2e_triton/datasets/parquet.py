@@ -1,4 +1,4 @@
-"""Parquet files in the published schema: columns ``data`` (binary) and ``label`` (int64)."""
+"""Parquet files in the official schema: columns ``data`` (binary) and ``label`` (int64)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events as bytes, files and lists, each lossless: the formats of the published data sets, and those of Tonic.
+"""Events as bytes, files and lists, each lossless: the formats of the official data sets, and those of Tonic.
 
 Needs NumPy and h5py: ``pip install 'i2e-triton[data]'``.
 """
@@ -7,12 +7,21 @@ from i2e_triton.formats.errors import RecordError
 from i2e_triton.formats.event_files import load_event_list, save_event_list
 from i2e_triton.formats.event_list import EVENT_DTYPE, from_event_list, to_event_list
 from i2e_triton.formats.npz import load_npz, save_npz
-from i2e_triton.formats.record import BITS, decode_packed, decode_record, encode_record, encode_records, record_shape
+from i2e_triton.formats.record import (
+    BITS,
+    check_bits,
+    decode_packed,
+    decode_record,
+    encode_record,
+    encode_records,
+    record_shape,
+)
 
 __all__ = [
     "BITS",
     "EVENT_DTYPE",
     "RecordError",
+    "check_bits",
     "decode_packed",
     "decode_record",
     "encode_record",

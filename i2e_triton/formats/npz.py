@@ -1,4 +1,4 @@
-"""Published npz: the dense events of one image under ``arr_0``, as ``np.savez_compressed`` writes them."""
+"""Official npz: the dense events of one image under ``arr_0``, as ``np.savez_compressed`` writes them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, Runtim
 
 
 def save_npz(file: File, events: Tensor) -> None:
-    """Write the events of one image as the published data sets have them: bool, compressed, under ``arr_0``.
+    """Write the events of one image as the official data sets have them: bool, compressed, under ``arr_0``.
 
     Args:
         file: a path, written whole, or a binary file.

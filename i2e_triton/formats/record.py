@@ -1,6 +1,6 @@
 """Records: the events of one image as bytes, in a row of Parquet or a member of a tar.
 
-A published record is ``np.save`` of a flat uint8 array: 8 bytes that hold T, 2, H, W as little-endian uint16, then
+An official record is ``np.save`` of a flat uint8 array: 8 bytes that hold T, 2, H, W as little-endian uint16, then
 ``np.packbits`` of the dense events, its last byte filled up with zeros. A packed record is ``np.save`` of packed events
 ``[2, H, W]``; how many timesteps they have is written beside it.
 """
@@ -20,16 +20,28 @@ from i2e_triton.formats.errors import RecordError
 from i2e_triton.formats.npy import Content, npy_header, read_npy_header
 from i2e_triton.functional import unpack
 
-#: What the elements of a record can be: the bits of the published data sets, or a byte a pixel and polarity.
-BITS = ("published", "packed")
+#: What the elements of a record can be: the bits of the official data sets, or a byte a pixel and polarity.
+BITS = ("official", "packed")
 _SHAPE = struct.Struct("<4H")
-#: What the uint16 of a published record can say of T, H and W.
+#: What the uint16 of an official record can say of T, H and W.
 LONGEST_SIDE = 65535
 _BEYOND = "packed events have no others"
 
 
+def check_bits(bits: str) -> str:
+    """Return the kind of a record, one of :data:`BITS`. ``"published"`` is the former name of ``"official"``.
+
+    Raises:
+        ValueError: if ``bits`` is neither.
+    """
+    bits = "official" if bits == "published" else bits
+    if bits not in BITS:
+        raise ValueError(f"bits must be {' or '.join(BITS)}, got {bits!r}")
+    return bits
+
+
 def encode_record(events: Tensor) -> bytes:
-    """Write the events of one image as a published record.
+    """Write the events of one image as an official record.
 
     Args:
         events: dense ``[T, 2, H, W]`` of any event type, each of T, H, W at most 65535.
@@ -40,10 +52,10 @@ def encode_record(events: Tensor) -> bytes:
     """
     array = dense_array(events)
     shape = _check_lengths(array.shape)
-    return _published_start(shape) + np.packbits(array).tobytes()
+    return _official_start(shape) + np.packbits(array).tobytes()
 
 
-def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "published") -> list[bytes]:
+def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "official") -> list[bytes]:
     """Write packed events as one record for each image.
 
     Args:
@@ -57,8 +69,7 @@ def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "published") 
     """
     _check_packed(packed)
     check_timesteps(timesteps, _BEYOND)
-    if bits not in BITS:
-        raise ValueError(f"bits must be one of {', '.join(BITS)}; got {bits!r}")
+    bits = check_bits(bits)
     images = packed.detach().numpy()
     if images.size and _last_timestep(images) >= timesteps:
         raise ValueError(f"packed has events in timestep {_last_timestep(images)}, beyond its {timesteps} timesteps")
@@ -66,7 +77,7 @@ def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "published") 
         start = npy_header(images.shape[1:])
         return [start + image.tobytes() for image in images]
     _, polarities, height, width = images.shape
-    start = _published_start((timesteps, polarities, height, width))
+    start = _official_start((timesteps, polarities, height, width))
     masks = (1 << np.arange(timesteps, dtype=np.uint8))[:, None]
     # One image after the other through one small buffer: it stays in the cache, and packbits takes any non-zero byte.
     dense = np.empty((timesteps, polarities * height * width), dtype=np.uint8)
@@ -82,7 +93,7 @@ def decode_record(record: Content, timesteps: int = 8) -> Tensor:
 
     Args:
         record: the bytes.
-        timesteps: of a packed record, 1 to 8; a published one holds its own.
+        timesteps: of a packed record, 1 to 8; an official one holds its own.
 
     Returns:
         Dense events ``[T, 2, H, W]``, bool.
@@ -92,7 +103,7 @@ def decode_record(record: Content, timesteps: int = 8) -> Tensor:
         ValueError: if the timesteps of a packed record are not 1 to 8.
     """
     opened = _open(record, timesteps)
-    if not opened.published:
+    if not opened.official:
         return unpack(_packed_tensor(opened), opened.shape[0], torch.bool)
     return torch.from_numpy(_dense_bits(opened).view(np.bool_).reshape(opened.shape))
 
@@ -102,7 +113,7 @@ def decode_packed(record: Content, timesteps: int = 8) -> tuple[Tensor, int]:
 
     Args:
         record: the bytes.
-        timesteps: of a packed record, 1 to 8; a published one holds its own.
+        timesteps: of a packed record, 1 to 8; an official one holds its own.
 
     Returns:
         Packed events ``[2, H, W]``, uint8, and their number of timesteps.
@@ -113,7 +124,7 @@ def decode_packed(record: Content, timesteps: int = 8) -> tuple[Tensor, int]:
     """
     opened = _open(record, timesteps)
     count = opened.shape[0]
-    if not opened.published:
+    if not opened.official:
         return _packed_tensor(opened), count
     if count > PACKED_TIMESTEPS:
         raise RecordError(f"has {count} timesteps, packed events hold {PACKED_TIMESTEPS} at most; read it dense")
@@ -130,7 +141,7 @@ def record_shape(record: Content, timesteps: int = 8) -> tuple[int, int, int, in
 
     Args:
         record: the bytes.
-        timesteps: of a packed record, 1 to 8; a published one holds its own.
+        timesteps: of a packed record, 1 to 8; an official one holds its own.
 
     Raises:
         RecordError: if it is damaged, or no such record.
@@ -142,7 +153,7 @@ def record_shape(record: Content, timesteps: int = 8) -> tuple[int, int, int, in
 class _Opened(NamedTuple):
     """A record whose header agrees with its length."""
 
-    published: bool
+    official: bool
     shape: tuple[int, int, int, int]
     events: memoryview  #: bits or bytes
 
@@ -162,10 +173,10 @@ def _open(record: Content, timesteps: int) -> _Opened:
     if len(header.shape) == 3:
         check_timesteps(timesteps, _BEYOND)
         return _Opened(False, _read_lengths((timesteps, *header.shape)), elements)
-    return _open_published(elements)
+    return _open_official(elements)
 
 
-def _open_published(elements: memoryview) -> _Opened:
+def _open_official(elements: memoryview) -> _Opened:
     if len(elements) < _SHAPE.size:
         raise RecordError(f"has {len(elements)} bytes, the shape of its events alone takes {_SHAPE.size}")
     shape = _read_lengths(_SHAPE.unpack_from(elements))
@@ -188,7 +199,7 @@ def _read_lengths(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 
 def _dense_bits(opened: _Opened) -> np.ndarray:
-    """Spread the bits of a published record over as many bytes, 0 or 1."""
+    """Spread the bits of an official record over as many bytes, 0 or 1."""
     timesteps, polarities, height, width = opened.shape
     return np.unpackbits(np.frombuffer(opened.events, np.uint8), count=timesteps * polarities * height * width)
 
@@ -205,8 +216,8 @@ def _last_timestep(packed: np.ndarray) -> int:
     return int(packed.max()).bit_length() - 1
 
 
-def _published_start(shape: tuple[int, int, int, int]) -> bytes:
-    """Return all that stands before the bits of a published record."""
+def _official_start(shape: tuple[int, int, int, int]) -> bytes:
+    """Return all that stands before the bits of an official record."""
     timesteps, polarities, height, width = shape
     count = timesteps * polarities * height * width
     return npy_header((_SHAPE.size + -(-count // 8),)) + _SHAPE.pack(*shape)
@@ -216,7 +227,7 @@ def _check_lengths(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     timesteps, polarities, height, width = shape
     if max(shape) > LONGEST_SIDE:
         raise ValueError(
-            f"a published record holds at most {LONGEST_SIDE} timesteps, rows and columns, got {list(shape)}"
+            f"an official record holds at most {LONGEST_SIDE} timesteps, rows and columns, got {list(shape)}"
         )
     return timesteps, polarities, height, width
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-#: What a folder, or a part of a file's name, says about the split, as the published data sets call it.
+#: What a folder, or a part of a file's name, says about the split, as the official data sets call it.
 SPLIT_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 #: ``train-00000-of-00013``; older files of the hub carry a fingerprint as well.
 SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5,})-of-(?P<count>\d{5,})(-[0-9a-f]{16})?")

@@ -14,6 +14,7 @@ from typing import Any
 
 from i2e_triton import __version__
 from i2e_triton.checks import PACKED_TIMESTEPS
+from i2e_triton.formats import check_bits
 from i2e_triton.pipeline.json_files import UNFIT, take, take_count, take_texts, write_json
 from i2e_triton.pipeline.plan import FORMATS
 from i2e_triton.sources import RESIZE_RULES
@@ -118,6 +119,7 @@ def _manifest_of(fields: Any) -> Manifest:
     resize = take(settings, "resize", str)
     if not 1 <= timesteps <= PACKED_TIMESTEPS or format not in FORMATS or resize not in RESIZE_RULES:
         raise ValueError(f"settings of {timesteps} timesteps, the format {format!r} and the resizing {resize!r}")
+    settings["bits"] = check_bits(take(settings, "bits", str))  # "published" in the manifests of older versions
     source = take(fields, "source", dict)
     take_count(source, "bytes")
     rows = take(fields, "rows", dict)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from i2e_triton.formats import check_bits
 from i2e_triton.shifts import DEFAULT_ORDER
 
 FORMATS = ("parquet", "npz", "tar")
@@ -24,9 +25,12 @@ class Settings:
     random_shifts: bool = False  #: draw motion vectors for each row; else the canonical ones
     seed: int = 0  #: of the random motion vectors
     format: str = "parquet"
-    bits: str = "published"
+    bits: str = "official"  #: one of `i2e_triton.formats.BITS`
     compression: str = "zstd"
     rows_per_shard: int = ROWS_PER_SHARD
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bits", check_bits(self.bits))
 
     def as_json(self) -> dict[str, Any]:
         """Return what a manifest keeps and compares."""

@@ -1,4 +1,4 @@
-"""Images of a source become the tensors that are converted: decoded, and resized as the published data sets were."""
+"""Images of a source become the tensors that are converted: decoded, and resized as the official data sets were."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, res
 from i2e_triton.images import in_plain_mode
 from i2e_triton.io.pictures import PictureError, decode_picture
 
-#: How images are resized. bicubic: as the published data sets; bilinear: as the published notebooks; bilinear-crop: as
+#: How images are resized. bicubic: as the official data sets; bilinear: as the official notebooks; bilinear-crop: as
 #: the notebook for ImageNet's validation split, the shorter side to 8/7 of the size and then the middle.
 RESIZE_RULES = ("bicubic", "bilinear", "bilinear-crop")
 
@@ -43,7 +43,7 @@ def check_resize(size: tuple[int, int] | None, rule: str) -> None:
 def prepare(image: bytes | PIL.Image.Image, size: tuple[int, int] | None, rule: str = "bicubic") -> Tensor:
     """Decode an image by the rules of :mod:`i2e_triton.io.pictures` and resize the tensor, antialiased.
 
-    The result is what the published pipeline gives: ``convert("RGB")``, ``PILToTensor`` and ``Resize`` of
+    The result is what the official pipeline gives: ``convert("RGB")``, ``PILToTensor`` and ``Resize`` of
     ``torchvision.transforms.v2``, of pictures as they are stored: an EXIF orientation is not followed. But grey of more
     than 8 bits keeps them.
 

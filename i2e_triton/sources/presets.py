@@ -1,4 +1,4 @@
-"""The published data sets: how each was made."""
+"""The official data sets: how each was made."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of one published data set (catalogue of the published repository; resized bicubic, as stated there)."""
+    """Settings of one official data set (catalogue of the official repository; resized bicubic, as stated there)."""
 
     size: tuple[int, int]  #: height and width
     ratio: float
-    #: what the published set calls a split of the source, where the names differ
+    #: what the official set calls a split of the source, where the names differ
     splits: Mapping[str, str] = field(default_factory=dict)
     #: of the source, one of :data:`i2e_triton.sources.KINDS`, where torchvision knows the data set
     kind: str | None = None

@@ -26,14 +26,14 @@ FOLDERS = {
     "caltech101": "caltech101/101_ObjectCategories",
     "caltech256": "caltech256/256_ObjectCategories",
 }
-#: A folder that torchvision leaves out, and the published set too: 8,677 images are the others.
+#: A folder that torchvision leaves out, and the official set too: 8,677 images are the others.
 _NO_CLASS = ("BACKGROUND_Google",)
 #: What torchvision raises where files are missing, fail their checksum, or hold something else than they should.
 _UNFIT = (RuntimeError, ValueError, TypeError, LookupError, AssertionError, EOFError, pickle.UnpicklingError)
 
 
 def torchvision_splits(kind: str) -> tuple[str, ...]:
-    """Name the splits: the published sets call torchvision's test split validation, and leave Caltech whole."""
+    """Name the splits: the official sets call torchvision's test split validation, and leave Caltech whole."""
     return ("train", "validation") if kind in _ARRAYS else (WHOLE,)
 
 
@@ -64,7 +64,7 @@ def open_torchvision(kind: str, root: Path, split: str, download: bool) -> Sourc
 class ArraySource:
     """CIFAR or MNIST, which torchvision reads into memory.
 
-    CIFAR's files are pickles. torchvision unpickles them after it has compared their MD5 with that of the published
+    CIFAR's files are pickles. torchvision unpickles them after it has compared their MD5 with that of the official
     files, so that a changed one is refused before anything in it is run.
 
     Args:

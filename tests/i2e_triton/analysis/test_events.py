@@ -16,7 +16,7 @@ from i2e_triton.analysis import events as statistics_of_events
 from i2e_triton.analysis.events import as_json
 from i2e_triton.datasets import EventDataset, RecordError
 from tests.i2e_triton.analysis.definition import entropy_of
-from tests.i2e_triton.datasets.made_up import packed, photograph_events, published_record, random_events, write_parquet
+from tests.i2e_triton.datasets.builders import official_record, packed, photograph_events, random_events, write_parquet
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measured(path: Path, images: list[Tensor], labels: list[int], names: list[str] | None = None) -> EventStatistics:
     """Write published records and measure them."""
-    file = write_parquet(path / "train.parquet", list(map(published_record, images)), labels, names=names)
+    file = write_parquet(path / "train.parquet", list(map(official_record, images)), labels, names=names)
     done: list[int] = []
     found = measure_events(EventDataset(file, packed=True), done.append)
     assert sum(done) == len(images)
@@ -99,7 +99,7 @@ def test_images_of_different_sizes_count_alike(generator: torch.Generator, tmp_p
     assert found.map is None
     assert found.events.tolist() == sum(image.sum((2, 3)) for image in images).tolist()  # type: ignore[union-attr]
     assert_spreads([found.event_rate], torch.stack([image.double().mean() for image in images])[:, None])
-    records = [len(published_record(image)) for image in images]
+    records = [len(official_record(image)) for image in images]
     assert found.bytes == {
         "dense float32": sum(image.numel() * 4 for image in images) / 6,
         "dense bool": sum(image.numel() for image in images) / 6,

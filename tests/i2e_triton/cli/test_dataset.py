@@ -177,8 +177,8 @@ def test_a_preset_keeps_a_validation_and_a_test_split_apart(i2e: I2E, tmp_path: 
     ("options", "said"),
     [
         (("--format", "zip"), "must be parquet, npz or tar"),
-        (("--bits", "x"), "must be published or packed"),
-        (("--format", "npz", "--bits", "packed"), "use published, or another --format"),
+        (("--bits", "x"), "must be official or packed"),
+        (("--format", "npz", "--bits", "packed"), "use official, or another --format"),
         (("--format", "tar", "--compression", "zstd"), "tars stay uncompressed"),
         (("--compression", "rar"), "must be zstd, snappy, gzip, lz4 or none"),
         (("--preset", "imagenet21k"), "must be cifar10"),

@@ -18,7 +18,7 @@ from i2e_triton.analysis import image_entropies
 from i2e_triton.cli import dataset, stats
 from i2e_triton.sources import prepare
 from tests.i2e_triton.cli.conftest import Finished
-from tests.i2e_triton.datasets.made_up import photograph_events, random_events, write_npz, write_published
+from tests.i2e_triton.datasets.builders import photograph_events, random_events, write_npz, write_official
 from tests.i2e_triton.pipeline.made_up import png, some_images
 
 Run = Callable[..., Finished]
@@ -61,7 +61,7 @@ def converted(source: Path, out: Path) -> Path:
 
 def test_the_table_has_the_rates_of_the_events(run: Run, tmp_path: Path) -> None:
     events = photograph_events()
-    result = run(write_published(tmp_path / "train.parquet", events))
+    result = run(write_official(tmp_path / "train.parquet", events))
     assert result.status == 0, result.err
     assert max(map(len, result.out.splitlines())) <= 80
     assert "4 images, 32 x 32, 8 timesteps" in result.out
@@ -86,7 +86,7 @@ def cells(output: str, name: str) -> list[str]:
 
 
 def test_many_classes_are_shown_by_their_ends(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
-    result = run(write_published(tmp_path / "train.parquet", random_events(1000, generator)))
+    result = run(write_official(tmp_path / "train.parquet", random_events(1000, generator)))
     assert result.status == 0, result.err
     assert "… 990 more" in result.out
     assert len(result.out.splitlines()) < 60
@@ -94,7 +94,7 @@ def test_many_classes_are_shown_by_their_ends(run: Run, generator: torch.Generat
 
 def test_files_hold_what_was_measured(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
     events = random_events(6, generator)
-    file = write_published(tmp_path / "train.parquet", events)
+    file = write_official(tmp_path / "train.parquet", events)
     result = run(file, "-o", tmp_path / "out")
     assert result.status == 0, result.err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -158,7 +158,7 @@ def test_a_manifest_tells_the_bytes_of_its_only_split(run: Run, pictures: list[P
 
 
 def test_a_manifest_of_something_else_is_left_alone(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
-    write_published(tmp_path / "train-00000-of-00001.parquet", random_events(2, generator))
+    write_official(tmp_path / "train-00000-of-00001.parquet", random_events(2, generator))
     (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
     result = run(tmp_path)
     assert result.status == 0, result.err
@@ -195,7 +195,7 @@ def test_names_that_no_terminal_shows(run: Run, generator: torch.Generator, tmp_
 
 
 def test_what_cannot_be_written_is_printed_all_the_same(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
-    file = write_published(tmp_path / "train.parquet", random_events(2, generator))
+    file = write_official(tmp_path / "train.parquet", random_events(2, generator))
     result = run(file, "-o", file)
     assert result.status == 2
     assert "is a file" in re.sub(r"[\s│]+", " ", result.err)
@@ -221,7 +221,7 @@ def test_what_cannot_be_read_is_named(run: Run, generator: torch.Generator, tmp_
     assert result.status == 1
     assert "nowhere: no such file or folder" in result.err
     for split in ("train", "validation"):
-        write_published(tmp_path / f"{split}-00000-of-00001.parquet", random_events(2, generator))
+        write_official(tmp_path / f"{split}-00000-of-00001.parquet", random_events(2, generator))
     result = run(tmp_path)
     assert result.status == 1
     assert "pass split, one of train, validation" in result.err
@@ -231,7 +231,7 @@ def test_what_cannot_be_read_is_named(run: Run, generator: torch.Generator, tmp_
 def test_a_source_must_have_the_split(
     run: Run, generator: torch.Generator, pictures: list[Path], tmp_path: Path
 ) -> None:
-    events = write_published(tmp_path / "events" / "other-00000-of-00001.parquet", random_events(2, generator))
+    events = write_official(tmp_path / "events" / "other-00000-of-00001.parquet", random_events(2, generator))
     other = tmp_path / "pictures" / "val" / "cat" / "0.png"
     other.parent.mkdir(parents=True)
     other.write_bytes(pictures[0].read_bytes())

@@ -27,18 +27,18 @@ from i2e_triton.checks import EVENT_DTYPES
 from i2e_triton.datasets import EventDataset
 from i2e_triton.datasets.records import Row
 from i2e_triton.formats import encode_records, save_npz
-from tests.i2e_triton.datasets.made_up import (
+from tests.i2e_triton.datasets.builders import (
     SHAPE,
+    official_record,
     packed,
     packed_record,
     photograph_events,
-    published_record,
     random_events,
     row_groups_read,
     tar_members,
     write_npz,
+    write_official,
     write_parquet,
-    write_published,
     write_tar,
 )
 from tests.samples import assert_same_events
@@ -46,9 +46,9 @@ from tests.samples import assert_same_events
 ROWS = 11
 
 
-def as_published_parquet(folder: Path, events: Tensor) -> None:
-    write_published(folder / "data" / "train-00000-of-00002.parquet", events[:7], row_group_size=3)
-    write_published(folder / "data" / "train-00001-of-00002.parquet", events[7:], first=7, row_group_size=3)
+def as_official_parquet(folder: Path, events: Tensor) -> None:
+    write_official(folder / "data" / "train-00000-of-00002.parquet", events[:7], row_group_size=3)
+    write_official(folder / "data" / "train-00001-of-00002.parquet", events[7:], first=7, row_group_size=3)
 
 
 def as_packed_parquet(folder: Path, events: Tensor) -> None:
@@ -81,7 +81,7 @@ def as_tar_of_npz_and_packed(folder: Path, events: Tensor) -> None:
     write_tar(folder / "train.tar", members)
 
 
-CONTAINERS = (as_published_parquet, as_packed_parquet, as_npz, as_tars)
+CONTAINERS = (as_official_parquet, as_packed_parquet, as_npz, as_tars)
 Container = Callable[[Path, Tensor], None]
 
 
@@ -131,7 +131,7 @@ def test_a_tar_of_samples_with_more_than_events(tmp_path: Path, generator: torch
     events = random_events(2, generator)
     members: list[tuple[str, bytes]] = []
     for row, sample in enumerate(events):
-        members += [(f"a.b/{row}.i2e.npy", published_record(sample)), (f"a.b/{row}.cls", b"%d" % (row + 5))]
+        members += [(f"a.b/{row}.i2e.npy", official_record(sample)), (f"a.b/{row}.cls", b"%d" % (row + 5))]
         members += [
             (f"a.b/{row}.boxes.json", b"[1, 2]"),
             (f"a.b/{row}.JPG", b"an image"),
@@ -145,7 +145,7 @@ def test_a_tar_of_samples_with_more_than_events(tmp_path: Path, generator: torch
 @pytest.mark.parametrize("dtype", EVENT_DTYPES)
 def test_dtypes(dtype: torch.dtype, tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(2, generator)
-    path = write_published(tmp_path / "some.parquet", events)
+    path = write_official(tmp_path / "some.parquet", events)
     assert_same_events(EventDataset(path, dtype=dtype)[1][0], events[1].to(dtype))
 
 
@@ -157,7 +157,7 @@ def test_other_dtypes_are_refused(tmp_path: Path) -> None:
 def test_real_events(tmp_path: Path) -> None:
     events = photograph_events()
     assert 0.01 < events.float().mean() < 0.3
-    path = write_published(tmp_path / "photographs.parquet", events)
+    path = write_official(tmp_path / "photographs.parquet", events)
     (batch, _) = next(iter(DataLoader(EventDataset(path), batch_size=4)))
     assert_same_events(batch, events.float())
 
@@ -172,7 +172,7 @@ def test_any_shape_and_row_group(
     shape: tuple[int, ...], group: int, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     events = random_events(5, torch.Generator().manual_seed(seed), shape)
-    path = write_published(tmp_path_factory.mktemp("any") / "x.parquet", events, row_group_size=group)
+    path = write_official(tmp_path_factory.mktemp("any") / "x.parquet", events, row_group_size=group)
     for dataset, expected in (
         (EventDataset(path, dtype=torch.bool), events),
         (EventDataset(path, packed=True), packed(events)),
@@ -185,7 +185,7 @@ def test_any_shape_and_row_group(
 
 def test_more_than_eight_timesteps_are_read_dense(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(2, generator, (11, 2, 3, 5))
-    path = write_published(tmp_path / "long.parquet", events)
+    path = write_official(tmp_path / "long.parquet", events)
     dataset = EventDataset(path, dtype=torch.bool)
     assert dataset.timesteps == 11
     assert_same_events(dataset[1][0], events[1])
@@ -193,14 +193,14 @@ def test_more_than_eight_timesteps_are_read_dense(tmp_path: Path, generator: tor
 
 def test_transforms(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(3, generator)
-    path = write_published(tmp_path / "some.parquet", events)
+    path = write_official(tmp_path / "some.parquet", events)
     dataset = EventDataset(path, transform=lambda found: found.sum(), target_transform=lambda label: label + 100)
     assert dataset[2] == (events[2].sum(), 102)
     assert dataset.targets == [0, 1, 2]
 
 
 def test_class_names(tmp_path: Path, generator: torch.Generator) -> None:
-    records = [published_record(sample) for sample in random_events(3, generator)]
+    records = [official_record(sample) for sample in random_events(3, generator)]
     named = EventDataset(write_parquet(tmp_path / "named.parquet", records, [1, 0, -1], names=["zebra", "ant"]))
     assert named.classes == ["zebra", "ant"]
     assert named.class_to_idx == {"zebra": 0, "ant": 1}
@@ -211,23 +211,23 @@ def test_class_names(tmp_path: Path, generator: torch.Generator) -> None:
     assert nameless.class_to_idx == {}
 
 
-def read_as_published(path: str) -> Tensor:
-    """As the published training code reads npz."""
+def read_as_official(path: str) -> Tensor:
+    """As the official training code reads npz."""
     return torch.from_numpy(np.load(path)["arr_0"]).float()
 
 
-def test_published_npz_are_read_as_the_published_code_reads_them(tmp_path: Path, generator: torch.Generator) -> None:
+def test_official_npz_are_read_as_the_official_code_reads_them(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(96, generator)
     for number, sample in enumerate(events):
         inner = "hdbgacef"[number % 8] if number > 11 else "."
         write_npz(tmp_path / "val" / str(number % 12) / inner / f"{number}.npz", sample)
-    published = DatasetFolder(str(tmp_path / "val"), read_as_published, extensions=(".npz",))
+    official = DatasetFolder(str(tmp_path / "val"), read_as_official, extensions=(".npz",))
     for dataset in (EventDataset(tmp_path, "val"), EventDataset(tmp_path / "val")):
-        assert dataset.classes == published.classes
-        assert dataset.class_to_idx == published.class_to_idx
+        assert dataset.classes == official.classes
+        assert dataset.class_to_idx == official.class_to_idx
         assert dataset.class_to_idx["2"] == 4  # 0, 1, 10, 11, 2
-        assert dataset.targets == published.targets
-        for (found, label), (expected, target) in zip((dataset[row] for row in range(96)), published):
+        assert dataset.targets == official.targets
+        for (found, label), (expected, target) in zip((dataset[row] for row in range(96)), official):
             assert label == target
             assert_same_events(found, expected)
 
@@ -242,7 +242,7 @@ def test_npz_of_our_own_writer(tmp_path: Path, generator: torch.Generator) -> No
 def test_a_batch_reads_each_row_group_once(
     tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_published(tmp_path / "some.parquet", random_events(12, generator), row_group_size=3)
+    path = write_official(tmp_path / "some.parquet", random_events(12, generator), row_group_size=3)
     dataset = EventDataset(path)
     groups = row_groups_read(monkeypatch)
     monkeypatch.setattr(dataset._records._tables, "_limit", 0)  # type: ignore[attr-defined]
@@ -258,7 +258,7 @@ def test_a_batch_reads_each_row_group_once(
 def test_opening_reads_no_records_and_targets_no_events(
     tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    as_published_parquet(tmp_path, random_events(ROWS, generator))
+    as_official_parquet(tmp_path, random_events(ROWS, generator))
     monkeypatch.delattr(pq.ParquetFile, "iter_batches")
     assert EventDataset(tmp_path).targets == list(range(ROWS))
 
@@ -279,7 +279,7 @@ def test_copies_open_their_own_files(container: Container, tmp_path: Path, gener
 @pytest.mark.parametrize(
     ("container", "context", "workers"),
     # A spawned worker takes seconds to import PyTorch.
-    [(as_published_parquet, "fork", 2), (as_tars, "fork", 2), (as_published_parquet, "spawn", 1)],
+    [(as_official_parquet, "fork", 2), (as_tars, "fork", 2), (as_official_parquet, "spawn", 1)],
 )
 def test_workers(container: Container, context: str, workers: int, tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(ROWS, generator)
@@ -295,7 +295,7 @@ def test_workers(container: Container, context: str, workers: int, tmp_path: Pat
 
 
 def test_records_that_lie_in_memory_are_not_copied(tmp_path: Path, generator: torch.Generator) -> None:
-    path = write_published(tmp_path / "some.parquet", random_events(3, generator))
+    path = write_official(tmp_path / "some.parquet", random_events(3, generator))
     ((_, row),) = EventDataset(path)._records.read([1])
     assert isinstance(row, Row)
     assert isinstance(row.content, memoryview)
@@ -311,7 +311,7 @@ def test_an_empty_data_set(tmp_path: Path) -> None:
 
 def test_large_binary_and_dictionary_columns(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(4, generator)
-    records = [published_record(events[row % 2]) for row in range(4)]
+    records = [official_record(events[row % 2]) for row in range(4)]
     schema = pa.schema([("label", pa.int32()), ("more", pa.string()), ("data", pa.large_binary())])
     table = pa.table([[3, 2, 1, 0], ["a"] * 4, records], schema=schema)
     pq.write_table(table, tmp_path / "other.parquet", use_dictionary=True)

@@ -21,13 +21,13 @@ from torch.utils.data import DataLoader
 
 from i2e_triton import unpack
 from i2e_triton.datasets import EventStream, event_stream
-from tests.i2e_triton.datasets.made_up import (
+from tests.i2e_triton.datasets.builders import (
     packed,
     random_events,
     row_groups_read,
     tar_members,
     write_npz,
-    write_published,
+    write_official,
     write_tar,
 )
 from tests.samples import assert_same_events
@@ -45,7 +45,7 @@ def folder(events: Tensor, tmp_path: Path) -> Path:
     """Three shards of row groups of 4, one of them empty."""
     for index, (first, last) in enumerate(((0, 20), (20, 20), (20, ROWS))):
         path = tmp_path / f"train-{index:05d}-of-00003.parquet"
-        write_published(path, events[first:last], first, row_group_size=4)
+        write_official(path, events[first:last], first, row_group_size=4)
     return tmp_path
 
 
@@ -99,7 +99,7 @@ def test_the_order_depends_on_seed_and_epoch(folder: Path) -> None:
 @pytest.fixture
 def twelve_groups(tmp_path: Path, generator: torch.Generator) -> Path:
     """Row groups of 4."""
-    return write_published(tmp_path / "twelve.parquet", random_events(48, generator), row_group_size=4)
+    return write_official(tmp_path / "twelve.parquet", random_events(48, generator), row_group_size=4)
 
 
 def test_a_buffer_shuffles_the_rows_of_several_groups(twelve_groups: Path) -> None:
@@ -153,12 +153,12 @@ def test_ranks_share_every_row_evenly(
 @pytest.fixture(scope="module")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shared")
-    write_published(folder / "a.parquet", random_events(ROWS, torch.Generator().manual_seed(0)), row_group_size=5)
+    write_official(folder / "a.parquet", random_events(ROWS, torch.Generator().manual_seed(0)), row_group_size=5)
     return folder
 
 
 def test_more_workers_than_row_groups(events: Tensor, tmp_path: Path) -> None:
-    path = write_published(tmp_path / "one.parquet", events[:5])
+    path = write_official(tmp_path / "one.parquet", events[:5])
     loader = DataLoader(EventStream(path, rank=1, world_size=2), batch_size=None, num_workers=2)
     ours = labels_of(loader)
     theirs = labels_of(EventStream(path, rank=0, world_size=2))
@@ -303,7 +303,7 @@ def test_unfit_arguments_are_refused(options: dict[str, int], folder: Path) -> N
 
 
 def test_nothing_to_read(tmp_path: Path, generator: torch.Generator) -> None:
-    path = write_published(tmp_path / "empty.parquet", random_events(0, generator))
+    path = write_official(tmp_path / "empty.parquet", random_events(0, generator))
     assert labels_of(EventStream(path, packed=True)) == []
 
 

@@ -17,22 +17,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from i2e_triton.datasets import EventDataset, EventStream, RecordError, parquet
-from tests.i2e_triton.datasets.made_up import (
+from tests.i2e_triton.datasets.builders import (
     npy,
+    official_record,
     packed_record,
-    published_record,
     random_events,
     tar_members,
     write_npz,
+    write_official,
     write_parquet,
-    write_published,
     write_tar,
 )
 
 
 @pytest.fixture
 def records(generator: torch.Generator) -> list[bytes]:
-    return [published_record(sample) for sample in random_events(9, generator)]
+    return [official_record(sample) for sample in random_events(9, generator)]
 
 
 def test_a_bad_record_is_named_by_file_and_row(records: list[bytes], tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_labels_beyond_64_bits_are_no_targets(records: list[bytes], tmp_path: Pa
 def test_packed_events_of_other_timesteps_are_not_mixed(tmp_path: Path, generator: torch.Generator) -> None:
     shapes = [(4, 2, 3, 3), (5, 2, 3, 3), (9, 2, 3, 3)]
     events = [random_events(1, generator, shape)[0] for shape in shapes]
-    path = write_parquet(tmp_path / "a.parquet", list(map(published_record, events)), range(3))
+    path = write_parquet(tmp_path / "a.parquet", list(map(official_record, events)), range(3))
     dataset = EventDataset(path, packed=True)
     assert dataset.timesteps == 4
     for row, reason in ((1, "5 timesteps instead of 4"), (2, "9 timesteps")):
@@ -304,7 +304,7 @@ def test_unfit_tars(tmp_path: Path, generator: torch.Generator) -> None:
 
 
 def test_links_and_folders_in_a_tar_are_no_samples(tmp_path: Path, generator: torch.Generator) -> None:
-    (record,) = [published_record(sample) for sample in random_events(1, generator)]
+    (record,) = [official_record(sample) for sample in random_events(1, generator)]
     path = write_tar(tmp_path / "a.tar", [("0.npy", record), ("0.cls", b"3")])
     with tarfile.open(path, "a") as tar:
         for name, kind in (("1.npy", tarfile.SYMTYPE), ("2.npy", tarfile.LNKTYPE), ("3.npy", tarfile.DIRTYPE)):
@@ -351,7 +351,7 @@ def test_any_damage_is_a_record_error(
 def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder, events = tmp_path_factory.mktemp("sound"), random_events(4, torch.Generator().manual_seed(0))
     files = [
-        write_published(folder / "a.parquet", events, row_group_size=2),
+        write_official(folder / "a.parquet", events, row_group_size=2),
         write_tar(folder / "a.tar", tar_members(events)),
     ]
     return {path.suffix: path.read_bytes() for path in files}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from i2e_triton.datasets import EventDataset, RecordError
-from tests.i2e_triton.datasets.made_up import random_events, tar_members, write_npz, write_published, write_tar
+from tests.i2e_triton.datasets.builders import random_events, tar_members, write_npz, write_official, write_tar
 from tests.samples import assert_same_events
 
 
@@ -19,7 +19,7 @@ def shards(folder: Path, split: str, counts: list[int], suffix: str = "") -> lis
     paths, first = [], 0
     for index, rows in enumerate(counts):
         path = folder / f"{split}-{index:05d}-of-{len(counts):05d}{suffix}.parquet"
-        paths.append(write_published(path, random_events(rows, torch.Generator()), first))
+        paths.append(write_official(path, random_events(rows, torch.Generator()), first))
         first += rows
     return paths
 
@@ -32,7 +32,7 @@ def test_a_folder_of_the_hub(inner: str, suffix: str, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("a card")
     # What the hub's downloader keeps beside it.
     for hidden in (".cache/other.parquet", ".i2e-0123.part.parquet"):
-        write_published(tmp_path / hidden, random_events(1, torch.Generator()))
+        write_official(tmp_path / hidden, random_events(1, torch.Generator()))
     assert EventDataset(tmp_path, "train").targets == list(range(9))
     assert len(EventDataset(str(tmp_path), "validation")) == 2
     with pytest.raises(ValueError, match="pass split, one of train, validation"):
@@ -60,7 +60,7 @@ def test_shards_named_by_number(tmp_path: Path) -> None:
     generator = torch.Generator()
     for config in ("I2E-CIFAR10", "I2E-CIFAR100"):
         for split, first in (("train", 0), ("train", 3), ("test", 0)):
-            write_published(tmp_path / config / split / f"{first:04d}.parquet", random_events(3, generator), first)
+            write_official(tmp_path / config / split / f"{first:04d}.parquet", random_events(3, generator), first)
     assert EventDataset(tmp_path / "I2E-CIFAR10", "train").targets == list(range(6))
     assert EventDataset(tmp_path / "I2E-CIFAR10" / "test").targets == list(range(3))
     with pytest.raises(ValueError, match=r"more than one data set there; pass one of .*I2E-CIFAR10, .*I2E-CIFAR100"):
@@ -124,7 +124,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     for name, sample in zip(names, events):
         write_npz(tmp_path / name / f"{name}.npz", sample)
     assert EventDataset(tmp_path).classes == names
-    write_published(tmp_path / "x.parquet", events).rename(tmp_path / f"{names[1]}.parquet")
+    write_official(tmp_path / "x.parquet", events).rename(tmp_path / f"{names[1]}.parquet")
     write_tar(tmp_path / f"{names[1]}.tar", tar_members(events))
     for location in (tmp_path, tmp_path / f"{names[1]}.parquet", tmp_path / f"{names[1]}.tar"):
         dataset = EventDataset(location, dtype=torch.bool)

@@ -15,14 +15,14 @@ from torch.utils.data import DataLoader
 
 from i2e_triton import unpack
 from i2e_triton.datasets import EventDataset, RecordError, decode_batch
-from tests.i2e_triton.datasets.made_up import (
+from tests.i2e_triton.datasets.builders import (
+    official_record,
     packed,
     packed_record,
     photograph_events,
-    published_record,
     random_events,
+    write_official,
     write_parquet,
-    write_published,
 )
 from tests.samples import assert_same_events
 
@@ -39,7 +39,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_datasets_reads_events(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(5, generator)
     names = ["a", "b", "c", "d", "e"]
-    path = write_parquet(tmp_path / "x.parquet", list(map(published_record, events)), range(5), names=names)
+    path = write_parquet(tmp_path / "x.parquet", list(map(official_record, events)), range(5), names=names)
     rows = load(path)
     assert rows.features["label"].names == names == EventDataset(path).classes
     dense = rows.with_transform(decode_batch)
@@ -59,7 +59,7 @@ def test_datasets_reads_packed_records(tmp_path: Path, generator: torch.Generato
 
 
 def test_a_bad_record_of_a_batch_is_named() -> None:
-    good = published_record(torch.ones(8, 2, 3, 3, dtype=torch.bool))
+    good = official_record(torch.ones(8, 2, 3, 3, dtype=torch.bool))
     with pytest.raises(RecordError, match=r"^row 1 of the batch: "):
         decode_batch({"data": [good, good[:-1]], "label": [0, 0]})
     with pytest.raises(RecordError, match=r"^row 0 of the batch: has 8 timesteps instead of 5"):
@@ -90,7 +90,7 @@ def output(events: Tensor) -> Tensor:
 
 def test_spikingjelly_takes_both_kinds(tmp_path: Path) -> None:
     events = photograph_events(32)
-    path = write_published(tmp_path / "x.parquet", events)
+    path = write_official(tmp_path / "x.parquet", events)
     expected = output(events.float().transpose(0, 1).contiguous())
     assert expected.shape == (8, 4, 3)
     assert len(expected.unique(dim=1)[0]) == 4  # each photograph has an output of its own

@@ -38,14 +38,14 @@ def photograph_events(name: str, size: tuple[int, int] | None = None) -> Tensor:
     return i2e_triton.convert(image, dtype=torch.bool)
 
 
-def published_record(events: Tensor) -> np.ndarray:
-    """What ``np.save`` gets for a row of the published data sets: the shape, then the bits of all events in order."""
+def official_record(events: Tensor) -> np.ndarray:
+    """What ``np.save`` gets for a row of the official data sets: the shape, then the bits of all events in order."""
     shape = np.array(events.shape, dtype="<u2").view(np.uint8)
     return np.concatenate([shape, np.packbits(events.numpy().astype(bool).reshape(-1))])
 
 
-def published_events(record: np.ndarray) -> Tensor:
-    """Unpack a row as the published data sets say."""
+def official_events(record: np.ndarray) -> Tensor:
+    """Unpack a row as the official data sets say."""
     shape = tuple(map(int, record[:8].view(np.uint16)))
     count = int(np.prod(shape))
     return torch.from_numpy(np.unpackbits(record[8:])[:count].reshape(shape).astype(bool))

@@ -59,7 +59,7 @@ def refused(file: Path | io.BytesIO, message: str) -> None:
 
 
 @given(events=dense_events(timesteps=12))
-def test_npz_is_what_the_published_code_writes_and_reads(events: Tensor) -> None:
+def test_npz_is_what_the_official_code_writes_and_reads(events: Tensor) -> None:
     file = io.BytesIO()
     save_npz(file, events)
     assert file.getvalue() == savez(events.numpy().astype(bool))

@@ -13,6 +13,7 @@ from i2e_triton.checks import EVENT_DTYPES
 from i2e_triton.formats import (
     BITS,
     RecordError,
+    check_bits,
     decode_packed,
     decode_record,
     encode_record,
@@ -20,7 +21,7 @@ from i2e_triton.formats import (
     record_shape,
 )
 from i2e_triton.functional import pack, unpack
-from tests.i2e_triton.formats.events import dense_events, photograph_events, published_events, published_record
+from tests.i2e_triton.formats.events import dense_events, official_events, official_record, photograph_events
 from tests.samples import PHOTOGRAPHS, assert_same_events
 
 
@@ -36,10 +37,10 @@ def loaded(record: bytes) -> np.ndarray:
 
 
 @given(events=dense_events(timesteps=21))
-def test_a_record_is_what_the_published_code_writes(events: Tensor) -> None:
+def test_a_record_is_what_the_official_code_writes(events: Tensor) -> None:
     record = encode_record(events)
-    assert record == saved(published_record(events))
-    assert_same_events(published_events(loaded(record)), events)
+    assert record == saved(official_record(events))
+    assert_same_events(official_events(loaded(record)), events)
     assert_same_events(decode_record(record), events)
     assert record_shape(record) == tuple(events.shape)
 
@@ -48,7 +49,7 @@ def test_a_record_is_what_the_published_code_writes(events: Tensor) -> None:
 def test_dense_packed_and_records_hold_the_same_events(events: Tensor) -> None:
     timesteps, packed = len(events), pack(events)
     records = {bits: encode_records(packed[None], timesteps, bits) for bits in BITS}
-    assert records == {"published": [encode_record(events)], "packed": [saved(packed.numpy())]}
+    assert records == {"official": [encode_record(events)], "packed": [saved(packed.numpy())]}
     for (record,) in records.values():
         assert_same_events(decode_record(record, timesteps), events)
         again, count = decode_packed(record, timesteps)
@@ -57,13 +58,19 @@ def test_dense_packed_and_records_hold_the_same_events(events: Tensor) -> None:
         assert record_shape(record, timesteps) == tuple(events.shape)
 
 
+def test_check_bits_accepts_the_former_name_published() -> None:
+    assert [check_bits(bits) for bits in ("official", "published", "packed")] == ["official", "official", "packed"]
+    packed = torch.ones(1, 2, 3, 3, dtype=torch.uint8)
+    assert encode_records(packed, bits="published") == encode_records(packed, bits="official")
+
+
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("size", [(128, 128), (225, 223), (97, 3)])
 def test_records_of_photographs(name: str, size: tuple[int, int]) -> None:
     events = photograph_events(name, size)
     assert 0.001 < float(events.double().mean()) < 0.3
     (record,) = encode_records(pack(events)[None])
-    assert record == saved(published_record(events))
+    assert record == saved(official_record(events))
     assert_same_events(decode_record(record), events)
     assert_same_events(decode_packed(record)[0], pack(events))
 
@@ -162,7 +169,7 @@ WRONG_PACKED = {
     "no timestep": ((ZEROS, 0), ValueError, "must be 1 to 8, got 0"),
     "nine timesteps": ((ZEROS, 9), ValueError, "must be 1 to 8, got 9"),
     "half a timestep": ((ZEROS, 0.5), TypeError, "must be an int, got float 0.5"),
-    "other bits": ((ZEROS, 8, "dense"), ValueError, "one of published, packed; got 'dense'"),
+    "other bits": ((ZEROS, 8, "dense"), ValueError, "must be official or packed, got 'dense'"),
     "a later event": ((ZEROS + 16, 4), ValueError, "events in timestep 4, beyond its 4 timesteps"),
 }
 
@@ -292,7 +299,7 @@ def test_a_damaged_record_has_the_events_that_it_states_or_raises(
     assert dense.dtype == torch.bool
     # What was taken is what NumPy reads.
     array = loaded(damaged)
-    expected = published_events(array) if array.ndim == 1 else unpack(torch.from_numpy(array), 8, torch.bool)
+    expected = official_events(array) if array.ndim == 1 else unpack(torch.from_numpy(array), 8, torch.bool)
     assert_same_events(dense, expected)
 
 

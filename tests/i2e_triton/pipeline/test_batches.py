@@ -46,7 +46,7 @@ def test_a_damaged_image_is_skipped_with_its_reason(generator: torch.Generator) 
     assert [(skipped.row, skipped.key) for skipped in batch.skipped] == [(1, "1")]
 
 
-@pytest.mark.parametrize("bits", ["published", "packed"])
+@pytest.mark.parametrize("bits", ["official", "packed"])
 def test_an_image_that_no_record_holds_is_skipped_with_its_reason(generator: torch.Generator, bits: str) -> None:
     sizes = (1, 65535), (1, 65536), (65536, 1)
     fits, too_wide, too_high = (png(noise((3, *size), torch.uint8, generator)) for size in sizes)

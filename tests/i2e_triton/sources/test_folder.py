@@ -11,7 +11,7 @@ from torchvision.datasets import ImageFolder
 
 from i2e_triton.sources.folder import FolderSource, folder_splits
 from i2e_triton.sources.source import Row, SourceError
-from tests.i2e_triton.sources.made_up import assert_holds, png
+from tests.i2e_triton.sources.builders import assert_holds, png
 
 
 def written(root: Path, names: list[str], generator: torch.Generator) -> dict[str, bytes]:

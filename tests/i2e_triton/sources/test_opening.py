@@ -10,7 +10,7 @@ import torch
 from i2e_triton.sources import KINDS, SourceError, find_kind, open_source, splits
 from i2e_triton.sources.split_files import files_by_split, split_of
 from i2e_triton.sources.torchvision_sets import FOLDERS
-from tests.i2e_triton.sources.made_up import png
+from tests.i2e_triton.sources.builders import png
 from tests.i2e_triton.sources.test_tar import written
 
 

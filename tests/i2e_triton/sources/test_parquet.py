@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from i2e_triton.sources.parquet import ParquetSource
 from i2e_triton.sources.source import Row, SourceError
-from tests.i2e_triton.sources.made_up import assert_holds, encoded, picture, png
+from tests.i2e_triton.sources.builders import assert_holds, encoded, picture, png
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 

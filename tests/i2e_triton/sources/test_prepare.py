@@ -17,10 +17,10 @@ from torchvision.transforms.v2 import InterpolationMode
 
 from i2e_triton.io.pictures import PictureError
 from i2e_triton.sources import RESIZE_RULES, check_resize, prepare, prepare_batch
-from tests.i2e_triton.sources.made_up import encoded, picture
+from tests.i2e_triton.sources.builders import encoded, picture
 from tests.samples import PHOTOGRAPHS, noise, photograph_path
 
-#: What the published data sets and notebooks do to a picture, by resize rule, at 224x224.
+#: What the official data sets and notebooks do to a picture, by resize rule, at 224x224.
 PUBLISHED = {
     "bicubic": [v2.Resize((224, 224), InterpolationMode.BICUBIC)],
     "bilinear": [v2.Resize((224, 224))],
@@ -28,7 +28,7 @@ PUBLISHED = {
 }
 
 
-def published(image: bytes | PIL.Image.Image, rule: str) -> Tensor:
+def official(image: bytes | PIL.Image.Image, rule: str) -> Tensor:
     opened = PIL.Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
     result: Tensor = v2.Compose([v2.PILToTensor(), *PUBLISHED[rule]])(opened.convert("RGB"))
     return result
@@ -50,13 +50,13 @@ def test_every_rule_is_compared() -> None:
 
 @pytest.mark.parametrize("rule", RESIZE_RULES)
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs_as_published(name: str, rule: str) -> None:
+def test_photographs_as_official(name: str, rule: str) -> None:
     content = photograph_path(name).read_bytes()
-    expected = published(content, rule)
+    expected = official(content, rule)
     assert_same(prepare(content, (224, 224), rule), expected)
     small = PIL.Image.open(io.BytesIO(content)).convert("RGB").resize((47, 31))
     for image in (small, encoded(small, "JPEG")):
-        assert_same(prepare(image, (224, 224), rule), published(image, rule))
+        assert_same(prepare(image, (224, 224), rule), official(image, rule))
 
 
 def test_rules_differ() -> None:
@@ -73,10 +73,10 @@ def test_size_is_height_and_width(generator: torch.Generator) -> None:
     assert_same(prepare(encoded(image), None), pixels(image))
 
 
-def test_grey_has_three_channels_as_published(generator: torch.Generator) -> None:
+def test_grey_has_three_channels_as_official(generator: torch.Generator) -> None:
     grey = PIL.Image.fromarray(noise((28, 28), torch.uint8, generator).numpy())
     for image in (grey, encoded(grey), encoded(grey, "JPEG"), grey.convert("LA"), grey.convert("1")):
-        assert_same(prepare(image, (224, 224)), published(image, "bicubic"))
+        assert_same(prepare(image, (224, 224)), official(image, "bicubic"))
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "CMYK", "LA", "HSV", "LAB", "1"])
@@ -84,7 +84,7 @@ def test_modes_of_a_picture(mode: str, generator: torch.Generator) -> None:
     image = PIL.Image.merge("RGBA", [picture(generator, 20, 30).getchannel(c) for c in (0, 1, 2, 0)])
     image = image.convert("RGB").convert(mode) if mode in ("P", "CMYK", "HSV", "LAB") else image.convert(mode)
     assert_same(prepare(image, None), pixels(image.convert("RGB")))
-    assert_same(prepare(image, (224, 224)), published(image, "bicubic"))
+    assert_same(prepare(image, (224, 224)), official(image, "bicubic"))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_modes_of_a_file(format_name: str, mode: str) -> None:
     content = encoded(image, format_name)
     with PIL.Image.open(io.BytesIO(content)) as stored:
         assert stored.mode == mode
-    assert_same(prepare(content, (224, 224)), published(content, "bicubic"))
+    assert_same(prepare(content, (224, 224)), official(content, "bicubic"))
 
 
 def test_grey_of_16_bits_keeps_them(generator: torch.Generator) -> None:
@@ -119,7 +119,7 @@ def test_a_photograph_is_taken_as_it_is_stored_as_torchvision_does(generator: to
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     content = encoded(stored, exif=exif)
-    assert_same(prepare(content, (224, 224)), published(stored, "bicubic"))
+    assert_same(prepare(content, (224, 224)), official(stored, "bicubic"))
 
 
 def png_of_size(width: int, height: int) -> bytes:
@@ -222,13 +222,13 @@ def test_a_batch_equals_one_by_one(rule: str, size: tuple[int, int] | None, gene
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_a_batch_of_small_photographs_as_published(name: str) -> None:
+def test_a_batch_of_small_photographs_as_official(name: str) -> None:
     with PIL.Image.open(photograph_path(name)) as photograph:
         tiles = [photograph.convert("RGB").crop((x, 100, x + 32, 132)) for x in range(0, 320, 16)]
     contents = [encoded(tile, "JPEG", quality=75) for tile in tiles]
     ((places, images),) = prepare_batch(contents, (224, 224)).groups
     assert places == list(range(len(tiles)))
-    assert_same(images, torch.stack([published(content, "bicubic") for content in contents]))
+    assert_same(images, torch.stack([official(content, "bicubic") for content in contents]))
 
 
 def test_a_crop_does_not_keep_the_memory_of_the_whole() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from i2e_triton.sources import KINDS, PRESETS, RESIZE_RULES, check_resize
 
-#: The catalogue of the published data sets.
+#: The catalogue of the official data sets.
 PUBLISHED = {
     "cifar10": (128, 0.07),
     "cifar100": (128, 0.07),
@@ -17,7 +17,7 @@ PUBLISHED = {
 }
 
 
-def test_every_published_set_has_a_preset() -> None:
+def test_every_official_set_has_a_preset() -> None:
     assert list(PRESETS) == list(PUBLISHED)
 
 
@@ -27,7 +27,7 @@ def test_presets(name: str) -> None:
     size, ratio = PUBLISHED[name]
     assert (preset.size, preset.ratio, preset.resize) == ((size, size), ratio, "bicubic")
     assert preset.kind == (name if name in KINDS else None)
-    published = {"test": "validation"} if "cifar" in name or "mnist" in name else {}
-    assert preset.splits == published
+    official = {"test": "validation"} if "cifar" in name or "mnist" in name else {}
+    assert preset.splits == official
     for rule in RESIZE_RULES:
         check_resize(preset.size, rule)

@@ -9,7 +9,7 @@ import torch
 
 from i2e_triton.sources.source import Row, SourceError
 from i2e_triton.sources.tar import TarSource
-from tests.i2e_triton.sources.made_up import assert_holds, png
+from tests.i2e_triton.sources.builders import assert_holds, png
 
 
 def written(path: Path, members: list[tuple[str, bytes]], mode: str = "w", form: int = tarfile.PAX_FORMAT) -> Path:

@@ -13,7 +13,7 @@ from torchvision import datasets
 
 from i2e_triton.sources.source import Row, SourceError
 from i2e_triton.sources.torchvision_sets import FOLDERS, open_torchvision, torchvision_splits
-from tests.i2e_triton.sources.made_up import assert_holds, encoded, picture, png
+from tests.i2e_triton.sources.builders import assert_holds, encoded, picture, png
 from tests.samples import noise
 
 CIFAR_FILES = {

@@ -1,4 +1,4 @@
-"""Small data sets, written as the published code writes them, and by nothing of the package."""
+"""Small data sets, written as the official code writes them, and by nothing of the package."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def photograph_events(size: int = 32) -> Tensor:
     return canonical_events(images).transpose(0, 1).bool()
 
 
-def published_record(events: Tensor) -> bytes:
-    """The published recipe: four uint16, then the bits."""
+def official_record(events: Tensor) -> bytes:
+    """The official recipe: four uint16, then the bits."""
     header = np.array(events.shape, dtype="<u2").view(np.uint8)
     return npy(np.concatenate([header, np.packbits(events.numpy().flatten())]))
 
@@ -65,7 +65,7 @@ def write_parquet(
     metadata: dict[str, str] | None = None,
     **options: Any,
 ) -> Path:
-    """A file in the published schema; ``options`` as of ``pyarrow.parquet.write_table``."""
+    """A file in the official schema; ``options`` as of ``pyarrow.parquet.write_table``."""
     label = {"_type": "Value", "dtype": "int64"} if names is None else {"_type": "ClassLabel", "names": list(names)}
     features = {"data": {"_type": "Value", "dtype": "binary"}, "label": label}
     about = {"huggingface": json.dumps({"info": {"features": features}}), **(metadata or {})}
@@ -77,9 +77,9 @@ def write_parquet(
     return path
 
 
-def write_published(path: Path, events: Tensor, first: int = 0, **options: Any) -> Path:
-    """Published records, labelled by number from ``first`` on."""
-    return write_parquet(path, list(map(published_record, events)), range(first, first + len(events)), **options)
+def write_official(path: Path, events: Tensor, first: int = 0, **options: Any) -> Path:
+    """Official records, labelled by number from ``first`` on."""
+    return write_parquet(path, list(map(official_record, events)), range(first, first + len(events)), **options)
 
 
 def write_npz(path: Path, events: Tensor) -> Path:
@@ -99,11 +99,11 @@ def write_tar(path: Path, members: Sequence[tuple[str, bytes]], mode: str = "w")
 
 
 def tar_members(events: Tensor, first: int = 0) -> list[tuple[str, bytes]]:
-    """Samples as ``i2e dataset`` writes them: published records and their labels, numbers from ``first`` on."""
+    """Samples as ``i2e dataset`` writes them: official records and their labels, numbers from ``first`` on."""
     members = []
     for row, sample in enumerate(events, first):
         about = json.dumps({"key": f"image {row}.png", "timesteps": len(sample)}).encode()
-        members += [(f"{row:09d}.npy", published_record(sample)), (f"{row:09d}.cls", str(row).encode())]
+        members += [(f"{row:09d}.npy", official_record(sample)), (f"{row:09d}.cls", str(row).encode())]
         members.append((f"{row:09d}.json", about))
     return members
 
