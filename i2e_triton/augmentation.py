@@ -26,8 +26,8 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
+from i2e_triton.checks import check_whole_number
 from i2e_triton.shifts import check_seed, row_numbers, signed, splitmix64
-from i2e_triton.whole_numbers import check_whole_number
 
 _INT64_MAX = 2**63 - 1
 # Aspect ratios to draw from: neighbours differ by less than a ten-thousandth, a twentieth of a pixel in 1000.

@@ -9,8 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2e_triton.augment_arguments import check_augmentation, check_interpolation
-from i2e_triton.checks import PACKED_TIMESTEPS, check_format, check_ratio, check_timesteps, names
+from i2e_triton.checks import (
+    PACKED_TIMESTEPS,
+    check_augmentation,
+    check_format,
+    check_interpolation,
+    check_ratio,
+    check_timesteps,
+    names,
+)
 from i2e_triton.images import Images, as_image_tensor
 from i2e_triton.ops import operator
 

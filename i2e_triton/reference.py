@@ -1,6 +1,7 @@
-"""The specification: I2E in plain PyTorch (Ma et al., AAAI 2026), as published but for two lines marked below.
+"""The specification: I2E in plain PyTorch (Ma et al., AAAI 2026).
 
-Slow, and written to be read. Every other path of this package equals it bit for bit.
+It equals the official code except for two lines, which comments mark. It is slow and written to be read. Every other
+code path of this package produces the same bits.
 """
 
 from __future__ import annotations
@@ -12,41 +13,129 @@ from torch import Tensor
 from i2e_triton.shifts import convolution_weight
 
 
-def convert(images: Tensor, ratio: float | Tensor, shifts: Tensor) -> Tensor:
-    """Convert images ``[B, C, H, W]`` to events.
+def convert(
+    images: Tensor,
+    ratio: float | Tensor,
+    shifts: Tensor,
+    *,
+    crop: Tensor | None = None,
+    size: tuple[int, int] | None = None,
+    flip: Tensor | None = None,
+    interpolation: str = "bilinear",
+) -> Tensor:
+    """Convert images ``[B, C, H, W]``, or their augmented versions, to events.
 
     Args:
         images: uint8, float16, bfloat16, float32 or float64, on the CPU. uint8 is scaled to [0, 1].
         ratio: sensitivity of the threshold; one number, or a tensor ``[B]``.
         shifts: motion vectors ``[T, 4]``, or one microsaccade per image ``[B, T, 4]``.
+        crop: see :func:`augment`.
+        size: see :func:`augment`.
+        flip: see :func:`augment`.
+        interpolation: see :func:`augment`.
 
     Returns:
-        bool tensor ``[T, B, 2, H, W]``; polarity 0 is ON, polarity 1 is OFF.
+        bool tensor ``[T, B, 2, H, W]``, of the augmented height and width; polarity 0 is ON, polarity 1 is OFF.
     """
+    if crop is not None or size is not None or flip is not None:
+        images = augment(images, crop, size, flip, interpolation)
     if shifts.dim() == 3:
         ratios = torch.as_tensor(ratio, dtype=torch.float64).expand(len(images))
         return torch.cat([convert(i[None], r[None], s) for i, r, s in zip(images, ratios, shifts)], dim=1)
 
     value = scale(images).amax(dim=1, keepdim=True)
-    theta = (value.amax(dim=(2, 3), keepdim=True) - value.amin(dim=(2, 3), keepdim=True)) * column(ratio, value)
+    ratios_b = ratio.to(value.dtype)[:, None, None, None] if isinstance(ratio, Tensor) else ratio
+    theta = (value.amax(dim=(2, 3), keepdim=True) - value.amin(dim=(2, 3), keepdim=True)) * ratios_b
 
     weight = convolution_weight(shifts).to(value.dtype)
     reach = weight.shape[-1] // 2
     difference = F.conv2d(F.pad(value, (reach,) * 4, mode="replicate"), weight)
 
-    on = (difference >= theta) & (difference > 0)  # the second condition is the paper's: nothing in a flat image
+    # Differs from the official code: the paper's condition `difference > 0` gives a flat image no events.
+    on = (difference >= theta) & (difference > 0)
     off = (-difference >= theta) & (difference < 0)
-    finite = images.isfinite().all(dim=3).all(dim=2).all(dim=1)  # NaN or infinity anywhere: no events at all
+    # Differs from the official code: a NaN or infinite pixel anywhere gives an image no events.
+    finite = images.isfinite().all(dim=3).all(dim=2).all(dim=1)
     return (torch.stack([on, off], dim=2) & finite[:, None, None, None, None]).transpose(0, 1)
 
 
+def augment(
+    images: Tensor,
+    crop: Tensor | None = None,
+    size: tuple[int, int] | None = None,
+    flip: Tensor | None = None,
+    interpolation: str = "bilinear",
+) -> Tensor:
+    """Crop with edge padding, scale to the arithmetic type, resize and flip, in this order.
+
+    Args:
+        images: ``[B, C, H, W]`` of any image type, on the CPU.
+        crop: boxes ``[B, 4]`` of (top, left, height, width), which may extend beyond the image; None crops nothing.
+        size: height and width of the result; None keeps those of the images.
+        flip: bool ``[B]``, True for the images to flip left to right; None flips none.
+        interpolation: ``"bilinear"`` (align_corners False, no antialias) or ``"nearest"``.
+
+    Returns:
+        ``[B, C, *size]``, float64 for float64 images and float32 for all others.
+    """
+    batch, _, height, width = images.shape
+    if crop is None and size in (None, (height, width)):
+        interpolation = "nearest"  # every pixel maps to exactly one pixel
+    crop = torch.tensor([0, 0, height, width]).expand(batch, 4) if crop is None else crop
+    flip = torch.zeros(batch, dtype=torch.bool) if flip is None else flip
+    result = scale(images).new_empty(batch, images.shape[1], *(size or (height, width)))
+    for image, box, flipped, target in zip(images, crop.tolist(), flip.tolist(), result):
+        resized = resize(scale(crop_box(image, *box)), target.shape[1:], interpolation)
+        target.copy_(resized.flip(-1) if flipped else resized)
+    return result
+
+
 def scale(images: Tensor) -> Tensor:
-    """Widen images to the arithmetic type, uint8 to [0, 1] as ``v2.ToDtype(torch.float32, scale=True)`` does."""
+    """Convert images to the arithmetic type, uint8 to [0, 1] as ``v2.ToDtype(torch.float32, scale=True)`` does."""
     if images.dtype == torch.uint8:
         return images.to(torch.float32) * (1 / 255)
     return images if images.dtype == torch.float64 else images.to(torch.float32)
 
 
-def column(ratio: float | Tensor, value: Tensor) -> float | Tensor:
-    """Shape one ratio per image so that it multiplies ``[B, 1, 1, 1]``."""
-    return ratio.to(value.dtype)[:, None, None, None] if isinstance(ratio, Tensor) else ratio
+def crop_box(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+    """Crop a box from ``[C, H, W]``; pixels outside of the image repeat its border."""
+    rows = torch.arange(top, top + height).clamp(0, image.shape[1] - 1)
+    columns = torch.arange(left, left + width).clamp(0, image.shape[2] - 1)
+    return image[:, rows][:, :, columns]
+
+
+def resize(image: Tensor, size: torch.Size | tuple[int, int], interpolation: str) -> Tensor:
+    """Resize ``[C, H, W]`` of an arithmetic type; bilinear interpolation runs along x first, then along y."""
+    y_lo, y_hi, y_weight = source_pixels(image.shape[1], size[0], image.dtype, interpolation)
+    x_lo, x_hi, x_weight = source_pixels(image.shape[2], size[1], image.dtype, interpolation)
+    if interpolation == "nearest":
+        return image[:, y_lo][:, :, x_lo]
+    along_x = lerp(image[:, :, x_lo], image[:, :, x_hi], x_weight)
+    return lerp(along_x[:, y_lo], along_x[:, y_hi], y_weight[:, None])
+
+
+def source_pixels(length: int, size: int, dtype: torch.dtype, interpolation: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the two source pixels of each target pixel, and their weight, along one axis.
+
+    Rounds as PyTorch does for a tensor of this type: the scale once, then the coordinate once. The scale is a product
+    in float64 here, which rounds to the same float32 as PyTorch's quotient.
+
+    Args:
+        length: number of source pixels.
+        size: number of target pixels.
+        dtype: the arithmetic type.
+        interpolation: ``"bilinear"`` or ``"nearest"``.
+
+    Returns:
+        ``lo`` and ``hi``, int64 ``[size]``, and ``weight`` of ``hi``, ``dtype`` ``[size]``.
+    """
+    centre = 0.5 if interpolation == "bilinear" else 0.0
+    ratio = torch.tensor(length * (1 / size), dtype=torch.float64).to(dtype).double()
+    coordinate = ((torch.arange(size, dtype=torch.float64) + centre) * ratio - centre).to(dtype).clamp(min=0)
+    lo = coordinate.long().clamp(max=length - 1)
+    return lo, (lo + 1).clamp(max=length - 1), coordinate - lo
+
+
+def lerp(lo: Tensor, hi: Tensor, weight: Tensor) -> Tensor:
+    """Interpolate linearly. Two equal values give exactly that value, so a flat image stays flat."""
+    return lo + (hi - lo) * weight

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2e_triton.checks import check_timesteps
-from i2e_triton.whole_numbers import check_integer, check_whole_number
+from i2e_triton.checks import check_integer, check_timesteps, check_whole_number
 
 Order = str | int | Sequence[int]
 

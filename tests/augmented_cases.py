@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from i2e_triton import augmented_reference, canonical_shifts, random_shifts
+from i2e_triton import canonical_shifts, random_shifts, reference
 from tests.cases import CONTENTS, IMAGE_DTYPES, LAYOUTS, arrange, filled, pack
 
 
@@ -37,7 +37,7 @@ class AugmentedCase:
 
     def expected(self, dtype: torch.dtype = torch.bool, *, packed: bool = False) -> Tensor:
         """Events of the specification, dense in a type or packed."""
-        events = augmented_reference.convert(self.images, self.ratio, self.shifts, **self.augmentation)
+        events = reference.convert(self.images, self.ratio, self.shifts, **self.augmentation)
         return pack(events) if packed else events.to(dtype)
 
 

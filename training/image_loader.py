@@ -20,13 +20,11 @@ import torch
 from torch import Tensor
 
 from i2e_triton import canonical_shifts, convert, row_shifts
-from i2e_triton.augment_arguments import check_size
 from i2e_triton.augmentation import RandomAugmentation, RandomTimestepDrop
-from i2e_triton.checks import check_format, check_ratio
+from i2e_triton.checks import check_format, check_ratio, check_size, check_whole_number
 from i2e_triton.shifts import DEFAULT_ORDER, Order, check_seed, copied_to, signed, splitmix64
 from i2e_triton.training.image_set import ImageSet
 from i2e_triton.training.sampling import seed_of
-from i2e_triton.whole_numbers import check_whole_number
 
 Output = Literal["dense", "packed", "images"]
 OUTPUTS: tuple[Output, ...] = get_args(Output)

@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 from benchmarks.harness.devices import on
 from benchmarks.harness.workload import FORMATS, event_bytes, fresh_images
 from benchmarks.report.sections import AUGMENTATION_METHODS, AUGMENTATION_RESULTS
-from i2e_triton import augmented_reference, canonical_shifts, convert
+from i2e_triton import canonical_shifts, convert, reference
 from i2e_triton.augmentation import RandomCropResizeFlip
 
 _RATIO = 0.07
@@ -79,5 +79,5 @@ def check(images: Tensor) -> None:
     events = convert(some, _RATIO, dtype=torch.bool, **augmentation).cpu()
     crop, flip = augmentation["crop"].cpu(), augmentation["flip"].cpu()
     size = augmentation["size"]
-    expected = augmented_reference.convert(some.cpu(), _RATIO, canonical_shifts(), crop=crop, size=size, flip=flip)
+    expected = reference.convert(some.cpu(), _RATIO, canonical_shifts(), crop=crop, size=size, flip=flip)
     assert torch.equal(events, expected)

@@ -12,10 +12,10 @@ import torch.distributed
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from i2e_triton.checks import check_whole_number
 from i2e_triton.datasets.location import Location
 from i2e_triton.datasets.records import Row
 from i2e_triton.datasets.split import Split
-from i2e_triton.whole_numbers import check_whole_number
 
 Rows = npt.NDArray[np.int64]
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from i2e_triton.checks import check_whole_number
 from i2e_triton.formats.dense import dense_array
 from i2e_triton.formats.errors import RecordError
 from i2e_triton.formats.npy import LARGEST_ARRAY
-from i2e_triton.whole_numbers import check_whole_number
 
 #: The type of an event in Tonic: column, row, time in microseconds, polarity.
 EVENT_DTYPE = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.bool_)])

@@ -13,7 +13,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from i2e_triton.augment_arguments import check_boxes
+from i2e_triton.checks import check_boxes, check_ratio_values
 from i2e_triton.ops import allocation, cpu, cpu_augmented
 from i2e_triton.shifts import canonical_shifts
 
@@ -72,7 +72,7 @@ def _convert_cpu(
     packed: bool,
 ) -> Tensor:
     if ratios is not None:
-        _check_ratios(ratios)  # before any memory is taken
+        check_ratio_values(ratios)  # before any memory is taken
     out = allocation.empty(event_shape(images, timesteps, packed), dtype)
     _convert_out_cpu(images, shifts, ratios, ratio, timesteps, dtype, packed, out=out)
     return out
@@ -83,18 +83,8 @@ def _ratios_on_cpu(images: Tensor, ratios: Tensor | None, ratio: float) -> Tenso
     if ratios is None:
         ratios = torch.full((images.shape[0],), ratio, dtype=torch.float64)
     else:
-        _check_ratios(ratios)
+        check_ratio_values(ratios)
     return ratios.to(arithmetic_dtype(images))
-
-
-def _check_ratios(ratios: Tensor) -> None:
-    """Check values, which tracing does not know and a GPU would have to be waited for."""
-    unfit = ~(ratios.isfinite() & (ratios >= 0))
-    if bool(unfit.any()):
-        image = int(unfit.int().argmax())
-        raise ValueError(
-            f"ratio must be finite and not negative for every image, got {float(ratios[image])} for image {image}"
-        )
 
 
 @torch.library.impl(_library, "convert.out", "CUDA")
@@ -172,7 +162,7 @@ def _convert_augmented_cpu(
     packed: bool,
 ) -> Tensor:
     if ratios is not None:
-        _check_ratios(ratios)  # before any memory is taken, as boxes are
+        check_ratio_values(ratios)  # before any memory is taken, as boxes are
     if crop is not None:
         check_boxes(crop)
     out = allocation.empty(event_shape(images, timesteps, packed, (height, width)), dtype)

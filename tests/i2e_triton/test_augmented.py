@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from i2e_triton import augmented_reference, canonical_shifts, convert, random_shifts, reference
+from i2e_triton import canonical_shifts, convert, random_shifts, reference
 from i2e_triton.ops import cpu_augmented, operator
 from i2e_triton.ops.augment_places import places
 from tests.augmented_cases import AugmentedCase, augmented_cases, boxes, flips
@@ -75,7 +75,7 @@ def test_value_channels_are_the_specification_s_to_the_last_bit(case: AugmentedC
         case.crop[:, 2] = case.crop[0, 2]
         case.size = (int(case.crop[0, 2]) * factor, case.size[1] if case.size else 1)
     images, crop, size, flip = case.images, case.crop, case.size, case.flip
-    augmented = augmented_reference.augment(images, crop, size, flip, case.interpolation)
+    augmented = reference.augment(images, crop, size, flip, case.interpolation)
     expected = augmented.amax(dim=1)
     assert size is not None
     rows, columns = places(images, crop, flip, size, expected.dtype, case.nearest)

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from i2e_triton import augmented_reference, canonical_shifts, reference
-from i2e_triton.augmented_reference import augment, cut, lerp, source
+from i2e_triton import canonical_shifts, reference
+from i2e_triton.reference import augment, crop_box, lerp, source_pixels
 from tests.samples import PHOTOGRAPHS, noise, resized_photograph
 
 
@@ -60,7 +60,7 @@ def test_events_of_photographs_agree_with_torchvision(size: int, generator: torc
     crop = torch.cat([torch.randint(-4, 5, (100, 2), generator=generator), torch.full((100, 2), 32)], dim=1)
     flip = torch.rand(100, generator=generator) < 0.5
     shifts = canonical_shifts()
-    events = augmented_reference.convert(images, 0.07, shifts, crop=crop, size=(size, size), flip=flip)
+    events = reference.convert(images, 0.07, shifts, crop=crop, size=(size, size), flip=flip)
     theirs = [
         as_torchvision(image, box, (size, size), mirrored, "bilinear")
         for image, box, mirrored in zip(images, crop.tolist(), flip.tolist())
@@ -78,7 +78,7 @@ def test_coordinates_are_those_of_pytorch(size: int) -> None:
     the coordinate.
     """
     for length in (*range(1, 60), 101, 199, 333, 500):
-        before, after, way = source(length, size, torch.float32, "bilinear")
+        before, after, way = source_pixels(length, size, torch.float32, "bilinear")
         weights = torch.zeros(length, size)
         weights[before, torch.arange(size)] += 1 - way
         weights[after, torch.arange(size)] += way
@@ -98,8 +98,8 @@ def test_the_scale_is_the_rounded_quotient(generator: torch.Generator) -> None:
 
 def test_a_box_beyond_the_image_repeats_its_border() -> None:
     image = torch.arange(6).reshape(1, 2, 3)
-    assert cut(image, -1, 1, 4, 4)[0].tolist() == [[1, 2, 2, 2], [1, 2, 2, 2], [4, 5, 5, 5], [4, 5, 5, 5]]
-    assert cut(image, 50, -50, 2, 1)[0].tolist() == [[3], [3]]
+    assert crop_box(image, -1, 1, 4, 4)[0].tolist() == [[1, 2, 2, 2], [1, 2, 2, 2], [4, 5, 5, 5], [4, 5, 5, 5]]
+    assert crop_box(image, 50, -50, 2, 1)[0].tolist() == [[3], [3]]
 
 
 def test_what_is_flat_stays_flat(generator: torch.Generator) -> None:
@@ -108,7 +108,7 @@ def test_what_is_flat_stays_flat(generator: torch.Generator) -> None:
     way = torch.rand(200, generator=generator)
     assert torch.equal(lerp(value, value, way), value)
     images = value[:, None, None, None].expand(200, 1, 5, 6)
-    assert not augmented_reference.convert(images, 0.1, canonical_shifts(), size=(17, 13)).any()
+    assert not reference.convert(images, 0.1, canonical_shifts(), size=(17, 13)).any()
 
 
 def test_flips_left_to_right_after_resizing() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from i2e_triton import canonical_shifts, random_shifts
-from i2e_triton.augmented_reference import augment
+from i2e_triton.reference import augment
 from tests.augmented_cases import AugmentedCase, augmented_cases, boxes, flips
 from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, arrange, launched_ratio, poisoned
 from tests.samples import assert_same_events, noise, photograph
