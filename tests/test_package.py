@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from collections.abc import Iterator
@@ -17,17 +18,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-#: Top-level folders that are packages of ``i2e_triton`` once installed.
-MAPPED = ("kernels", "training")
+#: Top-level folders that ``i2e_triton`` contains as symbolic links.
+LINKED = ("kernels", "training")
+#: Files and folders of the package from the bottom up. Each imports from lower layers only.
+LAYERS: tuple[set[str], ...] = (
+    {"kernels", "checks", "images"},
+    {"shifts", "io"},
+    {"ops", "augmentation", "reference"},
+    {"functional"},
+    {"formats", "module", "transforms", "visualize"},
+    {"i2e_triton", "sources", "datasets"},
+    {"analysis", "pipeline"},
+    {"cli"},
+    {"training", "__main__"},
+)
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a copy of the tree, so that nothing built before gets in."""
+    """A wheel, built from an sdist of a copy of the tree: earlier builds must not leak into it."""
     folder = tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "out")
-    shutil.copytree(ROOT, folder / "tree", ignore=ignored)
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(folder / "tree")]
+    shutil.copytree(ROOT, folder / "tree", ignore=ignored, symlinks=True)
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(folder / "tree")]
     subprocess.run(build, check=True, capture_output=True, text=True)
     (wheel,) = folder.glob("*.whl")
     return wheel
@@ -86,11 +99,25 @@ def test_a_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         files = {name for name in archive.namelist() if not name.endswith("/")}
     modules = {name for name in files if ".dist-info/" not in name}
     expected = {str(file.relative_to(ROOT)) for file in (ROOT / "i2e_triton").rglob("*.py")}
-    for folder in MAPPED:
+    for folder in LINKED:
         expected |= {f"i2e_triton/{file.relative_to(ROOT)}" for file in (ROOT / folder).rglob("*.py")}
     assert modules == expected | {"i2e_triton/py.typed"}
     assert "i2e_triton/kernels/convert.py" in modules
     assert {name.split("/")[0].split("-")[0] for name in files} == {"i2e_triton"}
+
+
+def test_an_sdist_holds_files_in_place_of_the_links(wheel: Path) -> None:
+    (sdist,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        members = {member.name.split("/", 1)[-1]: member for member in archive}
+    for module in ("i2e_triton/kernels/launch.py", "i2e_triton/training/train.py"):
+        assert members[module].isreg()
+
+
+def test_a_clone_finds_all_modules_beside_an_installed_wheel(bare_python: Path) -> None:
+    code = "from importlib.util import find_spec; print(find_spec('i2e_triton.training.train').origin)"
+    found = subprocess.run([str(bare_python), "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert Path(found.stdout.strip()) == ROOT / "i2e_triton" / "training" / "train.py"
 
 
 def test_a_wheel_says_what_it_needs(wheel: Path) -> None:
@@ -181,6 +208,8 @@ print(torch.equal(i2e_triton.convert(image), expected))
 def imports_of(file: Path) -> Iterator[str]:
     """Every name that a file imports, anywhere in it: ``a.b`` of ``import a.b`` and ``from a import b``."""
     package = file.relative_to(ROOT).with_suffix("").parts[:-1]
+    if package[0] in LINKED:
+        package = ("i2e_triton", *package)
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -196,33 +225,65 @@ def files_in(*folders: str) -> list[Path]:
 
 @pytest.mark.parametrize("file", files_in("kernels"), ids=lambda file: file.name)
 def test_kernels_import_pytorch_and_triton_only(file: Path) -> None:
-    roots = {name.split(".")[0] for name in imports_of(file)}
-    assert roots - set(sys.stdlib_module_names) <= {"torch", "triton", "kernels"}
+    others = {name for name in imports_of(file) if not name.startswith("i2e_triton.kernels.")}
+    assert {name.split(".")[0] for name in others} - set(sys.stdlib_module_names) <= {"torch", "triton"}
 
 
-def test_the_package_knows_neither_its_training_nor_its_tests() -> None:
-    files = files_in("i2e_triton")
-    assert ROOT / "i2e_triton" / "operator.py" in files
-    for file in files:
-        for name in imports_of(file):
-            assert name.split(".")[0] not in (*MAPPED, "tests", "benchmarks"), (file, name)
-            assert not name.startswith("i2e_triton.training"), (file, name)
+def part_of(file: Path) -> str:
+    """The file or folder directly below ``i2e_triton`` that a file belongs to, or the package itself."""
+    parts = file.relative_to(ROOT).parts
+    part = parts[1].removesuffix(".py") if parts[0] == "i2e_triton" else parts[0]
+    return "i2e_triton" if part == "__init__" else part
 
 
-def test_only_the_operator_knows_the_kernels() -> None:
-    library = (ROOT / "i2e_triton").glob("*.py")
-    users = {file.name for file in library for name in imports_of(file) if ".kernels" in name}
-    assert users == {"operator.py"}
+def test_every_part_of_the_package_has_a_layer() -> None:
+    parts = {part_of(file) for file in files_in("i2e_triton", *LINKED)}
+    assert parts == set().union(*LAYERS)
 
 
-def test_only_tests_and_benchmarks_know_the_specification() -> None:
-    folders = [folder.name for folder in ROOT.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
-    files = files_in(*set(folders) - {"tests", "benchmarks", "build", "dist"})
+@pytest.mark.parametrize("layer", range(len(LAYERS)))
+def test_imports_point_to_lower_layers(layer: int) -> None:
+    lower = set().union(*LAYERS[:layer])
+    parts = set().union(*LAYERS)
+    for file in files_in("i2e_triton", *LINKED):
+        if (part := part_of(file)) in LAYERS[layer]:
+            for name in imports_of(file):
+                root, *path = name.split(".")
+                assert root not in {"tests", "benchmarks", *LINKED}, (file, name)
+                if root == "i2e_triton":
+                    imported = path[0] if path and path[0] in parts else root
+                    assert imported == part or imported in lower, (file, name)
+
+
+def test_only_the_operator_imports_the_kernels() -> None:
+    users = {file for file in files_in("i2e_triton") for name in imports_of(file) if ".kernels" in name}
+    assert users == {ROOT / "i2e_triton" / "ops" / "operator.py"}
+
+
+def test_only_tests_and_benchmarks_import_the_specification() -> None:
+    files = files_in("i2e_triton", *LINKED, "docs")
     assert ROOT / "i2e_triton" / "functional.py" in files
-    specifications = ("i2e_triton.reference", "i2e_triton.augmented_reference")
-    users = [file for file in files if any(name.startswith(specifications) for name in imports_of(file))]
-    assert users == [ROOT / "i2e_triton" / "augmented_reference.py"], "one is written in terms of the other"
+    assert not [file for file in files if any(name.startswith("i2e_triton.reference") for name in imports_of(file))]
     assert any("i2e_triton.reference" in set(imports_of(file)) for file in files_in("tests"))
+
+
+PLANTED = """
+from i2e_triton.kernels import launch
+from i2e_triton.training.recipes import Recipe
+
+def planted(recipe: Recipe) -> float:
+    launch.no_such_function()
+    return recipe.lr_minimum
+"""
+
+
+def test_mypy_reports_errors_planted_in_uses_of_kernels_and_training(tmp_path: Path) -> None:
+    file = tmp_path / "planted.py"
+    file.write_text(PLANTED)
+    check = subprocess.run([sys.executable, "-m", "mypy", str(file)], cwd=ROOT, capture_output=True, text=True)
+    assert 'Module has no attribute "no_such_function"' in check.stdout
+    assert '"Recipe" has no attribute "lr_minimum"' in check.stdout
+    assert check.stdout.count("error:") == 2, check.stdout
 
 
 def test_every_public_name_is_there_and_documented() -> None:
