@@ -1,6 +1,6 @@
-"""Draw docs/events.svg, the picture of the README: a photograph that scikit-image ships, and its events.
+"""Draw docs/events.svg, the image of the README: a photograph from scikit-image and its events.
 
-Run from the repository's root: python docs/picture.py
+Run in the root of the repository: python docs/picture.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 import i2e_triton
 from i2e_triton.images import as_image_tensor
 
-SIDE = 96  # pixels of the image, and user units of a tile
+SIDE = 96  # of the image in pixels, and of a tile in SVG units
 GAP = 12
 GREYS = 12
 ON, OFF = "#d7191c", "#2166ac"
@@ -24,7 +24,7 @@ OUT = Path(__file__).with_name("events.svg")
 
 
 def runs(mask: Tensor) -> Iterator[str]:
-    """Path commands that fill the pixels of a mask ``[H, W]``, one rectangle for each run in a row."""
+    """Yield SVG path commands that fill the pixels of a mask ``[H, W]``: one rectangle per run of pixels in a row."""
     for y, row in enumerate(mask.tolist()):
         start = None
         for x, filled in enumerate([*row, False]):
@@ -36,14 +36,14 @@ def runs(mask: Tensor) -> Iterator[str]:
 
 
 def tile(column: int, row: int, title: str, body: str) -> str:
-    """One titled square of the picture."""
+    """Return the SVG of one square with a title."""
     x, y = GAP + column * (SIDE + GAP), 22 + row * (SIDE + 30)
     frame = f'<rect width="{SIDE}" height="{SIDE}" fill="#fff" stroke="#ccc" stroke-width=".5"/>'
     return f'<g transform="translate({x} {y})"><text y="-5">{title}</text>{frame}{body}</g>'
 
 
 def grey_tile(plane: Tensor) -> str:
-    """A plane ``[H, W]`` of values 0 to 1 in a few greys, the darker ones drawn over the lighter ones."""
+    """Return the SVG of a plane ``[H, W]`` with values in 0..1. Each darker level of grey is drawn over the lighter ones."""
     level = (plane * GREYS).long().clamp(max=GREYS - 1)
     body = ""
     for grey in reversed(range(GREYS)):
@@ -53,7 +53,7 @@ def grey_tile(plane: Tensor) -> str:
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the SVG file."""
     path = Path(skimage.__file__).with_name("data") / "astronaut.png"
     with Image.open(path) as photograph:
         image = as_image_tensor(photograph.convert("RGB").crop((80, 0, 368, 288)).resize((SIDE, SIDE)))

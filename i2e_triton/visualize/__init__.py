@@ -1,1 +1,1 @@
-"""Pictures of events: animations and contact sheets."""
+"""Images of events: animated GIFs and contact sheets. Needs ``pip install 'i2e-triton[cli]'``."""

@@ -1,4 +1,4 @@
-"""Events and images as pictures. Needs Pillow and NumPy: ``pip install 'i2e-triton[cli]'``."""
+"""Events and images as Pillow images. Needs Pillow and NumPy: ``pip install 'i2e-triton[cli]'``."""
 
 from __future__ import annotations
 
@@ -7,63 +7,60 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-#: A red and a blue that colour-blind people tell apart.
+#: A red and a blue that color-blind people can distinguish.
 ON = (0xD7, 0x19, 0x1C)
 OFF = (0x21, 0x66, 0xAC)
 GROUND = (0xFF, 0xFF, 0xFF)
+#: Color of each palette index of :func:`draw_timestep`.
+PALETTE = (GROUND, ON, OFF)
 
 
 def draw_timestep(events: Tensor) -> PIL.Image.Image:
-    """Draw the events of one timestep, a pixel each: ON red, OFF blue, on white.
+    """Draw the events of one timestep: ON red, OFF blue, on white.
 
     Args:
         events: bool ``[2, H, W]`` on the CPU.
 
     Returns:
-        A palette picture: 0 is the ground, 1 an ON event, 2 an OFF event.
+        A palette image of ``H`` x ``W`` pixels: index 0 is the background, 1 an ON event, 2 an OFF event.
     """
     on, off = events.to(torch.uint8)
-    picture = PIL.Image.fromarray((on + 2 * off).numpy())
-    picture.putpalette([*GROUND, *ON, *OFF])
-    return picture
+    drawn = PIL.Image.fromarray((on + 2 * off).numpy())
+    drawn.putpalette([value for color in PALETTE for value in color])
+    return drawn
 
 
 def draw_reduced(events: Tensor, factor: int) -> PIL.Image.Image:
-    """Draw the events of one timestep smaller, as :func:`draw_timestep` does, in RGB.
+    """Draw the events of one timestep in RGB, smaller by a whole number.
 
-    A line of events one pixel thin stays one pixel thin in full colour: an average would fade it to 1 / factor.
+    A line of events that is one pixel wide stays one pixel wide in full color; a plain average would fade it to
+    1 / factor.
 
     Args:
         events: bool ``[2, H, W]`` on the CPU.
-        factor: how many pixels become one, in height and in width.
+        factor: the height and width in pixels of the block that becomes one pixel.
     """
-    on, off = (_coverage(polarity, factor) for polarity in events)
+    masks = [PIL.Image.fromarray(polarity.to(torch.uint8).mul_(255).numpy()) for polarity in events]
+    on, off = (np.asarray(mask.reduce(factor), dtype=np.float32)[..., None] / 255 for mask in masks)
+    ink = on * np.subtract(GROUND, ON) + off * np.subtract(GROUND, OFF)
     strength = 1 / np.maximum(on + off, 1 / factor)
-    ground = np.array(GROUND)
-    ink = on[..., None] * (ground - ON) + off[..., None] * (ground - OFF)
-    return PIL.Image.fromarray((ground - strength[..., None] * ink).round().astype(np.uint8))
-
-
-def _coverage(polarity: Tensor, factor: int) -> np.ndarray:
-    """Share of each ``factor`` x ``factor`` block that holds an event."""
-    mask = PIL.Image.fromarray(polarity.to(torch.uint8).mul_(255).numpy())
-    return np.asarray(mask.reduce(factor), dtype=np.float32) / 255
+    return PIL.Image.fromarray((GROUND - strength * ink).round().astype(np.uint8))
 
 
 def draw_image(image: Tensor) -> PIL.Image.Image:
-    """Draw an image ``[1, H, W]`` in grey or ``[3, H, W]`` in colour; floating-point values over their finite range."""
+    """Draw an image ``[1, H, W]`` in grey or ``[3, H, W]`` in color.
+
+    Floating-point values are scaled from their finite range to 0..255; NaN becomes black.
+    """
     if image.is_floating_point():
-        image = _grey_levels(image)
-    if image.shape[0] == 1:
-        return PIL.Image.fromarray(image[0].numpy())
-    return PIL.Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+        image = _scale_to_bytes(image)
+    return PIL.Image.fromarray(image.permute(1, 2, 0).squeeze(2).contiguous().numpy())
 
 
-def _grey_levels(values: Tensor) -> Tensor:
-    """Spread the finite values over 0 to 255; NaN is black."""
+def _scale_to_bytes(values: Tensor) -> Tensor:
     finite = values[values.isfinite()]
     if finite.numel() == 0:
         return torch.zeros_like(values, dtype=torch.uint8)
     low, high = float(finite.min()), float(finite.max())
-    spread = (values.double().nan_to_num(low, high, low) - low) * (255 / (high - low or 1.0))
-    return spread.round().to(torch.uint8)
+    scaled = (values.double().nan_to_num(low, high, low) - low) * (255 / (high - low or 1.0))
+    return scaled.round().to(torch.uint8)

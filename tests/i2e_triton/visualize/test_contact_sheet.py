@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from i2e_triton import canonical_shifts, convert
-from i2e_triton.visualize.contact_sheet import MAX_SIDE, MIN_TILE, arrange, draw_contact_sheet, scale
+from i2e_triton.visualize.contact_sheet import MAX_SIDE, MIN_TILE, arrange, draw_contact_sheet
 from i2e_triton.visualize.drawing import draw_image, draw_reduced, draw_timestep
 from tests.samples import noise, photograph
 
@@ -30,29 +30,29 @@ def sheet_of(image: Tensor, timesteps: int = 8) -> tuple[np.ndarray, Tensor]:
 
 
 def places_of(tile: PIL.Image.Image, sheet: np.ndarray) -> list[tuple[int, int]]:
-    """Row and column of the upper left corner of every place where a tile lies, in a frame, on a sheet."""
+    """Find a framed tile on a sheet: the row and column of the upper left corner of every match."""
     pixels = np.asarray(tile.convert("RGB"))
     height, width, _ = pixels.shape
     frame = (sheet == (0xB0, 0xB0, 0xB0)).all(-1)
     left, right = frame[:, : -width - 1], frame[:, width + 1 :]
-    beside = left[: -height - 1] & left[1:-height] & right[height + 1 :]  # on two corners, and down the left side
+    beside = left[: -height - 1] & left[1:-height] & right[height + 1 :]  # two corners and the left side
     corners = np.argwhere(beside) + 1
     return [(y, x) for y, x in corners.tolist() if (sheet[y : y + height, x : x + width] == pixels).all()]
 
 
 @dataclass
-class Writing:
-    """What was written on a sheet, and where."""
+class DrawnText:
+    """The texts of a sheet and their positions."""
 
     texts: list[tuple[float, float, float, str]] = field(default_factory=list)  # left, right, top, text
 
 
 @pytest.fixture
-def writing(monkeypatch: pytest.MonkeyPatch) -> Writing:
-    seen = Writing()
+def drawn_text(monkeypatch: pytest.MonkeyPatch) -> DrawnText:
+    seen = DrawnText()
     write = PIL.ImageDraw.ImageDraw.text
 
-    def note(
+    def record(
         pen: PIL.ImageDraw.ImageDraw,
         xy: tuple[float, float],
         text: str,
@@ -62,23 +62,23 @@ def writing(monkeypatch: pytest.MonkeyPatch) -> Writing:
         seen.texts.append((xy[0], xy[0] + pen.textlength(text, font), xy[1], text))
         write(pen, xy, text, fill=fill, font=font)
 
-    monkeypatch.setattr(PIL.ImageDraw.ImageDraw, "text", note)
+    monkeypatch.setattr(PIL.ImageDraw.ImageDraw, "text", record)
     return seen
 
 
 @pytest.mark.parametrize("timesteps", [8, 3])
-def test_a_photograph_its_value_channel_and_its_timesteps(timesteps: int) -> None:
+def test_photograph_sheet_shows_image_value_channel_and_timesteps(timesteps: int) -> None:
     image = photograph("chelsea")
     sheet, events = sheet_of(image, timesteps)
-    pictures = [draw_image(image), draw_image(image.amax(0, keepdim=True)), *map(draw_timestep, events)]
-    found = [places_of(picture, sheet) for picture in pictures]
+    tiles = [draw_image(image), draw_image(image.amax(0, keepdim=True)), *map(draw_timestep, events)]
+    found = [places_of(tile, sheet) for tile in tiles]
     assert [len(places) for places in found] == [1] * (timesteps + 2)
-    tiles = sorted(arrange(timesteps, *image.shape[1:]), key=lambda place: (place[1], place[0]))
-    in_reading_order = [arrange(timesteps, *image.shape[1:]).index(place) for place in tiles]
+    places = arrange(timesteps, *image.shape[1:])
+    in_reading_order = sorted(range(timesteps + 2), key=lambda i: places[i][::-1])
     assert sorted(range(timesteps + 2), key=lambda i: found[i][0]) == in_reading_order
 
 
-def test_small_images_are_enlarged_pixel_by_pixel(generator: torch.Generator) -> None:
+def test_small_images_are_enlarged_by_a_whole_number(generator: torch.Generator) -> None:
     image = noise((3, 32, 32), torch.uint8, generator)
     sheet, events = sheet_of(image)
     large = image.repeat_interleave(8, 1).repeat_interleave(8, 2)
@@ -88,7 +88,7 @@ def test_small_images_are_enlarged_pixel_by_pixel(generator: torch.Generator) ->
         assert len(places_of(tile, sheet)) == 1
 
 
-def test_large_images_are_reduced() -> None:
+def test_large_images_are_reduced_by_a_whole_number() -> None:
     image = photograph("astronaut").repeat(1, 2, 3)
     sheet, events = sheet_of(image)
     columns = 1 + max(column for column, _ in arrange(8, 1024, 1536))
@@ -99,62 +99,62 @@ def test_large_images_are_reduced() -> None:
         assert len(places_of(draw_reduced(timestep, factor), sheet)) == 1
 
 
-def test_grey_and_floating_point_images(generator: torch.Generator) -> None:
+def test_value_channel_of_a_grey_float_image_equals_the_image(generator: torch.Generator) -> None:
     image = noise((1, 300, 260), torch.float32, generator)
     sheet, _ = sheet_of(image)
-    assert len(places_of(draw_image(image), sheet)) == 2  # the value channel of a grey image is the image
+    assert len(places_of(draw_image(image), sheet)) == 2  # as image and as value channel
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (200, 3000), (3000, 200), (1, 100_000), (1300, 1300)])
-def test_sheets_of_any_shape_have_a_reasonable_size(size: tuple[int, int], writing: Writing) -> None:
+def test_sheet_size_is_bounded_for_any_image_shape(size: tuple[int, int], drawn_text: DrawnText) -> None:
     sheet, _ = sheet_of(torch.zeros(3, *size, dtype=torch.uint8))
     assert MIN_TILE < max(sheet.shape[:2]) < 1.5 * MAX_SIDE
-    assert len(writing.texts) == 2 * 2 + 8 * 3
-    for left, right, top, _ in writing.texts:
+    assert len(drawn_text.texts) == 2 * 2 + 8 * 3
+    for left, right, top, _ in drawn_text.texts:
         assert 0 <= left < right < sheet.shape[1]
         assert 0 <= top < sheet.shape[0]
 
 
-def test_captions_name_the_timestep_its_vector_and_its_event_rates(writing: Writing) -> None:
+def test_captions_contain_timestep_vector_and_event_rates(drawn_text: DrawnText) -> None:
     image = photograph("rocket")
     _, events = sheet_of(image)
     rates = events.double().mean((2, 3))
     expected = ["image", "427 x 640", "value channel", "max of R, G, B"]
     for t in range(8):
         expected += [f"t = {t}    {NAMES[t]}", f"ON {rates[t, 0]:.2%}", f"OFF {rates[t, 1]:.2%}"]
-    assert [text for *_, text in writing.texts] == expected
+    assert [text for *_, text in drawn_text.texts] == expected
 
 
 @pytest.mark.parametrize(
     ("size", "words"),
     [((32, 20), "32 x 20, enlarged 8 x"), ((300, 300), "300 x 300"), ((1000, 1000), "1000 x 1000, 1 : 2")],
 )
-def test_the_caption_of_the_image_says_how_it_was_scaled(size: tuple[int, int], words: str, writing: Writing) -> None:
+def test_image_caption_states_the_scale(size: tuple[int, int], words: str, drawn_text: DrawnText) -> None:
     sheet_of(torch.zeros(1, *size, dtype=torch.uint8))
-    assert writing.texts[1][3] == words
-    assert writing.texts[3][3] == "the image is grey"
+    assert drawn_text.texts[1][3] == words
+    assert drawn_text.texts[3][3] == "the image is grey"
 
 
-def test_captions_of_narrow_tiles_do_not_touch(writing: Writing) -> None:
+def test_captions_of_narrow_tiles_do_not_overlap(drawn_text: DrawnText) -> None:
     shifts = canonical_shifts()
-    events = torch.ones(8, 2, 600, 4, dtype=torch.bool)  # rates as wide as they come
+    events = torch.ones(8, 2, 600, 4, dtype=torch.bool)  # the widest rates
     draw_contact_sheet(torch.zeros(3, 600, 4, dtype=torch.uint8), events, shifts, NAMES)
     rows: dict[float, list[tuple[float, float]]] = {}
-    for left, right, top, _ in writing.texts:
+    for left, right, top, _ in drawn_text.texts:
         rows.setdefault(top, []).append((left, right))
     for row in rows.values():
         row.sort()
         assert all(right + 4 < left for (_, right), (left, _) in pairwise(row))
 
 
-def test_the_motion_vector_is_drawn_from_its_start_to_its_end() -> None:
-    """One timestep at a time: the disc at the end of the vector lies where the vector points."""
+def test_motion_vector_icon_has_its_disc_at_the_end() -> None:
+    """Each sheet has one timestep. The disc is in the cell of the 3x3 neighborhood where the vector ends."""
     image = torch.zeros(3, 300, 300, dtype=torch.uint8)
     events = torch.zeros(1, 2, 300, 300, dtype=torch.bool)
     drawn = {}
     for vector in [(0, 0, -1, 1), (0, 0, 1, -1), (1, 1, 0, -1)]:
         sheet = np.asarray(draw_contact_sheet(image, events, torch.tensor([vector]), [""]))
-        x = 16 + 2 * (300 + 16)  # the third tile of a row
+        x = 16 + (300 + 16)  # the second tile of the first row
         icon = (sheet[8 : 8 + 42, x : x + 42] == 0x22).all(-1)
         drawn[vector] = icon
         weights = [
@@ -164,35 +164,24 @@ def test_the_motion_vector_is_drawn_from_its_start_to_its_end() -> None:
         ]
         darkest = max(weights, key=lambda cell: cell[2])
         assert darkest[:2] == vector[2:]
-        assert icon.sum() > darkest[2]  # the line that leads there
+        assert icon.sum() > darkest[2]  # the line to the disc
     assert len({icon.tobytes() for icon in drawn.values()}) == 3
 
 
 @given(timesteps=st.integers(1, 8), height=st.integers(1, 5000), width=st.integers(1, 5000))
-def test_every_tile_has_a_place_of_its_own(timesteps: int, height: int, width: int) -> None:
+def test_every_tile_has_its_own_place(timesteps: int, height: int, width: int) -> None:
     places = arrange(timesteps, height, width)
     assert len(places) == len(set(places)) == timesteps + 2
     columns, rows = (1 + max(place[i] for place in places) for i in (0, 1))
-    assert columns * rows - len(places) <= max(2, len(places) // 3)
+    assert columns * rows - len(places) <= 1
     in_order = sorted(places[2:], key=lambda place: (place[1], place[0]))
     assert in_order == places[2:]
 
 
 @pytest.mark.parametrize(
     ("size", "grid"),
-    [((512, 512), (5, 2)), ((427, 640), (5, 2)), ((200, 3000), (1, 10)), ((3000, 200), (10, 1)), ((300, 900), (2, 5))],
+    [((512, 512), (5, 2)), ((427, 640), (5, 2)), ((3000, 200), (5, 2)), ((200, 3000), (2, 5)), ((300, 900), (2, 5))],
 )
-def test_eight_timesteps_fill_a_grid(size: tuple[int, int], grid: tuple[int, int]) -> None:
+def test_grid_of_eight_timesteps(size: tuple[int, int], grid: tuple[int, int]) -> None:
     places = arrange(8, *size)
     assert (1 + max(column for column, _ in places), 1 + max(row for _, row in places)) == grid
-
-
-@given(height=st.integers(1, 20_000), width=st.integers(1, 20_000), grid=st.sampled_from([(5, 2), (1, 10), (10, 1)]))
-def test_scale(height: int, width: int, grid: tuple[int, int]) -> None:
-    columns, rows = grid
-    enlarge, reduce = scale(height, width, columns, rows)
-    assert enlarge == 1 or reduce == 1
-    assert max(height, width) * enlarge >= MIN_TILE
-    assert enlarge == 1 or max(height, width) * (enlarge - 1) < MIN_TILE
-    assert max(columns * width, rows * height) <= MAX_SIDE * reduce
-    assert reduce == 1 or max(columns * width, rows * height) > MAX_SIDE * (reduce - 1)

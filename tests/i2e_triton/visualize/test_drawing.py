@@ -13,8 +13,8 @@ from i2e_triton.visualize.drawing import GROUND, OFF, ON, draw_image, draw_reduc
 from tests.samples import noise, photograph
 
 
-def pixels(picture: object) -> Tensor:
-    return torch.from_numpy(np.array(picture))
+def pixels(drawn: object) -> Tensor:
+    return torch.from_numpy(np.array(drawn))
 
 
 def contrast(first: tuple[int, ...], second: tuple[int, ...]) -> float:
@@ -28,53 +28,53 @@ def contrast(first: tuple[int, ...], second: tuple[int, ...]) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_the_colours_are_a_clear_red_and_blue_on_white() -> None:
+def test_colors_are_a_clear_red_and_blue_on_white() -> None:
     assert GROUND == (255, 255, 255)
     assert ON[0] > 4 * max(ON[1:])
     assert OFF[2] > max(OFF[:2]) > 0
-    assert ON[0] > 4 * OFF[0]  # told apart by more than their red: blue is what colour-blind people see well
+    assert ON[0] > 4 * OFF[0]  # the blue part also differs, which color-blind people see well
     assert OFF[2] > 4 * ON[2]
     assert min(contrast(ON, GROUND), contrast(OFF, GROUND)) > 4.5
 
 
-def test_a_timestep_has_a_pixel_for_each_position() -> None:
+def test_draw_timestep_has_one_pixel_per_position() -> None:
     events = torch.tensor([[[True, False, False], [False, False, True]], [[False, True, False], [False, False, False]]])
     expected = [[ON, OFF, GROUND], [GROUND, GROUND, ON]]
     assert pixels(draw_timestep(events).convert("RGB")).tolist() == torch.tensor(expected).tolist()
 
 
-def test_images_of_bytes_are_drawn_as_they_are(generator: torch.Generator) -> None:
-    colour, grey = noise((3, 4, 5), torch.uint8, generator), noise((1, 4, 5), torch.uint8, generator)
-    assert torch.equal(pixels(draw_image(colour)), colour.permute(1, 2, 0))
+def test_uint8_images_are_drawn_unchanged(generator: torch.Generator) -> None:
+    color, grey = noise((3, 4, 5), torch.uint8, generator), noise((1, 4, 5), torch.uint8, generator)
+    assert torch.equal(pixels(draw_image(color)), color.permute(1, 2, 0))
     assert torch.equal(pixels(draw_image(grey)), grey[0])
 
 
-def test_floats_are_spread_over_all_greys() -> None:
+def test_float_images_are_scaled_to_0_255() -> None:
     image = torch.tensor([[[-3.0, -2.0, 2.0], [math.nan, math.inf, -math.inf]]])
     assert pixels(draw_image(image)).tolist() == [[0, 51, 255], [0, 255, 0]]
 
 
 @pytest.mark.parametrize(("value", "grey"), [(0.0, 0), (7.5, 0), (math.nan, 0), (math.inf, 0)])
-def test_flat_floats_are_black(value: float, grey: int) -> None:
+def test_constant_float_images_are_black(value: float, grey: int) -> None:
     assert pixels(draw_image(torch.full((1, 2, 2), value))).tolist() == [[grey] * 2] * 2
 
 
-def test_the_whole_range_of_floats_can_be_drawn() -> None:
+def test_float_images_of_extreme_range_are_scaled() -> None:
     assert pixels(draw_image(torch.tensor([[[-3e38, 0.0, 3e38]]]))).tolist() == [[0, 128, 255]]
 
 
 @given(factor=st.integers(2, 9), polarity=st.sampled_from([0, 1]))
-def test_a_thin_line_keeps_its_colour_when_reduced(factor: int, polarity: int) -> None:
+def test_thin_line_keeps_its_color_when_reduced(factor: int, polarity: int) -> None:
     events = torch.zeros(2, 3 * factor, 4 * factor, dtype=torch.bool)
     events[polarity, factor + 1] = True
     reduced = pixels(draw_reduced(events, factor))
     assert reduced.shape == (3, 4, 3)
-    colour = torch.tensor(ON if polarity == 0 else OFF)
-    assert int((reduced[1].int() - colour).abs().max()) <= 2 * factor  # the mean of a block is a whole number of 255
+    color = torch.tensor(ON if polarity == 0 else OFF)
+    assert int((reduced[1].int() - color).abs().max()) <= 2 * factor  # the mean of a block is rounded to 1/255
     assert bool((reduced[[0, 2]] == 255).all())
 
 
-def test_reduced_blocks() -> None:
+def test_reduced_blocks_have_the_expected_colors() -> None:
     events = torch.zeros(2, 4, 20, dtype=torch.bool)
     events[0, :, 4:8] = True  # all ON
     events[1, :, 8:12] = True  # all OFF
@@ -89,7 +89,7 @@ def test_reduced_blocks() -> None:
     assert row[4] == pytest.approx(pale, abs=2)
 
 
-def test_edges_that_do_not_fill_a_block_are_kept() -> None:
+def test_incomplete_blocks_at_the_edges_are_kept() -> None:
     events = torch.zeros(2, 5, 7, dtype=torch.bool)
     events[0, 4], events[0, :, 6] = True, True
     reduced = pixels(draw_reduced(events, 3))
@@ -97,7 +97,7 @@ def test_edges_that_do_not_fill_a_block_are_kept() -> None:
     assert reduced[1, 2].tolist() == list(ON)
 
 
-def test_a_photograph_that_is_not_reduced_is_the_same_either_way() -> None:
+def test_reduction_by_1_equals_draw_timestep() -> None:
     value = photograph("coffee").amax(0)
     events = torch.stack([value > 200, value < 50])
     assert torch.equal(pixels(draw_reduced(events, 1)), pixels(draw_timestep(events).convert("RGB")))
