@@ -21,8 +21,8 @@ from benchmarks.harness.picture_sets import PictureSet, cifar10, like_cifar10, l
 from benchmarks.report.sections import DATA_SET_STAGES
 from i2e_triton import convert, unpack
 from i2e_triton.formats import decode_record, encode_records
-from i2e_triton.pipeline.plan import Settings, Shard
-from i2e_triton.pipeline.writers import Sample, Written, write_shard
+from i2e_triton.pipeline.plan import ConversionConfig, Shard
+from i2e_triton.pipeline.writers import EncodedRow, WrittenFiles, write_shard
 from i2e_triton.sources import Row, open_source, prepare, prepare_batch
 
 _BATCH = 256
@@ -140,9 +140,13 @@ class Stages:
         """Bytes of the shard."""
         return self.write().bytes
 
-    def write(self) -> Written:
+    def write(self) -> WrittenFiles:
         """A Parquet shard of the records, zstd, and its digest."""
-        samples = (Sample(i, row.key, row.label, self._records[i]) for i, row in enumerate(self._rows))
+        samples = (EncodedRow(i, row.key, row.label, self._records[i]) for i, row in enumerate(self._rows))
         return write_shard(
-            self._folder, Shard("train", 0, 1, 0, _BATCH), samples, Settings(self._pictures.ratio), self._source.classes
+            self._folder,
+            Shard("train", 0, 1, 0, _BATCH),
+            samples,
+            ConversionConfig(self._pictures.ratio),
+            self._source.classes,
         )

@@ -56,7 +56,7 @@ class Progress:
         if self._log is not None:
             self._log.close()
 
-    def begun(self, rows: int, finished_rows: int, finished: int, shards: int) -> None:
+    def started(self, rows: int, finished_rows: int, finished: int, shards: int) -> None:
         """Show where the work begins."""
         if finished:
             self._console.print(f"going on: {finished} of {shards} shards are finished", highlight=False)

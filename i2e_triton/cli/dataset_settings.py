@@ -12,8 +12,8 @@ from i2e_triton.cli.options import checked_device, checked_ratio, checked_shifts
 from i2e_triton.cli.source_options import checked_kind
 from i2e_triton.formats import check_bits
 from i2e_triton.pipeline.dataset import Engine
-from i2e_triton.pipeline.local_engine import Machine, convert_shards
-from i2e_triton.pipeline.plan import FORMATS, Settings
+from i2e_triton.pipeline.local_engine import EngineOptions, convert_shards
+from i2e_triton.pipeline.plan import FORMATS, ConversionConfig
 from i2e_triton.shifts import ORDERS
 from i2e_triton.sources import PRESETS, RESIZE_RULES, Preset, Source, check_resize, find_kind, open_source, splits
 from i2e_triton.sources.torchvision_sets import FOLDERS
@@ -49,7 +49,7 @@ class Request:
     engine: str
 
 
-def check_settings(request: Request) -> Settings:
+def check_settings(request: Request) -> ConversionConfig:
     """Check what decides the bytes of the result, filled up from the preset.
 
     Raises:
@@ -64,7 +64,7 @@ def check_settings(request: Request) -> Settings:
     checked_shifts(request.order, request.timesteps)
     if not 0 <= request.seed < 2**63:
         raise wrong("--seed", f"must be 0 to 2**63 - 1, got {request.seed}")
-    return Settings(
+    return ConversionConfig(
         ratio=checked_ratio(_DEFAULT_RATIO if ratio is None else ratio),
         size=checked_size(size),
         resize=checked_resize(size, resize or RESIZE_RULES[0]),
@@ -97,16 +97,16 @@ def check_engine(request: Request) -> Engine:
     engine = _one_of("--engine", request.engine, ENGINES)
     workers = _at_least("--workers", request.workers, 0)
     # A shard's thread encodes and compresses about as fast as a few workers decode.
-    lanes = max(1, workers // 4)
+    shard_writers = max(1, workers // 4)
     device = checked_device(request.device) if engine == "local" else _device_of_actors(request.device)
-    machine = Machine(workers, _at_least("--batch-size", request.batch_size, 1), device, lanes)
+    options = EngineOptions(workers, _at_least("--batch-size", request.batch_size, 1), device, shard_writers)
     if engine == "local":
-        return partial(convert_shards, machine=machine)
+        return partial(convert_shards, options=options)
     try:
         from i2e_triton.pipeline.ray_engine import convert_shards_with_ray
     except ModuleNotFoundError as error:
         raise wrong("--engine", f"ray needs the package {error.name}: pip install 'i2e-triton[ray]'") from error
-    return partial(convert_shards_with_ray, machine=machine)
+    return partial(convert_shards_with_ray, options=options)
 
 
 def _device_of_actors(name: str) -> torch.device:

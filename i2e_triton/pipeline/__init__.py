@@ -1,4 +1,4 @@
-"""Whole data sets of images converted to events: planned, converted, written, recorded, verified.
+"""Convert whole image data sets to event data sets: plan, convert, write, record and verify.
 
 Needs ``pip install 'i2e-triton[data]'``.
 """

@@ -1,4 +1,4 @@
-"""Batches on their way from a source to events: read, decoded and resized in workers, converted in one call."""
+"""Read, decode and resize the images of a row range, and convert them in one call per image size."""
 
 from __future__ import annotations
 
@@ -12,91 +12,91 @@ from torch.utils.data import Dataset
 
 from i2e_triton.formats.record import LONGEST_SIDE
 from i2e_triton.functional import convert
-from i2e_triton.pipeline.manifest import Skipped
-from i2e_triton.pipeline.plan import Piece, Settings
+from i2e_triton.pipeline.manifest import SkippedRow
+from i2e_triton.pipeline.plan import ConversionConfig, RowRange
 from i2e_triton.shifts import canonical_shifts, row_shifts
 from i2e_triton.sources import Source, prepare_batch
 
-Groups = list[tuple[list[int], Tensor]]  #: row numbers and their images ``[B, C, H, W]`` or packed events
+Groups = list[tuple[list[int], Tensor]]  #: row numbers, and their images ``[B, C, H, W]`` or packed events
 
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Images of a piece, ready for conversion, in groups of equal shape and dtype."""
+    """The images of a row range, in groups of equal shape and dtype."""
 
-    piece: Piece
+    row_range: RowRange
     groups: Groups
-    about: dict[int, tuple[str, int]]  #: key and label by row number
-    skipped: list[Skipped]
+    keys_and_labels: dict[int, tuple[str, int]]  #: by row number
+    skipped: list[SkippedRow]
 
     def pin_memory(self) -> ImageBatch:
-        """Return the batch in memory that a GPU copies from without waiting (called by the DataLoader)."""
-        groups = [(rows, images.pin_memory()) for rows, images in self.groups]
-        return ImageBatch(self.piece, groups, self.about, self.skipped)
+        """Return the batch in pinned memory. The DataLoader calls this."""
+        groups = [(numbers, images.pin_memory()) for numbers, images in self.groups]
+        return ImageBatch(self.row_range, groups, self.keys_and_labels, self.skipped)
 
 
 @dataclass(frozen=True)
 class EventBatch:
-    """Packed events of a piece, on the CPU."""
+    """The packed events of a row range, on the CPU."""
 
-    piece: Piece
+    row_range: RowRange
     groups: Groups
-    about: dict[int, tuple[str, int]]
-    skipped: list[Skipped]
+    keys_and_labels: dict[int, tuple[str, int]]  #: by row number
+    skipped: list[SkippedRow]
 
 
 class ImageBatches(Dataset[ImageBatch]):
-    """Pieces by map-style access, so that a DataLoader's workers prepare them."""
+    """A map-style dataset from row ranges to image batches, for the workers of a DataLoader."""
 
-    def __init__(self, sources: Mapping[str, Source], settings: Settings) -> None:
+    def __init__(self, sources: Mapping[str, Source], config: ConversionConfig) -> None:
         self._sources = sources
-        self._settings = settings
+        self._config = config
 
-    def __getitem__(self, piece: Piece) -> ImageBatch:
-        """Read and prepare the rows of a piece; those that cannot be read, or recorded, are listed as skipped."""
-        about: dict[int, tuple[str, int]] = {}
+    def __getitem__(self, row_range: RowRange) -> ImageBatch:
+        """Read and prepare a row range. Images that are unreadable or too large for a record are skipped."""
+        keys_and_labels: dict[int, tuple[str, int]] = {}
 
         def images() -> Iterator[bytes | PIL.Image.Image]:
-            rows = self._sources[piece.shard.split].read(piece.start, piece.stop)
-            for number, row in enumerate(rows, piece.start):
-                about[number] = (row.key, row.label)
+            rows = self._sources[row_range.shard.split].read(row_range.start, row_range.stop)
+            for number, row in enumerate(rows, row_range.start):
+                keys_and_labels[number] = (row.key, row.label)
                 yield row.image
 
-        prepared = prepare_batch(images(), self._settings.size, self._settings.resize)
-        groups, reasons = [], {piece.start + place: str(error) for place, error in prepared.damaged.items()}
-        for places, stack in prepared.groups:
-            numbers = [piece.start + place for place in places]
+        prepared = prepare_batch(images(), self._config.size, self._config.resize)
+        groups, reasons = [], {row_range.start + index: str(error) for index, error in prepared.damaged.items()}
+        for indices, stack in prepared.groups:
+            numbers = [row_range.start + index for index in indices]
             height, width = stack.shape[-2:]
-            if self._settings.format == "npz" or max(height, width) <= LONGEST_SIDE:
+            if self._config.format == "npz" or max(height, width) <= LONGEST_SIDE:
                 groups.append((numbers, stack))
             else:
-                too_long = f"too long: {height} x {width} pixels, a record holds at most {LONGEST_SIDE} a side"
-                reasons.update(dict.fromkeys(numbers, too_long))
-        skipped = [Skipped(number, about[number][0], reason) for number, reason in sorted(reasons.items())]
-        return ImageBatch(piece, groups, about, skipped)
+                reason = f"too large: {height} x {width} pixels, the sides of a record are at most {LONGEST_SIDE}"
+                reasons.update(dict.fromkeys(numbers, reason))
+        skipped = [SkippedRow(number, keys_and_labels[number][0], reason) for number, reason in sorted(reasons.items())]
+        return ImageBatch(row_range, groups, keys_and_labels, skipped)
 
 
 class EventBatches(Dataset[EventBatch]):
-    """The same with the conversion, on the CPU, in the worker."""
+    """A map-style dataset from row ranges to event batches, converted on the CPU."""
 
-    def __init__(self, sources: Mapping[str, Source], settings: Settings) -> None:
-        self._images = ImageBatches(sources, settings)
-        self._settings = settings
+    def __init__(self, sources: Mapping[str, Source], config: ConversionConfig) -> None:
+        self._images = ImageBatches(sources, config)
+        self._config = config
 
-    def __getitem__(self, piece: Piece) -> EventBatch:
-        """Read, prepare and convert the rows of a piece."""
-        return convert_batch(self._images[piece], self._settings, torch.device("cpu"))
+    def __getitem__(self, row_range: RowRange) -> EventBatch:
+        """Read, prepare and convert a row range."""
+        return convert_batch(self._images[row_range], self._config, torch.device("cpu"))
 
 
-def convert_batch(batch: ImageBatch, settings: Settings, device: torch.device) -> EventBatch:
-    """Convert a batch on a device, each group in one call; the events come back packed, on the CPU."""
+def convert_batch(batch: ImageBatch, config: ConversionConfig, device: torch.device) -> EventBatch:
+    """Convert a batch on ``device``, each group in one call, and return the packed events on the CPU."""
     groups = []
-    for rows, images in batch.groups:
-        if settings.random_shifts:
-            shifts = row_shifts(settings.seed, rows, order=settings.order, timesteps=settings.timesteps)
+    for numbers, images in batch.groups:
+        if config.random_shifts:
+            shifts = row_shifts(config.seed, numbers, order=config.order, timesteps=config.timesteps)
         else:
-            shifts = canonical_shifts(settings.order, settings.timesteps)
+            shifts = canonical_shifts(config.order, config.timesteps)
         images = images.to(device, non_blocking=True)
-        packed = convert(images, settings.ratio, shifts=shifts.to(device), packed=True)
-        groups.append((rows, packed.cpu()))
-    return EventBatch(batch.piece, groups, batch.about, batch.skipped)
+        packed = convert(images, config.ratio, shifts=shifts.to(device), packed=True)
+        groups.append((numbers, packed.cpu()))
+    return EventBatch(batch.row_range, groups, batch.keys_and_labels, batch.skipped)

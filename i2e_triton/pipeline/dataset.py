@@ -1,4 +1,4 @@
-"""A whole data set converted: begun, continued where it stopped, completed."""
+"""Convert a whole data set, and resume a conversion that was interrupted."""
 
 from __future__ import annotations
 
@@ -15,103 +15,122 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from i2e_triton.pipeline.finished import WORK, bytes_on_disk, finished_shards
-from i2e_triton.pipeline.manifest import MANIFEST, Manifest, ManifestError, ShardRecord, check_same, read_manifest
-from i2e_triton.pipeline.plan import Settings, Shard, plan_shards
+from i2e_triton.pipeline.manifest import (
+    MANIFEST_NAME,
+    WORK_FOLDER,
+    Manifest,
+    ManifestError,
+    ShardRecord,
+    bytes_on_disk,
+    check_same,
+    finished_shards,
+    read_manifest,
+)
+from i2e_triton.pipeline.plan import ConversionConfig, Shard, plan_shards
 from i2e_triton.pipeline.shards import complete_shard
 from i2e_triton.pipeline.writers import check_class_folders
 from i2e_triton.sources import Source
 
 
-class Observer(Protocol):
-    """Whoever wants to know how a conversion gets on."""
+class ProgressObserver(Protocol):
+    """Receives the progress of a conversion."""
 
-    def begun(self, rows: int, finished_rows: int, finished: int, shards: int) -> None:
-        """Called once, with the rows and shards of the data set and how many an earlier run has finished."""
+    def started(self, rows: int, finished_rows: int, finished: int, shards: int) -> None:
+        """Called once, with the total rows and shards, and how many of each an earlier run finished."""
 
     def rows_done(self, rows: int) -> None:
-        """Called for each batch that has been converted."""
+        """Called after each converted batch, with its number of rows."""
 
     def shard_done(self, record: ShardRecord) -> None:
-        """Called for each shard that is complete."""
+        """Called after each finished shard."""
 
 
 class Engine(Protocol):
-    """What converts shards, here or elsewhere."""
+    """Converts shards, on this machine or on a cluster."""
 
     def __call__(
         self,
         shards: list[Shard],
         sources: Mapping[str, Source],
-        settings: Settings,
+        config: ConversionConfig,
         complete: Callable[..., ShardRecord],
         *,
         stopping: threading.Event,
         rows_done: Callable[[int], None],
         shard_done: Callable[[ShardRecord], None],
     ) -> None:
-        """Convert shards; when ``stopping`` is set, finish those in hand and begin no other."""
+        """Convert shards. When ``stopping`` is set, finish the open shards and start no others."""
 
 
 def convert_dataset(
-    sources: Mapping[str, Source], kind: str, out: Path, settings: Settings, engine: Engine, observer: Observer
+    sources: Mapping[str, Source],
+    kind: str,
+    out: Path,
+    config: ConversionConfig,
+    engine: Engine,
+    observer: ProgressObserver,
 ) -> Manifest:
-    """Convert every split of a data set into a folder; go on where an earlier run stopped.
+    """Convert every split of a data set into a folder. Resume if an earlier run was interrupted.
 
-    Ctrl-C finishes the shards in hand and returns; a second one interrupts them.
+    The first Ctrl-C finishes the open shards and returns. The second one interrupts them.
 
     Args:
-        sources: the rows of each split.
-        kind: of the sources, for the manifest.
-        out: folder of the result, made if it is missing.
-        settings: all that decides the bytes of the result.
-        engine: what converts, see :mod:`i2e_triton.pipeline.local_engine` and :mod:`i2e_triton.pipeline.ray_engine`.
-        observer: told of the progress.
+        sources: the source of each split.
+        kind: kind of the sources, stored in the manifest.
+        out: output folder, created if it does not exist.
+        config: determines the bytes of the result.
+        engine: :func:`i2e_triton.pipeline.local_engine.convert_shards` or
+            :func:`i2e_triton.pipeline.ray_engine.convert_shards_with_ray`, with its options.
+        observer: receives the progress.
 
     Returns:
-        The manifest; not ``complete`` where the conversion was interrupted.
+        The manifest. Its ``complete`` is False if the conversion was interrupted.
 
     Raises:
-        ManifestError: if the folder was begun with other settings or another source, belongs to something else, or is
-            being written by another process.
-        ValueError: if the splits have different classes, or a key or class cannot name a file of the format.
-        OSError: if reading or writing fails; finished shards stay, and a later run goes on from them.
+        ManifestError: if ``out`` contains a different conversion or other files, or another process writes to it.
+        ValueError: if the splits have different classes, or a key or class cannot be the name of an npz file.
+        OSError: if reading or writing fails. Finished shards are kept, and a later run resumes.
     """
-    out = out.absolute()  # whoever writes it may be elsewhere
-    wanted = _manifest(sources, kind, settings)
-    if settings.format == "npz":
+    out = out.absolute()  # workers may have another working directory
+    wanted = _new_manifest(sources, kind, config)
+    if config.format == "npz":
         check_class_folders(wanted.classes)
-    with _alone(out):
-        found = _found(out, wanted)
+    with _lock(out):
+        found = _existing_manifest(out, wanted)
         if found is not None and found.complete:
             _check_files(out, found.shards)
-            observer.begun(sum(wanted.rows.values()), sum(wanted.rows.values()), len(found.shards), len(found.shards))
-            shutil.rmtree(out / WORK)
+            observer.started(sum(wanted.rows.values()), sum(wanted.rows.values()), len(found.shards), len(found.shards))
+            shutil.rmtree(out / WORK_FOLDER)
             return found
-        _remove_parts(out)
+        _remove_partial_files(out)
         wanted.write(out)
-        return _convert_rest(sources, out, wanted, settings, engine, observer)
+        return _convert_missing_shards(sources, out, wanted, config, engine, observer)
 
 
-def _convert_rest(
-    sources: Mapping[str, Source], out: Path, manifest: Manifest, settings: Settings, engine: Engine, observer: Observer
+def _convert_missing_shards(
+    sources: Mapping[str, Source],
+    out: Path,
+    manifest: Manifest,
+    config: ConversionConfig,
+    engine: Engine,
+    observer: ProgressObserver,
 ) -> Manifest:
-    shards = plan_shards(manifest.rows, settings.rows_per_shard)
+    shards = plan_shards(manifest.rows, config.rows_per_shard)
     records = finished_shards(out)
     missing = [shard for shard in shards if shard.name not in records]
     rows = sum(manifest.rows.values())
-    observer.begun(rows, rows - sum(s.stop - s.start for s in missing), len(shards) - len(missing), len(shards))
+    observer.started(rows, rows - sum(s.stop - s.start for s in missing), len(shards) - len(missing), len(shards))
 
     def shard_done(record: ShardRecord) -> None:
         records[record.name] = record
         observer.shard_done(record)
 
-    with _interrupts() as stopping:
+    with _stop_at_ctrl_c() as stopping:
         engine(
             missing,
             sources,
-            settings,
-            partial(complete_shard, out, settings=settings, classes=manifest.classes),
+            config,
+            partial(complete_shard, out, config=config, classes=manifest.classes),
             stopping=stopping,
             rows_done=observer.rows_done,
             shard_done=shard_done,
@@ -120,18 +139,18 @@ def _convert_rest(
     manifest = replace(manifest, shards=ordered, complete=len(ordered) == len(shards))
     if manifest.complete:
         _check_files(out, manifest.shards)
-        _remove_parts(out)  # of an actor that was lost
+        _remove_partial_files(out)  # of a Ray actor that was killed
         manifest.write(out)
-        shutil.rmtree(out / WORK)
+        shutil.rmtree(out / WORK_FOLDER)
     return manifest
 
 
-def _manifest(sources: Mapping[str, Source], kind: str, settings: Settings) -> Manifest:
+def _new_manifest(sources: Mapping[str, Source], kind: str, config: ConversionConfig) -> Manifest:
     classes = {source.classes for source in sources.values()}
     if len(classes) > 1:
         raise ValueError("the splits of the source have different classes; convert them one by one with --split")
     return Manifest(
-        settings=settings.as_json(),
+        settings=config.as_json(),
         source={
             "kind": kind,
             "bytes": sum(source.nbytes() for source in sources.values()),
@@ -142,13 +161,14 @@ def _manifest(sources: Mapping[str, Source], kind: str, settings: Settings) -> M
     )
 
 
-def _found(out: Path, wanted: Manifest) -> Manifest | None:
+def _existing_manifest(out: Path, wanted: Manifest) -> Manifest | None:
     found = read_manifest(out)
     if found is not None:
         check_same(found, wanted)
-    elif others := [path.name for path in out.iterdir() if path.name != WORK]:
+    elif others := [path.name for path in out.iterdir() if path.name != WORK_FOLDER]:
         raise ManifestError(
-            f"{out} has no {MANIFEST} but holds {others[0]!r}; choose an empty folder, so that nothing is mixed up"
+            f"{out} has no {MANIFEST_NAME} but contains {others[0]!r}; choose an empty folder, so that files of two "
+            "data sets are not mixed"
         )
     return found
 
@@ -157,33 +177,33 @@ def _check_files(out: Path, records: tuple[ShardRecord, ...]) -> None:
     for record in records:
         if bytes_on_disk(out, record) != record.bytes:
             raise ManifestError(
-                f"{record.name} is recorded as finished, but {out} does not hold it as it was written: nodes must "
-                "share the folder; if files were taken away, convert to a new folder"
+                f"{record.name} is recorded as finished, but its files in {out} are missing or have another size. All "
+                "nodes must share the folder; if files were removed, convert to a new folder"
             )
 
 
-def _remove_parts(out: Path) -> None:
-    """Remove what a killed run had begun to write; nobody else writes here while the folder is locked."""
+def _remove_partial_files(out: Path) -> None:
+    """Remove the incomplete files of a killed run. Nobody else writes them while the folder is locked."""
     for part in out.rglob(".i2e-*.part"):
         part.unlink()
 
 
 @contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    (out / WORK).mkdir(parents=True, exist_ok=True)
+def _lock(out: Path) -> Iterator[None]:
+    (out / WORK_FOLDER).mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(out / WORK / "lock", timeout=0):
+        with FileLock(out / WORK_FOLDER / "lock", timeout=0):
             yield
     except Timeout as error:
         raise ManifestError(f"another process is writing to {out}; wait for it, or choose another folder") from error
 
 
 @contextlib.contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event; the second one interrupts as ever."""
+def _stop_at_ctrl_c() -> Iterator[threading.Event]:
+    """Return an event that the first Ctrl-C sets. The second Ctrl-C raises KeyboardInterrupt as usual."""
     stopping = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield stopping  # only the main thread is told of signals
+        yield stopping  # only the main thread may install signal handlers
         return
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""A conversion on this machine: workers read and prepare, one call a batch converts, threads encode and write."""
+"""Convert shards on this machine: worker processes prepare images, threads encode and write."""
 
 from __future__ import annotations
 
@@ -14,118 +14,138 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from i2e_triton.pipeline.batches import EventBatch, EventBatches, ImageBatch, ImageBatches, convert_batch
-from i2e_triton.pipeline.failure import Failure
-from i2e_triton.pipeline.lanes import Complete, Lanes
 from i2e_triton.pipeline.manifest import ShardRecord
-from i2e_triton.pipeline.plan import Piece, Settings, Shard
+from i2e_triton.pipeline.plan import ConversionConfig, RowRange, Shard
+from i2e_triton.pipeline.shard_writers import Complete, ShardWriters
 from i2e_triton.pipeline.worker_watch import WorkerWatch
 from i2e_triton.sources import Source
 
-_WATCH_S = 1.0
+_PARENT_CHECK_S = 1.0
 
 
 @dataclass(frozen=True)
-class Machine:
-    """How a machine is used; nothing of it changes a byte of the result."""
+class EngineOptions:
+    """How an engine uses the machine. The options do not change the result."""
 
-    workers: int  #: processes that read and prepare; 0 does it in this one
+    workers: int  #: processes that read and prepare images; 0 uses the main process
     batch_rows: int
     device: torch.device
-    lanes: int = 1  #: shards written at the same time
+    shard_writers: int = 1  #: shards written at the same time
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error of another process, as data.
+
+    An exception that leaves a worker by itself contains the whole traceback in its message, and some exceptions cannot
+    be pickled.
+    """
+
+    kind: str  #: OSError or ValueError
+    message: str
+
+    @staticmethod
+    def of(error: OSError | ValueError) -> Failure:
+        """Return the failure that describes ``error``."""
+        return Failure("OSError" if isinstance(error, OSError) else "ValueError", str(error))
+
+    def error(self) -> OSError | ValueError:
+        """Return an exception of the same kind with the same message."""
+        return OSError(self.message) if self.kind == "OSError" else ValueError(self.message)
 
 
 def convert_shards(
     shards: Sequence[Shard],
     sources: Mapping[str, Source],
-    settings: Settings,
+    config: ConversionConfig,
     complete: Complete,
     *,
-    machine: Machine,
+    options: EngineOptions,
     stopping: threading.Event,
     rows_done: Callable[[int], None],
     shard_done: Callable[[ShardRecord], None],
 ) -> None:
-    """Convert shards; when ``stopping`` is set, those in hand are finished and no other is begun.
+    """Convert shards. When ``stopping`` is set, finish the open shards and start no others.
 
     Raises:
         OSError: if a shard cannot be written, a source cannot be read, or a worker is killed.
         ValueError: if a source is damaged.
     """
-    prepared = _loader(_Pieces(shards, machine, stopping), sources, settings, machine)
-    with WorkerWatch() as workers, Lanes(complete, machine.lanes, shard_done) as lanes:
+    prepared = _loader(_RowRanges(shards, options, stopping), sources, config, options)
+    with WorkerWatch() as workers, ShardWriters(complete, options.shard_writers, shard_done) as writers:
         while (batch := workers.next(prepared)) is not None:
             if isinstance(batch, Failure):
                 raise batch.error()
             if isinstance(batch, ImageBatch):
-                batch = convert_batch(batch, settings, machine.device)
-            lanes.put(batch)
-            rows_done(batch.piece.stop - batch.piece.start)
+                batch = convert_batch(batch, config, options.device)
+            writers.put(batch)
+            rows_done(batch.row_range.stop - batch.row_range.start)
 
 
 def _loader(
-    pieces: _Pieces, sources: Mapping[str, Source], settings: Settings, machine: Machine
+    row_ranges: _RowRanges, sources: Mapping[str, Source], config: ConversionConfig, options: EngineOptions
 ) -> Iterator[ImageBatch | EventBatch | Failure]:
-    on_cpu = machine.device.type == "cpu"
+    on_cpu = options.device.type == "cpu"
     loader: DataLoader[ImageBatch | EventBatch | Failure] = DataLoader(
-        # The CPU's cores are the workers: there the conversion is theirs. A GPU is this process's.
-        _Attempts(EventBatches(sources, settings) if on_cpu else ImageBatches(sources, settings)),
-        sampler=pieces,
+        # On the CPU the workers convert as well, to use all cores. On a GPU the main process converts.
+        _BatchesOrFailures(EventBatches(sources, config) if on_cpu else ImageBatches(sources, config)),
+        sampler=row_ranges,
         batch_size=None,
-        num_workers=machine.workers,
+        num_workers=options.workers,
         pin_memory=not on_cpu,
         worker_init_fn=partial(_start_worker, parent=os.getpid()),
     )
     return iter(loader)
 
 
-class _Attempts(Dataset[ImageBatch | EventBatch | Failure]):
-    """Batches, or why there is none."""
+class _BatchesOrFailures(Dataset[ImageBatch | EventBatch | Failure]):
+    """Returns read errors as failures."""
 
     def __init__(self, batches: ImageBatches | EventBatches) -> None:
         self._batches = batches
 
-    def __getitem__(self, piece: Piece) -> ImageBatch | EventBatch | Failure:
+    def __getitem__(self, row_range: RowRange) -> ImageBatch | EventBatch | Failure:
         try:
-            return self._batches[piece]
+            return self._batches[row_range]
         except (OSError, ValueError) as error:
             return Failure.of(error)
 
 
 def _start_worker(_worker: int, parent: int) -> None:
-    """Leave Ctrl-C, which reaches all processes of a terminal, to the main process, and end when that does."""
+    """Ignore Ctrl-C, which a terminal sends to all processes, and exit when the parent process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # PyTorch's own watch misses a parent that is killed while its workers start.
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    # PyTorch's watchdog misses a parent that is killed while its workers start.
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
+def _exit_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(_WATCH_S)
+        time.sleep(_PARENT_CHECK_S)
     os._exit(1)
 
 
-class _Pieces(Sampler[Piece]):
-    """The pieces of shards, of as many shards in turn as there are lanes."""
+class _RowRanges(Sampler[RowRange]):
+    """The row ranges of all shards, alternating between ``options.shard_writers`` shards."""
 
-    def __init__(self, shards: Sequence[Shard], machine: Machine, stopping: threading.Event) -> None:
+    def __init__(self, shards: Sequence[Shard], options: EngineOptions, stopping: threading.Event) -> None:
         self._shards = shards
-        self._machine = machine
+        self._options = options
         self._stopping = stopping
 
-    def __iter__(self) -> Iterator[Piece]:
+    def __iter__(self) -> Iterator[RowRange]:
         waiting = iter(self._shards)
-        lanes: list[Iterator[Piece]] = []
+        open_shards: list[Iterator[RowRange]] = []
         while True:
-            while len(lanes) < self._machine.lanes and not self._stopping.is_set():
+            while len(open_shards) < self._options.shard_writers and not self._stopping.is_set():
                 shard = next(waiting, None)
                 if shard is None:
                     break
-                lanes.append(shard.pieces(self._machine.batch_rows))
-            if not lanes:
+                open_shards.append(shard.row_ranges(self._options.batch_rows))
+            if not open_shards:
                 return
-            for lane in lanes.copy():
-                piece = next(lane, None)
-                if piece is None:
-                    lanes.remove(lane)
+            for row_ranges in open_shards.copy():
+                row_range = next(row_ranges, None)
+                if row_range is None:
+                    open_shards.remove(row_ranges)
                 else:
-                    yield piece
+                    yield row_range

@@ -1,4 +1,4 @@
-"""What a data set becomes: the settings that decide every byte, and the shards that its rows fall into."""
+"""The configuration of a data set conversion, and its division into shards."""
 
 from __future__ import annotations
 
@@ -14,53 +14,61 @@ ROWS_PER_SHARD = 4096
 
 
 @dataclass(frozen=True)
-class Settings:
-    """All that decides the bytes of a converted data set, besides its source."""
+class ConversionConfig:
+    """Everything besides the source that determines the bytes of a converted data set."""
 
     ratio: float
-    size: tuple[int, int] | None = None  #: height and width in pixels; None keeps each image's own
+    size: tuple[int, int] | None = None  #: height and width in pixels; None keeps the size of each image
     resize: str = "bicubic"  #: one of `i2e_triton.sources.RESIZE_RULES`
     order: str | int = DEFAULT_ORDER
     timesteps: int = 8
-    random_shifts: bool = False  #: draw motion vectors for each row; else the canonical ones
-    seed: int = 0  #: of the random motion vectors
-    format: str = "parquet"
+    random_shifts: bool = False  #: draw the motion vectors of each row at random; False uses the canonical ones
+    seed: int = 0  #: seed of the random motion vectors
+    format: str = "parquet"  #: one of :data:`FORMATS`
     bits: str = "official"  #: one of `i2e_triton.formats.BITS`
-    compression: str = "zstd"
+    compression: str = "zstd"  #: Parquet codec
     rows_per_shard: int = ROWS_PER_SHARD
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bits", check_bits(self.bits))
 
+    @property
+    def stored_bits(self) -> str:
+        """Return ``bits`` as manifests and Parquet metadata spell it: ``"published"`` for ``"official"``.
+
+        Version 0.1 wrote this spelling. With another one, its data sets could not be resumed.
+        """
+        return "published" if self.bits == "official" else self.bits
+
     def as_json(self) -> dict[str, Any]:
-        """Return what a manifest keeps and compares."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """Return the values that the manifest stores, and that must be the same to resume."""
+        return {**asdict(self), "size": None if self.size is None else list(self.size), "bits": self.stored_bits}
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows ``start`` to ``stop`` of a split, which are written, checked and resumed as one."""
+    """Rows ``start`` to ``stop`` of a split: the unit that is written, recorded and resumed."""
 
     split: str
     index: int
-    of: int
+    of: int  #: number of shards of the split
     start: int
     stop: int
 
     @property
     def name(self) -> str:
-        """Name without a suffix, as the Hugging Face hub writes it."""
+        """Return the name without a suffix, in the style of the Hugging Face hub."""
         return f"{self.split}-{self.index:05d}-of-{self.of:05d}"
 
-    def pieces(self, rows: int) -> Iterator[Piece]:
-        """Cut the shard into pieces of at most so many rows; an empty shard is one empty piece."""
+    def row_ranges(self, rows: int) -> Iterator[RowRange]:
+        """Divide the shard into ranges of at most ``rows`` rows. An empty shard gives one empty range."""
         for start in range(self.start, max(self.stop, self.start + 1), rows):
-            yield Piece(self, start, min(start + rows, self.stop))
+            yield RowRange(self, start, min(start + rows, self.stop))
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Rows ``start`` to ``stop`` of a shard: what is read and converted at a time."""
+class RowRange:
+    """Rows ``start`` to ``stop`` of a shard: the unit that is read and converted in one call."""
 
     shard: Shard
     start: int
@@ -68,12 +76,17 @@ class Piece:
 
     @property
     def last(self) -> bool:
-        """Whether the shard ends with it."""
+        """Return whether this is the last range of the shard."""
         return self.stop == self.shard.stop
 
 
 def plan_shards(rows: dict[str, int], rows_per_shard: int) -> list[Shard]:
-    """List the shards of all splits, given their numbers of rows; an empty split has one empty shard."""
+    """Return the shards of all splits.
+
+    Args:
+        rows: number of rows of each split. An empty split gets one empty shard.
+        rows_per_shard: number of rows of every shard but the last of a split.
+    """
     shards = []
     for split, total in rows.items():
         count = max(1, -(-total // rows_per_shard))

@@ -1,4 +1,4 @@
-"""One shard, from its converted batches to its files and its record."""
+"""Encode the events of one shard, write its files and record it."""
 
 from __future__ import annotations
 
@@ -13,76 +13,76 @@ from torch import Tensor
 from i2e_triton.formats import encode_records, save_npz
 from i2e_triton.functional import unpack
 from i2e_triton.pipeline.batches import EventBatch
-from i2e_triton.pipeline.finished import record_shard
-from i2e_triton.pipeline.manifest import ShardRecord, Skipped
-from i2e_triton.pipeline.plan import Settings, Shard
-from i2e_triton.pipeline.writers import Sample, write_shard
+from i2e_triton.pipeline.manifest import ShardRecord, SkippedRow, record_shard
+from i2e_triton.pipeline.plan import ConversionConfig, Shard
+from i2e_triton.pipeline.writers import EncodedRow, write_shard
 
 
 def complete_shard(
-    out: Path, shard: Shard, batches: Iterable[EventBatch], settings: Settings, classes: tuple[str, ...] | None
+    out: Path, shard: Shard, batches: Iterable[EventBatch], config: ConversionConfig, classes: tuple[str, ...] | None
 ) -> ShardRecord:
-    """Encode and write the batches of a shard, in their order, then record that it is finished.
+    """Encode and write the batches of a shard in order, then record that the shard is finished.
 
     Raises:
-        OSError: if a file cannot be written; the shard then is neither there nor recorded.
+        OSError: if a file cannot be written. The shard is then not recorded.
+        ValueError: if a key or class cannot be the name of an npz file.
     """
-    tally = _Tally(settings)
-    written = write_shard(out, shard, tally.samples(batches), settings, classes)
-    events = tuple((int(on), int(off)) for on, off in tally.events)
+    encoder = _Encoder(config)
+    files = write_shard(out, shard, encoder.encode_rows(batches), config, classes)
     record = ShardRecord(
         name=shard.name,
         split=shard.split,
-        rows=tally.rows,
-        paths=written.paths,
-        bytes=written.bytes,
-        sha256=written.sha256,
-        events=events,
-        pixels=tally.pixels,
-        skipped=tuple(tally.skipped),
+        rows=encoder.rows,
+        paths=files.paths,
+        bytes=files.bytes,
+        sha256=files.sha256,
+        events=tuple((int(on), int(off)) for on, off in encoder.events),
+        pixels=encoder.pixels,
+        skipped=tuple(encoder.skipped),
     )
     record_shard(out, record)
     return record
 
 
-class _Tally:
-    """Counts what goes into a shard while it passes."""
+class _Encoder:
+    """Encodes the rows of a shard and counts rows, pixels and events."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, config: ConversionConfig) -> None:
+        self._config = config
         self.rows = 0
         self.pixels = 0
-        self.events = np.zeros((settings.timesteps, 2), dtype=np.int64)
-        self.skipped: list[Skipped] = []
+        self.events = np.zeros((config.timesteps, 2), dtype=np.int64)
+        self.skipped: list[SkippedRow] = []
 
-    def samples(self, batches: Iterable[EventBatch]) -> Iterator[Sample]:
+    def encode_rows(self, batches: Iterable[EventBatch]) -> Iterator[EncodedRow]:
+        """Yield the rows of the batches in the order of their numbers."""
         for batch in batches:
             self.skipped += batch.skipped
             records: dict[int, bytes] = {}
-            for rows, packed in batch.groups:
-                self.rows += len(rows)
+            for numbers, packed in batch.groups:
+                self.rows += len(numbers)
                 self.pixels += packed.shape[0] * packed.shape[2] * packed.shape[3]
-                self.events += count_events(packed, self._settings.timesteps)
-                records.update(zip(rows, encode(packed, self._settings)))
-            for row in sorted(records):
-                key, label = batch.about[row]
-                yield Sample(row, key, label, records[row])
+                self.events += count_events(packed, self._config.timesteps)
+                records.update(zip(numbers, encode(packed, self._config)))
+            for number in sorted(records):
+                key, label = batch.keys_and_labels[number]
+                yield EncodedRow(number, key, label, records[number])
 
 
-def encode(packed: Tensor, settings: Settings) -> list[bytes]:
-    """Encode packed events ``[B, 2, H, W]`` as the records, or the npz files, that the settings ask for."""
-    if settings.format != "npz":
-        return encode_records(packed, settings.timesteps, settings.bits)
+def encode(packed: Tensor, config: ConversionConfig) -> list[bytes]:
+    """Encode packed events ``[B, 2, H, W]`` as records, or as npz files if ``config.format`` is ``"npz"``."""
+    if config.format != "npz":
+        return encode_records(packed, config.timesteps, config.bits)
     files = []
     for events in packed:
         file = io.BytesIO()
-        save_npz(file, unpack(events, settings.timesteps, torch.bool))
+        save_npz(file, unpack(events, config.timesteps, torch.bool))
         files.append(file.getvalue())
     return files
 
 
 def count_events(packed: Tensor, timesteps: int) -> np.ndarray:
-    """Count the events of packed ``[B, 2, H, W]`` by timestep and polarity: int64 ``[timesteps, 2]``."""
+    """Count packed events ``[B, 2, H, W]`` by timestep and polarity: int64 ``[timesteps, 2]``."""
     bits = np.arange(256)[:, None] >> np.arange(timesteps) & 1
     histograms = [np.bincount(packed[:, polarity].numpy().ravel(), minlength=256) for polarity in (0, 1)]
     return np.stack([histogram @ bits for histogram in histograms], axis=1)

@@ -1,8 +1,9 @@
-"""Checking a converted data set against its manifest: every byte, and every record."""
+"""Verify the files and records of a converted data set against its manifest."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,53 +16,50 @@ from i2e_triton.datasets.parquet import ParquetRecords
 from i2e_triton.datasets.records import Row
 from i2e_triton.datasets.tar import TarRecords
 from i2e_triton.formats import RecordError, load_npz
-from i2e_triton.pipeline.manifest import MANIFEST, Manifest, ManifestError, ShardRecord, read_manifest
+from i2e_triton.pipeline.manifest import MANIFEST_NAME, Manifest, ManifestError, ShardRecord, read_manifest
 from i2e_triton.pipeline.shards import count_events
 
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Verified:
-    """What was found to be wrong, a line for each; nothing where all is as recorded."""
+class Verification:
+    """Result of a verification."""
 
     shards: int
     rows: int
-    problems: tuple[str, ...]
+    problems: tuple[str, ...]  #: one line for each; empty if the data set is intact
 
 
-def verify_dataset(out: Path, shard_done: Callable[[int, int], None]) -> Verified:
-    """Check files, sizes, digests, records, rows and events of a folder that ``i2e dataset`` completed.
+def verify_dataset(out: Path, shard_done: Callable[[int, int], None]) -> Verification:
+    """Verify the files of a complete data set: their names, sizes, digests, records, rows and events.
 
     Args:
-        out: the folder.
-        shard_done: told after each shard how many are done, and of how many.
+        out: output folder of ``i2e dataset``.
+        shard_done: called after each shard with the number of verified shards and of all shards.
 
     Raises:
-        ManifestError: if the folder has no manifest, a damaged one, or one of a conversion that is not complete.
+        ManifestError: if the manifest is missing, damaged or not complete.
         OSError: if the manifest cannot be read.
     """
     manifest = read_manifest(out)
     if manifest is None:
-        raise ManifestError(f"{out} has no {MANIFEST}; give the folder that i2e dataset wrote")
+        raise ManifestError(f"{out} has no {MANIFEST_NAME}; pass the output folder of i2e dataset")
     if not manifest.complete:
-        raise ManifestError(f"the conversion in {out} is not complete; run it again to go on")
+        raise ManifestError(f"the conversion in {out} is not complete; rerun the same command to resume it")
     problems = [f"{path}: not in the manifest" for path in _unknown_files(out, manifest)]
     for done, record in enumerate(manifest.shards, 1):
         problems += _problems_of(out, record, manifest)
         shard_done(done, len(manifest.shards))
-    return Verified(len(manifest.shards), sum(record.rows for record in manifest.shards), tuple(problems))
+    return Verification(len(manifest.shards), sum(record.rows for record in manifest.shards), tuple(problems))
 
 
 def _unknown_files(out: Path, manifest: Manifest) -> list[str]:
-    known = {path for record in manifest.shards for path in record.paths} | {MANIFEST}
+    known = {path for record in manifest.shards for path in record.paths} | {MANIFEST_NAME}
     files = (path.relative_to(out) for path in sorted(out.rglob("*")) if path.is_file())
-    # Readers pass over hidden files as well, and systems leave some everywhere.
-    return [str(path) for path in files if path.as_posix() not in known and not _is_hidden(path)]
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    # Readers ignore hidden files, and systems create some.
+    hidden = re.compile(r"(^|/)\.")
+    return [str(path) for path in files if path.as_posix() not in known and not hidden.search(path.as_posix())]
 
 
 def _problems_of(out: Path, record: ShardRecord, manifest: Manifest) -> list[str]:
@@ -70,14 +68,14 @@ def _problems_of(out: Path, record: ShardRecord, manifest: Manifest) -> list[str
     except OSError as error:
         return [f"{record.name}: {error.filename}: {error.strerror}"]
     if (size, digest) != (record.bytes, record.sha256):
-        changed = f"{record.name}: its bytes are not those that were written ({size:,} of {record.bytes:,} bytes)"
+        changed = f"{record.name}: its bytes differ from those that were written ({size:,} of {record.bytes:,} bytes)"
         return ["; ".join([changed, *_unreadable_npz(out, record)])]
     try:
         found = _count(out, record, manifest)
     except (RecordError, OSError) as error:
         return [f"{record.name}: {error}"]
-    wanted = (record.rows, record.pixels, [list(step) for step in record.events])
-    return [] if found == wanted else [f"{record.name}: holds {found}, but the manifest says {wanted}"]
+    expected = (record.rows, record.pixels, [list(step) for step in record.events])
+    return [] if found == expected else [f"{record.name}: contains {found}, but the manifest says {expected}"]
 
 
 def _digest(out: Path, record: ShardRecord) -> tuple[int, str]:
@@ -91,7 +89,7 @@ def _digest(out: Path, record: ShardRecord) -> tuple[int, str]:
 
 
 def _unreadable_npz(out: Path, record: ShardRecord) -> Iterator[str]:
-    """Tell which of many files it is; Arrow's readers can end the process on damaged ones, and are not asked."""
+    """Name the damaged npz files of a shard. Parquet files are not opened: Arrow can crash on damaged ones."""
     for path in record.paths:
         if path.endswith(".npz"):
             try:
@@ -101,7 +99,7 @@ def _unreadable_npz(out: Path, record: ShardRecord) -> Iterator[str]:
 
 
 def _count(out: Path, record: ShardRecord, manifest: Manifest) -> tuple[int, int, list[list[int]]]:
-    """Count the rows of a shard, their pixels, and the events of each timestep and polarity."""
+    """Return the rows and pixels of a shard, and its events by timestep and polarity."""
     timesteps = manifest.settings["timesteps"]
     rows, pixels, events = 0, 0, np.zeros((timesteps, 2), dtype=np.int64)
     decode = Decoding(packed=True, dtype=torch.uint8, transform=None, target_transform=None)

@@ -1,4 +1,4 @@
-"""The files that a shard becomes: Parquet, WebDataset tar, or a folder of npz."""
+"""Write a shard as a Parquet file, a WebDataset tar, or npz files."""
 
 from __future__ import annotations
 
@@ -16,78 +16,74 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from i2e_triton.io.atomic import write_whole
-from i2e_triton.pipeline.plan import Settings, Shard
+from i2e_triton.pipeline.plan import ConversionConfig, Shard
 
-#: Bytes of records in a Parquet row group. A reader decompresses a group to get at one row: with smaller ones random
-#: rows come faster, and whole files as fast, down to about this.
+#: Bytes of records in a Parquet row group. To read one row, a reader decompresses the whole group. Smaller groups make
+#: random access faster. Down to about this size they do not slow down reading whole files.
 ROW_GROUP_BYTES = 256 * 1024
 
-#: Where the published notebooks write and look for the npz files of a split, if not in a folder of its name.
+#: Folder names of the official notebooks for the npz files of a split, where they differ from the split's name.
 _NPZ_FOLDERS = {"validation": "val"}
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One image's events as they are written."""
+class EncodedRow:
+    """One row of a shard, encoded."""
 
-    row: int  #: its number in the split
-    key: str  #: its name in the source
-    label: int  #: -1 where the source has none
-    record: bytes
+    row: int  #: index in the split
+    key: str  #: name of the image in the source
+    label: int  #: -1 if the source has no labels
+    record: bytes  #: record or npz file
 
 
 @dataclass(frozen=True)
-class Written:
-    """The files of a shard, relative to the output folder, and the digest of all their bytes in order."""
+class WrittenFiles:
+    """The files of a shard."""
 
-    paths: tuple[str, ...]
-    bytes: int
-    sha256: str
+    paths: tuple[str, ...]  #: relative to the output folder
+    bytes: int  #: size of all files together
+    sha256: str  #: digest of the bytes of all files in order
 
 
 def write_shard(
-    out: Path, shard: Shard, samples: Iterable[Sample], settings: Settings, classes: tuple[str, ...] | None
-) -> Written:
-    """Write a shard's samples in the format of the settings; each file takes its name when it is complete.
+    out: Path, shard: Shard, rows: Iterable[EncodedRow], config: ConversionConfig, classes: tuple[str, ...] | None
+) -> WrittenFiles:
+    """Write the rows of a shard in the format of ``config``. Each file gets its name when it is complete.
 
     Raises:
-        OSError: if a file cannot be written; nothing is left of it.
+        OSError: if a file cannot be written. The incomplete file is removed.
+        ValueError: if a key or class cannot be the name of an npz file.
     """
-    if settings.format == "npz":
-        return _write_npz_files(out, shard, samples, classes)
-    path = out / shard_file(shard, settings.format)
+    if config.format == "npz":
+        return _write_npz_files(out, shard, rows, classes)
+    path = out / f"{shard.name}.{config.format}"
     with write_whole(path) as file:
-        digest = _Digest(file)
-        if settings.format == "parquet":
-            _write_parquet(digest, samples, settings, classes)
+        hashing = _HashingFile(file)
+        if config.format == "parquet":
+            _write_parquet(hashing, rows, config, classes)
         else:
-            _write_tar(digest, samples, settings)
-    return Written((path.name,), digest.size, digest.hash.hexdigest())
+            _write_tar(hashing, rows, config)
+    return WrittenFiles((path.name,), hashing.size, hashing.hash.hexdigest())
 
 
-def shard_file(shard: Shard, format: str) -> str:
-    """Name the file of a shard that is one file."""
-    return f"{shard.name}.{format}"
-
-
-def npz_path(shard: Shard, sample: Sample, classes: tuple[str, ...] | None) -> str:
-    """Name a sample's npz file, where torchvision's ``DatasetFolder`` looks for it: in a folder of its class.
+def npz_path(shard: Shard, row: EncodedRow, classes: tuple[str, ...] | None) -> str:
+    """Return the path of a row's npz file: in a folder of its class, as torchvision's ``DatasetFolder`` expects.
 
     Raises:
-        ValueError: if a class or key of the source leads out of that folder.
+        ValueError: if the class or the key leads out of that folder.
     """
-    folder = "unlabelled" if sample.label < 0 else str(sample.label) if classes is None else classes[sample.label]
-    path = f"{folder}/{sample.key.removeprefix(folder + '/')}"
+    folder = "unlabelled" if row.label < 0 else str(row.label) if classes is None else classes[row.label]
+    path = f"{folder}/{row.key.removeprefix(folder + '/')}"
     if "\0" in path or not all(part.strip(".") for part in path.split("/")):
-        raise ValueError(f"the key {sample.key!r} of class {folder!r} cannot name a file; use --format parquet")
+        raise ValueError(f"the key {row.key!r} of class {folder!r} cannot name a file; use --format parquet")
     return f"{_NPZ_FOLDERS.get(shard.split, shard.split)}/{path}.npz"
 
 
 def check_class_folders(classes: tuple[str, ...] | None) -> None:
-    """Check that npz files of two classes would not lie in one folder; ``a/b`` lies in ``a``.
+    """Check that no two classes share a top-level folder of npz files, as ``a/b`` and ``a/c`` would.
 
     Raises:
-        ValueError: naming the folder.
+        ValueError: if two classes share one. The message names the folder.
     """
     folders = Counter(name.split("/")[0] for name in classes or ())
     for folder, count in folders.items():
@@ -95,38 +91,37 @@ def check_class_folders(classes: tuple[str, ...] | None) -> None:
             raise ValueError(f"{count} classes would have the folder {folder!r}; use --format parquet")
 
 
-def parquet_schema(settings: Settings, classes: tuple[str, ...] | None) -> pa.Schema:
-    """Return the published schema, with the class names where the Hugging Face libraries look for them."""
+def parquet_schema(config: ConversionConfig, classes: tuple[str, ...] | None) -> pa.Schema:
+    """Return the official schema. Its metadata contains the class names for the Hugging Face libraries."""
     label = {"dtype": "int64", "_type": "Value"} if classes is None else {"names": list(classes), "_type": "ClassLabel"}
     features = {"data": {"dtype": "binary", "_type": "Value"}, "label": label}
     metadata = {
         "huggingface": json.dumps({"info": {"features": features}}),
-        "i2e.timesteps": str(settings.timesteps),
-        "i2e.bits": settings.bits,
+        "i2e.timesteps": str(config.timesteps),
+        "i2e.bits": config.stored_bits,
     }
     return pa.schema([("data", pa.binary()), ("label", pa.int64())], metadata)
 
 
 def _write_parquet(
-    file: _Digest, samples: Iterable[Sample], settings: Settings, classes: tuple[str, ...] | None
+    file: _HashingFile, rows: Iterable[EncodedRow], config: ConversionConfig, classes: tuple[str, ...] | None
 ) -> None:
-    schema = parquet_schema(settings, classes)
-    # The records are all different and the labels few: a dictionary pays for neither the one nor, much, the other.
-    with pq.ParquetWriter(file, schema, compression=settings.compression, use_dictionary=False) as writer:
-        for rows in _groups(samples):
-            columns = [[sample.record for sample in rows], [sample.label for sample in rows]]
+    schema = parquet_schema(config, classes)
+    # Records are all different, so a dictionary does not shrink them. It saves little on the labels.
+    with pq.ParquetWriter(file, schema, compression=config.compression, use_dictionary=False) as writer:
+        for group in _row_groups(rows):
+            columns = [[row.record for row in group], [row.label for row in group]]
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
-def _write_tar(file: _Digest, samples: Iterable[Sample], settings: Settings) -> None:
+def _write_tar(file: _HashingFile, rows: Iterable[EncodedRow], config: ConversionConfig) -> None:
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for sample in samples:
-            # WebDataset ends a key at its first dot, so that a file's name cannot serve as one.
-            name = f"{sample.row:09d}"
-            about = {"key": sample.key, "timesteps": settings.timesteps}
-            _add_member(tar, f"{name}.npy", sample.record)
-            _add_member(tar, f"{name}.cls", str(sample.label).encode())
-            _add_member(tar, f"{name}.json", json.dumps(about).encode())
+        for row in rows:
+            name = f"{row.row:09d}"  # not the key: WebDataset ends a name at its first dot
+            metadata = {"key": row.key, "timesteps": config.timesteps}
+            _add_member(tar, f"{name}.npy", row.record)
+            _add_member(tar, f"{name}.cls", str(row.label).encode())
+            _add_member(tar, f"{name}.json", json.dumps(metadata).encode())
 
 
 def _add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -135,24 +130,27 @@ def _add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def _write_npz_files(out: Path, shard: Shard, samples: Iterable[Sample], classes: tuple[str, ...] | None) -> Written:
+def _write_npz_files(
+    out: Path, shard: Shard, rows: Iterable[EncodedRow], classes: tuple[str, ...] | None
+) -> WrittenFiles:
     paths, size, digest = [], 0, hashlib.sha256()
-    for sample in samples:
-        path = npz_path(shard, sample, classes)
+    for row in rows:
+        path = npz_path(shard, row, classes)
         with write_whole(out / path) as file:
-            file.write(sample.record)
-        digest.update(sample.record)
+            file.write(row.record)
+        digest.update(row.record)
         paths.append(path)
-        size += len(sample.record)
-    return Written(tuple(paths), size, digest.hexdigest())
+        size += len(row.record)
+    return WrittenFiles(tuple(paths), size, digest.hexdigest())
 
 
-def _groups(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
-    group: list[Sample] = []
+def _row_groups(rows: Iterable[EncodedRow]) -> Iterator[list[EncodedRow]]:
+    """Group rows until a group has :data:`ROW_GROUP_BYTES` of records."""
+    group: list[EncodedRow] = []
     size = 0
-    for sample in samples:
-        group.append(sample)
-        size += len(sample.record)
+    for row in rows:
+        group.append(row)
+        size += len(row.record)
         if size >= ROW_GROUP_BYTES:
             yield group
             group, size = [], 0
@@ -160,8 +158,8 @@ def _groups(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
         yield group
 
 
-class _Digest(io.RawIOBase):
-    """Passes writing on and takes the digest of what is written, so that no file is read again for it."""
+class _HashingFile(io.RawIOBase):
+    """Hashes and counts the bytes written to a file, so that it need not be read again."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

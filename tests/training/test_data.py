@@ -21,7 +21,7 @@ from torchvision import datasets
 from i2e_triton import I2E, convert
 from i2e_triton.formats import encode_records, save_npz
 from i2e_triton.pipeline.manifest import Manifest
-from i2e_triton.pipeline.plan import Settings
+from i2e_triton.pipeline.plan import ConversionConfig
 from i2e_triton.training.converted import as_converted
 from i2e_triton.training.data import DataError, build_loaders, open_splits
 from i2e_triton.training.distributed import Place
@@ -191,7 +191,7 @@ def test_a_run_says_how_its_events_were_converted(
 ) -> None:
     """And goes on, and its checkpoint has the order that the events have."""
     write_events(tmp_path / "events", 8)
-    made = Settings(ratio=0.15, size=(16, 16), order=1, random_shifts=False).as_json()
+    made = ConversionConfig(ratio=0.15, size=(16, 16), order=1, random_shifts=False).as_json()
     Manifest(settings=made, source={"bytes": 0}, classes=None, rows={}, complete=True).write(tmp_path / "events")
     flags = ("--dataset", "cifar10", "--data", tmp_path / "events", "-bz", 4, "-e", 1, "-sp", tmp_path, "-n", "run")
     run(*flags)
@@ -208,7 +208,7 @@ def test_a_run_says_how_its_events_were_converted(
     ("changed", "message"), [({"ratio": -1}, "ratio must be a number, 0 or more, got -1"), ({"size": 3}, "int")]
 )
 def test_a_manifest_that_cannot_be_is_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
-    settings = {**Settings(0.1).as_json(), **changed}
+    settings = {**ConversionConfig(0.1).as_json(), **changed}
     Manifest(settings=settings, source={"bytes": 0}, classes=None, rows={}, complete=True).write(tmp_path)
     with pytest.raises(DataError, match=f"its manifest says nothing that could be of its events .*{message}"):
         as_converted(CIFAR10, tmp_path)

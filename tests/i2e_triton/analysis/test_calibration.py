@@ -12,7 +12,7 @@ from i2e_triton import canonical_shifts, reference
 from i2e_triton.analysis import calibration
 from i2e_triton.analysis.calibration import RATIOS, STEPS, Sample, curve_columns, find_ratio, measure_curve, read_sample
 from i2e_triton.shifts import DEFAULT_ORDER
-from tests.i2e_triton.pipeline.made_up import DAMAGED, MemorySource, png
+from tests.i2e_triton.pipeline.builders import DAMAGED, MemorySource, png
 from tests.samples import PHOTOGRAPHS, noise, resized_photograph
 
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ import torch
 
 from i2e_triton.analysis import image_entropies, measure_images
 from i2e_triton.sources import prepare
-from tests.i2e_triton.pipeline.made_up import DAMAGED, MemorySource, png, some_images
+from tests.i2e_triton.pipeline.builders import DAMAGED, MemorySource, png, some_images
 
 
 def test_entropies_are_the_mean_over_the_images_as_converted(generator: torch.Generator) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from i2e_triton.analysis import sampling
 from i2e_triton.analysis.sampling import sample_images, sample_rows
 from i2e_triton.sources import prepare
-from tests.i2e_triton.pipeline.made_up import DAMAGED, MemorySource, png, some_images
+from tests.i2e_triton.pipeline.builders import DAMAGED, MemorySource, png, some_images
 
 
 @given(rows=st.integers(1, 10_000), count=st.integers(1, 300))

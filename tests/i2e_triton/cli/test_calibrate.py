@@ -16,7 +16,7 @@ from i2e_triton.analysis.calibration import RATIOS
 from i2e_triton.cli import calibrate, dataset
 from i2e_triton.pipeline.manifest import read_manifest
 from tests.i2e_triton.cli.conftest import Finished
-from tests.i2e_triton.pipeline.made_up import DAMAGED, png, some_images
+from tests.i2e_triton.pipeline.builders import DAMAGED, png, some_images
 
 Run = Callable[..., Finished]
 

@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 from i2e_triton import canonical_shifts, reference
 from i2e_triton.formats import decode_record
 from tests.i2e_triton.cli.conftest import I2E
-from tests.i2e_triton.pipeline.made_up import DAMAGED, files_in, png, some_images
+from tests.i2e_triton.pipeline.builders import DAMAGED, files_in, png, some_images
 from tests.samples import assert_same_events, photograph_path
 
 HERE = ("--workers", 0)
@@ -306,7 +306,7 @@ def test_verify_says_what_is_wrong(i2e: I2E, pictures: Path, tmp_path: Path) -> 
     (out / "train-00000-of-00001.parquet").write_bytes(b"PAR1")
     end = i2e("dataset", "verify", out)
     assert (end.status, "1 problems" in end.out) == (1, True)
-    assert "its bytes are not those that were written" in end.err
+    assert "its bytes differ from those that were written" in end.err
     end = i2e("dataset", "verify", pictures)
     assert (end.status, "has no manifest.json" in end.err) == (1, True)
 

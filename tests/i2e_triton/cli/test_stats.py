@@ -19,7 +19,7 @@ from i2e_triton.cli import dataset, stats
 from i2e_triton.sources import prepare
 from tests.i2e_triton.cli.conftest import Finished
 from tests.i2e_triton.datasets.builders import photograph_events, random_events, write_npz, write_official
-from tests.i2e_triton.pipeline.made_up import png, some_images
+from tests.i2e_triton.pipeline.builders import png, some_images
 
 Run = Callable[..., Finished]
 

@@ -1,4 +1,4 @@
-"""Conversions that are killed at any moment, interrupted, or find no room."""
+"""Conversions that are killed at a random time, interrupted, or run out of disk space."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ import torch
 
 from i2e_triton.formats import decode_record
 from i2e_triton.pipeline.dataset import convert_dataset
-from i2e_triton.pipeline.local_engine import Machine, _start_worker, convert_shards
+from i2e_triton.pipeline.local_engine import EngineOptions, _start_worker, convert_shards
 from i2e_triton.pipeline.manifest import read_manifest
-from i2e_triton.pipeline.plan import Settings
+from i2e_triton.pipeline.plan import ConversionConfig
 from i2e_triton.pipeline.verify import verify_dataset
 from i2e_triton.sources import Row, open_source
-from tests.i2e_triton.pipeline.made_up import MemorySource, files_in, png, some_images
-from tests.i2e_triton.pipeline.test_dataset import Watcher
+from tests.i2e_triton.pipeline.builders import MemorySource, RecordingObserver, files_in, png, some_images
 
 ROWS = 64
 KILLS = 12
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
     for row, image in enumerate(some_images(ROWS, torch.Generator(), (40, 40))):
         path = folder / ("cat", "dog")[row % 2] / f"{row}.png"
         path.parent.mkdir(exist_ok=True)
@@ -43,77 +42,79 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def convert(pictures: Path, out: Path, format: str, workers: int = 1) -> None:
+def convert(images: Path, out: Path, format: str, workers: int = 1) -> None:
     torch.set_num_threads(1)
-    settings = Settings(0.12, rows_per_shard=4, format=format, compression="zstd" if format == "parquet" else "none")
-    engine = partial(convert_shards, machine=Machine(workers, 2, torch.device("cpu")))
-    sources = {"train": open_source(str(pictures), kind="folder", split="train")}
-    convert_dataset(sources, "folder", out, settings, engine, Watcher())
+    config = ConversionConfig(
+        0.12, rows_per_shard=4, format=format, compression="zstd" if format == "parquet" else "none"
+    )
+    engine = partial(convert_shards, options=EngineOptions(workers, 2, torch.device("cpu")))
+    sources = {"train": open_source(str(images), kind="folder", split="train")}
+    convert_dataset(sources, "folder", out, config, engine, RecordingObserver())
 
 
-def command(pictures: Path, out: Path, workers: int) -> list[str]:
+def command(images: Path, out: Path, workers: int) -> list[str]:
     options = ("--rows-per-shard", "4", "--batch-size", "2", "--workers", str(workers))
-    return ["dataset", str(pictures), "-o", str(out), *options]
+    return ["dataset", str(images), "-o", str(out), *options]
 
 
-def check_what_is_there(out: Path) -> None:
-    """Whatever has a name of the format is whole."""
+def check_files(out: Path) -> None:
+    """Check that every Parquet file is complete."""
     for path in out.rglob("*.parquet"):
         for data in pq.read_table(path)["data"].to_pylist():
             assert decode_record(data).shape == (8, 2, 40, 40)
 
 
 @pytest.mark.parametrize("format", ["parquet", "npz"])
-def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
-    tmp_path: Path, pictures: Path, format: str, one_thread: None
+def test_killed_conversion_resumes_to_the_same_bytes(
+    tmp_path: Path, images: Path, format: str, one_thread: None
 ) -> None:
     start = time.monotonic()
-    convert(pictures, tmp_path / "whole", format)
+    convert(images, tmp_path / "whole", format)
     whole_s = time.monotonic() - start
     process = multiprocessing.get_context("fork").Process
     out, sets, killed = tmp_path / "out-0", 1, 0
     while killed < KILLS:
-        work = process(target=convert, args=(pictures, out, format))
+        work = process(target=convert, args=(images, out, format))
         work.start()
         work.join(random.uniform(0, 0.6) * whole_s)
         if work.is_alive():
             work.kill()
             work.join()
             killed += 1
-            check_what_is_there(out)
+            check_files(out)
         else:
             assert work.exitcode == 0
             out, sets = tmp_path / f"out-{sets}", sets + 1
     for finished in (tmp_path / f"out-{i}" for i in range(sets)):
-        convert(pictures, finished, format)
+        convert(images, finished, format)
         assert files_in(finished) == files_in(tmp_path / "whole")
         assert verify_dataset(finished, lambda *_: None).problems == ()
 
 
-def test_a_full_disk_ends_it_with_a_message_and_keeps_what_is_finished(tmp_path: Path, pictures: Path) -> None:
-    convert(pictures, tmp_path / "whole", "parquet", workers=0)
+def test_full_disk_gives_message_and_keeps_finished_shards(tmp_path: Path, images: Path) -> None:
+    convert(images, tmp_path / "whole", "parquet", workers=0)
     sizes = sorted(path.stat().st_size for path in (tmp_path / "whole").glob("*.parquet"))
-    limit = sizes[-1] - 1  # the largest shard finds no room
+    limit = sizes[-1] - 1  # the largest shard does not fit
     assert sizes[0] < limit
     out = tmp_path / "out"
     limited = f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
     limited += "runpy.run_module('i2e_triton', run_name='__main__')"
-    arguments = command(pictures, out, workers=0)
+    arguments = command(images, out, workers=0)
     end = subprocess.run([sys.executable, "-c", limited, *arguments], capture_output=True, text=True)
     assert end.returncode == 1
     assert re.search(r"stopped: \[Errno 27\] File too large: '.*/train-000\d\d-of-00016\.parquet'", end.stderr)
     assert "Traceback" not in end.stderr
     assert not list(out.rglob("*.part"))
-    check_what_is_there(out)
-    convert(pictures, out, "parquet", workers=0)
+    check_files(out)
+    convert(images, out, "parquet", workers=0)
     assert files_in(out) == files_in(tmp_path / "whole")
 
 
-def test_ctrl_c_at_a_terminal_finishes_the_shard_in_hand(tmp_path: Path, pictures: Path) -> None:
+def test_ctrl_c_at_a_terminal_finishes_the_open_shard(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(
-        # Large, so that it is still at work when it is interrupted.
-        [sys.executable, "-m", "i2e_triton", *command(pictures, out, workers=1), "--size", "900", "900"],
+        # Large, so that it is still running when it is interrupted.
+        [sys.executable, "-m", "i2e_triton", *command(images, out, workers=1), "--size", "900", "900"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -121,7 +122,7 @@ def test_ctrl_c_at_a_terminal_finishes_the_shard_in_hand(tmp_path: Path, picture
     )
     while not list(out.glob("*.parquet")) and process.poll() is None:
         time.sleep(0.001)
-    os.killpg(process.pid, signal.SIGINT)  # a terminal tells the workers as well
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers as well
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "interrupted; the same command goes on from here" in errors
@@ -144,16 +145,18 @@ class Fatal(MemorySource):
         yield from super().read(start, stop)
 
 
-def test_a_killed_worker_ends_it_with_a_message(tmp_path: Path) -> None:
+def test_killed_worker_gives_message(tmp_path: Path) -> None:
     source = Fatal([png(image) for image in some_images(12, torch.Generator())])
-    engine = partial(convert_shards, machine=Machine(1, 2, torch.device("cpu")))
-    with pytest.raises(OSError, match=r"DataLoader worker .* the same command goes on"):
-        convert_dataset({"train": source}, "memory", tmp_path, Settings(0.1, rows_per_shard=4), engine, Watcher())
+    engine = partial(convert_shards, options=EngineOptions(1, 2, torch.device("cpu")))
+    with pytest.raises(OSError, match=r"DataLoader worker .* rerun the same command to resume"):
+        convert_dataset(
+            {"train": source}, "memory", tmp_path, ConversionConfig(0.1, rows_per_shard=4), engine, RecordingObserver()
+        )
     assert not list(tmp_path.rglob("*.part"))
 
 
-class Slow(Watcher):
-    """An observer that takes its time, and counts how often it could take it all."""
+class Slow(RecordingObserver):
+    """A slow observer that counts the calls that were not interrupted."""
 
     finished = 0
 
@@ -163,37 +166,39 @@ class Slow(Watcher):
         self.finished += 1
 
 
-def test_a_killed_worker_interrupts_nothing_half_way(tmp_path: Path) -> None:
+def test_killed_worker_does_not_interrupt_the_observer(tmp_path: Path) -> None:
     source = Fatal([png(image) for image in some_images(12, torch.Generator())])
-    engine = partial(convert_shards, machine=Machine(1, 2, torch.device("cpu")))
-    watcher = Slow()
+    engine = partial(convert_shards, options=EngineOptions(1, 2, torch.device("cpu")))
+    observer = Slow()
     with pytest.raises(OSError, match=r"is killed by signal: Killed"):
-        convert_dataset({"train": source}, "memory", tmp_path, Settings(0.1, rows_per_shard=4), engine, watcher)
-    assert watcher.finished == watcher.rows / 2 > 0
+        convert_dataset(
+            {"train": source}, "memory", tmp_path, ConversionConfig(0.1, rows_per_shard=4), engine, observer
+        )
+    assert observer.finished == observer.rows / 2 > 0
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_worker_ends_with_a_parent_that_is_killed_while_it_starts() -> None:
+def test_worker_exits_if_its_parent_is_killed_during_startup() -> None:
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
-    parent = context.Process(target=be_killed_after_a_worker_started, args=(there,))
+    parent = context.Process(target=start_worker_and_wait, args=(there,))
     parent.start()
     there.close()
     assert here.recv() == "started"
     parent.kill()
     parent.join()
     assert here.poll(30)
-    with pytest.raises(EOFError):  # the last process that had the other end is gone
+    with pytest.raises(EOFError):  # all processes with the other end have exited
         here.recv()
 
 
-def be_killed_after_a_worker_started(end: Connection) -> None:
-    worker = multiprocessing.get_context("fork").Process(target=start_and_wait, args=(end, os.getpid()))
+def start_worker_and_wait(end: Connection) -> None:
+    worker = multiprocessing.get_context("fork").Process(target=run_worker, args=(end, os.getpid()))
     worker.start()
     worker.join()
 
 
-def start_and_wait(end: Connection, parent: int) -> None:
+def run_worker(end: Connection, parent: int) -> None:
     _start_worker(0, parent)
     end.send("started")
     time.sleep(3600)

@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 
 from i2e_triton.pipeline.manifest import (
-    MANIFEST,
+    MANIFEST_NAME,
+    WORK_FOLDER,
     Manifest,
     ManifestError,
     ShardRecord,
-    Skipped,
+    SkippedRow,
     check_same,
+    finished_shards,
     read_manifest,
+    record_shard,
 )
-from i2e_triton.pipeline.plan import Settings
+from i2e_triton.pipeline.plan import ConversionConfig
 
 RECORD = ShardRecord(
     "train-00000-of-00001",
@@ -27,35 +30,35 @@ RECORD = ShardRecord(
     "ab" * 32,
     ((6, 3), (0, 12)),
     60,
-    (Skipped(4, "cat/4", "damaged"),),
+    (SkippedRow(4, "cat/4", "damaged"),),
 )
-MANIFEST_OF_ONE = Manifest(
-    Settings(0.1, (3, 4), timesteps=2).as_json(),
+ONE_SHARD = Manifest(
+    ConversionConfig(0.1, (3, 4), timesteps=2).as_json(),
     {"kind": "folder", "bytes": 9, "fingerprints": {"train": "x"}},
     ("cat", "dog"),
     {"train": 8},
 )
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    manifest = replace(MANIFEST_OF_ONE, complete=True, shards=(RECORD,))
+def test_manifest_round_trip(tmp_path: Path) -> None:
+    manifest = replace(ONE_SHARD, complete=True, shards=(RECORD,))
     manifest.write(tmp_path)
     assert read_manifest(tmp_path) == manifest
-    assert json.loads((tmp_path / MANIFEST).read_text())["event_rate"] == [[0.1, 0.05], [0.0, 0.2]]
+    assert json.loads((tmp_path / MANIFEST_NAME).read_text())["event_rate"] == [[0.1, 0.05], [0.0, 0.2]]
 
 
-def test_no_manifest_is_none(tmp_path: Path) -> None:
+def test_missing_manifest_is_none(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"null", b'{"settings": 1}', b"\xff\xfe"])
-def test_a_damaged_manifest_is_said_to_be(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / MANIFEST).write_bytes(content)
+def test_damaged_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / MANIFEST_NAME).write_bytes(content)
     with pytest.raises(ManifestError, match="is damaged"):
         read_manifest(tmp_path)
 
 
-# Each is a manifest with one thing replaced, by a path of keys.
+# Each case replaces one value of a manifest, at a path of keys.
 @pytest.mark.parametrize(
     ("place", "value"),
     [
@@ -90,46 +93,62 @@ def test_a_damaged_manifest_is_said_to_be(tmp_path: Path, content: bytes) -> Non
         (("shards", 0, "skipped", 0, "key"), 4),
     ],
 )
-def test_a_manifest_of_other_types_or_numbers_is_damaged(tmp_path: Path, place: tuple[Any, ...], value: object) -> None:
-    replace(MANIFEST_OF_ONE, complete=True, shards=(RECORD,)).write(tmp_path)
-    fields = json.loads((tmp_path / MANIFEST).read_text())
+def test_manifest_with_wrong_value_is_refused(tmp_path: Path, place: tuple[Any, ...], value: object) -> None:
+    replace(ONE_SHARD, complete=True, shards=(RECORD,)).write(tmp_path)
+    fields = json.loads((tmp_path / MANIFEST_NAME).read_text())
     inner = fields
     for key in place[:-1]:
         inner = inner[key]
     inner[place[-1]] = value
-    (tmp_path / MANIFEST).write_text(json.dumps(fields))
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(fields))
     with pytest.raises(ManifestError, match="is damaged"):
         read_manifest(tmp_path)
 
 
-def test_a_complete_manifest_has_every_shard_once(tmp_path: Path) -> None:
-    replace(MANIFEST_OF_ONE, complete=True, shards=(RECORD, RECORD)).write(tmp_path)
+def test_complete_manifest_with_duplicate_shard_is_refused(tmp_path: Path) -> None:
+    replace(ONE_SHARD, complete=True, shards=(RECORD, RECORD)).write(tmp_path)
     with pytest.raises(ManifestError, match="the split 'train' has 8 rows, its shards have 16"):
         read_manifest(tmp_path)
 
 
-def test_a_manifest_too_deep_to_read_is_damaged(tmp_path: Path) -> None:
-    (tmp_path / MANIFEST).write_text("[" * 100_000 + "]" * 100_000)
+def test_deeply_nested_manifest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST_NAME).write_text("[" * 100_000 + "]" * 100_000)
     with pytest.raises(ManifestError, match="is damaged"):
         read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "a/../../outside", "", "a\0b", "\ud800"])
-def test_paths_that_lead_out_of_the_folder_or_name_no_file_are_damage(tmp_path: Path, path: str) -> None:
-    replace(MANIFEST_OF_ONE, shards=(replace(RECORD, paths=(path,)),)).write(tmp_path)
+def test_path_outside_the_folder_is_refused(tmp_path: Path, path: str) -> None:
+    replace(ONE_SHARD, shards=(replace(RECORD, paths=(path,)),)).write(tmp_path)
     with pytest.raises(ManifestError, match="is damaged"):
         read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ({"settings": Settings(0.2, (3, 4), timesteps=2).as_json()}, "ratio was 0.1 and is 0.2"),
+        ({"settings": ConversionConfig(0.2, (3, 4), timesteps=2).as_json()}, "ratio was 0.1 and is 0.2"),
         ({"source": {"kind": "folder", "bytes": 9, "fingerprints": {"train": "y"}}}, "the source's fingerprints was"),
         ({"version": "0.0.0"}, "the version of i2e-triton was"),
     ],
 )
-def test_other_circumstances_are_refused_by_name(change: dict[str, Any], said: str) -> None:
-    check_same(MANIFEST_OF_ONE, MANIFEST_OF_ONE)
-    with pytest.raises(ManifestError, match=said):
-        check_same(MANIFEST_OF_ONE, replace(MANIFEST_OF_ONE, **change))
+def test_resume_with_difference_is_refused(change: dict[str, Any], message: str) -> None:
+    check_same(ONE_SHARD, ONE_SHARD)
+    with pytest.raises(ManifestError, match=message):
+        check_same(ONE_SHARD, replace(ONE_SHARD, **change))
+
+
+def test_shard_is_finished_if_its_file_has_the_recorded_size(tmp_path: Path) -> None:
+    record_shard(tmp_path, RECORD)
+    assert finished_shards(tmp_path) == {}
+    (tmp_path / RECORD.paths[0]).write_bytes(b"12345")
+    assert finished_shards(tmp_path) == {RECORD.name: RECORD}
+    (tmp_path / RECORD.paths[0]).write_bytes(b"123")
+    assert finished_shards(tmp_path) == {}
+
+
+def test_unreadable_record_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / RECORD.paths[0]).write_bytes(b"12345")
+    (tmp_path / WORK_FOLDER).mkdir()
+    (tmp_path / WORK_FOLDER / "shard.json").write_bytes(b'{"name": ')
+    assert finished_shards(tmp_path) == {}

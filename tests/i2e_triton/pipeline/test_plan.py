@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from i2e_triton.pipeline.plan import Settings, Shard, plan_shards
+from i2e_triton.pipeline.plan import ConversionConfig, Shard, plan_shards
 
 
 @given(st.dictionaries(st.sampled_from(["train", "validation"]), st.integers(0, 60), min_size=1), st.integers(1, 20))
-def test_each_row_is_in_one_shard(rows: dict[str, int], rows_per_shard: int) -> None:
+def test_each_row_is_in_exactly_one_shard(rows: dict[str, int], rows_per_shard: int) -> None:
     shards = plan_shards(rows, rows_per_shard)
     for split, total in rows.items():
         of_split = [shard for shard in shards if shard.split == split]
@@ -21,19 +21,27 @@ def test_each_row_is_in_one_shard(rows: dict[str, int], rows_per_shard: int) -> 
 
 
 @given(st.integers(0, 50), st.integers(0, 30), st.integers(1, 20))
-def test_pieces_are_the_rows_of_a_shard_and_only_the_last_ends_it(start: int, rows: int, most: int) -> None:
+def test_row_ranges_cover_the_shard_and_only_the_last_is_last(start: int, rows: int, most: int) -> None:
     shard = Shard("train", 0, 1, start, start + rows)
-    pieces = list(shard.pieces(most))
-    assert [row for piece in pieces for row in range(piece.start, piece.stop)] == list(range(start, start + rows))
-    assert [piece.last for piece in pieces] == [False] * (len(pieces) - 1) + [True]
-    assert all(piece.stop - piece.start <= most for piece in pieces)
+    row_ranges = list(shard.row_ranges(most))
+    assert [row for row_range in row_ranges for row in range(row_range.start, row_range.stop)] == list(
+        range(start, start + rows)
+    )
+    assert [row_range.last for row_range in row_ranges] == [False] * (len(row_ranges) - 1) + [True]
+    assert all(row_range.stop - row_range.start <= most for row_range in row_ranges)
 
 
 @pytest.mark.parametrize(("index", "name"), [(0, "train-00000-of-00013"), (12, "train-00012-of-00013")])
-def test_names_are_those_of_the_hub(index: int, name: str) -> None:
+def test_shard_names_follow_the_hub(index: int, name: str) -> None:
     assert Shard("train", index, 13, 0, 1).name == name
 
 
-def test_settings_are_what_json_gives_back() -> None:
-    settings = Settings(0.07, size=(128, 96), order=3)
-    assert json.loads(json.dumps(settings.as_json())) == settings.as_json()
+def test_config_as_json_survives_json() -> None:
+    config = ConversionConfig(0.07, size=(128, 96), order=3)
+    assert json.loads(json.dumps(config.as_json())) == config.as_json()
+
+
+def test_official_bits_are_stored_as_version_0_1_stored_them() -> None:
+    assert ConversionConfig(0.07).as_json()["bits"] == "published"
+    assert ConversionConfig(0.07, bits="published") == ConversionConfig(0.07, bits="official")
+    assert ConversionConfig(0.07, bits="packed").as_json()["bits"] == "packed"

@@ -16,46 +16,54 @@ ray = pytest.importorskip("ray")
 from i2e_triton.pipeline import ray_engine  # noqa: E402
 from i2e_triton.pipeline.dataset import convert_dataset  # noqa: E402
 from i2e_triton.pipeline.manifest import Manifest  # noqa: E402
-from i2e_triton.pipeline.plan import Settings  # noqa: E402
+from i2e_triton.pipeline.plan import ConversionConfig  # noqa: E402
 from i2e_triton.pipeline.ray_engine import convert_shards_with_ray  # noqa: E402
 from i2e_triton.sources import Row, SourceError  # noqa: E402
-from tests.i2e_triton.pipeline.made_up import DAMAGED, MemorySource, files_in, png, some_images  # noqa: E402
-from tests.i2e_triton.pipeline.test_dataset import HERE, Watcher, run  # noqa: E402
+from tests.i2e_triton.pipeline.builders import (  # noqa: E402  # noqa: E402
+    DAMAGED,
+    IN_PROCESS,
+    MemorySource,
+    RecordingObserver,
+    files_in,
+    png,
+    run,
+    some_images,
+)
 
-SETTINGS = Settings(0.1, rows_per_shard=4, random_shifts=True, seed=9)
+CONFIG = ConversionConfig(0.1, rows_per_shard=4, random_shifts=True, seed=9)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _two_workers() -> Iterator[None]:
+def _ray_with_two_cpus() -> Iterator[None]:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield
     ray.shutdown()
 
 
 class Held(MemorySource):
-    """A source that notes which rows are begun, and gives those from the sixteenth on when it may."""
+    """A source that marks started rows by files, and returns rows from the 17th on when the file ``go`` exists."""
 
     def __init__(self, images: list[bytes], folder: Path) -> None:
         super().__init__(images)
         self.folder = folder
 
     def read(self, start: int, stop: int) -> Iterator[Row]:
-        (self.folder / f"begun-{start}").touch()
+        (self.folder / f"started-{start}").touch()
         while start >= 16 and not (self.folder / "go").exists():
             time.sleep(0.01)
         yield from super().read(start, stop)
 
 
-def test_ray_makes_the_same_files_and_goes_on_where_it_stopped(
+def test_ray_writes_the_same_files_and_resumes(
     tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     images = [png(image) for image in some_images(80, generator)]
     images[6] = DAMAGED
     source = Held(images, tmp_path)
-    engine = partial(convert_shards_with_ray, machine=replace(HERE, batch_rows=4))
+    engine = partial(convert_shards_with_ray, options=replace(IN_PROCESS, batch_rows=4))
 
-    def convert(watcher: Watcher) -> Manifest:
-        return convert_dataset({"train": source}, "memory", tmp_path / "ray", SETTINGS, engine, watcher)
+    def convert(observer: RecordingObserver) -> Manifest:
+        return convert_dataset({"train": source}, "memory", tmp_path / "ray", CONFIG, engine, observer)
 
     def set_and_go(shared: object) -> None:
         ray_engine_set(shared)
@@ -63,22 +71,22 @@ def test_ray_makes_the_same_files_and_goes_on_where_it_stopped(
 
     ray_engine_set = ray_engine._set
     monkeypatch.setattr(ray_engine, "_set", set_and_go)
-    stopped, watcher = Watcher(1, lambda: os.kill(os.getpid(), signal.SIGINT)), Watcher()
+    stopped, observer = RecordingObserver(1, lambda: os.kill(os.getpid(), signal.SIGINT)), RecordingObserver()
     finished = convert(stopped)
-    begun = {f"train-{int(path.name.split('-')[1]) // 4:05d}-of-00020" for path in tmp_path.glob("begun-*")}
+    started = {f"train-{int(path.name.split('-')[1]) // 4:05d}-of-00020" for path in tmp_path.glob("started-*")}
     assert not finished.complete
-    assert {record.name for record in finished.shards} == begun  # none is abandoned
-    assert convert(watcher).complete
-    assert watcher.start[2] == len(begun)
-    assert watcher.start[1] + watcher.rows == 80
-    run(source, tmp_path / "here", SETTINGS)
-    assert files_in(tmp_path / "ray") == files_in(tmp_path / "here")
-    told = capfd.readouterr()
-    assert "INFO" not in told.out + told.err
+    assert {record.name for record in finished.shards} == started  # no shard is abandoned
+    assert convert(observer).complete
+    assert observer.start[2] == len(started)
+    assert observer.start[1] + observer.rows == 80
+    run(source, tmp_path / "local", CONFIG)
+    assert files_in(tmp_path / "ray") == files_in(tmp_path / "local")
+    output = capfd.readouterr()
+    assert "INFO" not in output.out + output.err
 
 
 class CutOff(MemorySource):
-    """A source whose rows from the fourth on cannot be read."""
+    """A source whose rows cannot be read from the fifth on."""
 
     def read(self, start: int, stop: int) -> Iterator[Row]:
         if start >= 4:
@@ -86,30 +94,32 @@ class CutOff(MemorySource):
         yield from super().read(start, stop)
 
 
-def test_what_cannot_be_read_ends_it_with_one_sentence(tmp_path: Path, generator: torch.Generator) -> None:
+def test_unreadable_source_raises_its_message(tmp_path: Path, generator: torch.Generator) -> None:
     source = CutOff([png(image) for image in some_images(12, generator)])
-    engine = partial(convert_shards_with_ray, machine=HERE)
+    engine = partial(convert_shards_with_ray, options=IN_PROCESS)
     with pytest.raises(ValueError, match=r"^a\.tar ends before its member '9\.png' does$"):
-        convert_dataset({"train": source}, "memory", tmp_path, SETTINGS, engine, Watcher())
+        convert_dataset({"train": source}, "memory", tmp_path, CONFIG, engine, RecordingObserver())
 
 
 class Unpicklable(MemorySource):
-    """A source that no other process can open."""
+    """A source that cannot be unpickled."""
 
     def __setstate__(self, state: object) -> None:
         raise ModuleNotFoundError("No module named 'elsewhere'")
 
 
-def test_what_ray_cannot_do_ends_it_with_one_sentence(tmp_path: Path, generator: torch.Generator) -> None:
+def test_failure_of_ray_gives_one_line(tmp_path: Path, generator: torch.Generator) -> None:
     source = Unpicklable([png(image) for image in some_images(4, generator)])
-    engine = partial(convert_shards_with_ray, machine=HERE)
-    with pytest.raises(OSError, match=r"^Ray: .*No module named 'elsewhere'.* the same command goes on$") as raised:
-        convert_dataset({"train": source}, "memory", tmp_path, SETTINGS, engine, Watcher())
+    engine = partial(convert_shards_with_ray, options=IN_PROCESS)
+    with pytest.raises(
+        OSError, match=r"^Ray: .*No module named 'elsewhere'.* rerun the same command to resume$"
+    ) as raised:
+        convert_dataset({"train": source}, "memory", tmp_path, CONFIG, engine, RecordingObserver())
     assert "\n" not in str(raised.value)
 
 
 class FatalOnce(MemorySource):
-    """A source that kills the process that reads a row, the first time."""
+    """A source that kills the first process that reads the ninth row or a later one."""
 
     def __init__(self, images: list[bytes], mark: Path) -> None:
         super().__init__(images)
@@ -122,12 +132,12 @@ class FatalOnce(MemorySource):
         yield from super().read(start, stop)
 
 
-def test_the_shards_of_a_lost_actor_are_converted_by_another(tmp_path: Path, generator: torch.Generator) -> None:
+def test_shards_of_a_killed_actor_are_converted_by_another(tmp_path: Path, generator: torch.Generator) -> None:
     images = [png(image) for image in some_images(18, generator)]
     source = FatalOnce(images, tmp_path / "mark")
-    engine = partial(convert_shards_with_ray, machine=HERE)
-    manifest = convert_dataset({"train": source}, "memory", tmp_path / "ray", SETTINGS, engine, Watcher())
+    engine = partial(convert_shards_with_ray, options=IN_PROCESS)
+    manifest = convert_dataset({"train": source}, "memory", tmp_path / "ray", CONFIG, engine, RecordingObserver())
     assert (tmp_path / "mark").exists()
     assert manifest.complete
-    run(MemorySource(images), tmp_path / "here", SETTINGS)
-    assert files_in(tmp_path / "ray") == files_in(tmp_path / "here")
+    run(MemorySource(images), tmp_path / "local", CONFIG)
+    assert files_in(tmp_path / "ray") == files_in(tmp_path / "local")

@@ -10,11 +10,10 @@ import torch
 
 from i2e_triton.formats import decode_record
 from i2e_triton.functional import unpack
-from i2e_triton.pipeline.finished import finished_shards
-from i2e_triton.pipeline.manifest import Skipped
-from i2e_triton.pipeline.plan import Settings, Shard
+from i2e_triton.pipeline.manifest import SkippedRow, finished_shards
+from i2e_triton.pipeline.plan import ConversionConfig, Shard
 from i2e_triton.pipeline.shards import complete_shard, count_events, encode
-from tests.i2e_triton.pipeline.made_up import DAMAGED, MemorySource, batches_of, expected_events, png, some_images
+from tests.i2e_triton.pipeline.builders import DAMAGED, MemorySource, batches_of, expected_events, png, some_images
 from tests.samples import assert_same_events
 
 
@@ -25,18 +24,18 @@ def test_events_are_counted_by_timestep_and_polarity(generator: torch.Generator,
     assert count_events(packed, timesteps).tolist() == expected.tolist()
 
 
-def test_a_shard_is_its_rows_in_order_and_its_record(tmp_path: Path, generator: torch.Generator) -> None:
+def test_shard_contains_rows_in_order_and_is_recorded(tmp_path: Path, generator: torch.Generator) -> None:
     images = some_images(4, generator) + some_images(4, generator, (6, 17))
     images[2], images[5] = images[5], images[2]  # shapes mixed within batches
     encoded = [png(image) for image in images]
     encoded[3] = DAMAGED
-    source, settings, shard = MemorySource(encoded), Settings(0.1, timesteps=6), Shard("train", 0, 1, 0, 8)
-    record = complete_shard(tmp_path, shard, batches_of(shard, source, settings), settings, source.classes)
+    source, config, shard = MemorySource(encoded), ConversionConfig(0.1, timesteps=6), Shard("train", 0, 1, 0, 8)
+    record = complete_shard(tmp_path, shard, batches_of(shard, source, config), config, source.classes)
 
     rows = [row for row in range(8) if row != 3]
     table = pq.read_table(tmp_path / "train-00000-of-00001.parquet")
     assert table["label"].to_pylist() == [source.label(row) for row in rows]
-    events = [expected_events(images[row], settings) for row in rows]
+    events = [expected_events(images[row], config) for row in rows]
     for data, expected in zip(table["data"].to_pylist(), events, strict=True):
         assert_same_events(decode_record(data), expected)
     assert (record.rows, record.pixels) == (7, sum(images[row][0].numel() for row in rows))
@@ -44,14 +43,14 @@ def test_a_shard_is_its_rows_in_order_and_its_record(tmp_path: Path, generator: 
         (int(sum(e[t, 0].sum() for e in events)), int(sum(e[t, 1].sum() for e in events))) for t in range(6)
     )
     assert [(skipped.row, skipped.key) for skipped in record.skipped] == [(3, "3")]
-    assert isinstance(record.skipped[0], Skipped)
+    assert isinstance(record.skipped[0], SkippedRow)
     assert record.skipped[0].reason
     assert finished_shards(tmp_path) == {shard.name: record}
 
 
-def test_npz_files_hold_the_events(generator: torch.Generator) -> None:
+def test_npz_files_contain_the_events(generator: torch.Generator) -> None:
     packed = torch.randint(0, 32, (3, 2, 5, 4), dtype=torch.uint8, generator=generator)
-    files = encode(packed, Settings(0.1, timesteps=5, format="npz"))
+    files = encode(packed, ConversionConfig(0.1, timesteps=5, format="npz"))
     for file, events in zip(files, packed, strict=True):
         with np.load(io.BytesIO(file), allow_pickle=False) as archive:
             assert archive.files == ["arr_0"]

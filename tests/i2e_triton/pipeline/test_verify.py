@@ -11,17 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from i2e_triton.pipeline.manifest import MANIFEST, Manifest, ManifestError, ShardRecord, read_manifest
-from i2e_triton.pipeline.plan import Settings
-from i2e_triton.pipeline.verify import Verified, verify_dataset
-from tests.i2e_triton.pipeline.made_up import DAMAGED, MemorySource, png, some_images
-from tests.i2e_triton.pipeline.test_dataset import SETTINGS, run
+from i2e_triton.pipeline.manifest import MANIFEST_NAME, Manifest, ManifestError, read_manifest
+from i2e_triton.pipeline.plan import ConversionConfig
+from i2e_triton.pipeline.verify import Verification, verify_dataset
+from tests.i2e_triton.pipeline.builders import CONFIG, DAMAGED, MemorySource, png, run, some_images
+
+Converter = Callable[[ConversionConfig], Path]
 
 
 @pytest.fixture
-def converted(tmp_path: Path, generator: torch.Generator) -> Callable[[Settings], Path]:
-    def convert(settings: Settings) -> Path:
-        run(MemorySource([png(image) for image in some_images(10, generator)]), tmp_path, settings)
+def converted(tmp_path: Path, generator: torch.Generator) -> Converter:
+    def convert(config: ConversionConfig) -> Path:
+        run(MemorySource([png(image) for image in some_images(10, generator)]), tmp_path, config)
         return tmp_path
 
     return convert
@@ -38,65 +39,65 @@ def rewrite(out: Path, change: Callable[[Manifest], Manifest]) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "config",
     [
-        SETTINGS,
-        replace(SETTINGS, bits="packed", timesteps=5),
-        replace(SETTINGS, format="tar"),
-        replace(SETTINGS, format="tar", bits="packed"),
-        replace(SETTINGS, format="npz"),
+        CONFIG,
+        replace(CONFIG, bits="packed", timesteps=5),
+        replace(CONFIG, format="tar"),
+        replace(CONFIG, format="tar", bits="packed"),
+        replace(CONFIG, format="npz"),
     ],
 )
-def test_what_was_converted_verifies(converted: Callable[[Settings], Path], settings: Settings) -> None:
-    seen: list[tuple[int, int]] = []
-    verified = verify_dataset(converted(settings), lambda *place: seen.append(place))
+def test_converted_data_set_has_no_problems(converted: Converter, config: ConversionConfig) -> None:
+    progress: list[tuple[int, int]] = []
+    verified = verify_dataset(converted(config), lambda *counts: progress.append(counts))
     assert (verified.shards, verified.rows, verified.problems) == (3, 10, ())
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert progress == [(1, 3), (2, 3), (3, 3)]
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar", "npz"])
-def test_a_set_without_a_row_verifies(tmp_path: Path, format: str) -> None:
-    run(MemorySource([DAMAGED] * 5), tmp_path, replace(SETTINGS, format=format))
-    assert verify_dataset(tmp_path, lambda *_: None) == Verified(2, 0, ())
+def test_data_set_without_rows_has_no_problems(tmp_path: Path, format: str) -> None:
+    run(MemorySource([DAMAGED] * 5), tmp_path, replace(CONFIG, format=format))
+    assert verify_dataset(tmp_path, lambda *_: None) == Verification(2, 0, ())
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar", "npz"])
-def test_a_flipped_bit_is_found(converted: Callable[[Settings], Path], format: str) -> None:
-    out = converted(replace(SETTINGS, format=format))
+def test_flipped_bit_is_found(converted: Converter, format: str) -> None:
+    out = converted(replace(CONFIG, format=format))
     victim = sorted(path for path in out.rglob(f"*.{format}"))[0]
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
     (problem,) = problems(out)
-    assert "not those that were written" in problem
+    assert "differ from those that were written" in problem
 
 
-def test_a_missing_and_an_unknown_file_are_found(converted: Callable[[Settings], Path]) -> None:
-    out = converted(SETTINGS)
-    (out / "train-00001-of-00003.parquet").rename(out / "stranger.parquet")
+def test_missing_and_unknown_files_are_found(converted: Converter) -> None:
+    out = converted(CONFIG)
+    (out / "train-00001-of-00003.parquet").rename(out / "unknown.parquet")
     unknown, missing = problems(out)
-    assert unknown == "stranger.parquet: not in the manifest"
+    assert unknown == "unknown.parquet: not in the manifest"
     assert missing.startswith("train-00001-of-00003:")
     assert "No such file" in missing
 
 
-def test_hidden_files_are_passed_over(converted: Callable[[Settings], Path]) -> None:
-    out = converted(SETTINGS)
+def test_hidden_files_are_ignored(converted: Converter) -> None:
+    out = converted(CONFIG)
     (out / ".DS_Store").write_bytes(b"")
     (out / ".cache").mkdir()
     (out / ".cache" / "train-00000-of-00001.parquet").write_bytes(b"")
     assert problems(out) == ()
 
 
-def test_counts_that_do_not_fit_the_records_are_found(converted: Callable[[Settings], Path]) -> None:
-    out = converted(SETTINGS)
+def test_wrong_counts_are_found(converted: Converter) -> None:
+    out = converted(CONFIG)
     rewrite(out, lambda m: replace(m, shards=(replace(m.shards[0], pixels=1), *m.shards[1:])))
     (problem,) = problems(out)
-    assert problem.startswith("train-00000-of-00003: holds (4, ")
+    assert problem.startswith("train-00000-of-00003: contains (4, ")
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ({"data": [1, 2, 3, 4], "label": [0] * 4}, "needs columns data: binary"),
         ({"other": [b""] * 4, "label": [0] * 4}, "needs columns data: binary"),
@@ -104,11 +105,10 @@ def test_counts_that_do_not_fit_the_records_are_found(converted: Callable[[Setti
         ({"data": [None, None, b"3", b"4"], "label": [0] * 4}, "row 0: data is null"),
     ],
 )
-def test_a_shard_that_was_never_one_is_found(
-    converted: Callable[[Settings], Path], table: dict[str, list[object]], said: str
+def test_invalid_shard_with_correct_digest_is_found(
+    converted: Converter, table: dict[str, list[object]], message: str
 ) -> None:
-    """Its checksum is right: whoever made the folder meant it so."""
-    out = converted(SETTINGS)
+    out = converted(CONFIG)
     path = out / "train-00000-of-00003.parquet"
     pq.write_table(pa.table(table), path)
     content = path.read_bytes()
@@ -116,27 +116,28 @@ def test_a_shard_that_was_never_one_is_found(
     rewrite(out, lambda m: replace(m, shards=(replace(m.shards[0], **written), *m.shards[1:])))
     (problem,) = problems(out)
     assert problem.startswith(f"train-00000-of-00003: {path}: ")
-    assert said in problem
+    assert message in problem
 
 
 @pytest.mark.parametrize(("format", "where"), [("parquet", "row 0"), ("tar", "sample 0")])
-def test_records_of_other_timesteps_are_found(converted: Callable[[Settings], Path], format: str, where: str) -> None:
-    out = converted(replace(SETTINGS, format=format, timesteps=5))
-    rewrite(out, lambda m: replace(m, settings={**m.settings, "timesteps": 4}, shards=tuple(map(four, m.shards))))
+def test_records_with_other_timesteps_are_found(converted: Converter, format: str, where: str) -> None:
+    out = converted(replace(CONFIG, format=format, timesteps=5))
+    rewrite(out, keep_four_timesteps)
     found = problems(out)
     assert len(found) == 3
     assert all(f"{where}: has 5 timesteps instead of 4" in problem for problem in found)
 
 
-def four(record: ShardRecord) -> ShardRecord:
-    return replace(record, events=record.events[:4])
+def keep_four_timesteps(manifest: Manifest) -> Manifest:
+    shards = tuple(replace(record, events=record.events[:4]) for record in manifest.shards)
+    return replace(manifest, settings={**manifest.settings, "timesteps": 4}, shards=shards)
 
 
-def test_a_folder_without_a_complete_manifest_is_refused(converted: Callable[[Settings], Path]) -> None:
-    out = converted(SETTINGS)
+def test_folder_without_complete_manifest_is_refused(converted: Converter) -> None:
+    out = converted(CONFIG)
     rewrite(out, lambda m: replace(m, complete=False))
-    with pytest.raises(ManifestError, match="not complete; run it again"):
+    with pytest.raises(ManifestError, match="not complete; rerun the same command"):
         problems(out)
-    (out / MANIFEST).unlink()
+    (out / MANIFEST_NAME).unlink()
     with pytest.raises(ManifestError, match="has no manifest"):
         problems(out)

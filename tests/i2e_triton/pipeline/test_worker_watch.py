@@ -1,4 +1,4 @@
-"""News of killed workers: raised where batches are waited for, kept where not."""
+"""Killed workers are reported where the main thread waits for batches, and nowhere else."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from i2e_triton.pipeline.worker_watch import WorkerWatch
 
 @pytest.fixture
 def handler() -> Iterator[Callable[..., None]]:
-    """A handler as PyTorch's, in its place."""
+    """Install a SIGCHLD handler that raises as PyTorch's does."""
 
-    def told(*_: Any) -> None:
+    def raise_death(*_: Any) -> None:
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
 
-    before = signal.signal(signal.SIGCHLD, told)
-    yield told
+    before = signal.signal(signal.SIGCHLD, raise_death)
+    yield raise_death
     signal.signal(signal.SIGCHLD, before)
 
 
@@ -37,7 +37,7 @@ def dying(error: BaseException | None) -> Iterator[int]:
     yield 2
 
 
-def test_news_wait_until_batches_are_asked_for(handler: Callable[..., None]) -> None:
+def test_death_is_reported_by_the_next_call_of_next(handler: Callable[..., None]) -> None:
     with WorkerWatch() as workers:
         child_dies()
         with pytest.raises(OSError, match=r"pid 7\) is killed by signal: Killed; finished shards are kept"):
@@ -45,7 +45,7 @@ def test_news_wait_until_batches_are_asked_for(handler: Callable[..., None]) -> 
     assert signal.getsignal(signal.SIGCHLD) is handler
 
 
-def test_who_waits_is_told_at_once(handler: Callable[..., None]) -> None:
+def test_death_interrupts_waiting(handler: Callable[..., None]) -> None:
     with WorkerWatch() as workers:
         batches = dying(None)
         assert workers.next(batches) == 1
@@ -54,9 +54,7 @@ def test_who_waits_is_told_at_once(handler: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError()])
-def test_a_broken_connection_is_a_death_whose_news_may_follow(
-    error: BaseException, handler: Callable[..., None]
-) -> None:
+def test_broken_connection_waits_for_the_signal(error: BaseException, handler: Callable[..., None]) -> None:
     def broken() -> Iterator[int]:
         threading.Timer(0.1, child_dies).start()
         raise error
@@ -66,7 +64,7 @@ def test_a_broken_connection_is_a_death_whose_news_may_follow(
         workers.next(broken())
 
 
-def test_without_a_handler_the_connection_tells() -> None:
+def test_without_handler_the_broken_connection_is_reported() -> None:
     def broken() -> Iterator[int]:
         raise ConnectionResetError(104, "reset")
         yield 1
@@ -79,12 +77,12 @@ def test_without_a_handler_the_connection_tells() -> None:
         signal.signal(signal.SIGCHLD, before)
 
 
-def test_other_errors_and_the_end_pass(handler: Callable[..., None]) -> None:
+def test_other_errors_and_end_pass_through(handler: Callable[..., None]) -> None:
     def failing() -> Iterator[int]:
-        raise RuntimeError("a defect")
+        raise RuntimeError("a bug")
         yield 1
 
     with WorkerWatch() as workers:
         assert workers.next(iter([])) is None
-        with pytest.raises(RuntimeError, match="a defect"):
+        with pytest.raises(RuntimeError, match="a bug"):
             workers.next(failing())

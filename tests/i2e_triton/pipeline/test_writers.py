@@ -13,84 +13,88 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from i2e_triton.pipeline.plan import Settings, Shard
-from i2e_triton.pipeline.writers import ROW_GROUP_BYTES, Sample, check_class_folders, npz_path, write_shard
-from tests.i2e_triton.pipeline.made_up import files_in
+from i2e_triton.pipeline.plan import ConversionConfig, Shard
+from i2e_triton.pipeline.writers import ROW_GROUP_BYTES, EncodedRow, check_class_folders, npz_path, write_shard
+from tests.i2e_triton.pipeline.builders import files_in
 
 CLASSES = ("cat", "dog")
 SHARD = Shard("train", 1, 3, 10, 20)
 
 
 @pytest.fixture
-def samples(generator: torch.Generator) -> list[Sample]:
+def rows(generator: torch.Generator) -> list[EncodedRow]:
     def record(length: int) -> bytes:
         return torch.randint(0, 256, (length,), dtype=torch.uint8, generator=generator).numpy().tobytes()
 
-    return [Sample(10 + i, f"cat/{i}.v2", i % 2, record(20 + i)) for i in range(5)]
+    return [EncodedRow(10 + i, f"cat/{i}.v2", i % 2, record(20 + i)) for i in range(5)]
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar", "npz"])
-def test_digest_and_size_are_those_of_the_files(tmp_path: Path, samples: list[Sample], format: str) -> None:
-    written = write_shard(tmp_path, SHARD, samples, Settings(0.1, format=format, compression="zstd"), CLASSES)
+def test_digest_and_size_match_the_files(tmp_path: Path, rows: list[EncodedRow], format: str) -> None:
+    written = write_shard(tmp_path, SHARD, rows, ConversionConfig(0.1, format=format, compression="zstd"), CLASSES)
     files = files_in(tmp_path)
     content = b"".join(files[path] for path in written.paths)
     assert sorted(files) == sorted(written.paths)
     assert (written.bytes, written.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
-def test_parquet_has_the_published_schema_with_class_names(tmp_path: Path, samples: list[Sample]) -> None:
-    write_shard(tmp_path, SHARD, samples, Settings(0.1, timesteps=5, bits="packed"), CLASSES)
+def test_parquet_has_the_official_schema(tmp_path: Path, rows: list[EncodedRow]) -> None:
+    write_shard(tmp_path, SHARD, rows, ConversionConfig(0.1, timesteps=5, bits="packed"), CLASSES)
     path = tmp_path / "train-00001-of-00003.parquet"
     table = pq.read_table(path)
     assert table.column_names == ["data", "label"]
     assert [str(column.type) for column in table.columns] == ["binary", "int64"]
-    assert table["data"].to_pylist() == [sample.record for sample in samples]
-    assert table["label"].to_pylist() == [sample.label for sample in samples]
+    assert table["data"].to_pylist() == [row.record for row in rows]
+    assert table["label"].to_pylist() == [row.label for row in rows]
     assert table.schema.metadata[b"i2e.timesteps"] == b"5"
     assert table.schema.metadata[b"i2e.bits"] == b"packed"
     assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
 
 
-def test_hugging_face_reads_records_and_class_names(tmp_path: Path, samples: list[Sample]) -> None:
-    write_shard(tmp_path / "set", SHARD, samples, Settings(0.1), CLASSES)
+def test_datasets_library_reads_records_and_class_names(tmp_path: Path, rows: list[EncodedRow]) -> None:
+    write_shard(tmp_path / "set", SHARD, rows, ConversionConfig(0.1), CLASSES)
     (tmp_path / "set" / "manifest.json").write_text("{}")
     loaded = datasets.load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
     assert loaded.features["label"].names == list(CLASSES)
-    assert [row["data"] for row in loaded] == [sample.record for sample in samples]
-    assert loaded["label"][:] == [sample.label for sample in samples]
+    assert [row["data"] for row in loaded] == [row.record for row in rows]
+    assert loaded["label"][:] == [row.label for row in rows]
 
 
-def test_a_row_group_ends_with_the_row_that_fills_it(tmp_path: Path) -> None:
+def test_row_group_ends_with_the_row_that_fills_it(tmp_path: Path) -> None:
     third = b"x" * (ROW_GROUP_BYTES // 3 + 1)
-    samples = [Sample(i, str(i), 0, third) for i in range(7)]
-    write_shard(tmp_path, SHARD, iter(samples), Settings(0.1), None)
+    rows = [EncodedRow(i, str(i), 0, third) for i in range(7)]
+    write_shard(tmp_path, SHARD, iter(rows), ConversionConfig(0.1), None)
     metadata = pq.ParquetFile(tmp_path / "train-00001-of-00003.parquet").metadata
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [3, 3, 1]
 
 
-def test_classes_that_would_share_a_folder_are_refused() -> None:
+def test_classes_sharing_a_folder_are_refused() -> None:
     check_class_folders(("T-shirt/top", "Trouser", "top"))
     with pytest.raises(ValueError, match="2 classes would have the folder 'a'; use --format parquet"):
         check_class_folders(("a/b", "a/c"))
 
 
-def test_tar_members_are_the_samples_of_webdataset(tmp_path: Path, samples: list[Sample]) -> None:
-    write_shard(tmp_path, SHARD, samples, Settings(0.1, format="tar", timesteps=3), CLASSES)
+def test_tar_has_webdataset_members(tmp_path: Path, rows: list[EncodedRow]) -> None:
+    write_shard(tmp_path, SHARD, rows, ConversionConfig(0.1, format="tar", timesteps=3), CLASSES)
     with tarfile.open(tmp_path / "train-00001-of-00003.tar") as tar:
         contents = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
-    for sample in samples:
-        name = f"{sample.row:09d}"
-        assert contents.pop(f"{name}.npy") == sample.record
-        assert contents.pop(f"{name}.cls") == str(sample.label).encode()
-        assert json.loads(contents.pop(f"{name}.json")) == {"key": sample.key, "timesteps": 3}
+    for row in rows:
+        name = f"{row.row:09d}"
+        assert contents.pop(f"{name}.npy") == row.record
+        assert contents.pop(f"{name}.cls") == str(row.label).encode()
+        assert json.loads(contents.pop(f"{name}.json")) == {"key": row.key, "timesteps": 3}
     assert not contents
 
 
-def test_npz_files_lie_in_folders_of_their_classes(tmp_path: Path) -> None:
+def test_npz_files_are_in_class_folders(tmp_path: Path) -> None:
     file = io.BytesIO()
     np.savez_compressed(file, np.ones((1, 2, 1, 1), bool))
-    samples = [Sample(0, "cat/a", 0, file.getvalue()), Sample(1, "cat/deep/a", 0, b"1"), Sample(2, "2", 1, b"2")]
-    written = write_shard(tmp_path, SHARD, samples, Settings(0.1, format="npz"), CLASSES)
+    rows = [
+        EncodedRow(0, "cat/a", 0, file.getvalue()),
+        EncodedRow(1, "cat/deep/a", 0, b"1"),
+        EncodedRow(2, "2", 1, b"2"),
+    ]
+    written = write_shard(tmp_path, SHARD, rows, ConversionConfig(0.1, format="npz"), CLASSES)
     assert written.paths == ("train/cat/a.npz", "train/cat/deep/a.npz", "train/dog/2.npz")
     with np.load(tmp_path / "train/cat/a.npz") as archive:
         assert archive["arr_0"].all()
@@ -98,24 +102,24 @@ def test_npz_files_lie_in_folders_of_their_classes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["../../escape", "cat/../../escape", "/etc/passwd", "a//b", "", "nul\0"])
 @pytest.mark.parametrize("label", [0, 1])
-def test_keys_that_lead_elsewhere_are_refused(key: str, label: int) -> None:
+def test_key_leading_out_of_the_folder_is_refused(key: str, label: int) -> None:
     with pytest.raises(ValueError, match="cannot name a file; use --format parquet"):
-        npz_path(SHARD, Sample(0, key, label, b""), ("cat", ".."))
+        npz_path(SHARD, EncodedRow(0, key, label, b""), ("cat", ".."))
 
 
-def test_labels_without_names_name_their_folders() -> None:
-    assert npz_path(SHARD, Sample(7, "7", 3, b""), None) == "train/3/7.npz"
-    assert npz_path(SHARD, Sample(7, "7", -1, b""), None) == "train/unlabelled/7.npz"
+def test_folders_without_class_names_are_numbered() -> None:
+    assert npz_path(SHARD, EncodedRow(7, "7", 3, b""), None) == "train/3/7.npz"
+    assert npz_path(SHARD, EncodedRow(7, "7", -1, b""), None) == "train/unlabelled/7.npz"
     shard = replace(SHARD, split="validation")
-    assert npz_path(shard, Sample(7, "cat/7", 0, b""), CLASSES) == "val/cat/7.npz"  # as the published notebooks
+    assert npz_path(shard, EncodedRow(7, "cat/7", 0, b""), CLASSES) == "val/cat/7.npz"  # as in the official notebooks
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])
-def test_a_source_that_fails_half_way_leaves_nothing(tmp_path: Path, samples: list[Sample], format: str) -> None:
+def test_failing_source_leaves_no_files(tmp_path: Path, rows: list[EncodedRow], format: str) -> None:
     def fail():  # type: ignore[no-untyped-def]
-        yield from samples[:2]
-        raise OSError("the disk of the source is gone")
+        yield from rows[:2]
+        raise OSError("source disconnected")
 
-    with pytest.raises(OSError, match="gone"):
-        write_shard(tmp_path, SHARD, fail(), Settings(0.1, format=format), CLASSES)
+    with pytest.raises(OSError, match="disconnected"):
+        write_shard(tmp_path, SHARD, fail(), ConversionConfig(0.1, format=format), CLASSES)
     assert files_in(tmp_path) == {}

@@ -1,4 +1,4 @@
-"""Shards written at the same time, each by a thread of its own: encoding, compression and files off the main one."""
+"""Write several shards at the same time. One thread per shard encodes, compresses and writes."""
 
 from __future__ import annotations
 
@@ -11,36 +11,40 @@ from i2e_triton.pipeline.batches import EventBatch
 from i2e_triton.pipeline.manifest import ShardRecord
 from i2e_triton.pipeline.plan import Shard
 
-_BATCHES_IN_HAND = 4
-_PATIENCE_S = 0.2
+_QUEUED_BATCHES = 4
+_PUT_TIMEOUT_S = 0.2
 
 Complete = Callable[[Shard, Iterator[EventBatch]], ShardRecord]
 
 
 class _AbandonedError(Exception):
-    """The rest of a shard will not come."""
+    """The remaining batches of a shard will not arrive."""
 
 
 _Batches = queue.Queue[EventBatch | _AbandonedError | None]
 
 
-class Lanes:
-    """Hands batches to the writers of their shards; at the end of a ``with`` block all shards are complete.
+class ShardWriters:
+    """Passes batches to the writers of their shards. When a ``with`` block ends, all shards are finished.
 
-    Batches of a shard come in order, those of different shards in any. A writer that fails ends the block with its
-    error; an error in the block abandons the shards in hand.
+    Batches of one shard must arrive in order; batches of different shards may alternate. If a writer fails, the block
+    raises its error. If the block raises an error, all open shards are abandoned.
+
+    Args:
+        complete: writes the batches of one shard.
+        shards: number of shards whose batches alternate.
+        finished: called in the main thread with the record of each finished shard.
     """
 
-    def __init__(self, complete: Complete, lanes: int, finished: Callable[[ShardRecord], None]) -> None:
+    def __init__(self, complete: Complete, shards: int, finished: Callable[[ShardRecord], None]) -> None:
         self._complete = complete
         self._finished = finished
-        # One more: a shard may still be at its end when the next begins.
-        self._in_hand = lanes + 1
-        self._threads = ThreadPoolExecutor(self._in_hand, thread_name_prefix="i2e-shard")
+        self._most_open = shards + 1  # one shard may still be written when the next one starts
+        self._threads = ThreadPoolExecutor(self._most_open, thread_name_prefix="i2e-shard")
         self._open: dict[str, _Batches] = {}
         self._writing: dict[str, Future[ShardRecord]] = {}
 
-    def __enter__(self) -> Lanes:
+    def __enter__(self) -> ShardWriters:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -54,29 +58,29 @@ class Lanes:
             self._threads.shutdown(cancel_futures=True)
 
     def put(self, batch: EventBatch) -> None:
-        """Pass a batch to its shard's writer, waiting while that, or all of them, have enough in hand.
+        """Pass a batch to the writer of its shard. Blocks while the queue of that writer is full.
 
         Raises:
-            OSError: if a shard could not be written.
+            OSError: if a shard cannot be written.
         """
-        shard = batch.piece.shard
+        shard = batch.row_range.shard
         if shard.name not in self._open:
-            while len(self._writing) >= self._in_hand:
+            while len(self._writing) >= self._most_open:
                 wait(self._writing.values(), return_when=FIRST_COMPLETED)
                 self._collect()
-            batches: _Batches = queue.Queue(_BATCHES_IN_HAND)
+            batches: _Batches = queue.Queue(_QUEUED_BATCHES)
             self._open[shard.name] = batches
             self._writing[shard.name] = self._threads.submit(self._complete, shard, _until_end(batches))
-        self._pass_on(shard.name, batch)
-        if batch.piece.last:
-            self._pass_on(shard.name, None)
+        self._put(shard.name, batch)
+        if batch.row_range.last:
+            self._put(shard.name, None)
             del self._open[shard.name]
         self._collect()
 
-    def _pass_on(self, name: str, batch: EventBatch | None) -> None:
+    def _put(self, name: str, batch: EventBatch | None) -> None:
         while True:
             try:
-                return self._open[name].put(batch, timeout=_PATIENCE_S)
+                return self._open[name].put(batch, timeout=_PUT_TIMEOUT_S)
             except queue.Full:
                 self._collect()
 
@@ -97,5 +101,5 @@ def _replace_all(batches: _Batches, last: _AbandonedError) -> None:
         try:
             return batches.put_nowait(last)
         except queue.Full:
-            with contextlib.suppress(queue.Empty):  # the writer has just taken one
+            with contextlib.suppress(queue.Empty):  # the writer may have taken it in between
                 batches.get_nowait()
