@@ -1,4 +1,4 @@
-"""What a data set holds: event rates, entropies and bytes of its events, entropies of the images that they come from.
+"""Measure event rates, entropies and sizes of event data sets, and entropies of their source images.
 
 Needs NumPy, PyArrow and h5py, and for images torchvision: ``pip install 'i2e-triton[data]'``.
 """

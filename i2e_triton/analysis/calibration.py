@@ -1,9 +1,9 @@
-"""The ratio that gives a wanted mean event rate, and the curve of rate against ratio (paper, figure 4)."""
+"""Find the ratio that gives a target mean event rate, and the curve of rate against ratio (paper, figure 4)."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 
 from i2e_triton.analysis.moments import Moments, Spread
-from i2e_triton.analysis.sampling import sample_images
 from i2e_triton.functional import convert
-from i2e_triton.sources import Source
+from i2e_triton.sources import PreparedImages, Source, prepare_batch
 
-#: Of the curve: close where networks train, and up to 1, beyond which nothing fires.
+#: Ratios of the curve: dense where networks train, and up to 1, above which no event fires.
 RATIOS = tuple(hundredths / 100 for hundredths in (*range(31), 35, 40, 50, 60, 80, 100))
-#: Ratios are found in steps of 1 / STEPS.
+#: The resolution of a calibrated ratio is 1 / STEPS.
 STEPS = 10_000
-_MOST_BYTES = 2 * 2**30
+_BATCH_ROWS = 64
+_LARGEST_SAMPLE_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """The event rate at a ratio."""
 
     ratio: float
@@ -33,30 +33,30 @@ class Point:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The ratio that was wanted."""
+    """Result of :func:`find_ratio`."""
 
-    found: Point
-    around: tuple[Point, Point]  #: the neighbouring ratios, 1 / STEPS apart, between which the wanted rate lies
+    found: CurvePoint
+    around: tuple[CurvePoint, CurvePoint]  #: neighbouring ratios, 1 / STEPS apart; the target rate is between theirs
 
 
-class Sample:
-    """The value channels of a sample of images: all that the conversion reads of them, a byte a pixel.
+class ImageSample:
+    """The value channels of a sample of images, which are all that the conversion needs: one byte per pixel.
 
     Args:
-        shifts: motion vectors ``[T, 4]`` of the conversion, at most 8.
-        device: where the sample is kept and converted.
+        shifts: motion vectors ``[T, 4]`` of the conversion, T at most 8.
+        device: stores and converts the sample.
     """
 
     def __init__(self, shifts: Tensor, device: torch.device) -> None:
         self.images = 0
-        self.damaged = 0
+        self.unreadable = 0
         self._values: list[Tensor] = []
         self._shifts = shifts.to(device)
         self._device = device
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the sample takes in memory."""
+        """Return the memory of the sample in bytes."""
         return sum(values.nbytes for values in self._values)
 
     def add(self, images: Tensor) -> None:
@@ -64,14 +64,44 @@ class Sample:
         self._values.append(images.amax(dim=1, keepdim=True).contiguous().to(self._device))
         self.images += len(images)
 
-    def measure(self, ratio: float) -> Point:
-        """Convert the sample at a ratio."""
+    def measure(self, ratio: float) -> CurvePoint:
+        """Convert the sample at ``ratio`` and return its event rate."""
         moments = Moments()
         for values in self._values:
             packed = convert(values, ratio, shifts=self._shifts, packed=True).cpu().numpy()
             events = np.array([np.count_nonzero(np.unpackbits(image)) for image in packed])
             moments.add(events / (len(self._shifts) * packed[0].size))
-        return Point(ratio, moments.spread())
+        return CurvePoint(ratio, moments.spread())
+
+
+def sample_rows(rows: int, count: int) -> list[int]:
+    """Return ``count`` evenly spaced row numbers out of ``rows``, or all if there are fewer."""
+    count = min(count, rows)
+    return [(2 * index + 1) * rows // (2 * count) for index in range(count)]
+
+
+def sample_images(
+    source: Source, count: int, size: tuple[int, int] | None, rule: str, rows_done: Callable[[int], None]
+) -> Iterator[PreparedImages]:
+    """Read and prepare an evenly spaced sample of a source, in batches.
+
+    Args:
+        source: the images.
+        count: number of images, at least 1.
+        size: height and width to resize to; None keeps the size of each image.
+        rule: one of :data:`i2e_triton.sources.RESIZE_RULES`.
+        rows_done: called after each batch with its number of rows.
+
+    Raises:
+        SourceError: if the source is damaged.
+        OSError: if the source cannot be read.
+    """
+    rows = sample_rows(len(source), count)
+    for start in range(0, len(rows), _BATCH_ROWS):
+        batch = rows[start : start + _BATCH_ROWS]
+        images = (row.image for number in batch for row in source.read(number, number + 1))
+        yield prepare_batch(images, size, rule)
+        rows_done(len(batch))
 
 
 def read_sample(
@@ -83,65 +113,65 @@ def read_sample(
     shifts: Tensor,
     device: torch.device,
     rows_done: Callable[[int], None],
-) -> Sample:
-    """Read an evenly spaced sample of a source, once; images that are damaged are left out and counted.
+) -> ImageSample:
+    """Read an evenly spaced sample of a source. Unreadable images are left out and counted.
 
     Args:
         source: the images.
-        count: how many of them, at least 1.
-        size: that they are resized to, height and width; None keeps each image's own.
-        rule: how they are resized, one of :data:`i2e_triton.sources.RESIZE_RULES`.
-        shifts: motion vectors ``[T, 4]`` of the conversion, at most 8.
-        device: where the sample is converted.
-        rows_done: told of the rows of each batch.
+        count: number of images to read, at least 1.
+        size: height and width to resize to; None keeps the size of each image.
+        rule: one of :data:`i2e_triton.sources.RESIZE_RULES`.
+        shifts: motion vectors ``[T, 4]`` of the conversion, T at most 8.
+        device: stores and converts the sample.
+        rows_done: called after each batch with its number of rows.
 
     Raises:
-        ValueError: if no image can be read, or they take more than 2 GiB.
+        ValueError: if no image is readable, or the sample takes more than 2 GiB.
         OSError: if the source cannot be read.
     """
-    sample = Sample(shifts, device)
+    sample = ImageSample(shifts, device)
     for prepared in sample_images(source, count, size, rule, rows_done):
         for _, images in prepared.groups:
             sample.add(images)
-        sample.damaged += len(prepared.damaged)
-        if sample.nbytes > _MOST_BYTES:
+        sample.unreadable += len(prepared.damaged)
+        if sample.nbytes > _LARGEST_SAMPLE_BYTES:
             raise ValueError(
-                f"the first {sample.images} images of the sample take more than {_MOST_BYTES / 2**30:g} GiB; "
-                "resize them, or take a smaller sample"
+                f"the first {sample.images} images of the sample take more than {_LARGEST_SAMPLE_BYTES / 2**30:g} GiB; "
+                "resize them, or use a smaller sample"
             )
     if not sample.images:
-        raise ValueError(f"none of the {sample.damaged} images of the sample can be read")
+        raise ValueError(f"none of the {sample.unreadable} images of the sample is readable")
     return sample
 
 
-def measure_curve(sample: Sample, ratios: Iterable[float] = RATIOS) -> list[Point]:
-    """Measure the mean event rate at each of some ratios, in increasing order; it falls, or stays."""
+def measure_curve(sample: ImageSample, ratios: Iterable[float] = RATIOS) -> list[CurvePoint]:
+    """Measure the event rate of a sample at each ratio. The mean never increases with the ratio."""
     return [sample.measure(ratio) for ratio in ratios]
 
 
-def find_ratio(sample: Sample, curve: Sequence[Point], rate: float) -> Calibration:
-    """Find the ratio whose mean event rate is nearest to the wanted one, between two points of the curve.
+def find_ratio(sample: ImageSample, curve: Sequence[CurvePoint], rate: float) -> Calibration:
+    """Find the ratio whose mean event rate is closest to ``rate``, by bisection between two points of the curve.
 
-    The rate never rises with the ratio, so that halving the interval finds it; what is returned was measured, not
-    interpolated. Rates of images of few grey levels fall in steps: the measured rate may then be off the wanted one.
+    The returned rates are measured, not interpolated. For images with few grey levels the rate is a step function of
+    the ratio, and the closest rate may differ from ``rate``.
 
     Args:
         sample: the images.
-        curve: of them, from ratio 0 to 1.
-        rate: the wanted mean event rate, a share of all event positions.
+        curve: the curve of ``sample``, from ratio 0 to 1.
+        rate: target mean event rate, as a fraction of all event positions.
 
     Raises:
-        ValueError: if no ratio gives such a rate; names those that can be reached.
+        ValueError: if no ratio gives ``rate``. The message states the possible rates.
     """
     lowest, highest = curve[-1].event_rate.mean, curve[0].event_rate.mean
     if not lowest <= rate <= highest or highest == 0:
         raise ValueError(
-            f"no ratio gives these images a mean event rate of {rate:.2%}; they reach from {lowest:.2%} at ratio "
-            f"{curve[-1].ratio:g} to {highest:.2%} at ratio {curve[0].ratio:g}"
+            f"no ratio gives these images a mean event rate of {rate:.2%}; choose one from {lowest:.2%} (at ratio "
+            f"{curve[-1].ratio:g}) to {highest:.2%} (at ratio {curve[0].ratio:g})"
         )
     measured = {point.ratio: point for point in curve}
 
-    def measure(step: int) -> Point:
+    def measure(step: int) -> CurvePoint:
         ratio = step / STEPS
         if ratio not in measured:
             measured[ratio] = sample.measure(ratio)
@@ -156,8 +186,8 @@ def find_ratio(sample: Sample, curve: Sequence[Point], rate: float) -> Calibrati
     return Calibration(nearest, around)
 
 
-def curve_columns(curve: Sequence[Point]) -> dict[str, npt.NDArray[np.float64]]:
-    """Return ratios, mean event rates and their standard deviations over images."""
+def curve_columns(curve: Sequence[CurvePoint]) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the columns of a table: ratios, and mean and standard deviation of the event rates over images."""
     return {
         "ratio": np.array([point.ratio for point in curve]),
         "event_rate": np.array([point.event_rate.mean for point in curve]),

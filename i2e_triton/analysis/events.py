@@ -1,4 +1,4 @@
-"""One pass over a data set of events: rates, entropies, bytes."""
+"""Measure the rates, entropies and sizes of an event data set in one pass."""
 
 from __future__ import annotations
 
@@ -25,60 +25,60 @@ _EVENTS_OF_BYTE = _BITS.sum(axis=1).astype(np.uint8)
 
 @dataclass(frozen=True)
 class ClassRate:
-    """The images of one class."""
+    """Event rate of one class."""
 
     name: str | None
     images: int
-    event_rate: Spread  #: of the images' event rates
+    event_rate: Spread  #: over the images of the class
 
 
 @dataclass(frozen=True, eq=False)
 class EventStatistics:
-    """What a split of events holds.
+    """Statistics of one split of an event data set.
 
-    An event rate is a share of event positions: an image has ``T * 2 * H * W`` of them. A spread is over images, each
-    of which counts alike, whatever its size.
+    An event rate is the fraction of event positions with an event; an image has ``T * 2 * H * W`` positions. Each
+    :class:`Spread` is over images, which have equal weight regardless of their size.
     """
 
     images: int
     timesteps: int
-    sizes: Mapping[tuple[int, int], int]  #: images by height and width
-    events: Counts  #: ``[T, 2]``, of all images together
+    sizes: Mapping[tuple[int, int], int]  #: number of images by height and width
+    events: Counts  #: number of events of all images together, ``[T, 2]``
     event_rate: Spread
-    timestep_rates: list[Spread]  #: of both polarities, as the published ``Load_Example`` notebook prints them
+    timestep_rates: list[Spread]  #: both polarities together, as the official ``Load_Example`` notebook prints them
     polarity_rates: list[tuple[Spread, Spread]]  #: ON and OFF of each timestep
-    classes: dict[int, ClassRate]  #: by label, in its order; those without an image are left out
-    event_entropy: Spread  #: of an event, yes or no, all alike: bits an event position, at most 1
+    classes: dict[int, ClassRate]  #: by label, in increasing order; classes without images are left out
+    event_entropy: Spread  #: of one event position: bits, at most 1
     polarity_entropy: Spread  #: of the T timesteps of a pixel in one polarity, mean of both: bits, at most T
-    pixel_entropy: Spread  #: of the 2 T bits of a pixel, both polarities together: bits a pixel, at most 2 T
-    map: npt.NDArray[np.float64] | None  #: mean event rate at each pixel ``[2, H, W]`` where all sizes are the same
-    bytes: dict[str, float]  #: of an image, mean; by representation
+    pixel_entropy: Spread  #: of all events of a pixel: bits, at most 2 T
+    map: npt.NDArray[np.float64] | None  #: mean event rate of each pixel, ``[2, H, W]``; None if the sizes differ
+    bytes: dict[str, float]  #: mean bytes per image, by representation
 
 
 def measure_events(dataset: EventDataset, rows_done: Callable[[int], None]) -> EventStatistics:
-    """Read a data set once, batch by batch, and measure its events.
+    """Read a data set once, in batches, and measure its events.
 
-    Entropies are taken image by image, as the paper does, from the histogram of the symbols in it.
+    Entropies are computed for each image from the histogram of its symbols, as in the paper.
 
     Args:
         dataset: opened with ``packed=True``.
-        rows_done: told of the rows of each batch.
+        rows_done: called after each batch with its number of rows.
 
     Raises:
-        ValueError: if there are no rows.
-        RecordError: if a record is damaged, or has more than 8 timesteps or others than the first row.
+        ValueError: if the data set is empty.
+        RecordError: if a record is damaged, has more than 8 timesteps, or not as many as the first row.
     """
-    tally = _Tally(dataset.timesteps)
+    totals = _EventTotals(dataset.timesteps)
     for start in range(0, len(dataset), _BATCH_ROWS):
         rows = range(start, min(start + _BATCH_ROWS, len(dataset)))
         packed, labels = zip(*dataset.__getitems__(rows))
-        tally.add(packed, labels)
+        totals.add(packed, labels)
         rows_done(len(rows))
-    return tally.statistics(dataset.classes)
+    return totals.statistics(dataset.classes)
 
 
-class _Tally:
-    """Sums over the images that have passed."""
+class _EventTotals:
+    """Accumulates the statistics of batches."""
 
     def __init__(self, timesteps: int) -> None:
         self._timesteps = timesteps
@@ -94,8 +94,8 @@ class _Tally:
     def add(self, packed: Sequence[Tensor], labels: Sequence[int]) -> None:
         """Add a batch of packed events ``[2, H, W]``."""
         arrays = [events.numpy() for events in packed]
-        codes = [_count_codes(events) for events in arrays]
-        counts = np.stack([_count_events(code, self._timesteps) for code in codes])
+        byte_counts = [_count_bytes(events) for events in arrays]
+        counts = np.stack([_count_events(counted, self._timesteps) for counted in byte_counts])
         rates = counts / np.array([events[0].size for events in arrays])[:, None, None]
         image_rates = rates.mean(axis=(1, 2))
         self._add_to_map(arrays)
@@ -104,19 +104,19 @@ class _Tally:
         self._rates.add(rates)
         self._timestep_rates.add(rates.mean(axis=2))
         self._rate.add(image_rates)
-        self._entropies.add(np.array([_entropies(code, rate) for code, rate in zip(codes, image_rates)]))
+        self._entropies.add(np.array([_entropies(counted, rate) for counted, rate in zip(byte_counts, image_rates)]))
         for label in set(labels):
             self._classes[label].add(image_rates[np.array(labels) == label])
 
     def statistics(self, names: list[str] | None) -> EventStatistics:
-        """Return what has been measured."""
+        """Return the statistics of all added images. ``names`` are the class names."""
         images = self._rate.count
         steps = range(self._timesteps)
         classes = {
             label: ClassRate(names[label] if names and label >= 0 else None, moments.count, moments.spread())
             for label, moments in sorted(self._classes.items())
         }
-        mapped = self._map is not None and len(self._sizes) == 1
+        one_size = len(self._sizes) == 1
         return EventStatistics(
             images=images,
             timesteps=self._timesteps,
@@ -129,57 +129,58 @@ class _Tally:
             event_entropy=self._entropies.spread(0),
             polarity_entropy=self._entropies.spread(1),
             pixel_entropy=self._entropies.spread(2),
-            map=self._map / (self._timesteps * images) if self._map is not None and mapped else None,
+            map=self._map / (self._timesteps * images) if self._map is not None and one_size else None,
             bytes=_bytes(self._sizes, self._timesteps),
         )
 
     def _add_to_map(self, arrays: list[npt.NDArray[np.uint8]]) -> None:
-        """Sum the events of each pixel; images of another size than the first have no place in it."""
+        """Add up the events of each pixel. Images whose size differs from the first one are left out."""
         if self._map is None:
             self._map = np.zeros(arrays[0].shape, dtype=np.int64)
-        alike = [_EVENTS_OF_BYTE[events] for events in arrays if events.shape == self._map.shape]
-        self._map += np.sum(alike, axis=0, dtype=np.int64)
+        of_same_size = [_EVENTS_OF_BYTE[events] for events in arrays if events.shape == self._map.shape]
+        self._map += np.sum(of_same_size, axis=0, dtype=np.int64)
 
 
-class _Codes(NamedTuple):
-    """How often each byte of packed events is found in an image."""
+class _ByteCounts(NamedTuple):
+    """Histograms of the bytes of an image's packed events."""
 
     on: Counts  #: ``[256]``
     off: Counts  #: ``[256]``
-    both: Counts  #: of a pixel's two bytes together, ``[256 * 256]``
+    both: Counts  #: of the two bytes of a pixel together, ``[256 * 256]``
 
 
-def _count_codes(events: npt.NDArray[np.uint8]) -> _Codes:
+def _count_bytes(events: npt.NDArray[np.uint8]) -> _ByteCounts:
     """Count the bytes of packed events ``[2, H, W]``."""
     on, off = events.astype(np.uint16)
     both = np.bincount((on << 8 | off).ravel(), minlength=1 << 16)
-    return _Codes(both.reshape(256, 256).sum(axis=1), both.reshape(256, 256).sum(axis=0), both)
+    return _ByteCounts(both.reshape(256, 256).sum(axis=1), both.reshape(256, 256).sum(axis=0), both)
 
 
-def _count_events(codes: _Codes, timesteps: int) -> Counts:
+def _count_events(byte_counts: _ByteCounts, timesteps: int) -> Counts:
     """Count events by timestep and polarity: ``[T, 2]``."""
-    return np.stack([codes.on @ _BITS, codes.off @ _BITS], axis=1)[:timesteps]
+    return np.stack([byte_counts.on @ _BITS, byte_counts.off @ _BITS], axis=1)[:timesteps]
 
 
-def _entropies(codes: _Codes, rate: float) -> tuple[float, float, float]:
-    """Entropies of an event, of a pixel's bits in one polarity, and in both, in bits."""
-    return binary_entropy(rate), (entropy(codes.on) + entropy(codes.off)) / 2, entropy(codes.both)
+def _entropies(byte_counts: _ByteCounts, rate: float) -> tuple[float, float, float]:
+    """Return the entropies of an event position, of a pixel in one polarity, and of a pixel, in bits."""
+    return binary_entropy(rate), (entropy(byte_counts.on) + entropy(byte_counts.off)) / 2, entropy(byte_counts.both)
 
 
 def _bytes(sizes: Mapping[tuple[int, int], int], timesteps: int) -> dict[str, float]:
-    """Bytes of an image in memory and as a record, mean over all."""
+    """Return the mean bytes per image in memory and as a record."""
     total: Counter[str] = Counter()
     for (height, width), images in sizes.items():
         packed = torch.zeros(1, 2, height, width, dtype=torch.uint8)
         total["dense float32"] += images * timesteps * packed.nbytes * 4
         total["dense bool"] += images * timesteps * packed.nbytes
         total["packed"] += images * packed.nbytes
+        # The name is part of statistics.json, as version 0.1 wrote it.
         total["published record"] += images * len(encode_records(packed, timesteps)[0])
     return {name: size / sum(sizes.values()) for name, size in total.items()}
 
 
 def as_json(statistics: EventStatistics) -> dict[str, Any]:
-    """Return all figures but the map as JSON has them: lists, and None for what is not a number."""
+    """Return the statistics without the map as JSON types. NaN becomes None."""
     return {
         "images": statistics.images,
         "timesteps": statistics.timesteps,
@@ -204,5 +205,5 @@ def as_json(statistics: EventStatistics) -> dict[str, Any]:
 
 
 def spread_as_json(spread: Spread) -> dict[str, float | None]:
-    """Return a spread as JSON has it."""
+    """Return a spread as JSON types. A NaN becomes None."""
     return {"mean": spread.mean, "std": None if np.isnan(spread.std) else spread.std}

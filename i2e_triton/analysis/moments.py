@@ -1,4 +1,4 @@
-"""Mean and standard deviation of what passes by."""
+"""Mean and standard deviation of values that arrive in batches."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Spread:
-    """A quantity over the images of a data set."""
+    """Mean and standard deviation of a quantity over images."""
 
     mean: float
-    std: float  #: over images, of a sample (n - 1), as ``torch.std``; NaN for less than two images
+    std: float  #: sample standard deviation (n - 1), as ``torch.std``; NaN for fewer than two images
 
 
 class Moments:
-    """Mean and standard deviation over images, of values that come in batches; none of them is kept.
+    """Running mean and standard deviation over images. The values are not stored.
 
     Args:
-        shape: of the values of one image.
+        shape: shape of the values of one image.
     """
 
     def __init__(self, shape: tuple[int, ...] = ()) -> None:
@@ -31,7 +31,7 @@ class Moments:
         self._squares: Values = np.zeros(shape)
 
     def add(self, values: Values) -> None:
-        """Add the values of images ``[B, *shape]``; exact to rounding for any number of batches (Chan et al. 1979)."""
+        """Add the values of several images, ``[B, *shape]``, by the algorithm of Chan et al. (1979)."""
         if not len(values):
             return
         total = self.count + len(values)
@@ -45,9 +45,9 @@ class Moments:
 
     @property
     def std(self) -> Values:
-        """Standard deviation of a sample; NaN for less than two images."""
+        """Return the sample standard deviation; NaN for fewer than two images."""
         return np.sqrt(self._squares / (self.count - 1)) if self.count > 1 else np.full_like(self.mean, np.nan)
 
     def spread(self, *index: int) -> Spread:
-        """Return one of the values."""
+        """Return mean and standard deviation of the value at ``index``."""
         return Spread(float(self.mean[index]), float(self.std[index]))

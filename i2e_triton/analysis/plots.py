@@ -14,11 +14,12 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from i2e_triton.analysis import Spread
-from i2e_triton.analysis.calibration import Calibration, Point, curve_columns
+from i2e_triton.analysis.calibration import Calibration, CurvePoint, curve_columns
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.visualize.drawing import GROUND, OFF, ON
 
-_STYLE: Any = {
+#: Matplotlib settings of all plots of this package.
+STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -26,37 +27,35 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "grid.color": "#dddddd",
 }
-_INK = "#404040"
-_PALE = "#a0a0a0"
-#: More classes than this are too many for a bar and a name each.
-_MOST_BARS = 50
-#: Of that many classes, how many are named at each end.
-_NAMED = 4
-_DOTS_PER_INCH = 150
+_DARK = "#404040"
+_LIGHT = "#a0a0a0"
+_MAX_BARS = 50  #: more classes are drawn as a curve
+_NAMED = 4  #: classes named at each end of the curve
+_DPI = 150
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole.
+    """Write a figure as a PNG file.
 
     Raises:
         OSError: if the file cannot be written.
     """
     with write_whole(path) as file:
-        figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
+        figure.savefig(file, format="png", dpi=_DPI)
 
 
 def draw_timesteps(rates: Sequence[tuple[Spread, Spread]]) -> Figure:
-    """Draw the event rates, ON and OFF, of each timestep: bars with the standard deviation over images."""
+    """Draw ON and OFF event rates of each timestep as bars, with the standard deviation over images."""
     figure, axes = _figure(0.7 * len(rates) + 1.6, 3.6)
-    for polarity, (name, place, colour) in enumerate((("ON", -0.2, _hex(ON)), ("OFF", 0.2, _hex(OFF)))):
+    for polarity, (name, offset, colour) in enumerate((("ON", -0.2, _hex(ON)), ("OFF", 0.2, _hex(OFF)))):
         spreads = [pair[polarity] for pair in rates]
         axes.bar(
-            np.arange(len(spreads)) + place,
+            np.arange(len(spreads)) + offset,
             [100 * spread.mean for spread in spreads],
             0.38,
             yerr=[100 * np.nan_to_num(spread.std) for spread in spreads],
             color=colour,
-            ecolor=_INK,
+            ecolor=_DARK,
             capsize=2,
             label=name,
         )
@@ -68,37 +67,37 @@ def draw_timesteps(rates: Sequence[tuple[Spread, Spread]]) -> Figure:
 
 
 def draw_classes(rates: Sequence[tuple[str, Spread]]) -> Figure:
-    """Draw the event rate of each class by name, sorted; a bar each, or a curve where they are many."""
+    """Draw the event rates of classes, sorted. Up to 50 classes are bars, more are a curve."""
     ordered = sorted(rates, key=lambda item: item[1].mean)
     means = np.array([100 * spread.mean for _, spread in ordered])
     stds = np.nan_to_num([100 * spread.std for _, spread in ordered])
     names = [_shortened(name) for name, _ in ordered]
-    draw = _draw_class_bars if len(ordered) <= _MOST_BARS else _draw_class_curve
+    draw = _draw_class_bars if len(ordered) <= _MAX_BARS else _draw_class_curve
     return draw(names, means, stds)
 
 
 def draw_map(rates: npt.NDArray[np.float64]) -> Figure:
-    """Draw the mean event rate at each pixel ``[2, H, W]``: ON and OFF, on one scale."""
+    """Draw mean event rates ``[2, H, W]`` as one image for ON and one for OFF, with the same scale."""
     highest = max(100 * float(np.max(rates)), 1e-9)
-    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(7.2, 3.4), layout="constrained")
         for axes, rate, name, colour in zip(figure.subplots(1, 2), rates, ("ON", "OFF"), (ON, OFF)):
             colours = LinearSegmentedColormap.from_list(name, [_hex(GROUND), _hex(colour), "black"])
-            picture = axes.imshow(100 * rate, cmap=colours, vmin=0, vmax=highest, interpolation="nearest")
+            image = axes.imshow(100 * rate, cmap=colours, vmin=0, vmax=highest, interpolation="nearest")
             axes.set_title(name, loc="left")
             axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
-            figure.colorbar(picture, ax=axes, label="event rate, %", shrink=0.85)
+            figure.colorbar(image, ax=axes, label="event rate, %", shrink=0.85)
     return figure
 
 
-def draw_curve(curve: Sequence[Point], calibration: Calibration) -> Figure:
-    """Draw mean event rate against ratio, with the standard deviation over images, and the ratio that was found."""
+def draw_curve(curve: Sequence[CurvePoint], calibration: Calibration) -> Figure:
+    """Draw the mean event rate against the ratio, its standard deviation over images, and the calibrated ratio."""
     columns = curve_columns(curve)
     ratios, means, stds = columns["ratio"], 100 * columns["event_rate"], 100 * np.nan_to_num(columns["std_over_images"])
     found = calibration.found
     figure, axes = _figure(6.0, 3.8)
-    axes.plot(ratios, means, color=_INK, marker=".", label="mean")
-    axes.fill_between(ratios, np.maximum(means - stds, 0), means + stds, color=_INK, alpha=0.15, linewidth=0)
+    axes.plot(ratios, means, color=_DARK, marker=".", label="mean")
+    axes.fill_between(ratios, np.maximum(means - stds, 0), means + stds, color=_DARK, alpha=0.15, linewidth=0)
     rate = 100 * found.event_rate.mean
     axes.plot([found.ratio, found.ratio, 0], [0, rate, rate], color=_hex(ON), linestyle="--", linewidth=1)
     axes.plot([found.ratio], [rate], color=_hex(ON), marker="o")
@@ -109,7 +108,7 @@ def draw_curve(curve: Sequence[Point], calibration: Calibration) -> Figure:
         textcoords="offset points",
         color=_hex(ON),
     )
-    # Beyond the ratio in question the curve only creeps to 0.
+    # At larger ratios the rate slowly approaches 0.
     axes.set(xlabel="ratio", ylabel="event rate, %", xlim=(0, max(0.3, 1.25 * found.ratio)), ylim=(0, None))
     axes.set_title("mean and standard deviation over images", loc="left")
     return figure
@@ -117,7 +116,7 @@ def draw_curve(curve: Sequence[Point], calibration: Calibration) -> Figure:
 
 def _draw_class_bars(names: list[str], means: npt.NDArray[np.float64], stds: npt.NDArray[np.float64]) -> Figure:
     figure, axes = _figure(6.4, 0.9 + 0.24 * len(names))
-    axes.barh(range(len(names)), means, xerr=stds, color=_PALE, ecolor=_INK, capsize=2)
+    axes.barh(range(len(names)), means, xerr=stds, color=_LIGHT, ecolor=_DARK, capsize=2)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="event rate, % (mean and standard deviation over images)", xlim=(0, None))
     axes.margins(y=0.01)
@@ -128,8 +127,8 @@ def _draw_class_bars(names: list[str], means: npt.NDArray[np.float64], stds: npt
 def _draw_class_curve(names: list[str], means: npt.NDArray[np.float64], stds: npt.NDArray[np.float64]) -> Figure:
     figure, axes = _figure(7.2, 4.4)
     ranks = np.arange(len(names))
-    axes.plot(ranks, means, color=_INK)
-    axes.fill_between(ranks, np.maximum(means - stds, 0), means + stds, color=_INK, alpha=0.15, linewidth=0)
+    axes.plot(ranks, means, color=_DARK)
+    axes.fill_between(ranks, np.maximum(means - stds, 0), means + stds, color=_DARK, alpha=0.15, linewidth=0)
     axes.set(xlabel="classes, sorted by event rate", ylabel="event rate, %", xlim=(0, len(names) - 1), ylim=(0, None))
     axes.set_title("mean and standard deviation over images", loc="left")
     lowest, highest = "\n".join(names[:_NAMED]), "\n".join(names[: -_NAMED - 1 : -1])
@@ -139,7 +138,7 @@ def _draw_class_curve(names: list[str], means: npt.NDArray[np.float64], stds: np
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.add_subplot()
 
@@ -148,6 +147,6 @@ def _hex(colour: tuple[int, int, int]) -> str:
     return "#" + bytes(colour).hex()
 
 
-def _shortened(name: str, most: int = 32) -> str:
-    # A dollar sign would begin a formula.
-    return (name if len(name) <= most else name[: most - 1] + "…").replace("$", r"\$")
+def _shortened(name: str, length: int = 32) -> str:
+    # Matplotlib reads text between dollar signs as a formula.
+    return (name if len(name) <= length else name[: length - 1] + "…").replace("$", r"\$")

@@ -17,8 +17,8 @@ from i2e_triton.analysis import plots
 from i2e_triton.analysis.calibration import (
     RATIOS,
     Calibration,
-    Point,
-    Sample,
+    CurvePoint,
+    ImageSample,
     curve_columns,
     find_ratio,
     measure_curve,
@@ -127,17 +127,17 @@ def _open(source: str, kind: str | None, split: str | None, preset: Preset | Non
     return open_source(source, kind=kind, split=split or known[0])
 
 
-def _print(calibration: Calibration, wanted: float, sample: Sample, rows: int) -> None:
+def _print(calibration: Calibration, wanted: float, sample: ImageSample, rows: int) -> None:
     found, (above, below) = calibration.found, calibration.around
     typer.echo(f"ratio {found.ratio:g}: mean event rate {found.event_rate.mean:.3%}, wanted {wanted:.3%}")
     typer.echo(f"  around it: {_rate_at(above)}, {_rate_at(below)}")
     error = found.event_rate.std / math.sqrt(sample.images)
     typer.echo(f"  of {sample.images:,} images out of {rows:,}; standard error of the mean {error:.3%}")
-    if sample.damaged:
-        typer.echo(f"  left out, because they cannot be read: {sample.damaged} of the sample")
+    if sample.unreadable:
+        typer.echo(f"  left out, because they cannot be read: {sample.unreadable} of the sample")
 
 
-def _rate_at(point: Point) -> str:
+def _rate_at(point: CurvePoint) -> str:
     return f"{point.event_rate.mean:.3%} at {point.ratio:g}"
 
 
@@ -150,7 +150,7 @@ def _command(source: str, ratio: float, options: dict[str, object]) -> str:
     return shlex.join(words)
 
 
-def _write(out: Path, curve: Sequence[Point], calibration: Calibration) -> None:
+def _write(out: Path, curve: Sequence[CurvePoint], calibration: Calibration) -> None:
     measured = sorted({point.ratio: point for point in (*curve, calibration.found)}.values(), key=lambda p: p.ratio)
     plots.save(plots.draw_curve(measured, calibration), out / "calibration.png")
     columns = curve_columns(measured)

@@ -1,4 +1,4 @@
-"""Entropy as it is defined."""
+"""Entropy by its definition."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def entropy_of(symbols: Iterable[object]) -> float:
-    """By the definition, symbol by symbol."""
+    """Return the entropy of a sequence of symbols in bits per symbol."""
     counts = Counter(symbols)
     total = sum(counts.values())
     return -sum(count / total * math.log2(count / total) for count in counts.values())

@@ -1,6 +1,8 @@
-"""The ratio of a wanted event rate: what it gives, converted by the specification, is what is promised."""
+"""The calibrated ratio gives the target event rate, measured with the reference implementation."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,16 +12,27 @@ from torch import Tensor
 
 from i2e_triton import canonical_shifts, reference
 from i2e_triton.analysis import calibration
-from i2e_triton.analysis.calibration import RATIOS, STEPS, Sample, curve_columns, find_ratio, measure_curve, read_sample
+from i2e_triton.analysis.calibration import (
+    RATIOS,
+    STEPS,
+    ImageSample,
+    curve_columns,
+    find_ratio,
+    measure_curve,
+    read_sample,
+    sample_images,
+    sample_rows,
+)
 from i2e_triton.shifts import DEFAULT_ORDER
-from tests.i2e_triton.pipeline.builders import DAMAGED, MemorySource, png
+from i2e_triton.sources import prepare
+from tests.i2e_triton.pipeline.builders import DAMAGED, MemorySource, png, some_images
 from tests.samples import PHOTOGRAPHS, noise, resized_photograph
 
 CPU = torch.device("cpu")
 
 
-def sample_of(images: Tensor, order: str = DEFAULT_ORDER, timesteps: int = 8) -> Sample:
-    sample = Sample(canonical_shifts(order, timesteps), CPU)
+def sample_of(images: Tensor, order: str = DEFAULT_ORDER, timesteps: int = 8) -> ImageSample:
+    sample = ImageSample(canonical_shifts(order, timesteps), CPU)
     sample.add(images)
     return sample
 
@@ -29,12 +42,12 @@ def photographs(size: int = 40) -> Tensor:
 
 
 def event_rates(images: Tensor, ratio: float, order: str = DEFAULT_ORDER, timesteps: int = 8) -> Tensor:
-    """Event rate of each image by the specification, float64."""
+    """Return the event rate of each image by the reference implementation, float64."""
     return reference.convert(images, ratio, canonical_shifts(order, timesteps)).double().mean((0, 2, 3, 4))
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.0666, 0.2])
-def test_the_ratio_gives_the_wanted_rate(rate: float) -> None:
+def test_found_ratio_gives_the_target_rate(rate: float) -> None:
     images = photographs()
     sample = sample_of(images)
     found = find_ratio(sample, measure_curve(sample), rate)
@@ -52,7 +65,7 @@ def test_the_ratio_gives_the_wanted_rate(rate: float) -> None:
 
 @settings(max_examples=10, deadline=None)
 @given(rate=st.floats(0, 0.4), seed=st.integers(0, 2**32), levels=st.sampled_from([2, 7, 256]))
-def test_no_step_is_nearer_to_the_wanted_rate(rate: float, seed: int, levels: int) -> None:
+def test_no_other_ratio_is_closer_to_the_target_rate(rate: float, seed: int, levels: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, levels, (2, 3, 6, 7), dtype=torch.uint8, generator=generator)
     sample = sample_of(images)
@@ -68,7 +81,7 @@ def test_no_step_is_nearer_to_the_wanted_rate(rate: float, seed: int, levels: in
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_the_curve_falls_and_is_that_of_the_specification(dtype: torch.dtype, generator: torch.Generator) -> None:
+def test_curve_decreases_and_equals_reference(dtype: torch.dtype, generator: torch.Generator) -> None:
     images = noise((5, 1 if dtype == torch.float32 else 3, 12, 15), dtype, generator)
     curve = measure_curve(sample_of(images, "alpha-beta-gamma", 5))
     columns = curve_columns(curve)
@@ -79,7 +92,7 @@ def test_the_curve_falls_and_is_that_of_the_specification(dtype: torch.dtype, ge
     assert all(before >= after for before, after in zip(columns["event_rate"], columns["event_rate"][1:]))
 
 
-def test_the_ends_of_the_curve_can_be_reached() -> None:
+def test_ends_of_the_curve_are_found() -> None:
     sample = sample_of(photographs())
     curve = measure_curve(sample)
     for point in (curve[0], curve[-1]):
@@ -87,21 +100,23 @@ def test_the_ends_of_the_curve_can_be_reached() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.6, 0.9])
-def test_a_rate_beyond_reach_is_refused_with_what_can_be_reached(rate: float) -> None:
+def test_impossible_rate_is_refused_with_possible_rates(rate: float) -> None:
     images = photographs()
     sample = sample_of(images)
     highest = float(event_rates(images, 0).mean())
-    with pytest.raises(ValueError, match=rf"event rate of {rate:.2%}; they reach from .* to {highest:.2%} at ratio 0$"):
+    with pytest.raises(
+        ValueError, match=rf"event rate of {rate:.2%}; choose one from .* to {highest:.2%} \(at ratio 0\)$"
+    ):
         find_ratio(sample, measure_curve(sample), rate)
 
 
-def test_flat_images_reach_nothing() -> None:
+def test_flat_images_are_refused() -> None:
     sample = sample_of(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
-    with pytest.raises(ValueError, match=r"they reach from 0\.00% at ratio 1 to 0\.00% at ratio 0"):
+    with pytest.raises(ValueError, match=r"choose one from 0\.00% \(at ratio 1\) to 0\.00% \(at ratio 0\)"):
         find_ratio(sample, measure_curve(sample), 0.0)
 
 
-def read(source: MemorySource, count: int = 100, size: tuple[int, int] | None = (10, 12)) -> Sample:
+def read(source: MemorySource, count: int = 100, size: tuple[int, int] | None = (10, 12)) -> ImageSample:
     return read_sample(
         source,
         count,
@@ -113,16 +128,16 @@ def read(source: MemorySource, count: int = 100, size: tuple[int, int] | None = 
     )
 
 
-def test_a_source_is_read_as_it_is_converted() -> None:
+def test_sample_is_read_as_it_is_converted() -> None:
     images = [resized_photograph(name, 12) for name in PHOTOGRAPHS]
     sample = read(MemorySource([*map(png, images), DAMAGED]), size=None)
-    assert (sample.images, sample.damaged, sample.nbytes) == (4, 1, 4 * 144)
+    assert (sample.images, sample.unreadable, sample.nbytes) == (4, 1, 4 * 144)
     assert sample.measure(0.1).event_rate.mean == pytest.approx(
         float(event_rates(torch.stack(images), 0.1).mean()), abs=1e-14
     )
 
 
-def test_images_of_different_sizes_count_alike(generator: torch.Generator) -> None:
+def test_images_of_different_sizes_have_equal_weight(generator: torch.Generator) -> None:
     images = [noise((3, 5 + row, 9), torch.uint8, generator) for row in range(4)]
     rates = torch.cat([event_rates(image[None], 0.2) for image in images])
     spread = read(MemorySource(list(map(png, images))), size=None).measure(0.2).event_rate
@@ -130,14 +145,44 @@ def test_images_of_different_sizes_count_alike(generator: torch.Generator) -> No
     assert spread.std == pytest.approx(float(rates.std()), abs=1e-14)
 
 
-def test_a_sample_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "_MOST_BYTES", 4 * 120 - 1)
+def test_too_large_sample_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_LARGEST_SAMPLE_BYTES", 4 * 120 - 1)
     source = MemorySource([png(resized_photograph(name, 12)) for name in PHOTOGRAPHS])
-    with pytest.raises(ValueError, match=r"the first 4 images of the sample take more than .*; resize them, or"):
+    with pytest.raises(ValueError, match=r"the first 4 images of the sample take more than .*; resize them, or use"):
         read(source)
     assert read(source, 3).images == 3
 
 
-def test_a_source_without_an_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="none of the 2 images of the sample can be read"):
+def test_source_without_readable_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="none of the 2 images of the sample is readable"):
         read(MemorySource([DAMAGED, DAMAGED]))
+
+
+@given(rows=st.integers(1, 10_000), count=st.integers(1, 300))
+def test_sample_rows_are_evenly_spaced(rows: int, count: int) -> None:
+    chosen = sample_rows(rows, count)
+    assert len(chosen) == min(rows, count)
+    steps = [after - before for before, after in pairwise(chosen)]
+    assert all(1 <= step <= rows // count + 1 for step in steps)
+    ends = chosen[0], rows - 1 - chosen[-1]
+    assert abs(ends[0] - ends[1]) <= 1
+    if count >= rows:
+        assert chosen == list(range(rows))
+
+
+def test_empty_source_has_no_sample_rows() -> None:
+    assert sample_rows(0, 5) == []
+
+
+def test_sample_images_are_prepared_in_order(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_BATCH_ROWS", 2)
+    files = [png(image) for image in some_images(9, generator)]
+    files[4] = DAMAGED
+    done: list[int] = []
+    batches = list(sample_images(MemorySource(files), 5, (6, 7), "bilinear", done.append))
+    rows = [0, 2, 4, 6, 8]
+    assert done == [2, 2, 1]
+    assert [list(batch.damaged) for batch in batches] == [[], [0], []]
+    prepared = [image for batch in batches for _, images in batch.groups for image in images]
+    expected = [prepare(files[row], (6, 7), "bilinear") for row in rows if row != 4]
+    assert all(torch.equal(image, wanted) for image, wanted in zip(prepared, expected, strict=True))

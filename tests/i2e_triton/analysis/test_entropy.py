@@ -1,4 +1,4 @@
-"""Entropies against their definition."""
+"""Entropies compared with their definition."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tests.samples import PHOTOGRAPHS, noise, photograph
 
 
 @given(st.lists(st.integers(0, 5), min_size=1))
-def test_entropy_is_that_of_the_definition(symbols: list[int]) -> None:
+def test_entropy_equals_definition(symbols: list[int]) -> None:
     assert entropy(np.bincount(symbols)) == pytest.approx(entropy_of(symbols), abs=1e-12)
 
 
 @pytest.mark.parametrize("bits", range(9))
-def test_equal_shares_take_their_bits(bits: int) -> None:
+def test_entropy_of_equal_shares(bits: int) -> None:
     assert entropy(np.full(2**bits, 7)) == bits
 
 
-def test_nothing_counted_is_no_information() -> None:
+def test_entropy_without_symbols_is_zero() -> None:
     assert entropy(np.zeros(4, dtype=np.int64)) == 0
 
 
 @given(st.integers(0, 100))
-def test_an_event_is_a_symbol_of_two(events: int) -> None:
+def test_binary_entropy_equals_entropy_of_two_symbols(events: int) -> None:
     assert binary_entropy(events / 100) == pytest.approx(entropy(np.array([events, 100 - events])), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs_have_the_entropies_of_their_levels(name: str) -> None:
+def test_entropies_of_photographs_equal_definition(name: str) -> None:
     image = photograph(name)[:, :61, :67]
     value, grey = image_entropies(image)
     assert value == pytest.approx(entropy_of(image.amax(0).flatten().tolist()), abs=1e-12)
@@ -43,7 +43,7 @@ def test_photographs_have_the_entropies_of_their_levels(name: str) -> None:
     assert grey == pytest.approx(entropy_of(levels.flatten().tolist()), abs=1e-12)
 
 
-def test_grey_images_are_their_own_value_channel(generator: torch.Generator) -> None:
+def test_grey_image_is_its_own_value_channel(generator: torch.Generator) -> None:
     image = noise((1, 13, 17), torch.float32, generator)
     expected = pytest.approx(entropy_of(image.flatten().tolist()), abs=1e-12)
     assert image_entropies(image) == (expected, expected)

@@ -1,4 +1,4 @@
-"""Statistics of events against dense events, counted one by one."""
+"""Statistics of packed events compared with those of dense events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from i2e_triton.analysis import EventStatistics, measure_events
-from i2e_triton.analysis import events as statistics_of_events
+from i2e_triton.analysis import events as event_statistics
 from i2e_triton.analysis.events import as_json
 from i2e_triton.datasets import EventDataset, RecordError
 from tests.i2e_triton.analysis.definition import entropy_of
@@ -21,11 +21,11 @@ from tests.i2e_triton.datasets.builders import official_record, packed, photogra
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics_of_events, "_BATCH_ROWS", 3)
+    monkeypatch.setattr(event_statistics, "_BATCH_ROWS", 3)
 
 
 def measured(path: Path, images: list[Tensor], labels: list[int], names: list[str] | None = None) -> EventStatistics:
-    """Write published records and measure them."""
+    """Write official records and measure them."""
     file = write_parquet(path / "train.parquet", list(map(official_record, images)), labels, names=names)
     done: list[int] = []
     found = measure_events(EventDataset(file, packed=True), done.append)
@@ -35,11 +35,11 @@ def measured(path: Path, images: list[Tensor], labels: list[int], names: list[st
 
 @pytest.fixture(params=["random", "photographs"])
 def images(request: pytest.FixtureRequest, generator: torch.Generator) -> Tensor:
-    """Events of several images, bool ``[N, T, 2, H, W]``."""
+    """Return the events of several images: bool ``[N, T, 2, H, W]``."""
     return random_events(7, generator) if request.param == "random" else photograph_events(24)
 
 
-def test_counts_and_rates_are_those_of_dense_events(images: Tensor, tmp_path: Path) -> None:
+def test_counts_and_rates_equal_dense_events(images: Tensor, tmp_path: Path) -> None:
     found = measured(tmp_path, list(images), [0] * len(images))
     timesteps, _, height, width = images.shape[1:]
     assert found.images == len(images)
@@ -48,7 +48,7 @@ def test_counts_and_rates_are_those_of_dense_events(images: Tensor, tmp_path: Pa
     assert found.events.tolist() == images.sum((0, 3, 4)).tolist()
     dense = images.double()
     assert_spreads([found.event_rate], dense.mean((1, 2, 3, 4))[:, None])
-    # The published notebook: images.mean(dim=[2, 3, 4]), then mean(0) and std(0).
+    # As in the official notebook: images.mean(dim=[2, 3, 4]), then mean(0) and std(0).
     assert_spreads(found.timestep_rates, dense.mean(dim=[2, 3, 4]))
     for polarity in (0, 1):
         assert_spreads([pair[polarity] for pair in found.polarity_rates], dense.mean((3, 4))[:, :, polarity])
@@ -57,12 +57,12 @@ def test_counts_and_rates_are_those_of_dense_events(images: Tensor, tmp_path: Pa
 
 
 def assert_spreads(spreads: list, rates: Tensor) -> None:
-    """Mean and standard deviation over the images of rates ``[N, ...]``."""
+    """Compare with mean and standard deviation of ``rates`` over dimension 0."""
     assert [spread.mean for spread in spreads] == pytest.approx(rates.mean(0).tolist(), abs=1e-12)
     assert [spread.std for spread in spreads] == pytest.approx(rates.std(0).tolist(), abs=1e-12)
 
 
-def test_entropies_are_those_of_the_symbols_of_each_image(images: Tensor, tmp_path: Path) -> None:
+def test_entropies_equal_definition(images: Tensor, tmp_path: Path) -> None:
     found = measured(tmp_path, list(images), [0] * len(images))
     event, polarity, pixel = [], [], []
     for image in images:
@@ -77,7 +77,7 @@ def test_entropies_are_those_of_the_symbols_of_each_image(images: Tensor, tmp_pa
         assert_spreads([spread], torch.tensor(values, dtype=torch.float64)[:, None])
 
 
-def test_classes_have_the_rates_of_their_images(generator: torch.Generator, tmp_path: Path) -> None:
+def test_class_rates_are_over_the_images_of_the_class(generator: torch.Generator, tmp_path: Path) -> None:
     images = random_events(8, generator)
     labels = [2, 0, 2, -1, 0, 2, 2, -1]
     found = measured(tmp_path, list(images), labels, names=["cat", "dog", "owl"])
@@ -91,7 +91,7 @@ def test_classes_have_the_rates_of_their_images(generator: torch.Generator, tmp_
         assert_spreads([rate.event_rate], rates[:, None])
 
 
-def test_images_of_different_sizes_count_alike(generator: torch.Generator, tmp_path: Path) -> None:
+def test_images_of_different_sizes_have_equal_weight(generator: torch.Generator, tmp_path: Path) -> None:
     images = [random_events(1, generator, (5, 2, 7, 9))[0] for _ in range(4)]
     images += [random_events(1, generator, (5, 2, 30, 20))[0], torch.zeros(5, 2, 30, 20, dtype=torch.bool)]
     found = measured(tmp_path, images, [0] * 6)
@@ -108,34 +108,34 @@ def test_images_of_different_sizes_count_alike(generator: torch.Generator, tmp_p
     }
 
 
-def test_no_events_are_no_information(tmp_path: Path) -> None:
+def test_images_without_events_have_zero_entropy(tmp_path: Path) -> None:
     found = measured(tmp_path, [torch.zeros(8, 2, 5, 5, dtype=torch.bool)] * 2, [0, 1])
     assert found.event_rate.mean == found.event_rate.std == 0
     assert (found.event_entropy.mean, found.polarity_entropy.mean, found.pixel_entropy.mean) == (0, 0, 0)
 
 
-def test_json_holds_every_figure(images: Tensor, tmp_path: Path) -> None:
+def test_json_contains_all_statistics(images: Tensor, tmp_path: Path) -> None:
     found = measured(tmp_path, list(images), list(range(len(images))))
-    figures = json.loads(json.dumps(as_json(found), allow_nan=False))
-    assert figures["events"] == found.events.tolist()
-    assert figures["event_rate"] == {"mean": found.event_rate.mean, "std": found.event_rate.std}
-    assert [step["on"]["mean"] for step in figures["by_timestep"]] == [on.mean for on, _ in found.polarity_rates]
-    assert [step["off"]["std"] for step in figures["by_timestep"]] == [off.std for _, off in found.polarity_rates]
-    assert [step["mean"] for step in figures["by_timestep"]] == [both.mean for both in found.timestep_rates]
-    assert [c["mean"] for c in figures["by_class"]] == [rate.event_rate.mean for rate in found.classes.values()]
+    report = json.loads(json.dumps(as_json(found), allow_nan=False))
+    assert report["events"] == found.events.tolist()
+    assert report["event_rate"] == {"mean": found.event_rate.mean, "std": found.event_rate.std}
+    assert [step["on"]["mean"] for step in report["by_timestep"]] == [on.mean for on, _ in found.polarity_rates]
+    assert [step["off"]["std"] for step in report["by_timestep"]] == [off.std for _, off in found.polarity_rates]
+    assert [step["mean"] for step in report["by_timestep"]] == [both.mean for both in found.timestep_rates]
+    assert [c["mean"] for c in report["by_class"]] == [rate.event_rate.mean for rate in found.classes.values()]
     assert math.isnan(found.classes[0].event_rate.std)
-    assert figures["by_class"][0]["std"] is None  # of one image
-    assert figures["entropy_bits"]["pixel"]["mean"] == found.pixel_entropy.mean
-    assert figures["bytes_per_image"] == found.bytes
+    assert report["by_class"][0]["std"] is None  # a class with one image
+    assert report["entropy_bits"]["pixel"]["mean"] == found.pixel_entropy.mean
+    assert report["bytes_per_image"] == found.bytes
 
 
-def test_what_packed_events_cannot_hold_is_refused(generator: torch.Generator, tmp_path: Path) -> None:
+def test_timesteps_unsuitable_for_packed_events_are_refused(generator: torch.Generator, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"train\.parquet: row 0: .*9 timesteps"):
         measured(tmp_path, [random_events(1, generator, (9, 2, 3, 3))[0]], [0])
     with pytest.raises(RecordError, match="row 1: has 6 timesteps instead of 5"):
         measured(tmp_path, [random_events(1, generator)[0], random_events(1, generator, (6, 2, 7, 9))[0]], [0, 0])
 
 
-def test_an_empty_data_set_is_refused(tmp_path: Path) -> None:
+def test_empty_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="empty"):
         measured(tmp_path, [], [])

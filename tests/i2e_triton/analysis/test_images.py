@@ -1,4 +1,4 @@
-"""Entropies of a source's images."""
+"""Entropies of the images of a source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from i2e_triton.sources import prepare
 from tests.i2e_triton.pipeline.builders import DAMAGED, MemorySource, png, some_images
 
 
-def test_entropies_are_the_mean_over_the_images_as_converted(generator: torch.Generator) -> None:
+def test_entropies_are_mean_over_resized_images(generator: torch.Generator) -> None:
     files = [png(image) for image in some_images(5, generator)]
     done: list[int] = []
     found = measure_images(MemorySource([*files, DAMAGED]), 6, (9, 8), "bicubic", done.append)
@@ -21,6 +21,6 @@ def test_entropies_are_the_mean_over_the_images_as_converted(generator: torch.Ge
         assert spread.std == pytest.approx(float(values.std()), abs=1e-12)
 
 
-def test_a_source_without_an_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="no image of the sample can be read"):
+def test_source_without_readable_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="no image of the sample is readable"):
         measure_images(MemorySource([DAMAGED]), 1, None, "bicubic", lambda rows: None)

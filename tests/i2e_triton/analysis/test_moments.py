@@ -1,4 +1,4 @@
-"""Means and standard deviations, in any number of batches."""
+"""Means and standard deviations over batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from i2e_triton.analysis.moments import Moments
     values=st.lists(st.floats(0, 1), min_size=2, max_size=20),
     cuts=st.lists(st.integers(0, 20), max_size=4),
 )
-def test_batches_make_no_difference(values: list[float], cuts: list[int]) -> None:
+def test_result_does_not_depend_on_the_batches(values: list[float], cuts: list[int]) -> None:
     moments = Moments()
     for batch in np.split(np.array(values), sorted(min(cut, len(values)) for cut in cuts)):
         moments.add(batch)
@@ -27,16 +27,16 @@ def test_batches_make_no_difference(values: list[float], cuts: list[int]) -> Non
     assert float(moments.std) == pytest.approx(float(expected.std()), abs=1e-14)
 
 
-def test_equal_values_do_not_spread() -> None:
+def test_equal_values_have_zero_std() -> None:
     moments = Moments((2,))
     for _ in range(1000):
         moments.add(np.array([[0.1, 0.3]]))
-    for place, value in enumerate((0.1, 0.3)):
-        spread = moments.spread(place)
+    for index, value in enumerate((0.1, 0.3)):
+        spread = moments.spread(index)
         assert (spread.mean, spread.std) == (pytest.approx(value, abs=1e-15), 0)
 
 
-def test_one_image_has_no_standard_deviation() -> None:
+def test_std_of_one_image_is_nan() -> None:
     moments = Moments()
     moments.add(np.array([0.5]))
     assert moments.spread().mean == 0.5

@@ -1,4 +1,4 @@
-"""What the plots show: bars, curves and maps by their values."""
+"""The values that bars, curves and maps show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from i2e_triton.analysis import Spread, plots
-from i2e_triton.analysis.calibration import Calibration, Point
+from i2e_triton.analysis.calibration import Calibration, CurvePoint
 from i2e_triton.visualize.drawing import OFF, ON
 
 
@@ -23,12 +23,12 @@ def only_axes(figure: Figure) -> Axes:
     return axes
 
 
-def assert_is_a_picture(figure: Figure, path: Path) -> None:
-    """It draws, without text cut off at the borders: those stay white."""
+def assert_renders(figure: Figure, path: Path) -> None:
+    """Check that the PNG is not blank, and that its borders are white: no text is cut off."""
     plots.save(figure, path)
-    with PIL.Image.open(path) as picture:
-        assert picture.format == "PNG"
-        grey = np.asarray(picture.convert("L"))
+    with PIL.Image.open(path) as image:
+        assert image.format == "PNG"
+        grey = np.asarray(image.convert("L"))
     assert grey.min() < 128
     assert grey[0].min() == grey[-1].min() == 255
 
@@ -41,53 +41,53 @@ def colour_of(bar: Rectangle) -> tuple[int, ...]:
     return tuple(round(255 * part) for part in to_rgb(bar.get_facecolor()))
 
 
-def test_timesteps_are_bars_on_and_off(tmp_path: Path) -> None:
+def test_timesteps_are_drawn_as_on_and_off_bars(tmp_path: Path) -> None:
     rates = [(Spread(0.08, 0.02), Spread(0.07, 0.03)), (Spread(0.01, 0.01), Spread(0.02, math.nan))]
     figure = plots.draw_timesteps(rates)
     bars = bars_of(only_axes(figure))
     assert [bar.get_height() for bar in bars] == pytest.approx([8, 1, 7, 2])
     assert [colour_of(bar) for bar in bars] == [ON, ON, OFF, OFF]
-    assert_is_a_picture(figure, tmp_path / "timesteps.png")
+    assert_renders(figure, tmp_path / "timesteps.png")
 
 
-def test_few_classes_are_bars_by_name(tmp_path: Path) -> None:
+def test_few_classes_are_drawn_as_named_bars(tmp_path: Path) -> None:
     figure = plots.draw_classes([("cat", Spread(0.05, 0.01)), ("$dog$", Spread(0.03, 0.02)), ("cat", Spread(0.04, 0))])
     axes = only_axes(figure)
     assert [bar.get_width() for bar in bars_of(axes)] == pytest.approx([3, 4, 5])
     assert [label.get_text() for label in axes.get_yticklabels()] == [r"\$dog\$", "cat", "cat"]
-    assert_is_a_picture(figure, tmp_path / "classes.png")
+    assert_renders(figure, tmp_path / "classes.png")
 
 
-def test_a_thousand_classes_are_a_curve_with_its_ends_named(tmp_path: Path) -> None:
+def test_many_classes_are_drawn_as_curve_with_named_ends(tmp_path: Path) -> None:
     means = np.random.default_rng().permutation(np.linspace(0.02, 0.10, 1000))
-    figure = plots.draw_classes([(f"class {place}", Spread(float(mean), 0.01)) for place, mean in enumerate(means)])
+    figure = plots.draw_classes([(f"class {index}", Spread(float(mean), 0.01)) for index, mean in enumerate(means)])
     axes = only_axes(figure)
     assert axes.lines[0].get_ydata() == pytest.approx(100 * np.sort(means))
     order = np.argsort(means)
     named = [text.get_text().split("\n")[1:] for text in axes.texts]
-    assert named == [[f"class {place}" for place in places] for places in (order[:-5:-1], order[:4])]
-    assert_is_a_picture(figure, tmp_path / "classes.png")
-    with PIL.Image.open(tmp_path / "classes.png") as picture:
-        assert max(picture.size) < 2000
+    assert named == [[f"class {index}" for index in ends] for ends in (order[:-5:-1], order[:4])]
+    assert_renders(figure, tmp_path / "classes.png")
+    with PIL.Image.open(tmp_path / "classes.png") as image:
+        assert max(image.size) < 2000
 
 
-def test_a_map_for_each_polarity(tmp_path: Path) -> None:
+def test_map_shows_both_polarities(tmp_path: Path) -> None:
     rates = np.random.default_rng().random((2, 5, 7)) / 10
     figure = plots.draw_map(rates)
-    pictures = [image for axes in figure.axes for image in axes.images]
-    for picture, rate in zip(pictures, rates, strict=True):
-        np.testing.assert_allclose(np.asarray(picture.get_array()), 100 * rate)
-        assert picture.get_clim() == (0, pytest.approx(100 * np.max(rates)))
-    assert_is_a_picture(figure, tmp_path / "map.png")
+    images = [image for axes in figure.axes for image in axes.images]
+    for image, rate in zip(images, rates, strict=True):
+        np.testing.assert_allclose(np.asarray(image.get_array()), 100 * rate)
+        assert image.get_clim() == (0, pytest.approx(100 * np.max(rates)))
+    assert_renders(figure, tmp_path / "map.png")
 
 
-def test_a_map_without_events(tmp_path: Path) -> None:
-    assert_is_a_picture(plots.draw_map(np.zeros((2, 5, 7))), tmp_path / "map.png")
+def test_map_without_events_renders(tmp_path: Path) -> None:
+    assert_renders(plots.draw_map(np.zeros((2, 5, 7))), tmp_path / "map.png")
 
 
-def test_the_curve_shows_the_ratio_that_was_found(tmp_path: Path) -> None:
-    curve = [Point(ratio, Spread(0.4 * (1 - ratio) ** 3, math.nan)) for ratio in (0, 0.1, 0.5, 1)]
-    found = Point(0.4, Spread(0.0864, 0.01))
+def test_curve_shows_the_calibrated_ratio(tmp_path: Path) -> None:
+    curve = [CurvePoint(ratio, Spread(0.4 * (1 - ratio) ** 3, math.nan)) for ratio in (0, 0.1, 0.5, 1)]
+    found = CurvePoint(0.4, Spread(0.0864, 0.01))
     figure = plots.draw_curve(curve, Calibration(found, (found, found)))
     axes = only_axes(figure)
     assert axes.lines[0].get_xdata() == pytest.approx([0, 0.1, 0.5, 1])
@@ -95,4 +95,4 @@ def test_the_curve_shows_the_ratio_that_was_found(tmp_path: Path) -> None:
     assert (axes.lines[-1].get_xdata(), axes.lines[-1].get_ydata()) == ([0.4], pytest.approx([8.64]))
     assert axes.texts[0].get_text() == "ratio 0.4: 8.64 %"
     assert axes.get_xlim() == (0, 0.5)
-    assert_is_a_picture(figure, tmp_path / "curve.png")
+    assert_renders(figure, tmp_path / "curve.png")

@@ -107,7 +107,7 @@ def test_a_sample_and_damaged_images_are_said(run: Run, pictures: Path) -> None:
 def test_a_rate_beyond_reach_ends_with_what_can_be_reached(run: Run, pictures: Path, tmp_path: Path) -> None:
     result = run(pictures, "--rate", 0.7, "-o", tmp_path / "out")
     assert result.status == 1
-    assert re.search(r"no ratio gives these images a mean event rate of 70.00%; they reach from \d", result.err)
+    assert re.search(r"no ratio gives these images a mean event rate of 70.00%; choose one from \d", result.err)
     assert not (tmp_path / "out").exists()
 
 
