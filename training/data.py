@@ -9,7 +9,6 @@ from urllib.error import URLError
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from spikingjelly.datasets.cifar10_dvs import CIFAR10DVS
 from torch import Tensor
@@ -18,6 +17,8 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from i2e_triton.datasets import EventDataset, RecordError
+from i2e_triton.io.location import find_kind, find_shards, has_train_and_validation
+from i2e_triton.io.parquet import open_parquet
 from i2e_triton.sources import open_source, splits
 from i2e_triton.training.augmentation import event_transform, training_transform, validation_transform
 from i2e_triton.training.distributed import Place
@@ -130,12 +131,17 @@ def _open(recipe: Recipe, path: Path | None, fake: bool, download: bool) -> Spli
     path = _existing(recipe.dataset, path, download)
     if recipe.dataset == "cifar10-dvs":
         return _open_dvs(path, download)
-    kind, content = _TORCHVISION.get(recipe.dataset), _content(path)
-    if kind is not None and (content is None or (path / kind.base_folder).is_dir()):
-        return _open_cifar(kind, path, download)
-    if content == "events":
+    cifar = _TORCHVISION.get(recipe.dataset)
+    if cifar is not None and (path / cifar.base_folder).is_dir():
+        return _open_cifar(cifar, path, download)
+    kind = find_kind(path)
+    if kind == "npz" or (kind in ("parquet", "tar") and _holds_events(path, kind)):
         return _open_events(path, recipe)
-    return _open_source(path) if content == "parquet" else _open_folder(path)
+    if kind == "parquet":
+        return _open_source(path)
+    if cifar is not None and not has_train_and_validation(path):
+        return _open_cifar(cifar, path, download)
+    return _open_folder(path)
 
 
 def _existing(dataset: str, path: Path | None, download: bool) -> Path:
@@ -156,28 +162,16 @@ def _fetching(dataset: str, path: Path) -> str:
     return f"i2e train --dataset {dataset} --data {path} --download"
 
 
-def _content(path: Path) -> str | None:
-    """Tell what a folder holds: ``"events"``, ``"parquet"`` files of images, ``"images"`` in class folders, or none.
-
-    Where there are ``train`` and ``val``, they decide: archives often lie beside them.
-    """
-    if (path / "train").is_dir() and any((path / name).is_dir() for name in _VALIDATION_NAMES):
-        files = (file for file in (path / "train").rglob("[!.]*") if file.is_file())
-        file = next(files, None)
-        if file is None or file.suffix not in (".npz", ".tar", ".parquet"):
-            return "images"
-    else:
-        file = _first(path, "*.npz") or _first(path, "train*.tar") or _first(path, "*.parquet")
-    if file is None:
-        return None
-    return "parquet" if file.suffix == ".parquet" and not _holds_records(file) else "events"
-
-
-def _holds_records(file: Path) -> bool:
+def _holds_events(path: Path, kind: str) -> bool:
+    """Return whether Parquet files or tars hold events: a column ``data``, or names that begin with ``train``."""
+    files = find_shards(path, (f".{kind}",))
+    if kind == "tar":
+        return any("train" in (file.parent.name, file.name[:5]) for file in files)
     try:
-        return "data" in pq.read_schema(file).names
+        with open_parquet(files[0]) as file:
+            return "data" in file.schema_arrow.names
     except pa.ArrowException as error:
-        raise DataError(f"{file}: no Parquet file, or damaged: {error}") from error
+        raise DataError(f"{files[0]}: not a Parquet file, or damaged: {error}") from error
 
 
 def _open_fake(recipe: Recipe) -> Splits:
@@ -257,9 +251,3 @@ def _load_frames(path: str) -> Tensor:
     """Read the frames that SpikingJelly wrote, event counts ``[T, 2, H, W]``; its older releases would unpickle."""
     with np.load(path, allow_pickle=False) as file:
         return torch.from_numpy(file["frames"].astype(np.float32))
-
-
-def _first(path: Path, pattern: str) -> Path | None:
-    """Return a file of a data set by its suffix; where there are folders, it lies up to three below."""
-    folders = ("", "*/", "*/*/", "*/*/*/")
-    return next((file for folder in folders for file in path.glob(folder + pattern)), None)

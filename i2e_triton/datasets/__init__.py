@@ -1,4 +1,4 @@
-"""Data sets of events, read from wherever they lie: for a ``DataLoader``, by row or as a stream.
+"""Event data sets for a PyTorch ``DataLoader``: :class:`EventDataset` by row number, :class:`EventStream` as a stream.
 
 Needs NumPy, PyArrow and h5py: ``pip install 'i2e-triton[data]'``.
 """

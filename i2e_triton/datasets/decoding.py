@@ -1,4 +1,4 @@
-"""Rows of a data set as tensors."""
+"""Decode rows of an event data set to tensors."""
 
 from __future__ import annotations
 
@@ -12,30 +12,35 @@ import torch
 from torch import Tensor
 
 from i2e_triton.checks import PACKED_TIMESTEPS, check_format
-from i2e_triton.datasets.records import Row
+from i2e_triton.datasets.records import EventRow
 from i2e_triton.formats import RecordError, decode_packed, decode_record, load_npz, record_shape
 from i2e_triton.functional import pack
 
-_ZIP = b"PK"
+_ZIP = b"PK"  # an npz file is a zip archive
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """How a row becomes events and label."""
+class RowDecoder:
+    """Decodes rows to events and labels."""
 
     packed: bool
     dtype: torch.dtype
-    transform: Callable[[Tensor], Any] | None
-    target_transform: Callable[[int], Any] | None
+    transform: Callable[[Tensor], Any] | None = None
+    target_transform: Callable[[int], Any] | None = None
 
     def __post_init__(self) -> None:
         check_format(self.dtype, self.packed, PACKED_TIMESTEPS)  # each row is checked for its own timesteps
 
-    def __call__(self, row: Row, timesteps: int | None) -> tuple[Any, Any]:
-        """Decode a row; packed events must have so many timesteps, since they cannot tell.
+    def __call__(self, row: EventRow, timesteps: int | None) -> tuple[Any, Any]:
+        """Return events and label of a row.
+
+        Args:
+            row: the row.
+            timesteps: number of timesteps that packed events must have; a packed tensor does not store it. Not used for
+                dense events.
 
         Raises:
-            RecordError: if the record is unfit; the message names file and row.
+            RecordError: if the record is damaged or has other timesteps. The message names file and row.
         """
         try:
             events: Any = self._packed(row, timesteps) if self.packed else _dense(row).to(self.dtype)
@@ -48,20 +53,20 @@ class Decoding:
             label = self.target_transform(label)
         return events, label
 
-    def _packed(self, row: Row, wanted: int | None) -> Tensor:
+    def _packed(self, row: EventRow, expected: int | None) -> Tensor:
         packed, timesteps = _packed(row)
-        if timesteps != wanted:
+        if timesteps != expected:
             raise RecordError(
-                f"has {timesteps} timesteps instead of {wanted}, which packed events do not tell; read it dense"
+                f"has {timesteps} timesteps instead of {expected}, which packed events do not store; read it dense"
             )
         return packed
 
 
-def timesteps_of(row: Row) -> int:
-    """Return a row's number of timesteps.
+def timesteps_of(row: EventRow) -> int:
+    """Return the number of timesteps of a row.
 
     Raises:
-        RecordError: if the record is unfit; the message names file and row.
+        RecordError: if the record is damaged. The message names file and row.
     """
     try:
         content = _open(row)
@@ -70,22 +75,22 @@ def timesteps_of(row: Row) -> int:
         raise RecordError(f"{row.where}: {error}") from error
 
 
-def _dense(row: Row) -> Tensor:
+def _dense(row: EventRow) -> Tensor:
     content = _open(row)
     return content if isinstance(content, Tensor) else decode_record(content, row.timesteps)
 
 
-def _packed(row: Row) -> tuple[Tensor, int]:
+def _packed(row: EventRow) -> tuple[Tensor, int]:
     content = _open(row)
     if not isinstance(content, Tensor):
         return decode_packed(content, row.timesteps)
     if len(content) > PACKED_TIMESTEPS:
-        raise RecordError(f"has {len(content)} timesteps, packed events hold {PACKED_TIMESTEPS}; read them dense")
+        raise RecordError(f"has {len(content)} timesteps, packed events have at most {PACKED_TIMESTEPS}; read it dense")
     return pack(content), len(content)
 
 
-def _open(row: Row) -> Tensor | bytes | memoryview:
-    """Return the dense events of an npz, or else the record that is to be decoded."""
+def _open(row: EventRow) -> Tensor | bytes | memoryview:
+    """Return the dense events of an npz file, or the bytes of a record."""
     if isinstance(row.content, Path):
         with row.content.open("rb") as file:
             return load_npz(file)

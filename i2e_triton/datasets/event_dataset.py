@@ -1,4 +1,4 @@
-"""Random access to a data set of events."""
+"""Random access to an event data set."""
 
 from __future__ import annotations
 
@@ -12,52 +12,53 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from i2e_triton.datasets.location import Location
-from i2e_triton.datasets.split import Split
+from i2e_triton.datasets.split import EventSplit
 
 
-class EventDataset(Split, Dataset[tuple[Any, Any]]):
-    """Events and labels by row number, as torchvision's data sets.
+class EventDataset(EventSplit, Dataset[tuple[Any, Any]]):
+    """A map-style data set of events and labels, like torchvision's data sets.
 
-    ``dataset[i]`` is ``(events, label)``: dense events ``[T, 2, H, W]`` of ``dtype``, values 0 and 1, or packed events
-    ``[2, H, W]``, uint8, bit ``t`` of each is timestep ``t``; the label is an int, -1 where there is none. A
-    ``DataLoader`` makes batches ``[B, T, 2, H, W]`` of dense events; SpikingJelly's multi-step networks take
-    ``events.transpose(0, 1)``. Packed events are an eighth to a 32nd of that, and are spread on the device, timesteps
-    first::
+    ``dataset[i]`` is ``(events, label)``. Events are dense ``[T, 2, H, W]`` of type ``dtype`` with values 0 and 1, or
+    packed ``[2, H, W]``, uint8, where bit ``t`` is timestep ``t``. The label is an int, -1 without a label. A
+    ``DataLoader`` returns dense batches ``[B, T, 2, H, W]``; SpikingJelly's multi-step networks take
+    ``events.transpose(0, 1)``. Packed events take 1/8 to 1/32 of the memory. Transfer them to the device and unpack
+    them there, which puts the timesteps first::
 
         dataset = EventDataset(folder, "train", packed=True)
         for packed, labels in DataLoader(dataset, batch_size=128, shuffle=True, num_workers=4, pin_memory=True):
             events = i2e_triton.unpack(packed.to("cuda", non_blocking=True), dataset.timesteps)  # [T, B, 2, H, W]
 
-    Opening reads names and metadata. Each process opens the files that it reads, so that the data set can be sent to
-    the workers of a ``DataLoader``, forked or spawned. To read a row of a Parquet file is to decompress its row group;
-    a batch does that once for each group. Where row groups are large, as on the hub, :class:`EventStream` is many times
-    faster.
+    Opening reads only names and metadata. Each process opens the files that it reads, so the workers of a
+    ``DataLoader`` may be forked or spawned. Reading a row of a Parquet file decompresses its row group; a batch
+    decompresses each row group once. If row groups are large, as on the Hugging Face hub, :class:`EventStream` is many
+    times faster.
+
+    Class names come from the Hugging Face metadata of Parquet files and from the ``manifest.json`` of ``i2e dataset``.
+    Without these, class folders are numbered in the sorted order of their names, as torchvision's ``DatasetFolder``
+    does in the official training code. The class folders of official CIFAR-100 are numbers that are sorted as text:
+    the label of folder ``2`` is 12 (``classes[12] == "2"``).
 
     Args:
         location: one of
 
-            - a folder that ``i2e dataset`` wrote: Parquet, tars, or npz in class folders,
-            - a data set of the Hugging Face hub: a downloaded folder, with shards in it, in ``data/``, or in a folder
-              for each configuration, or the folder ``datasets--<owner>--<name>`` of the hub's cache,
-            - official npz: ``<location>/<split>/<class>/<name>.npz``, or ``<location>/<class>/<name>.npz``,
-            - Parquet files or uncompressed tars (WebDataset): one, a sequence, or a glob.
+            - a folder that ``i2e dataset`` wrote: Parquet files, tars, or npz files in class folders,
+            - a data set of the Hugging Face hub: a downloaded folder with shards in it, in ``data/``, or in a folder
+              for each configuration, or the folder ``datasets--<owner>--<name>`` of the Hugging Face cache,
+            - official npz files: ``<location>/<split>/<class>/<name>.npz`` or ``<location>/<class>/<name>.npz``,
+            - Parquet files or uncompressed tars (WebDataset): a path, a sequence of paths, or a glob.
 
-        split: name of the split; may be left out where there is one only.
-        packed: return packed events, whatever ``dtype``.
-        dtype: of dense events: float32, float16, bfloat16, uint8 or bool.
-        transform: applied to the events of each row.
-        target_transform: applied to each label.
-
-    Class names come from the Hugging Face metadata of Parquet files and from ``manifest.json`` of ``i2e dataset``.
-    Without those, class folders are numbered in the sorted order of their names, as torchvision's ``DatasetFolder``
-    does for the official training code. Those of official CIFAR-100 are named by number, and sorted as text: the
-    label of folder ``2`` is 12 (``classes[12] == "2"``).
+        split: name of the split. Default: None, if there is only one.
+        packed: return packed events and ignore ``dtype``. Default: False.
+        dtype: type of dense events: float32, float16, bfloat16, uint8 or bool. Default: float32.
+        transform: function that is applied to the events of each row.
+        target_transform: function that is applied to each label.
 
     Raises:
-        FileNotFoundError: if nothing lies at the location.
-        TypeError: if ``dtype`` is no type of events.
-        ValueError: if it is not clear what is to be read, or the split, a shard or the end of a conversion is missing.
-        RecordError: if a file is damaged or lacks a column; reading raises it for a bad row. Names file and row.
+        FileNotFoundError: if the location does not exist or holds no events.
+        TypeError: if ``dtype`` is not a type of events.
+        ValueError: if the location is ambiguous, the split or a shard is missing, or a conversion is not complete.
+        RecordError: if a file is damaged or a column is missing. Reading a damaged row raises it, too. The message
+            names the file and the row.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class EventDataset(Split, Dataset[tuple[Any, Any]]):
 
     @cached_property
     def targets(self) -> list[int]:
-        """Label of every row; no events are decoded for it."""
+        """The label of every row. No events are decoded."""
         labels: list[int] = self._records.labels().tolist()
         return labels
 
@@ -85,11 +86,14 @@ class EventDataset(Split, Dataset[tuple[Any, Any]]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
-        """Return the rows of a batch, which ``DataLoader`` asks for at once.
+        """Return the rows of a batch. ``DataLoader`` calls this once for each batch.
+
+        Args:
+            indices: row numbers. Negative numbers count from the end.
 
         Raises:
-            IndexError: if there is no such row; negative ones count from the end.
-            RecordError: if a record is unfit.
+            IndexError: if a row does not exist.
+            RecordError: if a record is damaged.
         """
         rows = [self._row_number(index) for index in indices]
         decoded: list[tuple[Any, Any]] = [(None, None)] * len(rows)
@@ -100,5 +104,5 @@ class EventDataset(Split, Dataset[tuple[Any, Any]]):
     def _row_number(self, index: int) -> int:
         row = operator.index(index)
         if not -len(self) <= row < len(self):
-            raise IndexError(f"row {row} of a data set of {len(self)} rows")
+            raise IndexError(f"row {row} is out of range for a data set of {len(self)} rows")
         return row % len(self)

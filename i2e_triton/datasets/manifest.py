@@ -1,4 +1,4 @@
-"""What ``manifest.json`` of ``i2e dataset`` says of the labels."""
+"""Read the class names from the ``manifest.json`` of ``i2e dataset``."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from pathlib import Path
 from i2e_triton.formats import RecordError
 
 _NAME = "manifest.json"
-_UNLABELLED = "unlabelled"
+_UNLABELLED = "unlabelled"  # folder of images without a label
 
 
 @dataclass(frozen=True)
 class ClassNames:
     """The classes of a converted data set."""
 
-    names: tuple[str, ...] | None  #: None where its source had none
+    names: tuple[str, ...] | None  #: None if the source had no class names
 
     def of_folders(self, folders: Sequence[str]) -> dict[str, int]:
         """Return the label of each class folder.
 
         Raises:
-            ValueError: if a folder is none of a class.
+            ValueError: if a folder is not a class.
         """
         known = {_UNLABELLED: -1}
         if self.names is None:
             known |= {name: int(name) for name in folders if name.isdecimal()}
         else:
-            # A class such as "T-shirt/top" lies in a folder in a folder.
+            # The folder of the class "T-shirt/top" is T-shirt, with a folder top in it.
             known |= {name.split("/")[0]: label for label, name in enumerate(self.names)}
         unknown = [name for name in folders if name not in known]
         if unknown:
-            raise ValueError(f"folder {unknown[0]!r} is no class of {_NAME}; take it away")
+            raise ValueError(f"folder {unknown[0]!r} is not a class of {_NAME}; remove it")
         return {name: known[name] for name in folders}
 
 
 def read_class_names(folder: Path) -> ClassNames | None:
-    """Read the manifest of a folder that ``i2e dataset`` wrote; None where there is none, or one of something else.
+    """Return the classes in the manifest of a folder, or None if the folder has no manifest of ``i2e dataset``.
 
     Raises:
         ValueError: if the conversion is not complete.
@@ -50,16 +50,16 @@ def read_class_names(folder: Path) -> ClassNames | None:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path}: no JSON, or damaged: {error}") from error
+        raise RecordError(f"{path}: not JSON, or damaged: {error}") from error
     if not isinstance(content, dict) or not content.keys() >= {"classes", "complete"}:
         return None
     names, complete = content["classes"], content["complete"]
     if not isinstance(complete, bool):
-        raise RecordError(f"{path}: complete must be true or false, is {complete!r:.80}")
+        raise RecordError(f"{path}: complete must be true or false, got {complete!r:.80}")
     if not complete:
-        raise ValueError(f"{folder}: its conversion is not complete; run i2e dataset again, or pass the files to read")
+        raise ValueError(f"{folder}: its conversion is not complete; rerun i2e dataset, or pass the files to read")
     if names is None:
         return ClassNames(None)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise RecordError(f"{path}: its classes must be a list of texts")
+        raise RecordError(f"{path}: classes must be a list of strings")
     return ClassNames(tuple(names))

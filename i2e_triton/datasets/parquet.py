@@ -1,4 +1,4 @@
-"""Parquet files in the official schema: columns ``data`` (binary) and ``label`` (int64)."""
+"""Parquet files with the columns of the official data sets: ``data`` (binary) and ``label`` (int64)."""
 
 from __future__ import annotations
 
@@ -11,34 +11,32 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from i2e_triton.datasets.last_used import LastUsed
-from i2e_triton.datasets.records import Records, Row, by_piece
+from i2e_triton.datasets.records import EventRow, Records, by_group
 from i2e_triton.formats import RecordError
 from i2e_triton.io.parquet import label_names, open_parquet
 
 _COLUMNS = ["data", "label"]
-_OPEN_FILES = 16
 _CACHED_BYTES = 64 * 2**20
-# What reading a hostile file may run into; names that are no UTF-8 raise ValueError.
+# Errors that reading a damaged file raises. Column names that are not UTF-8 raise ValueError.
 _DAMAGE = (pa.ArrowException, OSError, ValueError)
-# A row group is read whole: the most that one may claim to take, and may take.
-_MOST_GROUP_ROWS = 2**20
-_MOST_GROUP_BYTES = 2 * 2**30
-# Values that a small file repeats, by a dictionary or as a prefix, can take any amount of memory: rows are read a few
-# at a time, and their bytes counted.
+# Limits of a row group, which is read whole.
+_MAX_GROUP_ROWS = 2**20
+_MAX_GROUP_BYTES = 2 * 2**30
+# A small file can repeat a value, by a dictionary or as a prefix, until it fills any memory. So rows are read a few at
+# a time, and their bytes are counted.
 _ROWS_AT_ONCE = 32
 
 
 class ParquetRecords(Records):
     """The rows of Parquet files, one file after the other, read by row group.
 
-    Opening reads the files' metadata only. The row groups read last are kept, up to 64 MiB for each process.
+    Opening reads only the metadata of the files. The row groups read last are cached, up to 64 MiB in each process.
 
     Args:
-        paths: Parquet files of one split, with the same class names and timesteps.
+        paths: the Parquet files of one split, with the same class names and timesteps.
 
     Raises:
-        RecordError: if one is no Parquet file, is truncated, or lacks a column of the type needed.
+        RecordError: if a file is not a Parquet file, is truncated, or a column is missing or has the wrong type.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -52,74 +50,91 @@ class ParquetRecords(Records):
         self._file_of_group = np.repeat(np.arange(len(groups)), groups)
         self._first_group = np.cumsum([0, *groups])
         sizes = np.concatenate([found.group_rows for found in metadata])
-        self._pieces = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._files: LastUsed[int, pq.ParquetFile] = LastUsed(_OPEN_FILES)
-        self._tables: LastUsed[int, pa.Table] = LastUsed(_CACHED_BYTES, cost=_table_bytes)
+        self._offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self._tables: dict[int, pa.Table] = {}  # cached row groups, oldest first
 
     def __len__(self) -> int:
-        return int(self._pieces[-1])
+        return int(self._offsets[-1])
 
     def labels(self) -> npt.NDArray[np.int64]:
-        """Read the label column alone."""
+        """Read the label column."""
         return np.concatenate([self._labels_of(file) for file in range(len(self._paths))])
 
-    def pieces(self) -> npt.NDArray[np.int64]:
-        """Return the first row of each row group."""
-        return self._pieces
+    def group_offsets(self) -> npt.NDArray[np.int64]:
+        """Return the first row of each row group, and the row count."""
+        return self._offsets
 
-    def read(self, rows: Sequence[int]) -> Iterator[tuple[int, Row]]:
-        """Yield rows by row group; each is decompressed once."""
-        for group, positions in by_piece(rows, self._pieces):
-            table = self._tables.get(group, lambda group=group: self._read_group(group))  # type: ignore[misc]
+    def read(self, rows: Sequence[int]) -> Iterator[tuple[int, EventRow]]:
+        """Yield the rows by row group. Each row group is decompressed at most once."""
+        for group, positions in by_group(rows, self._offsets):
+            table = self._table(group)
             for position in positions:
                 yield position, self._row(table, group, rows[position])
 
-    def _row(self, table: pa.Table, group: int, row: int) -> Row:
+    def _row(self, table: pa.Table, group: int, row: int) -> EventRow:
         where = self._where(group, row)
-        index = row - int(self._pieces[group])
+        index = row - int(self._offsets[group])
         data, label = table["data"][index], table["label"][index].as_py()
         if not data.is_valid or label is None:
             raise RecordError(f"{where}: {'label' if data.is_valid else 'data'} is null")
-        return Row(memoryview(data.as_buffer()).cast("B"), label, self._timesteps, where)
+        return EventRow(memoryview(data.as_buffer()).cast("B"), label, self._timesteps, where)
 
     def _where(self, group: int, row: int) -> str:
         file = self._file_of_group[group]
-        return f"{self._paths[file]}: row {row - int(self._pieces[self._first_group[file]])}"
+        return f"{self._paths[file]}: row {row - int(self._offsets[self._first_group[file]])}"
+
+    def _table(self, group: int) -> pa.Table:
+        """Return a row group from the cache, or read it and drop the oldest cached ones beyond the limit."""
+        table = self._tables.get(group)
+        if table is None:
+            table = self._read_group(group)
+            size = table.nbytes + sum(cached.nbytes for cached in list(self._tables.values()))
+            for oldest in list(self._tables):
+                if size <= _CACHED_BYTES:
+                    break
+                dropped = self._tables.pop(oldest, None)  # None: another thread has dropped it
+                size -= 0 if dropped is None else dropped.nbytes
+            self._tables[group] = table
+        return table
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_tables": {}}
 
     def _read_group(self, group: int) -> pa.Table:
-        rows = int(self._pieces[group + 1] - self._pieces[group])
-        where = self._where(group, int(self._pieces[group]))
+        rows = int(self._offsets[group + 1] - self._offsets[group])
+        where = self._where(group, int(self._offsets[group]))
         file = int(self._file_of_group[group])
         try:
-            opened = self._files.get(file, lambda: open_parquet(self._paths[file]))
-            table = _read_bounded(opened, group - int(self._first_group[file]))
+            with open_parquet(self._paths[file]) as opened:
+                table = _read_bounded(opened, group - int(self._first_group[file]))
         except _DAMAGE as error:
             raise RecordError(f"{where} and up to {rows - 1} after it: {error}") from error
         if len(table) != rows:
-            raise RecordError(f"{where}: its row group holds {len(table)} rows instead of {rows}")
+            raise RecordError(f"{where}: its row group has {len(table)} rows instead of {rows}")
         return table
 
     def _labels_of(self, file: int) -> npt.NDArray[np.int64]:
-        rows = int(self._pieces[self._first_group[file + 1]] - self._pieces[self._first_group[file]])
+        rows = int(self._offsets[self._first_group[file + 1]] - self._offsets[self._first_group[file]])
         path = self._paths[file]
         try:
             with open_parquet(path) as opened:
                 column = opened.read(columns=["label"], use_threads=False)["label"].cast(pa.int64())
         except _DAMAGE as error:
-            raise RecordError(f"{path}: its labels cannot be read: {error}") from error
+            raise RecordError(f"{path}: the labels cannot be read: {error}") from error
         if len(column) != rows or column.null_count:
-            raise RecordError(f"{path}: {len(column)} labels, {column.null_count} of them null, for {rows} rows")
+            raise RecordError(f"{path}: has {len(column)} labels, {column.null_count} of them null, for {rows} rows")
         labels: npt.NDArray[np.int64] = column.to_numpy()
         return labels
 
 
 def _read_bounded(file: pq.ParquetFile, group: int) -> pa.Table:
+    """Read a row group, and raise an error when it exceeds the limit."""
     batches, size = [], 0
     for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=_COLUMNS, use_threads=False):
         batches.append(batch)
         size += batch.nbytes
-        if size > _MOST_GROUP_BYTES:
-            raise RecordError(f"its row group takes more than {_MOST_GROUP_BYTES:,} bytes")
+        if size > _MAX_GROUP_BYTES:
+            raise RecordError(f"its row group takes more than {_MAX_GROUP_BYTES:,} bytes")
     return pa.Table.from_batches(batches)
 
 
@@ -137,16 +152,16 @@ def _read_metadata(path: Path) -> _Metadata:
     except FileNotFoundError:
         raise
     except _DAMAGE as error:
-        raise RecordError(f"{path}: no Parquet file, or damaged: {error}") from error
+        raise RecordError(f"{path}: not a Parquet file, or damaged: {error}") from error
     _check_columns(path, schema)
-    # No look at single columns: PyArrow ends the process where their statistics are damaged.
+    # Metadata of single columns is not read: PyArrow aborts the process if column statistics are damaged.
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     for index, group in enumerate(groups):
-        if not (0 <= group.num_rows <= _MOST_GROUP_ROWS and 0 <= group.total_byte_size <= _MOST_GROUP_BYTES):
+        if not (0 <= group.num_rows <= _MAX_GROUP_ROWS and 0 <= group.total_byte_size <= _MAX_GROUP_BYTES):
             raise RecordError(
-                f"{path}: row group {index} of {group.num_rows:,} rows and {group.total_byte_size:,} bytes is too "
-                f"large to be read whole; write it with a smaller row_group_size, {_MOST_GROUP_ROWS:,} rows and "
-                f"{_MOST_GROUP_BYTES:,} bytes at most"
+                f"{path}: row group {index} has {group.num_rows:,} rows and {group.total_byte_size:,} bytes, at most "
+                f"{_MAX_GROUP_ROWS:,} rows and {_MAX_GROUP_BYTES:,} bytes can be read; write the file with a smaller "
+                f"row_group_size"
             )
     return _Metadata(
         group_rows=np.array([group.num_rows for group in groups], dtype=np.int64),
@@ -165,7 +180,7 @@ def _check_columns(path: Path, schema: pa.Schema) -> None:
         kind = schema.field(found[0]).type if len(found) == 1 else None
         if kind is None or not fit(kind):
             columns = ", ".join(f"{field.name}: {field.type}" for field in schema)
-            raise RecordError(f"{path}: needs columns data: binary, label: int64; it has {columns or 'none'}")
+            raise RecordError(f"{path}: must have columns data: binary and label: int64, it has {columns or 'none'}")
 
 
 def _class_names(path: Path, schema: pa.Schema) -> tuple[str, ...] | None:
@@ -178,15 +193,11 @@ def _class_names(path: Path, schema: pa.Schema) -> tuple[str, ...] | None:
 def _timesteps(path: Path, schema: pa.Schema) -> int:
     text = (schema.metadata or {}).get(b"i2e.timesteps", b"8")
     if text not in (b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8"):
-        raise RecordError(f"{path}: its metadata 'i2e.timesteps' must be 1 to 8, is {text!r}")
+        raise RecordError(f"{path}: the metadata 'i2e.timesteps' must be 1 to 8, got {text!r}")
     return int(text)
 
 
-def _check_agreement(first: Path, wanted: _Metadata, path: Path, found: _Metadata) -> None:
+def _check_agreement(first: Path, expected: _Metadata, path: Path, found: _Metadata) -> None:
     for name in ("classes", "timesteps"):
-        if getattr(wanted, name) != getattr(found, name):
-            raise RecordError(f"{path}: other {name} than {first}; files of one data set agree, read the others apart")
-
-
-def _table_bytes(table: pa.Table) -> int:
-    return int(table.nbytes)
+        if getattr(expected, name) != getattr(found, name):
+            raise RecordError(f"{path} and {first} have different {name}; open them as two data sets")

@@ -1,4 +1,4 @@
-"""Event records of a split, as they lie on disk: what each container has in common."""
+"""The interface of the records of a split, and what all containers share."""
 
 from __future__ import annotations
 
@@ -11,55 +11,55 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-#: Samples of a piece where the container itself does not cut its rows into groups.
-SAMPLES_PER_PIECE = 128
+#: Rows of a group in containers that have no row groups.
+ROWS_PER_GROUP = 128
 
 
 @dataclass(frozen=True)
-class Row:
-    """One sample, its events not yet decoded."""
+class EventRow:
+    """One row of an event data set, not yet decoded."""
 
-    content: bytes | memoryview | Path  #: an ``.npy`` or ``.npz`` file: its bytes, or where it lies
-    label: int  #: -1 where there is none
-    timesteps: int  #: of a record of packed bits, which does not say it itself
-    where: str  #: file and row, for messages
+    content: bytes | memoryview | Path  #: content or path of an ``.npy`` or ``.npz`` file
+    label: int  #: -1 without a label
+    timesteps: int  #: number of timesteps of a packed record, which does not store it
+    where: str  #: file and row, for error messages
 
 
 class Records(ABC):
-    """The samples of a split. Cheap to pickle; files are opened by the process that reads them, when it does."""
+    """The rows of a split. Records are small when pickled; files are opened by the process that reads them."""
 
-    #: Names of the labels, or None where the files do not say.
+    #: Class names, or None if the files have none.
     classes: tuple[str, ...] | None
 
     @abstractmethod
     def __len__(self) -> int:
-        """Count the rows."""
+        """Return the number of rows."""
 
     @abstractmethod
     def labels(self) -> npt.NDArray[np.int64]:
-        """Read the label of every row, and no events."""
+        """Return the label of every row. No events are read."""
 
     @abstractmethod
-    def pieces(self) -> npt.NDArray[np.int64]:
-        """Return where rows that are cheapest read together begin, and behind them the number of rows."""
+    def group_offsets(self) -> npt.NDArray[np.int64]:
+        """Return row-group offsets, ending with the row count. Rows of one group are read fastest together."""
 
     @abstractmethod
-    def read(self, rows: Sequence[int]) -> Iterator[tuple[int, Row]]:
-        """Yield position in ``rows`` and row, in the order in which the files are read best.
+    def read(self, rows: Sequence[int]) -> Iterator[tuple[int, EventRow]]:
+        """Yield each row with its position in ``rows``, in the order that is fastest to read.
 
         Raises:
-            RecordError: if a file is damaged; the message names it and the row.
+            RecordError: if a file is damaged. The message names the file and the row.
         """
 
 
-def pieces_of_samples(samples: int) -> npt.NDArray[np.int64]:
-    """Cut rows that lie one by one into pieces."""
-    return np.append(np.arange(0, samples, SAMPLES_PER_PIECE, dtype=np.int64), np.int64(samples))
+def even_group_offsets(rows: int) -> npt.NDArray[np.int64]:
+    """Return the offsets of groups of :data:`ROWS_PER_GROUP` rows, ending with the row count."""
+    return np.append(np.arange(0, rows, ROWS_PER_GROUP, dtype=np.int64), np.int64(rows))
 
 
-def by_piece(rows: Sequence[int], pieces: npt.NDArray[np.int64]) -> Iterable[tuple[int, list[int]]]:
-    """Group the positions in ``rows`` by the piece that holds the row, so that each piece is read once."""
-    piece_of = np.searchsorted(pieces, np.asarray(rows, dtype=np.int64), side="right") - 1
-    positions = np.argsort(piece_of).tolist()
-    for piece, group in groupby(positions, key=piece_of.tolist().__getitem__):
-        yield piece, list(group)
+def by_group(rows: Sequence[int], offsets: npt.NDArray[np.int64]) -> Iterable[tuple[int, list[int]]]:
+    """Yield each group that holds some of the rows, with the positions of these rows in ``rows``."""
+    group_of = np.searchsorted(offsets, np.asarray(rows, dtype=np.int64), side="right") - 1
+    positions = np.argsort(group_of).tolist()
+    for group, members in groupby(positions, key=group_of.tolist().__getitem__):
+        yield group, list(members)

@@ -1,4 +1,4 @@
-"""Writing files whole: a reader finds the old file or the new one, never a part of it."""
+"""Atomic writes: a reader sees the old file or the complete new file, never a partial one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its name, and the place of a file that has it, when it is complete.
+    """Open a temporary file that replaces ``path`` when the ``with`` block ends without an error.
 
-    Until then it lies in the same folder as ``.i2e-*.part``. Whatever ends the ``with`` block early, an error or the
-    user, removes it and leaves ``path`` as it was. Missing folders are made.
+    The temporary file is ``.i2e-*.part`` in the same folder. If the block raises, the temporary file is removed and
+    ``path`` is unchanged. Missing folders are created.
 
     Raises:
-        OSError: if the folder or the file cannot be written; it names the file where there is no room for it.
+        OSError: if the folder or the file cannot be written. The error names ``path`` if the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".i2e-{secrets.token_hex(8)}.part")
@@ -30,7 +30,7 @@ def write_whole(path: Path) -> Iterator[BinaryIO]:
             yield file
         os.replace(part, path)
     except BaseException as error:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL and error.filename is None:
             error.filename = str(path)
         part.unlink(missing_ok=True)
         raise

@@ -1,4 +1,4 @@
-"""Parquet files as the Hugging Face hub has them: what those of images and those of events have in common."""
+"""Parquet files in the layout of the Hugging Face hub: what readers of images and readers of events share."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import pyarrow.parquet as pq
 
 
 def open_parquet(path: Path, buffer_size: int = 0) -> pq.ParquetFile:
-    """Open a file, whose name need not be text: to Arrow it is bytes.
+    """Open a Parquet file. The file name may contain bytes that are not UTF-8.
 
     Args:
-        path: of the file.
-        buffer_size: bytes of a column to read at once; 0 reads those of a whole row group.
+        path: path of the file.
+        buffer_size: number of bytes of a column to read at once. 0 reads the column of a whole row group.
 
     Raises:
-        pyarrow.ArrowException: if it is no Parquet file, or a damaged one.
-        OSError: if it cannot be read.
+        pyarrow.ArrowException: if the file is not a Parquet file or is damaged.
+        OSError: if the file cannot be read.
     """
     return pq.ParquetFile(pa.OSFile(os.fsencode(path)), buffer_size=buffer_size)
 
 
 def label_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:
-    """Return the class names of a column of labels; None where nothing names them.
+    """Return the class names of a label column, or None if the file has no class names.
 
     Args:
-        metadata: of the file's Arrow schema.
-        column: of integers.
+        metadata: metadata of the file's Arrow schema.
+        column: name of the label column.
 
     Raises:
-        ValueError: if the metadata are damaged.
+        ValueError: if the metadata is damaged.
     """
     text = (metadata or {}).get(b"huggingface")
     if text is None:
@@ -42,11 +42,11 @@ def label_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[st
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"its metadata 'huggingface' is not JSON: {error}") from error
+        raise ValueError(f"the metadata 'huggingface' is not JSON: {error}") from error
     for key in ("info", "features", column, "names"):
         value = value.get(key) if isinstance(value, dict) else None
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ValueError("the class names in its metadata 'huggingface' must be a list of texts")
+        raise ValueError("the class names in the metadata 'huggingface' must be a list of strings")
     return tuple(value)

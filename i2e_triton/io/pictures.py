@@ -1,4 +1,4 @@
-"""Picture files: what Pillow reads, as the image that is converted.
+"""Decode image files with Pillow.
 
 Needs Pillow and NumPy: ``pip install 'i2e-triton[cli]'``.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from i2e_triton.images import as_image_tensor, in_plain_mode
 
-# What Pillow's decoders raise on damaged files: whatever the parsing of nonsense runs into.
+# Errors that Pillow's decoders raise for damaged files.
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -34,29 +34,29 @@ _DAMAGE = (
     zlib.error,
 )
 
-#: Modes that need no conversion, which would be a copy.
+#: Modes that need no conversion. A conversion would copy the image.
 _PLAIN_MODES = ("L", "RGB", "F")
 
 
 class PictureError(Exception):
-    """A file holds no picture that can be read; the message says why."""
+    """An image file cannot be read. The message says why."""
 
 
 def read_picture(file: Path | BinaryIO, size: tuple[int, int] | None = None) -> Tensor:
-    """Read a picture file as an image, by the rules of :func:`decode_picture`, upright as its EXIF orientation says.
+    """Return an image file as a tensor, decoded by :func:`decode_picture` and rotated by its EXIF orientation.
 
     Args:
         file: a path or a binary file, in any format that Pillow reads.
-        size: height and width to resize to (bicubic, antialiased), in pixels; None keeps the picture's own.
+        size: height and width in pixels to resize to (bicubic, antialiased). Default: None, keep the size of the file.
 
     Returns:
         uint8 ``[3, H, W]`` for colour, uint8 ``[1, H, W]`` for grey and black-and-white, and float32 ``[1, H, W]`` with
-        the stored values for grey of more than 8 bits.
+        the stored values for grey with more than 8 bits.
 
     Raises:
         PictureError: if the file is missing, unreadable, damaged, or larger than ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
-    with _damage_explained():
+    with _as_picture_error():
         picture = decode_picture(file, upright=True)
         if size is not None:
             height, width = size
@@ -65,22 +65,22 @@ def read_picture(file: Path | BinaryIO, size: tuple[int, int] | None = None) -> 
 
 
 def decode_picture(file: Path | BinaryIO, *, upright: bool) -> PIL.Image.Image:
-    """Decode a picture file: the first frame of an animation.
+    """Return an image file as a PIL image. Only the first frame of an animation is decoded.
 
     Args:
         file: a path or a binary file, in any format that Pillow reads.
-        upright: turn it as its EXIF orientation says; torchvision's data sets leave it as it is stored.
+        upright: rotate the image by its EXIF orientation. torchvision's data sets do not.
 
     Returns:
-        A picture of mode RGB for colour (palette, CMYK and the like become RGB), L for grey and black-and-white, and F
-        with the stored values for grey of more than 8 bits. Transparency is dropped, as ``Image.convert("RGB")`` and so
-        torchvision's ``ImageFolder`` do.
+        An image of mode RGB for colour (palette, CMYK and other modes become RGB), L for grey and black-and-white, and
+        F with the stored values for grey with more than 8 bits. Transparency is dropped, as in
+        ``Image.convert("RGB")`` and torchvision's ``ImageFolder``.
 
     Raises:
         PictureError: if the file is missing, unreadable, damaged, or larger than ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
-    # Remarks on a file's metadata are none of the user's business, but a suspiciously large picture is refused.
-    with _damage_explained(), warnings.catch_warnings():
+    # Pillow warns about metadata, which does not matter here, and about very large images, which are refused.
+    with _as_picture_error(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         with PIL.Image.open(file) as picture:
@@ -91,14 +91,14 @@ def decode_picture(file: Path | BinaryIO, *, upright: bool) -> PIL.Image.Image:
 
 
 @contextmanager
-def _damage_explained() -> Iterator[None]:
-    """Turn what Pillow raises into an error that says what is wrong with the file."""
+def _as_picture_error() -> Iterator[None]:
+    """Raise what Pillow raises as a :class:`PictureError` that says what is wrong with the file."""
     try:
         yield
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise PictureError(f"too large: more than {PIL.Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except PIL.UnidentifiedImageError as error:
-        raise PictureError("not a picture that Pillow can read") from error
+        raise PictureError("not an image that Pillow can read") from error
     except _DAMAGE as error:
         raise PictureError(_reason(error)) from error
 

@@ -1,4 +1,4 @@
-"""Uncompressed tars, read member by member: what tars of images and tars of events have in common."""
+"""Uncompressed tar files in the layout of WebDataset: what readers of images and readers of events share."""
 
 from __future__ import annotations
 
@@ -9,42 +9,52 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 _END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
-# What ``tarfile`` itself runs into where numbers of a header are none, or far too large.
+# tarfile raises these for header fields that are not numbers or are far too large.
 _DAMAGE = (ValueError, OverflowError, RecursionError)
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 
 
 def visible_files(file: BinaryIO) -> Iterator[tuple[str, tarfile.TarInfo]]:
-    """List the regular files of a tar that are not hidden, by the name that extracting would give them.
+    """Yield the name and header of each regular file in a tar. Hidden files, links and folders are left out.
 
-    That is ``a.jpg`` for ``./a.jpg``, as ``tar -C FOLDER -cf FILE .`` writes it, and for ``/a.jpg``.
+    Names are normalized: ``./a.jpg``, as ``tar -C FOLDER -cf FILE .`` writes it, and ``/a.jpg`` become ``a.jpg``.
 
     Args:
-        file: the tar, open; reading elsewhere in it between two members is no harm.
+        file: the open tar file. The caller may seek and read in it between two members.
 
     Raises:
-        tarfile.TarError: if it is no tar, is compressed, damaged, or cut off.
+        tarfile.TarError: if the file is not a tar, or is compressed, damaged or truncated.
     """
     size = os.fstat(file.fileno()).st_size
+    if file.read(6).startswith(_COMPRESSED):
+        raise tarfile.ReadError("it is compressed, which prevents reading by offset; decompress it first")
+    file.seek(0)
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # it would remember them all
+                tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep every header in memory
                 if not 0 <= member.size <= size - member.offset_data:
-                    raise tarfile.ReadError(f"it does not hold the {member.size:,} bytes of its member {member.name!r}")
+                    raise tarfile.ReadError(f"its member {member.name!r} needs {member.size:,} bytes and is cut off")
                 name = posixpath.normpath(member.name).lstrip("/")
                 if member.isreg() and not member.issparse() and not posixpath.basename(name).startswith("."):
                     yield name, member
             end = tar.offset  # type: ignore[attr-defined]
     except _DAMAGE as error:
         raise tarfile.ReadError(f"a header is damaged: {error}") from error
-    # A header that is nonsense ends the reading without an error.
+    # tarfile stops without an error at a damaged header.
     file.seek(end)
     if file.read(len(_END_OF_ARCHIVE)) != _END_OF_ARCHIVE:
         raise tarfile.ReadError(f"no end-of-archive mark at byte {end}")
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Split a file's name into sample and extension as WebDataset does, at the first dot: ``a/0001``, ``seg.png``."""
+    """Return sample and extension of a file name, split at the first dot as in WebDataset: ``a/0001``, ``seg.png``."""
     folder, base = posixpath.split(name)
     stem, _, extension = base.partition(".")
     return posixpath.join(folder, stem), extension.lower()
+
+
+def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
+    """Return ``size`` bytes from an offset on, or fewer if the file ends before."""
+    file.seek(offset)
+    return file.read(size)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from i2e_triton.datasets.decoding import Decoding
+from i2e_triton.datasets.decoding import RowDecoder
 from i2e_triton.datasets.parquet import ParquetRecords
-from i2e_triton.datasets.records import Row
+from i2e_triton.datasets.records import EventRow
 from i2e_triton.datasets.tar import TarRecords
 from i2e_triton.formats import RecordError, load_npz
 from i2e_triton.pipeline.manifest import MANIFEST_NAME, Manifest, ManifestError, ShardRecord, read_manifest
@@ -102,7 +102,7 @@ def _count(out: Path, record: ShardRecord, manifest: Manifest) -> tuple[int, int
     """Return the rows and pixels of a shard, and its events by timestep and polarity."""
     timesteps = manifest.settings["timesteps"]
     rows, pixels, events = 0, 0, np.zeros((timesteps, 2), dtype=np.int64)
-    decode = Decoding(packed=True, dtype=torch.uint8, transform=None, target_transform=None)
+    decode = RowDecoder(packed=True, dtype=torch.uint8)
     for row in _rows(out, record, manifest.settings["format"], timesteps):
         packed, _ = decode(row, timesteps)
         rows += 1
@@ -111,10 +111,10 @@ def _count(out: Path, record: ShardRecord, manifest: Manifest) -> tuple[int, int
     return rows, pixels, events.tolist()
 
 
-def _rows(out: Path, record: ShardRecord, format: str, timesteps: int) -> Iterator[Row]:
+def _rows(out: Path, record: ShardRecord, format: str, timesteps: int) -> Iterator[EventRow]:
     paths = [out / path for path in record.paths]
     if format == "npz":
-        yield from (Row(path, 0, timesteps, str(path)) for path in paths)
+        yield from (EventRow(path, 0, timesteps, str(path)) for path in paths)
         return
     records = ParquetRecords(paths) if format == "parquet" else TarRecords(paths, None)
     for _, row in records.read(range(len(records))):

@@ -1,4 +1,4 @@
-"""Where images come from: folders, Parquet files, tars and torchvision's data sets, row by row.
+"""Read images row by row from folders, Parquet files, tars and torchvision's data sets.
 
 Needs torchvision, Pillow and pyarrow: ``pip install 'i2e-triton[data]'``.
 """
@@ -6,12 +6,15 @@ Needs torchvision, Pillow and pyarrow: ``pip install 'i2e-triton[data]'``.
 from i2e_triton.sources.opening import KINDS, find_kind, open_source, splits
 from i2e_triton.sources.prepare import RESIZE_RULES, PreparedImages, check_resize, prepare, prepare_batch
 from i2e_triton.sources.presets import PRESETS, Preset
-from i2e_triton.sources.source import Row, Source, SourceError
+from i2e_triton.sources.source import ImageRow, Source, SourceError
+
+Row = ImageRow  #: former name
 
 __all__ = [
     "KINDS",
     "PRESETS",
     "RESIZE_RULES",
+    "ImageRow",
     "PreparedImages",
     "Preset",
     "Row",

@@ -1,13 +1,15 @@
-"""A location becomes a source: which kind lies there, and which splits it has."""
+"""Find the kind and the splits of a location, and open one split as a source."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from i2e_triton.sources.folder import FolderSource, folder_splits, holds_pictures, sub_folders
+from i2e_triton.io import location as io_location
+from i2e_triton.io.location import NUMBERED, SPLIT_NAMES, check_shards, find_shards
+from i2e_triton.sources.folder import FolderSource, folder_splits
 from i2e_triton.sources.parquet import ParquetSource
-from i2e_triton.sources.source import Source, SourceError
-from i2e_triton.sources.split_files import DATA_FOLDER, files_by_split, find_files
+from i2e_triton.sources.source import WHOLE, Source, SourceError
 from i2e_triton.sources.tar import TarSource
 from i2e_triton.sources.torchvision_sets import FOLDERS, open_torchvision, torchvision_splits
 
@@ -16,14 +18,14 @@ KINDS = ("folder", "parquet", "tar", *FOLDERS)
 
 
 def splits(location: str, kind: str | None = None) -> tuple[str, ...]:
-    """Name the splits of what lies at a location: of train, validation and test those that are there.
+    """Return the names of the splits of a location: those of train, validation and test that exist.
 
     Args:
-        location: a file or a folder; for torchvision's data sets the ``root`` that torchvision takes.
-        kind: one of :data:`KINDS`, or None to find it by :func:`find_kind`.
+        location: a file or a folder. For torchvision's data sets, the ``root`` that torchvision takes.
+        kind: one of :data:`KINDS`. Default: None, use :func:`find_kind`.
 
     Raises:
-        SourceError: if nothing of the kind is there.
+        SourceError: if the location does not hold this kind of source.
         OSError: if the location cannot be read.
     """
     path, kind = Path(location).expanduser(), kind or find_kind(location)
@@ -35,16 +37,16 @@ def splits(location: str, kind: str | None = None) -> tuple[str, ...]:
 
 
 def open_source(location: str, *, kind: str | None = None, split: str, download: bool = False) -> Source:
-    """Open one split of a data set of images.
+    """Return one split of a data set of images.
 
     Args:
-        location: a file or a folder; for torchvision's data sets the ``root`` that torchvision takes.
-        kind: one of :data:`KINDS`, or None to find it by :func:`find_kind`.
+        location: a file or a folder. For torchvision's data sets, the ``root`` that torchvision takes.
+        kind: one of :data:`KINDS`. Default: None, use :func:`find_kind`.
         split: one of :func:`splits`.
-        download: fetch one of torchvision's data sets that is not there.
+        download: download the data set if it is one of torchvision's and does not exist.
 
     Raises:
-        SourceError: if nothing of the kind is there, it has no such split, or is not what it should be.
+        SourceError: if the location does not hold this kind of source, has no such split, or is damaged.
         OSError: if the location cannot be read, or the download fails.
     """
     path, kind = Path(location).expanduser(), kind or find_kind(location)
@@ -60,14 +62,14 @@ def open_source(location: str, *, kind: str | None = None, split: str, download:
 
 
 def find_kind(location: str, expected: str | None = None) -> str:
-    """Tell the kind of what lies at a location, by the names of files and folders.
+    """Return the kind of the images at a location, one of :data:`KINDS`. Only names of files and folders are read.
 
     Args:
         location: a file or a folder.
-        expected: one of torchvision's data sets, taken where several of them are there, or nothing is.
+        expected: the kind to return if the location is empty or holds several of torchvision's data sets.
 
     Raises:
-        SourceError: if nothing is there, or several of torchvision's data sets and none is expected.
+        SourceError: if the location holds no images, or several of torchvision's data sets and ``expected`` is None.
         OSError: if the location cannot be read.
     """
     path = Path(location).expanduser()
@@ -76,14 +78,65 @@ def find_kind(location: str, expected: str | None = None) -> str:
         if len(known) > 1 and expected is None:
             raise SourceError(f"{path} holds {', '.join(known)}: choose one with --kind")
         return expected or known[0]
-    if find_files(path, ".parquet"):
-        return "parquet"
-    folders = sub_folders(path) if path.is_dir() else []
-    # ImageNet's own tars often lie beside the folders that were made of them.
-    if find_files(path, ".tar") and set(folders) <= {DATA_FOLDER}:
-        return "tar"
-    if folders or (path.is_dir() and holds_pictures(path)):
-        return "folder"
-    if expected is not None:
-        return expected
-    raise SourceError(f"{path} {'holds no pictures, .parquet or .tar files' if path.exists() else 'does not exist'}")
+    kind = io_location.find_kind(path) or expected
+    if kind is None:
+        found = "holds no images, .parquet or .tar files" if path.exists() else "does not exist"
+        raise SourceError(f"{path} {found}")
+    if kind == "npz":
+        raise SourceError(f"{path} holds events (npz files), not images")
+    return kind
+
+
+def files_by_split(location: Path, suffix: str) -> dict[str, list[Path]]:
+    """Return the files of each split of a location. If no name contains a split, all files are one split.
+
+    Args:
+        location: a file, or a folder as for :func:`i2e_triton.io.location.find_shards`.
+        suffix: suffix of the files.
+
+    Raises:
+        SourceError: if there are no files, if only some names contain a split, if a shard of a split is missing, or
+            if the files belong to more than one data set.
+    """
+    found: dict[str | None, list[Path]] = {}
+    paths = find_shards(location, (suffix,)) if location.is_dir() else [location]
+    if not paths or paths[0].suffix != suffix:
+        raise SourceError(f"{location} holds no {suffix} files")
+    for path in paths:
+        found.setdefault(split_of(path), []).append(path)
+    nameless = found.pop(None, [])
+    if nameless and found:
+        raise SourceError(
+            f"the name of {nameless[0]} contains no split, but {next(iter(found.values()))[0]} does: "
+            f"move or rename one (a split is {', '.join(SPLIT_NAMES)})"
+        )
+    if location.is_dir():
+        _check_complete([*found.values(), nameless])
+    ordered = {split: found[split] for split in dict.fromkeys(SPLIT_NAMES.values()) if split in found}
+    return ordered or {WHOLE: nameless}
+
+
+def split_of(path: Path) -> str | None:
+    """Return the split that a file name contains, None for names like ``a.tar``.
+
+    ``train-00000-of-00005.parquet`` is of train, ``imagenet-validation-07.tar`` of validation. If the name is a number,
+    the folder is used: ``test/0000.parquet`` is of test.
+    """
+    if NUMBERED.fullmatch(path.stem):
+        return SPLIT_NAMES.get(path.parent.name)
+    words = re.split(r"[-_.]", path.stem.lower())
+    return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
+
+
+def _check_complete(splits: list[list[Path]]) -> None:
+    """Check that no shard is missing and all files are of one data set: the hub has a folder for each configuration."""
+    folders = {
+        path.parent.parent if path.parent.name in SPLIT_NAMES else path.parent for files in splits for path in files
+    }
+    if len(folders) > 1:
+        raise SourceError(f"there is more than one data set; choose one of {', '.join(map(str, sorted(folders)))}")
+    for files in splits:
+        try:
+            check_shards(files)
+        except ValueError as error:
+            raise SourceError(str(error)) from error

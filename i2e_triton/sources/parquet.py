@@ -1,4 +1,4 @@
-"""Parquet files of images as the Hugging Face hub serves them."""
+"""Parquet files of images in the layout of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from i2e_triton.io.parquet import label_names, open_parquet
-from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, Row, SourceError
+from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, ImageRow, SourceError
 
-#: Names of the column of labels, the first one that is there; CIFAR-100 has coarse labels besides.
+#: Names of the label column; the first one that exists is used. CIFAR-100 also has coarse labels.
 _LABEL_COLUMNS = ("label", "fine_label", "labels")
 _TAIL_BYTES = 8  # length of the footer and magic number
-_ROWS_AT_ONCE = 64  # pictures of ImageNet: 7 MB
+_ROWS_AT_ONCE = 64  # 7 MB of ImageNet images
 _BUFFER_BYTES = 1024 * 1024
-#: Places to go on from: ranges come in turn from as many shards as are written at the same time.
+#: Readers that stay open. The shards that are written at the same time read ranges in turn.
 _READERS = 8
 
 
 @dataclass(frozen=True)
 class _RowGroup:
-    start: int  #: number of its first row in the split
+    start: int  #: row number of its first row in the split
     rows: int
     path: Path
     index: int  #: in its file
@@ -41,17 +41,17 @@ class _Columns:
 
 
 class ParquetSource:
-    """The rows of Parquet files: a column of images, structs of ``bytes`` and ``path``, and one of labels or none.
+    """The rows of Parquet files with a column of images (structs of ``bytes`` and ``path``) and optional labels.
 
-    The image column is known by its type, the label column by its name: ``label``, ``fine_label`` or ``labels``. Class
-    names come from the features that the ``datasets`` library writes into the metadata. Row groups are read forwards,
-    some rows at a time, and the next range goes on from there.
+    The image column is recognized by its type, the label column by its name: ``label``, ``fine_label`` or ``labels``.
+    Class names come from the features that the ``datasets`` library writes into the metadata. A row group is read
+    forwards, a few rows at a time, and the next range continues from there.
 
     Args:
         paths: the files of one split, in order.
 
     Raises:
-        SourceError: if a file is no such Parquet file, or the files do not fit together.
+        SourceError: if a file is not such a Parquet file, or the files have different columns or classes.
         OSError: if a file cannot be read.
     """
 
@@ -79,15 +79,15 @@ class ParquetSource:
     def __len__(self) -> int:
         return self._rows
 
-    def read(self, start: int, stop: int) -> Iterator[Row]:
-        """Read the rows from ``start`` to ``stop``; a row without bytes has an empty image."""
+    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
+        """Yield the rows from ``start`` to ``stop`` (exclusive). The image of a row without bytes is empty."""
         while start < stop:
             group = self._groups[bisect_right(self._groups, start, key=lambda group: group.start) - 1]
             rows = self._reader(group, start).rows_from(start).slice(0, stop - start)
             images = rows["image"].to_pylist()
             labels = rows["label"].to_pylist() if self._columns.label else [None] * len(images)
             for number, (image, label) in enumerate(zip(images, labels), start):
-                yield Row(str(number), image or b"", NO_LABEL if label is None else label)
+                yield ImageRow(str(number), image or b"", NO_LABEL if label is None else label)
             start += len(images)
 
     def fingerprint(self) -> str:
@@ -95,7 +95,7 @@ class ParquetSource:
         return self._fingerprint
 
     def nbytes(self) -> int:
-        """Return the bytes of the images as the files store them."""
+        """Return the compressed size of the images in bytes."""
         return self._bytes
 
     def __getstate__(self) -> dict[str, object]:
@@ -112,7 +112,7 @@ class ParquetSource:
             self._rows += group.num_rows
 
     def _reader(self, group: _RowGroup, row: int) -> _GroupReader:
-        """Take the reader that is nearest before a row, or begin anew; those used last are kept."""
+        """Return the open reader closest before a row, or a new one. The readers used last stay open."""
         before = [reader for reader in self._readers if reader.group == group and reader.start <= row]
         reader = max(before, key=lambda reader: reader.start, default=None) or _GroupReader(group, self._columns)
         self._readers = [reader, *(other for other in self._readers if other is not reader)][:_READERS]
@@ -120,7 +120,7 @@ class ParquetSource:
 
 
 class _GroupReader:
-    """Reads a row group forwards, some rows at a time: a group may be larger than the memory."""
+    """Reads a row group forwards, a few rows at a time: a row group may be larger than the memory."""
 
     def __init__(self, group: _RowGroup, columns: _Columns) -> None:
         self.group = group
@@ -128,28 +128,28 @@ class _GroupReader:
         self._columns = columns
         self._rows: pa.Table | None = None
         names = [f"{columns.image}.bytes", *([columns.label] if columns.label else [])]
-        with self._damage_told():
+        with self._as_source_error():
             self._file = _open(group.path, buffer_size=_BUFFER_BYTES)
             self._batches = self._file.iter_batches(_ROWS_AT_ONCE, [group.index], names, use_threads=False)
 
     def rows_from(self, row: int) -> pa.Table:
-        """Return some rows, one at least, from one on that is not before ``start``.
+        """Return one or more rows, the first of which is ``row``. ``row`` must not be less than ``start``.
 
         Raises:
-            SourceError: if the group is damaged.
+            SourceError: if the row group is damaged.
         """
         while self._rows is None or row >= self.start + self._rows.num_rows:
             self.start += 0 if self._rows is None else self._rows.num_rows
-            self._rows = None  # there is memory for one batch
+            self._rows = None  # frees the memory before the next batch is read
             self._rows = self._next()
         return self._rows.slice(row - self.start)
 
     def _next(self) -> pa.Table:
-        with self._damage_told():
+        with self._as_source_error():
             batch = next(self._batches, None)
-        done, end = self.start - self.group.start, self.group.rows
-        if batch is None or done + batch.num_rows > end:
-            found = done if batch is None else f"{done + batch.num_rows} or more"
+        rows_read, end = self.start - self.group.start, self.group.rows
+        if batch is None or rows_read + batch.num_rows > end:
+            found = rows_read if batch is None else f"{rows_read + batch.num_rows} or more"
             raise SourceError(f"{self.group.path}: row group {self.group.index} has {found} rows, not {end}")
         table = pa.Table.from_batches([batch])
         images = pc.struct_field(table[self._columns.image], "bytes")
@@ -159,7 +159,7 @@ class _GroupReader:
         return pa.table({"image": images, "label": table[self._columns.label]})
 
     @contextmanager
-    def _damage_told(self) -> Iterator[None]:
+    def _as_source_error(self) -> Iterator[None]:
         try:
             yield
         except (pa.ArrowException, OSError) as error:
@@ -167,11 +167,11 @@ class _GroupReader:
 
 
 def _check_labels(path: Path, labels: pa.ChunkedArray, classes: tuple[str, ...] | None) -> None:
-    least, most = pc.min_max(labels).as_py().values()
+    lowest, highest = pc.min_max(labels).as_py().values()
     limit = LARGEST_LABEL if classes is None else len(classes) - 1
-    if most is not None and (least < NO_LABEL or most > limit):
-        wrong = least if least < NO_LABEL else most
-        raise SourceError(f"{path}: labels must be 0 to {limit}, or {NO_LABEL} for none, got {wrong}")
+    if highest is not None and (lowest < NO_LABEL or highest > limit):
+        wrong = lowest if lowest < NO_LABEL else highest
+        raise SourceError(f"{path}: labels must be 0 to {limit}, or {NO_LABEL} for no label, got {wrong}")
 
 
 def _open(path: Path, buffer_size: int = 0) -> pq.ParquetFile:
@@ -184,7 +184,7 @@ def _open(path: Path, buffer_size: int = 0) -> pq.ParquetFile:
 
 
 def _footer(path: Path) -> bytes:
-    """Return the part of a file that describes the rest: its schema, statistics and the sizes of all chunks."""
+    """Return the footer of a file: its schema, statistics and the sizes of all column chunks."""
     with path.open("rb") as file:
         file.seek(-_TAIL_BYTES, 2)
         length = int.from_bytes(file.read(4), "little")
@@ -196,12 +196,12 @@ def _columns(path: Path, schema: pa.Schema) -> _Columns:
     images = [field.name for field in schema if _is_image(field.type)]
     if len(images) != 1:
         raise SourceError(
-            f"{path} must have one column of images, structs of bytes (binary) and path; it has "
+            f"{path} must have one column of images (structs of bytes: binary and path: string); it has "
             f"{', '.join(images) or 'none'} (columns: {', '.join(schema.names)})"
         )
     label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
     if label is not None and not pa.types.is_integer(schema.field(label).type):
-        raise SourceError(f"{path}: the column {label!r} must hold integers, it holds {schema.field(label).type}")
+        raise SourceError(f"{path}: the column {label!r} must hold integers, got {schema.field(label).type}")
     return _Columns(images[0], label, _class_names(path, schema, label))
 
 

@@ -1,4 +1,4 @@
-"""Images of a source become the tensors that are converted: decoded, and resized as the official data sets were."""
+"""Decode the images of a source and resize them as the official data sets were resized."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, res
 from i2e_triton.images import in_plain_mode
 from i2e_triton.io.pictures import PictureError, decode_picture
 
-#: How images are resized. bicubic: as the official data sets; bilinear: as the official notebooks; bilinear-crop: as
-#: the notebook for ImageNet's validation split, the shorter side to 8/7 of the size and then the middle.
+#: How images are resized. ``bicubic``: as in the official data sets. ``bilinear``: as in the official notebooks.
+#: ``bilinear-crop``: as in the official notebook for ImageNet's validation split, which resizes the shorter side to 8/7
+#: of the size and crops the centre.
 RESIZE_RULES = ("bicubic", "bilinear", "bilinear-crop")
 
 
 @dataclass(frozen=True)
 class PreparedImages:
-    """Images in groups of equal shape and dtype, and those that could not be read."""
+    """Images in groups of equal shape and dtype, and the errors of unreadable images."""
 
-    groups: list[tuple[list[int], Tensor]]  #: places in what was prepared, and their images ``[B, C, H, W]``
-    damaged: dict[int, PictureError]  #: by place
+    groups: list[tuple[list[int], Tensor]]  #: positions in the input, and their images ``[B, C, H, W]``
+    damaged: dict[int, PictureError]  #: by position in the input
 
 
 def check_resize(size: tuple[int, int] | None, rule: str) -> None:
-    """Check that a resize rule exists and can give a size.
+    """Check that a resize rule exists and is possible for a size.
 
     Raises:
-        ValueError: naming the value and what would be right.
+        ValueError: if it does not exist, or is not possible for the size.
     """
     if rule not in RESIZE_RULES:
         raise ValueError(f"the resize rule must be {', '.join(RESIZE_RULES)}; got {rule!r}")
@@ -41,24 +42,24 @@ def check_resize(size: tuple[int, int] | None, rule: str) -> None:
 
 
 def prepare(image: bytes | PIL.Image.Image, size: tuple[int, int] | None, rule: str = "bicubic") -> Tensor:
-    """Decode an image by the rules of :mod:`i2e_triton.io.pictures` and resize the tensor, antialiased.
+    """Return an image as a tensor, decoded by :func:`i2e_triton.io.pictures.decode_picture` and resized, antialiased.
 
-    The result is what the official pipeline gives: ``convert("RGB")``, ``PILToTensor`` and ``Resize`` of
-    ``torchvision.transforms.v2``, of pictures as they are stored: an EXIF orientation is not followed. But grey of more
-    than 8 bits keeps them.
+    The result equals the official pipeline: ``convert("RGB")``, ``PILToTensor`` and ``Resize`` of
+    ``torchvision.transforms.v2``. The EXIF orientation is ignored. Unlike there, grey with more than 8 bits keeps its
+    precision.
 
     Args:
-        image: of a :class:`i2e_triton.sources.Row`: an encoded picture file, or a picture.
-        size: height and width in pixels; None keeps the image's own.
-        rule: one of :data:`RESIZE_RULES`.
+        image: content of an image file, or an image, as in :class:`i2e_triton.sources.ImageRow`.
+        size: height and width in pixels. None keeps the size of the image.
+        rule: one of :data:`RESIZE_RULES`. Default: ``"bicubic"``.
 
     Returns:
-        uint8 ``[3, H, W]``; float32 ``[1, H, W]`` with the stored values for grey of more than 8 bits. In memory the
-        channels are last.
+        uint8 ``[3, H, W]``; float32 ``[1, H, W]`` with the stored values for grey with more than 8 bits. Channels are
+        last in memory.
 
     Raises:
         PictureError: if the image is damaged or too large.
-        ValueError: if the rule does not exist, or cannot give the size.
+        ValueError: if the rule does not exist, or is not possible for the size.
     """
     check_resize(size, rule)
     return _resize(_decode(image), size, rule)
@@ -67,53 +68,53 @@ def prepare(image: bytes | PIL.Image.Image, size: tuple[int, int] | None, rule: 
 def prepare_batch(
     images: Iterable[bytes | PIL.Image.Image], size: tuple[int, int] | None, rule: str = "bicubic"
 ) -> PreparedImages:
-    """Do the same for many images, in less time where they are small: those of equal shape are resized in one call.
+    """Return the results of :func:`prepare` for many images. Small images of equal shape are resized in one call.
 
     Args:
-        images: as for :func:`prepare`. No more than one that is larger than ``size`` is in memory at a time.
-        size: height and width in pixels; None keeps each image's own.
-        rule: one of :data:`RESIZE_RULES`.
+        images: as for :func:`prepare`. At most one image that is larger than ``size`` is in memory at a time.
+        size: height and width in pixels. None keeps the size of each image.
+        rule: one of :data:`RESIZE_RULES`. Default: ``"bicubic"``.
 
     Returns:
-        The images of :func:`prepare`, bit for bit, and what it raises of those that are damaged or too large.
+        The images, bit for bit as from :func:`prepare`, and the errors of images that are damaged or too large.
 
     Raises:
-        ValueError: if the rule does not exist, or cannot give the size.
+        ValueError: if the rule does not exist, or is not possible for the size.
     """
     check_resize(size, rule)
     small, ready, damaged = _Groups(), _Groups(), {}
-    for place, image in enumerate(images):
+    for position, image in enumerate(images):
         try:
             decoded = _decode(image)
             if size is not None and decoded.shape[-2] * decoded.shape[-1] <= size[0] * size[1]:
-                small.add([place], decoded[None])
+                small.add([position], decoded[None])
             else:
-                ready.add([place], _resize(decoded, size, rule)[None])
+                ready.add([position], _resize(decoded, size, rule)[None])
         except PictureError as error:
-            damaged[place] = error
-    for places, stack in small.joined():
-        ready.add(places, _resize(stack, size, rule))
+            damaged[position] = error
+    for positions, stack in small.joined():
+        ready.add(positions, _resize(stack, size, rule))
     return PreparedImages(ready.joined(), damaged)
 
 
 class _Groups:
-    """Batches by shape and dtype of their images."""
+    """Collects images in batches of equal shape and dtype."""
 
     def __init__(self) -> None:
         self._parts: dict[tuple[torch.Size, torch.dtype], list[tuple[list[int], Tensor]]] = {}
 
-    def add(self, places: list[int], images: Tensor) -> None:
-        self._parts.setdefault((images.shape[1:], images.dtype), []).append((places, images))
+    def add(self, positions: list[int], images: Tensor) -> None:
+        self._parts.setdefault((images.shape[1:], images.dtype), []).append((positions, images))
 
     def joined(self) -> list[tuple[list[int], Tensor]]:
         return [
-            ([place for places, _ in parts for place in places], _cat([images for _, images in parts]))
+            ([position for positions, _ in parts for position in positions], _cat([images for _, images in parts]))
             for parts in self._parts.values()
         ]
 
 
 def _cat(parts: list[Tensor]) -> Tensor:
-    # Channels stay last in memory: there torchvision's resize is twice as fast, and no byte has to be moved.
+    # Channels stay last in memory: torchvision's resize is twice as fast for this layout, and no copy is needed.
     return parts[0] if len(parts) == 1 else torch.cat([part.movedim(1, -1) for part in parts]).movedim(-1, 1)
 
 
@@ -126,8 +127,8 @@ def _resize(images: Tensor, size: tuple[int, int] | None, rule: str) -> Tensor:
     if size is None:
         return images
     if rule == "bilinear-crop":
-        middle = center_crop(_resize_shorter_side(images, round(size[0] * 8 / 7)), list(size))
-        return middle.movedim(-3, -1).contiguous().movedim(-1, -3)  # not the memory of the whole
+        centre = center_crop(_resize_shorter_side(images, round(size[0] * 8 / 7)), list(size))
+        return centre.movedim(-3, -1).contiguous().movedim(-1, -3)  # a copy frees the memory outside of the crop
     return resize(images, list(size), InterpolationMode(rule), antialias=True)
 
 
@@ -135,5 +136,5 @@ def _resize_shorter_side(images: Tensor, side: int) -> Tensor:
     shorter, longer = sorted(images.shape[-2:])
     limit = PIL.Image.MAX_IMAGE_PIXELS
     if limit is not None and side * side * longer > limit * shorter:
-        raise PictureError(f"too narrow: {side} pixels wide, it would have more than {limit:,}")
+        raise PictureError(f"too narrow: resized to {side} pixels wide, it would have more than {limit:,} pixels")
     return resize(images, [side], InterpolationMode.BILINEAR, antialias=True)

@@ -1,4 +1,4 @@
-"""The official data sets: how each was made."""
+"""The settings with which the official data sets were converted."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of one official data set (catalogue of the official repository; resized bicubic, as stated there)."""
+    """The settings of one official data set, from the catalogue of the official repository."""
 
     size: tuple[int, int]  #: height and width
     ratio: float
-    #: what the official set calls a split of the source, where the names differ
+    #: name of a split of the source -> name in the official data set, where they differ
     splits: Mapping[str, str] = field(default_factory=dict)
-    #: of the source, one of :data:`i2e_triton.sources.KINDS`, where torchvision knows the data set
+    #: kind of the source, one of :data:`i2e_triton.sources.KINDS`, if torchvision has the data set
     kind: str | None = None
     resize: str = "bicubic"
 
 
 _TEST = {"test": "validation"}
 
-#: By the value of the option ``--preset``.
+#: Value of the option ``--preset`` -> settings.
 PRESETS: dict[str, Preset] = {
     "cifar10": Preset((128, 128), 0.07, _TEST, "cifar10"),
     "cifar100": Preset((128, 128), 0.07, _TEST, "cifar100"),

@@ -1,4 +1,4 @@
-"""What a source of images is: rows that any process can read from any place on."""
+"""The interface of a source of images: rows that any process can read from any position."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from typing import Protocol
 
 import PIL.Image
 
-#: The split of a source that is not divided.
+#: The split of a source that has no splits.
 WHOLE = "train"
 
-#: The label of an image without one.
+#: The label of an image without a label.
 NO_LABEL = -1
 LARGEST_LABEL = 2**31 - 1
 
 
 class SourceError(ValueError):
-    """A source is not there, or not what it should be; the message says where and what would be right."""
+    """A source does not exist or is not valid. The message says where, and what is expected."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One image of a source, as it is stored."""
+class ImageRow:
+    """One image of a source, not yet decoded."""
 
-    key: str  #: unique within the split and the same in every run: relative path without suffix, or the row's number
-    image: bytes | PIL.Image.Image  #: an encoded picture file, or the picture
-    label: int  #: index of the class, -1 where there is none
+    key: str  #: unique within the split and the same in every run: relative path without suffix, or the row number
+    image: bytes | PIL.Image.Image  #: content of an image file, or an image
+    label: int  #: index of the class, -1 without a label
 
 
 class Source(Protocol):
     """One split of a data set of images.
 
-    Pickled small; files are opened in the process that reads them.
+    A source is small when pickled. The process that reads a source opens its files.
     """
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """The names of the classes, in order of the labels; None where the source names none."""
+        """Class names in the order of the labels, or None if the source has no class names."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
 
-    def read(self, start: int, stop: int) -> Iterator[Row]:
-        """Read the rows from ``start`` to ``stop`` (exclusive) in order, and little besides.
+    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
+        """Yield the rows from ``start`` to ``stop`` (exclusive) in order.
 
         Raises:
             SourceError: if a file is damaged.
@@ -53,8 +53,8 @@ class Source(Protocol):
     def fingerprint(self) -> str:
         """Return a hash that changes when a file is added, removed, renamed or changes its size.
 
-        When a file was written, and where the source lies, makes no difference.
+        It depends neither on the times of the files nor on the location of the source.
         """
 
     def nbytes(self) -> int:
-        """Return how many bytes the images take on disk."""
+        """Return the size of all images on disk in bytes."""

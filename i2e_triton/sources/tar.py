@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tarfile
 from array import array
 from bisect import bisect_right
@@ -12,35 +13,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
+import pyarrow as pa
 
-from i2e_triton.io.tar import split_name, visible_files
-from i2e_triton.sources.names import Names
-from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, Row, SourceError
+from i2e_triton.io.location import IMAGE_SUFFIXES
+from i2e_triton.io.tar import read_at, split_name, visible_files
+from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, ImageRow, SourceError
 
 _LARGEST_LABEL_FILE = 1024 * 1024  # bytes
 
 
 @dataclass
-class _Sample:
+class _TarImage:
     key: str
-    offset: int = -1  #: of the image in the tar; -1 without an image
+    offset: int = -1  #: of the image in the tar in bytes, -1 without an image
     size: int = 0
     label: int = NO_LABEL
 
 
 class TarSource:
-    """The samples of tars: an image each, by its extension, and a label in a ``.cls`` or ``.json`` file, or none.
+    """The samples of tars: an image, recognized by its suffix, and an optional label in a ``.cls`` or ``.json`` file.
 
-    The places of all images are noted once, so that any of them is read at once. As in WebDataset, the first dot of a
-    file's name ends the sample's name, and the files of a sample follow each other. A row's key is the name of the tar
-    and that of the sample.
+    Opening reads all headers and stores the offset of each image. As in WebDataset, the first dot of a file name ends
+    the name of the sample, and the files of a sample are neighbours. A row's key is the name of the tar and the name of
+    the sample.
 
     Args:
         paths: the tars of one split, in order.
 
     Raises:
-        SourceError: if a file is no uncompressed tar or is damaged, there is no image, or a sample is unclear.
+        SourceError: if a file is not an uncompressed tar, is damaged, holds no image, or holds an ambiguous sample.
         OSError: if a file cannot be read.
     """
 
@@ -48,55 +49,56 @@ class TarSource:
 
     def __init__(self, paths: list[Path]) -> None:
         self._paths = paths
-        self._starts: list[int] = []  # number of each tar's first row
-        self._keys = Names()
+        self._starts: list[int] = []  # row number of each tar's first image
         self._offsets, self._sizes, self._labels = array("q"), array("q"), array("q")
+        keys: list[str] = []
         digest = hashlib.sha256()
         for path in paths:
-            self._starts.append(len(self))
+            self._starts.append(len(keys))
             digest.update(repr((path.name, path.stat().st_size)).encode())
-            for sample in _samples(path):
-                digest.update(repr(sample).encode())
-                self._add(sample)
-        if not len(self):
-            raise SourceError(f"{paths[0]} holds no pictures; a picture's name ends in {', '.join(IMG_EXTENSIONS)}")
+            for image in _images(path):
+                # The name and fields are part of the fingerprint, by which older conversions are resumed.
+                fields = f"key={image.key!r}, offset={image.offset}, size={image.size}, label={image.label}"
+                digest.update(f"_Sample({fields})".encode())
+                keys.append(image.key)
+                self._offsets.append(image.offset)
+                self._sizes.append(image.size)
+                self._labels.append(image.label)
+        if not keys:
+            raise SourceError(f"{paths[0]} holds no images; the name of an image ends in {', '.join(IMAGE_SUFFIXES)}")
+        self._keys = pa.array(map(os.fsencode, keys), pa.large_binary())  # a quarter of the memory of Python strings
         self._fingerprint = digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def read(self, start: int, stop: int) -> Iterator[Row]:
-        """Read the rows from ``start`` to ``stop``; one tar is open at a time."""
+    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
+        """Yield the rows from ``start`` to ``stop`` (exclusive). One tar is open at a time."""
         while start < stop:
-            place = bisect_right(self._starts, start) - 1
-            end = min(stop, self._starts[place + 1]) if place + 1 < len(self._starts) else stop
-            path = self._paths[place]
+            tar = bisect_right(self._starts, start) - 1
+            end = min(stop, self._starts[tar + 1]) if tar + 1 < len(self._starts) else stop
+            path = self._paths[tar]
             with path.open("rb") as file:
                 for index in range(start, end):
-                    image = _bytes_at(file, self._offsets[index], self._sizes[index])
+                    key = os.fsdecode(self._keys[index].as_py())
+                    image = read_at(file, self._offsets[index], self._sizes[index])
                     if len(image) != self._sizes[index]:
-                        raise SourceError(f"{path} has changed: it ends before its sample {self._keys[index]!r} does")
-                    yield Row(f"{path.stem}/{self._keys[index]}", image, self._labels[index])
+                        raise SourceError(f"{path} has changed: it ends before its sample {key!r} does")
+                    yield ImageRow(f"{path.stem}/{key}", image, self._labels[index])
             start = end
 
     def fingerprint(self) -> str:
-        """Return a hash of the names and sizes of the tars, and of the names, places and labels of their samples."""
+        """Return a hash of the names and sizes of the tars, and of the names, offsets and labels of the samples."""
         return self._fingerprint
 
     def nbytes(self) -> int:
-        """Return the sum of the sizes of the images."""
+        """Return the sum of the image sizes in bytes."""
         return sum(self._sizes)
 
-    def _add(self, sample: _Sample) -> None:
-        self._keys.append(sample.key)
-        self._offsets.append(sample.offset)
-        self._sizes.append(sample.size)
-        self._labels.append(sample.label)
 
-
-def _samples(path: Path) -> Iterator[_Sample]:
-    """List the samples of a tar that have an image."""
-    sample, seen = _Sample(""), set()
+def _images(path: Path) -> Iterator[_TarImage]:
+    """Yield the samples of a tar that have an image."""
+    sample, seen = _TarImage(""), set()
     with path.open("rb") as file:
         for name, member in _members(path, file):
             key, extension = split_name(name)
@@ -104,16 +106,16 @@ def _samples(path: Path) -> Iterator[_Sample]:
                 if sample.offset >= 0:
                     yield sample
                 if key in seen:
-                    raise SourceError(f"{path}: the files of the sample {key!r} do not follow each other")
+                    raise SourceError(f"{path}: the files of the sample {key!r} are not neighbours")
                 seen.add(key)
-                sample = _Sample(key)
+                sample = _TarImage(key)
             _add_member(sample, member, extension, file, path)
     if sample.offset >= 0:
         yield sample
 
 
-def _add_member(sample: _Sample, member: tarfile.TarInfo, extension: str, file: BinaryIO, path: Path) -> None:
-    if f".{extension}" in IMG_EXTENSIONS:
+def _add_member(sample: _TarImage, member: tarfile.TarInfo, extension: str, file: BinaryIO, path: Path) -> None:
+    if f".{extension}" in IMAGE_SUFFIXES:
         if sample.offset >= 0:
             raise SourceError(f"{path}: the sample {sample.key!r} has two images, the second is {member.name!r}")
         sample.offset, sample.size = member.offset_data, member.size
@@ -130,16 +132,11 @@ def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, tarfile.TarInfo]
         raise SourceError(f"{path} is not an uncompressed tar, or a damaged one ({error})") from error
 
 
-def _bytes_at(file: BinaryIO, offset: int, size: int) -> bytes:
-    file.seek(offset)
-    return file.read(size)
-
-
 def _label(path: Path, member: tarfile.TarInfo, file: BinaryIO) -> int | None:
-    """Read the label in a ``.cls`` file, or that in a ``.json`` file if it has one."""
+    """Return the label in a ``.cls`` file or a ``.json`` file, None for a ``.json`` file without a label."""
     if member.size > _LARGEST_LABEL_FILE:
         raise SourceError(f"{path}: {member.name!r} is too large for a label ({member.size:,} bytes)")
-    text = _bytes_at(file, member.offset_data, member.size)
+    text = read_at(file, member.offset_data, member.size)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -108,7 +108,7 @@ def test_archives_alone_are_no_images(tmp_path: Path) -> None:
 
 def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_bytes(b"nothing of the kind")
-    with pytest.raises(DataError, match=r"train.parquet: no Parquet file, or damaged"):
+    with pytest.raises(DataError, match=r"train.parquet: not a Parquet file, or damaged"):
         open_splits(CIFAR10, tmp_path)
 
 
@@ -236,7 +236,7 @@ def test_events_of_fewer_timesteps_are_not_taken_for_more(tmp_path: Path) -> Non
 def test_events_need_both_splits(tmp_path: Path, split: str, names: str) -> None:
     write_events(tmp_path / "events", 8)
     (tmp_path / "events" / f"{split}-00000-of-00001.parquet").unlink()
-    with pytest.raises(DataError, match=f"events: a set of events needs a split {names}; .*events: no split"):
+    with pytest.raises(DataError, match=f"events: a set of events needs a split {names}; .*events has no split"):
         open_splits(CIFAR10, tmp_path / "events")
 
 

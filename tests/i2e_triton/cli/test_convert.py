@@ -189,7 +189,7 @@ def test_what_cannot_be_read_is_named_skipped_and_counted(
         "skipped missing.jpg: no such file or folder",
         "skipped nothing/*.png: no such file or folder",
     ]
-    assert "skipped photos/garbage.png: not a picture that Pillow can read" in lines
+    assert "skipped photos/garbage.png: not an image that Pillow can read" in lines
     assert any(line.startswith("skipped photos/half.png: ") and "truncated" in line for line in lines)
     assert "skipped photos/large.png: too large: more than 500 pixels" in lines
     assert "skipped photos/larger.png: too large: more than 500 pixels" in lines
@@ -447,7 +447,7 @@ def test_names_that_cannot_be_printed(picture: Callable[[str], Path]) -> None:
     assert b"?n?" in finished.stdout
     assert b"line?break" in finished.stdout
     assert finished.stderr.splitlines() == [
-        b"skipped photos/bad?.png: not a picture that Pillow can read",
+        b"skipped photos/bad?.png: not an image that Pillow can read",
         b"1 of 3 skipped",
     ]
 

@@ -24,8 +24,8 @@ from torchvision.datasets import DatasetFolder
 
 from i2e_triton import unpack
 from i2e_triton.checks import EVENT_DTYPES
-from i2e_triton.datasets import EventDataset
-from i2e_triton.datasets.records import Row
+from i2e_triton.datasets import EventDataset, parquet
+from i2e_triton.datasets.records import EventRow
 from i2e_triton.formats import encode_records, save_npz
 from tests.i2e_triton.datasets.builders import (
     SHAPE,
@@ -97,7 +97,7 @@ def test_every_container_gives_the_rows(container: Container, tmp_path: Path, ge
         found, label = dataset[row]
         assert label == row
         assert_same_events(found, events[row].float())
-    with pytest.raises(IndexError, match="row 11 of a data set of 11"):
+    with pytest.raises(IndexError, match="row 11 is out of range for a data set of 11 rows"):
         dataset[ROWS]
 
 
@@ -245,7 +245,7 @@ def test_a_batch_reads_each_row_group_once(
     path = write_official(tmp_path / "some.parquet", random_events(12, generator), row_group_size=3)
     dataset = EventDataset(path)
     groups = row_groups_read(monkeypatch)
-    monkeypatch.setattr(dataset._records._tables, "_limit", 0)  # type: ignore[attr-defined]
+    monkeypatch.setattr(parquet, "_CACHED_BYTES", 0)
     assert [label for _, label in dataset.__getitems__([11, 0, 10, 1, 2, 9, 0])] == [11, 0, 10, 1, 2, 9, 0]
     assert groups == [0, 3]
     dataset[11]
@@ -297,7 +297,7 @@ def test_workers(container: Container, context: str, workers: int, tmp_path: Pat
 def test_records_that_lie_in_memory_are_not_copied(tmp_path: Path, generator: torch.Generator) -> None:
     path = write_official(tmp_path / "some.parquet", random_events(3, generator))
     ((_, row),) = EventDataset(path)._records.read([1])
-    assert isinstance(row, Row)
+    assert isinstance(row, EventRow)
     assert isinstance(row.content, memoryview)
 
 

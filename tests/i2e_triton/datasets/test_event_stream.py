@@ -116,7 +116,7 @@ def test_a_buffer_shuffles_the_rows_of_several_groups(twelve_groups: Path) -> No
 
 
 def test_no_row_is_held_longer_than_until_it_is_handed_out(folder: Path) -> None:
-    rows = EventStream(folder)._held(np.arange(10))
+    rows = EventStream(folder)._in_order(np.arange(10))
     first = weakref.ref(next(rows))
     assert first() is None
     assert len(list(rows)) == 9
@@ -274,7 +274,7 @@ def test_a_damaged_state_is_refused(change: dict[str, Any], error: type[Exceptio
 
 
 def test_what_is_no_state_is_refused(folder: Path) -> None:
-    with pytest.raises(TypeError, match="a state is what state_dict returns, got NoneType"):
+    with pytest.raises(TypeError, match="state must be the dict that state_dict returns, got NoneType"):
         EventStream(folder).load_state_dict(None)  # type: ignore[arg-type]
 
 
@@ -314,5 +314,5 @@ def test_the_rank_is_that_of_torch_distributed(folder: Path, monkeypatch: pytest
     monkeypatch.setattr(dist, "get_world_size", lambda: 2)
     assert labels_of(EventStream(folder)) == labels_of(EventStream(folder, rank=1, world_size=2))
     assert len(labels_of(given_rank)) == ROWS
-    with pytest.raises(ValueError, match=r"before torch\.distributed was initialised"):
+    with pytest.raises(ValueError, match=r"before torch\.distributed was initialized"):
         next(iter(early))

@@ -58,7 +58,7 @@ def test_a_file_in_memory() -> None:
     assert_same(read_picture(io.BytesIO(content)), photograph("rocket"))
     with pytest.raises(PictureError, match="truncated"):
         read_picture(io.BytesIO(content[:40_000]))
-    with pytest.raises(PictureError, match="not a picture"):
+    with pytest.raises(PictureError, match="not an image"):
         read_picture(io.BytesIO())
 
 
@@ -199,9 +199,9 @@ def test_the_image_may_be_written_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "not a picture"),
-        (b"Dear diary", "not a picture"),
-        (b"\x89PNG\r\n\x1a\n", "not a picture"),
+        (b"", "not an image"),
+        (b"Dear diary", "not an image"),
+        (b"\x89PNG\r\n\x1a\n", "not an image"),
         (photograph_path("coffee").read_bytes()[:40_000], "truncated"),
         (photograph_path("rocket").read_bytes()[:40_000], "truncated"),
     ],

@@ -8,7 +8,7 @@ import pickle
 import PIL.Image
 import torch
 
-from i2e_triton.sources import Row, Source
+from i2e_triton.sources import ImageRow, Source
 from tests.samples import noise
 
 
@@ -29,7 +29,7 @@ def png(generator: torch.Generator) -> bytes:
     return encoded(picture(generator))
 
 
-def assert_holds(source: Source, rows: list[Row]) -> None:
+def assert_holds(source: Source, rows: list[ImageRow]) -> None:
     """The rows as a whole, from any place on, and in the process that a pickled source arrives in."""
     assert len(source) == len(rows)
     assert len({row.key for row in rows}) == len(rows)

@@ -10,7 +10,7 @@ import torch
 from torchvision.datasets import ImageFolder
 
 from i2e_triton.sources.folder import FolderSource, folder_splits
-from i2e_triton.sources.source import Row, SourceError
+from i2e_triton.sources.source import ImageRow, SourceError
 from tests.i2e_triton.sources.builders import assert_holds, png
 
 
@@ -31,7 +31,7 @@ def test_class_folders(tmp_path: Path, generator: torch.Generator) -> None:
     assert source.classes == ("B", "a", "empty")
     assert_holds(
         source,
-        [Row(os.path.splitext(name)[0], contents[name], 0 if name.startswith("B") else 1) for name in names],
+        [ImageRow(os.path.splitext(name)[0], contents[name], 0 if name.startswith("B") else 1) for name in names],
     )
     assert source.nbytes() == sum(map(len, contents.values()))
 
@@ -53,13 +53,13 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path, generator: torch.Generator)
     (tmp_path / "empty").mkdir()
     source = FolderSource(tmp_path)
     assert source.classes is None
-    assert_holds(source, [Row("a", contents["a.jpeg"], -1), Row("b", contents["b.png"], -1)])
+    assert_holds(source, [ImageRow("a", contents["a.jpeg"], -1), ImageRow("b", contents["b.png"], -1)])
 
 
 def test_keys_keep_their_suffix_where_nothing_else_differs(tmp_path: Path, generator: torch.Generator) -> None:
     contents = written(tmp_path, ["x/a.jpg", "x/a.png", "x/b.png", "y/a.png"], generator)
     rows = [
-        Row(key, contents[name], label)
+        ImageRow(key, contents[name], label)
         for key, name, label in zip(("x/a.jpg", "x/a.png", "x/b.png", "y/a"), contents, (0, 0, 0, 1))
     ]
     assert_holds(FolderSource(tmp_path), rows)
@@ -69,7 +69,7 @@ def test_folders_that_are_no_classes(tmp_path: Path, generator: torch.Generator)
     contents = written(tmp_path, ["a/1.png", "b/1.png", "c/1.png", "c/more/2.png"], generator)
     source = FolderSource(tmp_path, without=("b",), nested=False)
     assert source.classes == ("a", "c")
-    assert_holds(source, [Row("a/1", contents["a/1.png"], 0), Row("c/1", contents["c/1.png"], 1)])
+    assert_holds(source, [ImageRow("a/1", contents["a/1.png"], 0), ImageRow("c/1", contents["c/1.png"], 1)])
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path, generator: torch.Generator) -> None:
@@ -77,7 +77,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path, generator: torch.
     (tmp_path / "set/b").symlink_to(tmp_path / "elsewhere")
     assert_holds(
         FolderSource(tmp_path / "set"),
-        [Row("a/1", contents["set/a/1.png"], 0), Row("b/2", contents["elsewhere/2.png"], 1)],
+        [ImageRow("a/1", contents["set/a/1.png"], 0), ImageRow("b/2", contents["elsewhere/2.png"], 1)],
     )
     (tmp_path / "elsewhere/back").symlink_to(tmp_path / "set")
     with pytest.raises(SourceError, match=r"set/b/back leads back to .*set, which contains it: remove the link"):
@@ -88,10 +88,10 @@ def test_what_is_no_source_says_why(tmp_path: Path, generator: torch.Generator) 
     with pytest.raises(FileNotFoundError):
         FolderSource(tmp_path / "missing")
     (tmp_path / "a").mkdir()
-    with pytest.raises(SourceError, match=r"holds no pictures; a picture's name ends in \.jpg, \.jpeg"):
+    with pytest.raises(SourceError, match=r"holds no images; the name of an image file ends in \.jpg, \.jpeg"):
         FolderSource(tmp_path)
     written(tmp_path, ["a/1.png", "loose.png"], generator)
-    with pytest.raises(SourceError, match=r"pictures \('loose.png', …\) beside folders of pictures \('a', …\): move"):
+    with pytest.raises(SourceError, match=r"images \('loose.png', …\) beside folders of images \('a', …\): move"):
         FolderSource(tmp_path)
 
 
@@ -163,5 +163,5 @@ def test_splits(folders: list[str], expected: dict[str, str], tmp_path: Path, ge
 
 def test_two_folders_of_one_split(tmp_path: Path, generator: torch.Generator) -> None:
     written(tmp_path, ["val/a/1.png", "validation/a/1.png"], generator)
-    with pytest.raises(SourceError, match=r"val and .*validation are both of the split 'validation': remove one"):
+    with pytest.raises(SourceError, match=r"val and .*validation are both the split 'validation': remove one"):
         folder_splits(tmp_path)

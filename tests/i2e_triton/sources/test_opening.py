@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from i2e_triton.sources import KINDS, SourceError, find_kind, open_source, splits
-from i2e_triton.sources.split_files import files_by_split, split_of
+from i2e_triton.sources.opening import files_by_split, split_of
 from i2e_triton.sources.torchvision_sets import FOLDERS
 from tests.i2e_triton.sources.builders import png
 from tests.i2e_triton.sources.test_tar import written
@@ -43,7 +43,7 @@ def test_files_by_split(tmp_path: Path) -> None:
     assert found["validation"] == [tmp_path / "val-0.tar"]
     assert files_by_split(tmp_path / "val-0.tar", ".tar") == {"validation": [tmp_path / "val-0.tar"]}
     (tmp_path / "more.tar").touch()
-    with pytest.raises(SourceError, match=r"the name of .*more\.tar tells no split, that of .*test-0\.tar does"):
+    with pytest.raises(SourceError, match=r"the name of .*more\.tar contains no split, but .*test-0\.tar does"):
         files_by_split(tmp_path, ".tar")
     with pytest.raises(SourceError, match=r"holds no \.parquet files"):
         files_by_split(tmp_path / "val-0.tar", ".parquet")
@@ -156,7 +156,7 @@ def test_what_is_expected_counts_where_nothing_is_there(
     with pytest.raises(SourceError, match=r"missing does not exist$"):
         find_kind(str(missing))
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(SourceError, match=r"notes\.txt holds no pictures, \.parquet or \.tar files$"):
+    with pytest.raises(SourceError, match=r"notes\.txt holds no images, \.parquet or \.tar files$"):
         find_kind(str(tmp_path / "notes.txt"))
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find_kind("~") == "parquet"

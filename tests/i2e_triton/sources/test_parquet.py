@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from i2e_triton.sources.parquet import ParquetSource
-from i2e_triton.sources.source import Row, SourceError
+from i2e_triton.sources.source import ImageRow, SourceError
 from tests.i2e_triton.sources.builders import assert_holds, encoded, picture, png
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -50,7 +50,7 @@ def test_rows_of_several_files(tmp_path: Path, images: list[bytes]) -> None:
     ]
     source = ParquetSource(paths)
     assert source.classes == tuple("abcdefghij")
-    assert_holds(source, [Row(str(n), image, label) for n, (image, label) in enumerate(zip(images, labels))])
+    assert_holds(source, [ImageRow(str(n), image, label) for n, (image, label) in enumerate(zip(images, labels))])
     stored = sum(map(len, images))
     assert stored < source.nbytes() < stored + 1500  # page headers
 
@@ -73,13 +73,13 @@ def test_what_the_datasets_library_writes(tmp_path: Path, generator: torch.Gener
     datasets.Dataset.from_dict(columns, kinds).to_parquet(str(tmp_path / "train.parquet"))
     source = ParquetSource([tmp_path / "train.parquet"])
     assert source.classes == ("ant", "bee", "cow", "dog", "elk")
-    assert_holds(source, [Row(str(n), image, label) for n, (image, label) in enumerate(zip(images, labels))])
+    assert_holds(source, [ImageRow(str(n), image, label) for n, (image, label) in enumerate(zip(images, labels))])
 
 
 def test_without_labels_and_without_bytes(tmp_path: Path, images: list[bytes]) -> None:
     source = ParquetSource([written(tmp_path / "a.parquet", [images[0], None, images[2]])])
     assert source.classes is None
-    assert_holds(source, [Row("0", images[0], -1), Row("1", b"", -1), Row("2", images[2], -1)])
+    assert_holds(source, [ImageRow("0", images[0], -1), ImageRow("1", b"", -1), ImageRow("2", images[2], -1)])
     labels = pa.array([7, None, 0], pa.uint8())
     source = ParquetSource([written(tmp_path / "b.parquet", [images[0], None, images[2]], labels=labels)])
     assert source.classes is None
@@ -98,9 +98,9 @@ def test_rows_without_an_image(binary: pa.DataType, tmp_path: Path, images: list
 @pytest.mark.parametrize(
     ("labels", "names", "reason"),
     [
-        ([0, 2], ["a", "b"], "must be 0 to 1, or -1 for none, got 2"),
-        ([-2, 1], ["a", "b"], "must be 0 to 1, or -1 for none, got -2"),
-        ([0, 2**31], None, "must be 0 to 2147483647, or -1 for none, got 2147483648"),
+        ([0, 2], ["a", "b"], "must be 0 to 1, or -1 for no label, got 2"),
+        ([-2, 1], ["a", "b"], "must be 0 to 1, or -1 for no label, got -2"),
+        ([0, 2**31], None, "must be 0 to 2147483647, or -1 for no label, got 2147483648"),
     ],
 )
 def test_labels_without_a_class(
@@ -217,7 +217,7 @@ def test_columns_that_do_not_fit(tmp_path: Path, images: list[bytes]) -> None:
     with pytest.raises(SourceError, match=r"one column of images.* it has img, depth"):
         ParquetSource([path])
     written(path, images[:1], label=["dog"])
-    with pytest.raises(SourceError, match="the column 'label' must hold integers, it holds string"):
+    with pytest.raises(SourceError, match="the column 'label' must hold integers, got string"):
         ParquetSource([path])
 
 

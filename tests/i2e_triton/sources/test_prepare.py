@@ -139,8 +139,8 @@ def damaged_png() -> bytes:
 
 
 DAMAGED = {
-    "zero bytes": (b"", "not a picture that Pillow can read"),
-    "text": (b"404 Not Found", "not a picture that Pillow can read"),
+    "zero bytes": (b"", "not an image that Pillow can read"),
+    "text": (b"404 Not Found", "not an image that Pillow can read"),
     "truncated PNG": (photograph_path("coffee").read_bytes()[:40_000], "truncated"),
     "truncated JPEG": (photograph_path("rocket").read_bytes()[:40_000], "truncated"),
     "corrupt PNG": (damaged_png(), "unrecognized data stream"),
@@ -165,7 +165,9 @@ def test_what_is_too_large_is_not_decoded(case: str, monkeypatch: pytest.MonkeyP
 
 def test_a_strip_is_not_blown_up_before_it_is_cropped() -> None:
     strip = PIL.Image.new("RGB", (20_000, 1))
-    with pytest.raises(PictureError, match="too narrow: 256 pixels wide, it would have more than 89,478,485"):
+    with pytest.raises(
+        PictureError, match="too narrow: resized to 256 pixels wide, it would have more than 89,478,485"
+    ):
         prepare(strip, (224, 224), "bilinear-crop")
     assert prepare(strip, (224, 224), "bilinear").shape == (3, 224, 224)
     assert prepare(strip.crop((0, 0, 1000, 1)), (224, 224), "bilinear-crop").shape == (3, 224, 224)

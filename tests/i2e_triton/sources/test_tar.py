@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from i2e_triton.sources.source import Row, SourceError
+from i2e_triton.sources.source import ImageRow, SourceError
 from i2e_triton.sources.tar import TarSource
 from tests.i2e_triton.sources.builders import assert_holds, png
 
@@ -47,12 +47,12 @@ def test_samples_of_several_tars(form: int, tmp_path: Path, generator: torch.Gen
         form=form,
     )
     rows = [
-        Row("train-000/0001", images[0], 7),
-        Row("train-000/0002", images[1], 3),
-        Row(f"train-000/{folder}0003", images[2], 12),
-        Row("train-002/0001", images[3], -1),
-        Row("train-002/0004", b"", -1),
-        Row("train-002/0005", images[5], -1),
+        ImageRow("train-000/0001", images[0], 7),
+        ImageRow("train-000/0002", images[1], 3),
+        ImageRow(f"train-000/{folder}0003", images[2], 12),
+        ImageRow("train-002/0001", images[3], -1),
+        ImageRow("train-002/0004", b"", -1),
+        ImageRow("train-002/0005", images[5], -1),
     ]
     source = TarSource([one, empty, two])
     assert source.classes is None
@@ -63,7 +63,7 @@ def test_samples_of_several_tars(form: int, tmp_path: Path, generator: torch.Gen
 def test_a_tar_of_a_folder_begins_its_keys_in_it(tmp_path: Path, generator: torch.Generator) -> None:
     image = png(generator)
     path = written(tmp_path / "a.tar", [("./cat/0.png", image), ("./cat/0.cls", b"2")])
-    assert_holds(TarSource([path]), [Row("a/cat/0", image, 2)])
+    assert_holds(TarSource([path]), [ImageRow("a/cat/0", image, 2)])
 
 
 def test_folders_and_links_in_a_tar_are_no_samples(tmp_path: Path, generator: torch.Generator) -> None:
@@ -74,15 +74,15 @@ def test_folders_and_links_in_a_tar_are_no_samples(tmp_path: Path, generator: to
             member = tarfile.TarInfo(name)
             member.type, member.linkname = kind, "x/1.png"
             tar.addfile(member)
-    assert_holds(TarSource([path]), [Row("a/x/1", image, -1)])
+    assert_holds(TarSource([path]), [ImageRow("a/x/1", image, -1)])
 
 
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        ([("1.txt", b"")], r"holds no pictures"),
+        ([("1.txt", b"")], r"holds no images"),
         ([("1.png", b""), ("1.jpg", b"")], r"the sample '1' has two images, the second is '1\.jpg'"),
-        ([("1.png", b""), ("2.png", b""), ("1.cls", b"1")], r"files of the sample '1' do not follow each other"),
+        ([("1.png", b""), ("2.png", b""), ("1.cls", b"1")], r"files of the sample '1' are not neighbours"),
         ([("1.cls", b"dog")], r"'1\.cls' holds no label"),
         ([("1.json", b"{")], r"'1\.json' holds no label"),
         ([("1.json", b"[" * 100_000)], r"'1\.json' holds no label"),
@@ -127,7 +127,9 @@ def test_a_member_beyond_the_end(tmp_path: Path) -> None:
     member = tarfile.TarInfo("1.png")
     member.size = 10**15
     (tmp_path / "a.tar").write_bytes(member.tobuf() + bytes(2048))
-    with pytest.raises(SourceError, match=r"a\.tar is not .* \(it does not hold the [0-9,]+ bytes of .*'1\.png'\)"):
+    with pytest.raises(
+        SourceError, match=r"a\.tar is not .* \(its member '1\.png' needs [0-9,]+ bytes and is cut off\)"
+    ):
         TarSource([tmp_path / "a.tar"])
 
 
@@ -144,7 +146,8 @@ def test_a_folder_that_tar_packed(tmp_path: Path, generator: torch.Generator) ->
     """With ``tar -C folder -cf a.tar .``"""
     image = png(generator)
     assert_holds(
-        TarSource([written(tmp_path / "a.tar", [("./b/1.png", image), ("./b/1.cls", b"3")])]), [Row("a/b/1", image, 3)]
+        TarSource([written(tmp_path / "a.tar", [("./b/1.png", image), ("./b/1.cls", b"3")])]),
+        [ImageRow("a/b/1", image, 3)],
     )
 
 

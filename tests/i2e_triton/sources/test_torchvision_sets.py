@@ -11,7 +11,7 @@ import pytest
 import torch
 from torchvision import datasets
 
-from i2e_triton.sources.source import Row, SourceError
+from i2e_triton.sources.source import ImageRow, SourceError
 from i2e_triton.sources.torchvision_sets import FOLDERS, open_torchvision, torchvision_splits
 from tests.i2e_triton.sources.builders import assert_holds, encoded, picture, png
 from tests.samples import noise
@@ -46,11 +46,11 @@ class Cifar:
         (self.folder / name).write_bytes(data)
         return hashlib.md5(data).hexdigest()
 
-    def _rows(self, batches: list[dict[str, Any]]) -> list[Row]:
+    def _rows(self, batches: list[dict[str, Any]]) -> list[ImageRow]:
         pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
         labels = [label for batch in batches for label in batch[self._labels]]
         images = [PIL.Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))) for image in pixels]
-        return [Row(str(n), image, label) for n, (image, label) in enumerate(zip(images, labels))]
+        return [ImageRow(str(n), image, label) for n, (image, label) in enumerate(zip(images, labels))]
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
@@ -95,7 +95,7 @@ def write_idx(path: Path, array: np.ndarray) -> None:
     path.write_bytes(header + array.tobytes())
 
 
-def write_mnist(folder: Path, generator: torch.Generator) -> dict[str, list[Row]]:
+def write_mnist(folder: Path, generator: torch.Generator) -> dict[str, list[ImageRow]]:
     folder.mkdir(parents=True)
     rows = {}
     for split, name, count in (("train", "train", 7), ("validation", "t10k", 3)):
@@ -103,7 +103,7 @@ def write_mnist(folder: Path, generator: torch.Generator) -> dict[str, list[Row]
         labels = torch.randint(10, (count,), dtype=torch.uint8, generator=generator).numpy()
         write_idx(folder / f"{name}-images-idx3-ubyte", pixels)
         write_idx(folder / f"{name}-labels-idx1-ubyte", labels)
-        rows[split] = [Row(str(n), PIL.Image.fromarray(pixels[n]), int(labels[n])) for n in range(count)]
+        rows[split] = [ImageRow(str(n), PIL.Image.fromarray(pixels[n]), int(labels[n])) for n in range(count)]
     return rows
 
 
@@ -137,7 +137,7 @@ def test_damaged_mnist(damage: str, tmp_path: Path, generator: torch.Generator) 
         content = images.read_bytes()
         changed = {"empty": b"", "cut off": content[:-1], "floats": content[:2] + b"\x0d" + content[3:]}
         images.write_bytes(changed[damage])
-    with pytest.raises(SourceError, match=r"mnist in .*MNIST/raw(: 6 labels of 7 pictures| is incomplete or damaged)"):
+    with pytest.raises(SourceError, match=r"mnist in .*MNIST/raw(: 6 labels for 7 images| is incomplete or damaged)"):
         open_torchvision("mnist", tmp_path, "train", download=False)
 
 
@@ -149,7 +149,7 @@ def test_caltech_101(tmp_path: Path, generator: torch.Generator) -> None:
         for number in (1, 2):
             content = encoded(picture(generator), "JPEG")
             (root / name / f"image_{number:04d}.jpg").write_bytes(content)
-            rows.append(Row(f"{name}/image_{number:04d}", content, {"Faces": 0, "accordion": 1}.get(name, -1)))
+            rows.append(ImageRow(f"{name}/image_{number:04d}", content, {"Faces": 0, "accordion": 1}.get(name, -1)))
     source = open_torchvision("caltech101", tmp_path, "train", download=False)
     assert source.classes == tuple(datasets.Caltech101(tmp_path).categories) == ("Faces", "accordion")
     assert_holds(source, rows[2:])
@@ -162,7 +162,7 @@ def test_caltech_256(tmp_path: Path, generator: torch.Generator) -> None:
         (root / name / "greg").mkdir(parents=True)
         (root / name / "greg/1.jpg").write_bytes(png(generator))
         (root / name / "RENAME2").write_bytes(b"mv")
-        rows.append(Row(f"{name}/{label + 1:03d}_0001", png(generator), label))
+        rows.append(ImageRow(f"{name}/{label + 1:03d}_0001", png(generator), label))
         (root / f"{rows[-1].key}.jpg").write_bytes(rows[-1].image)  # type: ignore[arg-type]
     source = open_torchvision("caltech256", tmp_path, "train", download=False)
     assert_holds(source, rows)
@@ -171,7 +171,7 @@ def test_caltech_256(tmp_path: Path, generator: torch.Generator) -> None:
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_what_is_missing_says_where_it_should_be(kind: str, tmp_path: Path) -> None:
     with pytest.raises(
-        SourceError, match=rf"^{kind} is not in {tmp_path}/{FOLDERS[kind]}; i2e dataset --download fetches it$"
+        SourceError, match=rf"^{kind} is not in {tmp_path}/{FOLDERS[kind]}; download it with i2e dataset --download$"
     ):
         open_torchvision(kind, tmp_path, "train", download=False)
     assert list(tmp_path.iterdir()) == []
@@ -197,4 +197,4 @@ def test_download_of_a_folder(tmp_path: Path, generator: torch.Generator, monkey
 
     monkeypatch.setattr(datasets.Caltech256, "download", download)
     source = open_torchvision("caltech256", tmp_path, "train", download=True)
-    assert_holds(source, [Row("001.ak47/001_0001", content, 0)])
+    assert_holds(source, [ImageRow("001.ak47/001_0001", content, 0)])

@@ -1,0 +1,151 @@
+"""Recognize what a file or folder holds, and find the files of its splits."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+#: Split names in file and folder names, and the name that the official data sets use.
+SPLIT_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+#: Stem of a shard on the Hugging Face hub: ``train-00000-of-00013``. Older files end in a hash.
+SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5,})-of-(?P<count>\d{5,})(-[0-9a-f]{16})?")
+#: Stem of a shard in a folder with the name of its split: ``train/0000.parquet``.
+NUMBERED = re.compile(r"\d+")
+#: The image extensions of torchvision, which takes seconds to import.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
+#: The folder in which the Hugging Face hub keeps the files of a data set.
+_DATA_FOLDER = "data"
+_SHARD_KINDS = {".parquet": "parquet", ".tar": "tar"}
+#: Folders are searched for files down to this depth: configuration, split and class.
+_DEPTH = 3
+
+
+def find_kind(path: Path) -> str | None:
+    """Return what a file or folder holds: ``"parquet"``, ``"tar"``, ``"npz"``, ``"folder"`` (of image files) or None.
+
+    Only names are read. Files and folders whose name starts with a dot are ignored.
+
+    * A file: its suffix decides.
+    * A folder: sub-folders with npz files decide first, then folders ``train`` and ``val`` with image files: archives
+      of a data set often lie beside its folders. Then Parquet files in the folder or in ``data/``: a data set of the
+      Hugging Face hub may have example images in other folders. Then sub-folders with image files, and last Parquet
+      files and tars in the folder or its sub-folders.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    if not path.is_dir():
+        return _SHARD_KINDS.get(path.suffix)
+    in_folders = _kind_of_class_folders(path, _DEPTH)
+    if in_folders == "npz" or (in_folders and has_train_and_validation(path)):
+        return in_folders
+    if list_files(path, (".parquet",)) or list_files(path / _DATA_FOLDER, (".parquet",)):
+        return "parquet"
+    if in_folders:
+        return in_folders
+    for suffix, kind in _SHARD_KINDS.items():
+        if find_shards(path, (suffix,)):
+            return kind
+    return "folder" if sub_folders(path) or list_files(path, IMAGE_SUFFIXES) else None
+
+
+def has_train_and_validation(folder: Path) -> bool:
+    """Return whether a folder holds a folder ``train`` and one named ``val``, ``valid``, ``validation`` or ``test``."""
+    found = {SPLIT_NAMES[name] for name in sub_folders(folder) if name in SPLIT_NAMES}
+    return "train" in found and len(found) > 1
+
+
+def find_shards(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the files with one of these suffixes, sorted: those in the folder, else in ``data/``, else further below.
+
+    Further below are the sub-folders (one for each split or configuration), and if these hold no such file, their
+    sub-folders.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    folders = [folder]
+    for _ in range(_DEPTH):
+        found = [path for each in folders for path in list_files(each, suffixes)]
+        if found:
+            return [path for path in found if path.parent == folder / _DATA_FOLDER] or sorted(found)
+        folders = [each / name for each in folders for name in sub_folders(each)]
+    return []
+
+
+def check_shards(files: Sequence[Path]) -> None:
+    """Check that no shard of a split is missing. Only names like ``train-00000-of-00013`` tell how many there are.
+
+    Raises:
+        ValueError: if shards are missing. The message names the folder, the number of shards found and the total.
+    """
+    shards = [SHARD.fullmatch(path.stem) for path in files]
+    found = sorted(int(shard["index"]) for shard in shards if shard)
+    counts = {int(shard["count"]) for shard in shards if shard}
+    if counts and (len(counts) > 1 or found != list(range(max(counts)))):
+        raise ValueError(
+            f"{files[0].parent}: found {len(found)} shards of {' and '.join(map(str, sorted(counts)))}, like "
+            f"{files[0].name}; finish the download or the conversion, or name the files to read"
+        )
+
+
+def sub_folders(folder: Path) -> list[str]:
+    """Return the names of the visible folders in a folder, sorted as text: ``10`` before ``2``."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+
+
+def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the visible files in a folder that end in one of these suffixes, in any case, sorted by name.
+
+    A folder that does not exist has no files.
+    """
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if is_data_file(entry, suffixes))
+
+
+def is_data_file(entry: os.DirEntry[str], suffixes: Sequence[str]) -> bool:
+    """Return whether a folder's entry is a visible file that ends in one of these suffixes, in any case."""
+    name = entry.name.lower()
+    return name.endswith(tuple(suffixes)) and not name.startswith(".") and entry.is_file()
+
+
+def walk_folders(root: Path, name: str) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
+    """Yield the folder ``name`` of a root and all visible folders below it: path from the root, and entries.
+
+    Symbolic links are followed.
+
+    Raises:
+        ValueError: if a link leads back to a folder that contains it.
+    """
+    return _walk(root, name, (os.path.realpath(root),))
+
+
+def _walk(root: Path, path: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
+    real = os.path.realpath(root / path)
+    if real in above:
+        raise ValueError(f"{root / path} leads back to {real}, which contains it: remove the link")
+    with os.scandir(root / path) as opened:
+        entries = list(opened)
+    yield path, entries
+    for entry in entries:
+        if not entry.name.startswith(".") and entry.is_dir():
+            yield from _walk(root, os.path.join(path, entry.name), (*above, real))
+
+
+def _kind_of_class_folders(folder: Path, depth: int) -> str | None:
+    """Return what the first sub-folder with npz or image files holds: ``"npz"`` or ``"folder"``. None without one."""
+    for name in sub_folders(folder) if depth else ():
+        if list_files(folder / name, (".npz",)):
+            return "npz"
+        if list_files(folder / name, IMAGE_SUFFIXES):
+            return "folder"
+        kind = _kind_of_class_folders(folder / name, depth - 1)
+        if kind is not None:
+            return kind
+    return None
