@@ -1,0 +1,26 @@
+"""Documents name files that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "CONTRIBUTING.md", ROOT / "kernels" / "NOTES.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def named_paths(text: str) -> set[str]:
+    """Paths in links, in code and in the boxes of drawings."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    code = re.findall(r"`([\w./]+/[\w./]*|\w+\.(?:py|md))`", text)
+    boxes = [name for box in re.findall(r"<i>(.*?)</i>", text) for name in box.split(", ")]
+    return {*links, *code, *boxes}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_paths_in_a_document_exist(document: Path) -> None:
+    folders = (document.parent, ROOT, ROOT / "i2e_triton", ROOT / "tests" / "kernels")
+    paths = named_paths(document.read_text())
+    assert [path for path in sorted(paths) if not any((folder / path).exists() for folder in folders)] == []
