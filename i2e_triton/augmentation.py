@@ -26,7 +26,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from i2e_triton.checks import check_whole_number
+from i2e_triton.checks import check_integer
 from i2e_triton.shifts import check_seed, row_numbers, signed, splitmix64
 
 _INT64_MAX = 2**63 - 1
@@ -125,7 +125,7 @@ class RandomCropResizeFlip(RandomAugmentation):
     def __init__(self, size: int | Sequence[int], crop: int | Sequence[int] = 32, padding: int = 4, flip: float = 0.5):
         super().__init__(size, flip)
         self.crop = _sides("crop", crop)
-        self.padding = check_whole_number("padding", padding, 0)
+        self.padding = check_integer("padding", padding, 0)
 
     def _boxes(self, streams: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         spare = [side + 2 * self.padding - box for side, box in zip((height, width), self.crop)]

@@ -1,7 +1,8 @@
-"""What counts as an image: tensors pass through, PIL images and NumPy arrays become tensors."""
+"""Conversion of PIL images and NumPy arrays to tensors."""
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Union
 
@@ -19,33 +20,40 @@ _ARRAY_DTYPES = ("uint8", "float16", "float32", "float64")
 
 
 def as_image_tensor(images: Images) -> Tensor:
-    """Return images as a tensor with channels first; a tensor comes back as it is.
+    """Return images as a tensor with the channels first. A tensor is returned unchanged.
+
+    A PIL image becomes uint8, or float32 with the stored values if it is grey with more than 8 bits; transparency is
+    dropped. A NumPy array keeps its dtype.
 
     Args:
-        images: a tensor; a PIL image: uint8, or float32 with the stored values where grey has more than 8 bits,
-            without transparency; or a NumPy array ``[H, W]``, ``[H, W, C]``, ``[C, H, W]``, ``[B, H, W, C]`` or
+        images: a tensor, a PIL image, or a NumPy array ``[H, W]``, ``[H, W, C]``, ``[C, H, W]``, ``[B, H, W, C]`` or
             ``[B, C, H, W]`` with ``C`` 1 or 3.
 
     Raises:
-        TypeError: if it is none of these, or an array of another type than uint8, float16, float32 and float64.
-        ValueError: if an array's channels could be in more than one place, or in none.
+        TypeError: if the type is none of these, or the dtype of an array is not uint8, float16, float32 or float64.
+        ValueError: if the shape of an array does not say which dimension holds the channels.
     """
     if isinstance(images, Tensor):
         return images
-    # Whoever holds an image of a library has imported it; nothing is imported for the others.
+    # A caller who holds such an image has imported its library, so this function need not import it.
     pil, numpy = sys.modules.get("PIL.Image"), sys.modules.get("numpy")
     if pil is not None and isinstance(images, pil.Image):
         return _from_pil(images)
     if numpy is not None and isinstance(images, numpy.ndarray):
         return _from_array(images)
-    raise TypeError(f"images must be a tensor, a NumPy array or a PIL image, got {type(images).__name__}")
+    hint = ""
+    if isinstance(images, (str, os.PathLike)):
+        hint = f" {os.fspath(images)!r}; open an image file with PIL.Image.open"
+    elif isinstance(images, (list, tuple)):
+        hint = "; stack a list of tensors with torch.stack"
+    raise TypeError(f"images must be a tensor, a NumPy array or a PIL image, got {type(images).__name__}{hint}")
 
 
 def in_plain_mode(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Convert a PIL image to the mode in which it becomes a tensor: L, F (grey of more than 8 bits) or RGB.
+    """Convert a PIL image to mode L, F (grey with more than 8 bits) or RGB.
 
-    Transparency is dropped. What RGB holds no more than 8 bits a channel of is rounded (CMYK, LAB, HSV, YCbCr), colours
-    beyond RGB are clipped, and whole numbers beyond 2^24 (mode I) are rounded to float32.
+    Transparency is dropped. Other colour spaces (CMYK, LAB, HSV, YCbCr) are rounded to 8 bits a channel, and colours
+    outside of RGB are clipped. Integers above 2^24 (mode I) are rounded to float32.
     """
     if image.mode in ("1", "L", "LA"):
         return image.convert("L")
@@ -63,13 +71,13 @@ def _from_array(array: numpy.ndarray) -> Tensor:
     shape = array.shape
     if array.dtype.name not in _ARRAY_DTYPES:
         raise TypeError(
-            f"an array of images must be {', '.join(_ARRAY_DTYPES)}, got {array.dtype}; convert numbers of any range "
-            "with .astype('float32')"
+            f"an array of images must be {', '.join(_ARRAY_DTYPES)}, got {array.dtype}; convert it with "
+            ".astype('float32'), values may have any range"
         )
-    # PyTorch takes no foreign byte order, no strides that are negative or part of an element and, without a warning, no
-    # read-only memory.
-    whole = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)
-    if not (whole and array.flags.writeable and array.dtype.isnative):
+    # torch.from_numpy rejects another byte order and strides that are negative or not a multiple of the element size,
+    # and it warns about read-only memory.
+    valid_strides = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)
+    if not (valid_strides and array.flags.writeable and array.dtype.isnative):
         array = array.astype(array.dtype.newbyteorder("="), order="C")
     tensor = torch.from_numpy(array)
     if array.ndim == 2:
@@ -78,9 +86,8 @@ def _from_array(array: numpy.ndarray) -> Tensor:
         raise ValueError(f"an array of images must have 2 to 4 dimensions, got shape {shape}")
     first, last = shape[-3] in _CHANNELS, shape[-1] in _CHANNELS
     if first == last:
-        where = "first or last" if first else "neither first nor last"
         raise ValueError(
-            f"the channels (1 or 3) of an array of shape {shape} could be {where}: "
-            "pass a tensor [C, H, W] or [B, C, H, W], without transparency"
+            f"an array of images must have its channels (1 or 3) first or last, got shape {shape}, where "
+            f"{'both' if first else 'neither'} could be the channels; pass a tensor [C, H, W] or [B, C, H, W]"
         )
     return tensor if first else tensor.movedim(-1, -3)

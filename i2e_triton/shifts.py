@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2e_triton.checks import check_integer, check_timesteps, check_whole_number
+from i2e_triton.checks import check_integer, check_timesteps
 
 Order = str | int | Sequence[int]
 
@@ -95,7 +95,7 @@ def random_shifts(
         TypeError: if ``timesteps`` or ``batch`` is not an integer.
     """
     if batch is not None:
-        batch = check_whole_number("batch", batch, 0)
+        batch = check_integer("batch", batch, 0)
     if device is None and generator is not None:
         device = generator.device
     return draw_shifts(candidate_shifts(order, timesteps, device=device), batch, generator)

@@ -57,7 +57,10 @@ def augmented_cases(draw: st.DrawFn, side: int = 40, batch: int = 3) -> Augmente
     """Draw conversions of images to augmented ones, both up to so many pixels wide and high."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1), label="seed"))
     size = st.integers(1, side) | st.sampled_from([s for s in (1, 2, 4, 8, 16, 31, 32, 33) if s <= side])
-    shape = (draw(st.integers(1, batch)), draw(st.sampled_from([1, 2, 3, 4, 6])), draw(size), draw(size))
+    height, width = draw(size), draw(size)
+    # convert refuses more than 4 channels with a width of 3 or 4: these are channels in the last dimension.
+    channels = draw(st.sampled_from([1, 2, 3, 4] if width in (3, 4) else [1, 2, 3, 4, 6]))
+    shape = (draw(st.integers(1, batch)), channels, height, width)
     images = filled(shape, draw(st.sampled_from(IMAGE_DTYPES)), draw(st.sampled_from(CONTENTS)), generator)
     images = arrange(images, draw(st.sampled_from(LAYOUTS)))
     ratio = torch.rand(shape[0], generator=generator) * 0.3 if draw(st.booleans()) else 0.12

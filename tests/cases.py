@@ -139,8 +139,8 @@ def _draw_shifts(draw: st.DrawFn, shape: tuple[int, ...], generator: torch.Gener
 def _draw_ratio(draw: st.DrawFn, batch: int, generator: torch.Generator) -> float | Tensor:
     kind = draw(st.sampled_from(["usual", "any", "per image", "per image, double"]))
     if kind == "usual":
-        return draw(st.sampled_from([0.0, 0.07, 0.1, 0.12, 0.15, 0.25, 0.5, 1.0, 1.5]))
+        return draw(st.sampled_from([0.0, 0.07, 0.1, 0.12, 0.15, 0.25, 0.5, 1.0]))
     if kind == "any":
-        return draw(st.floats(0, 1.1))
+        return draw(st.floats(0, 1))
     ratios = torch.rand(batch, generator=generator, dtype=torch.float64) * 0.5
     return ratios if kind == "per image, double" else ratios.float()

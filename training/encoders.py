@@ -41,7 +41,8 @@ class FixedThreshold(I2E):
         ratios = (
             self.ratio / (value.amax((1, 2, 3)) - value.amin((1, 2, 3)))
         ).nan_to_num()  # a flat image has no range
-        return convert(images, ratios, shifts=shifts, dtype=self.dtype)
+        events = convert(images, ratios.clamp(max=1), shifts=shifts, dtype=self.dtype)
+        return events * (ratios <= 1)[:, None, None, None]  # no difference reaches a threshold above the range
 
 
 class RepeatedImage(nn.Module):

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from i2e_triton import canonical_shifts, convert, row_shifts
 from i2e_triton.augmentation import RandomAugmentation, RandomTimestepDrop
-from i2e_triton.checks import check_format, check_ratio, check_size, check_whole_number
+from i2e_triton.checks import check_format, check_integer, check_ratio, check_size
 from i2e_triton.shifts import DEFAULT_ORDER, Order, check_seed, copied_to, signed, splitmix64
 from i2e_triton.training.image_set import ImageSet
 from i2e_triton.training.sampling import seed_of
@@ -286,5 +286,5 @@ def _check_kinds(images: Any, augment: Any, drop: Any) -> None:
 def _check_share(batch_size: int, rank: int, processes: int) -> None:
     if processes < 1 or not 0 <= rank < processes:
         raise ValueError(f"rank must be 0 to processes - 1, got rank {rank} of {processes} processes")
-    if check_whole_number("batch_size", batch_size, 1) % processes:
+    if check_integer("batch_size", batch_size, 1) % processes:
         raise ValueError(f"batch_size must be a multiple of the {processes} processes, got {batch_size}")

@@ -12,7 +12,7 @@ import torch.distributed
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from i2e_triton.checks import check_whole_number
+from i2e_triton.checks import check_integer
 from i2e_triton.datasets.location import Location
 from i2e_triton.datasets.records import EventRow
 from i2e_triton.datasets.split import EventSplit
@@ -84,8 +84,8 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
     ) -> None:
         super().__init__(location, split, packed, dtype, transform, target_transform)
         self._shuffle = shuffle
-        self._buffer_size = check_whole_number("buffer_size", buffer_size, 1)
-        self._seed = check_whole_number("seed", seed, 0)
+        self._buffer_size = check_integer("buffer_size", buffer_size, 1)
+        self._seed = check_integer("seed", seed, 0)
         self._given_rank = rank is not None or world_size is not None
         self._rank, self._world_size = _check_rank(rank, world_size) if self._given_rank else _current_rank()
         # In shared memory, because persistent workers keep their copy of the stream.
@@ -110,7 +110,7 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
             TypeError: if it is not an integer.
             ValueError: if it is negative.
         """
-        epoch = check_whole_number("epoch", epoch, 0)
+        epoch = check_integer("epoch", epoch, 0)
         if epoch != self.epoch:
             self._rows_returned = 0
         self._epoch.fill_(epoch)
@@ -127,7 +127,7 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
             ValueError: if the state is from a stream with another order. The message names what differs.
         """
         self._check_order(state)
-        epoch, taken = (check_whole_number(f"{name} of the state", state.get(name), 0) for name in ("epoch", "taken"))
+        epoch, taken = (check_integer(f"{name} of the state", state.get(name), 0) for name in ("epoch", "taken"))
         self._epoch.fill_(epoch)
         self._rows_returned, self._loaded_state = taken, dict(state)
 
@@ -240,7 +240,7 @@ def _worker() -> tuple[int, int]:
 def _check_rank(rank: int | None, world_size: int | None) -> tuple[int, int]:
     if rank is None or world_size is None:
         raise ValueError(f"pass rank and world_size together, got {rank} and {world_size}")
-    rank, world_size = check_whole_number("rank", rank, 0), check_whole_number("world_size", world_size, 1)
+    rank, world_size = check_integer("rank", rank, 0), check_integer("world_size", world_size, 1)
     if rank >= world_size:
         raise ValueError(f"rank must be less than world_size, got {rank} of {world_size}")
     return rank, world_size

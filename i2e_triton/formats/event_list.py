@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2e_triton.checks import check_whole_number
+from i2e_triton.checks import check_integer
 from i2e_triton.formats.dense import dense_array
 from i2e_triton.formats.errors import RecordError
 from i2e_triton.formats.npy import LARGEST_ARRAY
@@ -147,8 +147,8 @@ def check_duration(timesteps: int, timestep_us: int) -> tuple[int, int]:
         TypeError: if one is no integer.
         ValueError: if one is less than 1, or the last time would not fit in an event list.
     """
-    timesteps = check_whole_number("timesteps", timesteps, 1)
-    timestep_us = check_whole_number("timestep_us", timestep_us, 1)
+    timesteps = check_integer("timesteps", timesteps, 1)
+    timestep_us = check_integer("timestep_us", timestep_us, 1)
     if timesteps * timestep_us > _LARGEST["t"]:
         raise ValueError(
             f"{timesteps} timesteps of {timestep_us} microseconds do not fit in 64 bits; use a shorter one"
@@ -160,4 +160,4 @@ def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     if not isinstance(size, Sequence) or len(size) != 2:
         raise TypeError(f"size must be (height, width), got {size!r}")
     height, width = size
-    return check_whole_number("the height", height, 1), check_whole_number("the width", width, 1)
+    return check_integer("the height", height, 1), check_integer("the width", width, 1)

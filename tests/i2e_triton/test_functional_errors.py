@@ -1,8 +1,9 @@
-"""Wrong arguments: refused before any work, with the offending value and what would be right."""
+"""Wrong arguments raise an error before any work; the message names the value and the remedy."""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -17,105 +18,130 @@ from i2e_triton.ops import operator
 IMAGES = torch.zeros(2, 3, 4, 5)
 SHIFTS = canonical_shifts()
 
-#: Arguments over ``convert(IMAGES)``, the error, and words of its message: what it got, and what would be right.
+#: Arguments that replace those of ``convert(IMAGES)``, the error, and a pattern of its message.
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "images of int64": ({"images": IMAGES.long()}, TypeError, r"uint8, float16.*float64, got torch\.int64.*\.to\("),
     "images of bool": ({"images": IMAGES.bool()}, TypeError, r"uint8, float16.*float64, got torch\.bool.*\.to\("),
     "images of complex64": ({"images": IMAGES.to(torch.complex64)}, TypeError, r"float64, got torch\.complex64"),
-    "images in a list": ({"images": [IMAGES]}, TypeError, "a tensor, a NumPy array or a PIL image, got list"),
+    "images in a list": (
+        {"images": [IMAGES]}, TypeError, r"a tensor, a NumPy array or a PIL image, got list; .*torch\.stack"
+    ),
+    "images in a tuple": ({"images": (IMAGES,)}, TypeError, r"got tuple; .*torch\.stack"),
+    "path as str": ({"images": "a/photo.png"}, TypeError, r"got str 'a/photo\.png'; .*PIL\.Image\.open"),
+    "path as Path": ({"images": Path("a/photo.png")}, TypeError, r"got PosixPath 'a/photo\.png'; .*PIL\.Image\.open"),
+    "one RGB image with channels last": (
+        {"images": torch.zeros(6, 5, 3)}, ValueError, r"got shape \[6, 5, 3\].*use images\.permute\(2, 0, 1\)"
+    ),
+    "RGBA images with channels last": (
+        {"images": torch.zeros(2, 6, 5, 4)}, ValueError, r"got shape \[2, 6, 5, 4\].*images\.permute\(0, 3, 1, 2\)"
+    ),
     "images without channels": ({"images": IMAGES[0, 0]}, ValueError, r"\[C, H, W\].*got shape \[4, 5\].*unsqueeze"),
-    "a video": ({"images": IMAGES[None]}, ValueError, r"\[B, C, H, W\], got shape \[1, 2, 3, 4, 5\]"),
-    "images of one dimension": ({"images": IMAGES[0, 0, 0]}, ValueError, r"\[C, H, W\].*got shape \[5\]"),
-    "no channel": ({"images": IMAGES[:, :0]}, ValueError, r"a channel and a pixel at least, got shape \[2, 0, 4, 5\]"),
-    "no row": ({"images": IMAGES[:, :, :0]}, ValueError, r"a pixel at least, got shape \[2, 3, 0, 5\]"),
-    "no column": ({"images": IMAGES[..., :0]}, ValueError, r"a pixel at least, got shape \[2, 3, 4, 0\]"),
-    "a sparse image": ({"images": IMAGES.to_sparse()}, TypeError, "dense.*got torch.sparse_coo"),
-    "a negative ratio": ({"ratio": -0.1}, ValueError, r"finite and not negative, got -0\.1"),
-    "an infinite ratio": ({"ratio": float("inf")}, ValueError, "finite and not negative, got inf"),
-    "a ratio of NaN": ({"ratio": float("nan")}, ValueError, "finite and not negative, got nan"),
-    "a ratio beyond any float": ({"ratio": 10**400}, ValueError, "finite and not negative, got inf; the paper"),
-    "a negative ratio of NumPy": ({"ratio": np.float32(-0.5)}, ValueError, r"not negative, got -0\.5"),
-    "a ratio of NumPy's NaN": ({"ratio": np.float64("nan")}, ValueError, "finite and not negative, got nan"),
-    "an infinite ratio of NumPy": ({"ratio": np.float32("inf")}, ValueError, "finite and not negative, got inf"),
-    "a ratio in words": ({"ratio": "0.1"}, TypeError, r"a number, got str '0\.1'; .* a tensor \[B\]"),
-    "no ratio": ({"ratio": None}, TypeError, r"a number, got NoneType None; .* a tensor \[B\]"),
-    "a complex ratio": ({"ratio": 0.1j}, TypeError, r"a number, got complex 0\.1j"),
-    "a ratio of NumPy's True": ({"ratio": np.bool_(True)}, TypeError, "a number, got bool"),
-    "a ratio of True": ({"ratio": True}, TypeError, "got bool True"),
-    "ratios in a list": ({"ratio": [0.1, 0.2]}, TypeError, r"got list \[0\.1, 0\.2\]; .* a tensor \[B\]"),
-    "a ratio too many": ({"ratio": torch.ones(3)}, ValueError, r"a tensor \[2\], one per image; got shape \[3\]"),
-    "a column of ratios": ({"ratio": torch.ones(2, 1)}, ValueError, r"a tensor \[2\].*got shape \[2, 1\]"),
-    "a tensor that is one ratio": (
+    "images of 5 dimensions": ({"images": IMAGES[None]}, ValueError, r"\[B, C, H, W\], got shape \[1, 2, 3, 4, 5\]"),
+    "images of 1 dimension": ({"images": IMAGES[0, 0, 0]}, ValueError, r"\[C, H, W\].*got shape \[5\]"),
+    "0 channels": ({"images": IMAGES[:, :0]}, ValueError, r"one channel and one pixel, got shape \[2, 0, 4, 5\]"),
+    "height 0": ({"images": IMAGES[:, :, :0]}, ValueError, r"one pixel, got shape \[2, 3, 0, 5\]"),
+    "width 0": ({"images": IMAGES[..., :0]}, ValueError, r"one pixel, got shape \[2, 3, 4, 0\]"),
+    "sparse images": ({"images": IMAGES.to_sparse()}, TypeError, "dense.*got torch.sparse_coo"),
+    "negative ratio": ({"ratio": -0.1}, ValueError, r"in \[0, 1\], got -0\.1"),
+    "ratio above 1": ({"ratio": 12}, ValueError, r"in \[0, 1\], got 12; did you mean 0\.12\?"),
+    "ratio slightly above 1": ({"ratio": 1.01}, ValueError, r"in \[0, 1\], got 1\.01"),
+    "ratio far above 1": ({"ratio": 1e300}, ValueError, r"in \[0, 1\], got 1e\+300; the paper uses 0\.05 to 0\.20"),
+    "ratio above 1 in a tensor": (
+        {"ratio": torch.tensor([0.1, 7.0])}, ValueError, r"got for image 1: 7; did you mean 0\.07\?"
+    ),
+    "tuple of ratios": ({"ratio": (0.1, 0.2)}, TypeError, r"got tuple \(0\.1, 0\.2\); .* a tensor \[B\]"),
+    "NumPy ratios": ({"ratio": np.array([0.1, 0.2])}, TypeError, r"got ndarray array.*; .* a tensor \[B\]"),
+    "infinite ratio": ({"ratio": float("inf")}, ValueError, r"in \[0, 1\], got inf"),
+    "NaN ratio": ({"ratio": float("nan")}, ValueError, r"in \[0, 1\], got nan"),
+    "ratio above the largest float": ({"ratio": 10**400}, ValueError, r"in \[0, 1\], got inf; the paper"),
+    "negative NumPy ratio": ({"ratio": np.float32(-0.5)}, ValueError, r"in \[0, 1\], got -0\.5"),
+    "NaN NumPy ratio": ({"ratio": np.float64("nan")}, ValueError, r"in \[0, 1\], got nan"),
+    "infinite NumPy ratio": ({"ratio": np.float32("inf")}, ValueError, r"in \[0, 1\], got inf"),
+    "ratio as str": ({"ratio": "0.1"}, TypeError, r"a number, got str '0\.1'; .* a tensor \[B\]"),
+    "ratio None": ({"ratio": None}, TypeError, r"a number, got NoneType None; .* a tensor \[B\]"),
+    "complex ratio": ({"ratio": 0.1j}, TypeError, r"a number, got complex 0\.1j"),
+    "NumPy bool ratio": ({"ratio": np.bool_(True)}, TypeError, "a number, got bool"),
+    "bool ratio": ({"ratio": True}, TypeError, "got bool True"),
+    "list of ratios": ({"ratio": [0.1, 0.2]}, TypeError, r"got list \[0\.1, 0\.2\]; .* a tensor \[B\]"),
+    "too many ratios": ({"ratio": torch.ones(3)}, ValueError, r"a tensor \[2\], one per image; got shape \[3\]"),
+    "ratios of 2 dimensions": ({"ratio": torch.ones(2, 1)}, ValueError, r"a tensor \[2\].*got shape \[2, 1\]"),
+    "ratio of 0 dimensions": (
         {"ratio": torch.tensor(0.1)}, ValueError, r"a tensor \[2\].*got shape \[\]; .*ratio\.expand\(2\)"
     ),
-    "whole ratios": ({"ratio": torch.ones(2).int()}, TypeError, r"float64, got torch\.int32; .*\.to\(torch\.float32"),
-    "ratios of 8 bits": ({"ratio": torch.ones(2).to(torch.float8_e5m2)}, TypeError, r"got torch\.float8_e5m2; .*\.to"),
-    "one negative ratio": ({"ratio": torch.tensor([0.1, -0.5])}, ValueError, r"not negative.*-0\.5 for image 1"),
-    "one ratio of NaN": ({"ratio": torch.tensor([torch.nan, 0.5])}, ValueError, "finite.*nan for image 0"),
-    "one infinite ratio": ({"ratio": torch.tensor([0.5, torch.inf])}, ValueError, "finite.*inf for image 1"),
-    "ratios elsewhere": ({"ratio": torch.ones(2, device="meta")}, ValueError, "ratio must be on.*cpu, got meta.*to"),
-    "no timestep": ({"timesteps": 0}, ValueError, "1 to 8, got 0"),
-    "nine timesteps": ({"timesteps": 9}, ValueError, "1 to 8, got 9.*pass shifts"),
-    "nine timesteps of NumPy": ({"timesteps": np.int64(9)}, ValueError, "1 to 8, got 9; .*pass shifts"),
-    "nine timesteps with shifts": (
-        {"timesteps": 9, "shifts": SHIFTS}, ValueError, "1 to 8, got 9; leave them out where shifts are given"
+    "integer ratios": (
+        {"ratio": torch.ones(2).int()}, TypeError, r"float64, got torch\.int32; .*\.to\(torch\.float32"
     ),
-    "timesteps in words with shifts": ({"timesteps": "8", "shifts": SHIFTS}, TypeError, "an int, got str '8'"),
-    "timesteps of a half": ({"timesteps": 1.5}, TypeError, r"an int, got float 1\.5"),
-    "timesteps of True": ({"timesteps": True}, TypeError, "an int, got bool True"),
-    "shifts in a list": ({"shifts": SHIFTS.tolist()}, TypeError, "a tensor of motion vectors, got list"),
-    "an array of shifts": ({"shifts": SHIFTS.numpy()}, TypeError, "a tensor of motion vectors, got ndarray"),
-    "parts of pixels": ({"shifts": SHIFTS.float()}, TypeError, r"signed integer.*got torch\.float32"),
-    "unsigned shifts": ({"shifts": SHIFTS.byte()}, TypeError, r"signed integer.*got torch\.uint8"),
-    "shifts of true and false": ({"shifts": SHIFTS.bool()}, TypeError, r"signed integer.*got torch\.bool"),
-    "one vector alone": ({"shifts": SHIFTS[0]}, ValueError, r"\[T, 4\] or \[2, T, 4\].*got shape \[4\]"),
-    "vectors of two numbers": ({"shifts": SHIFTS[:, :2]}, ValueError, r"dy0, dx0, dy1, dx1.*got shape \[8, 2\]"),
-    "no vector": ({"shifts": SHIFTS[:0]}, ValueError, r"T >= 1, got shape \[0, 4\]"),
-    "no vector per image": ({"shifts": random_shifts(2)[:, :0]}, ValueError, r"T >= 1, got shape \[2, 0, 4\]"),
-    "a microsaccade too many": ({"shifts": random_shifts(3)}, ValueError, r"\[2, T, 4\].*got shape \[3, 8, 4\]"),
+    "float8 ratios": ({"ratio": torch.ones(2).to(torch.float8_e5m2)}, TypeError, r"got torch\.float8_e5m2; .*\.to"),
+    "negative ratio in a tensor": (
+        {"ratio": torch.tensor([0.1, -0.5])}, ValueError, r"in \[0, 1\], got for image 1: -0\.5"
+    ),
+    "NaN ratio in a tensor": ({"ratio": torch.tensor([torch.nan, 0.5])}, ValueError, "got for image 0: nan"),
+    "infinite ratio in a tensor": ({"ratio": torch.tensor([0.5, torch.inf])}, ValueError, "got for image 1: inf"),
+    "ratios on another device": (
+        {"ratio": torch.ones(2, device="meta")}, ValueError, "ratio must be on.*cpu, got meta.*to"
+    ),
+    "0 timesteps": ({"timesteps": 0}, ValueError, "1 to 8, got 0"),
+    "9 timesteps": ({"timesteps": 9}, ValueError, "1 to 8, got 9.*pass shifts"),
+    "9 timesteps as NumPy integer": ({"timesteps": np.int64(9)}, ValueError, "1 to 8, got 9; .*pass shifts"),
+    "9 timesteps with shifts": (
+        {"timesteps": 9, "shifts": SHIFTS}, ValueError, "1 to 8, got 9; omit it, because shifts set"
+    ),
+    "timesteps as str with shifts": ({"timesteps": "8", "shifts": SHIFTS}, TypeError, "an int, got str '8'"),
+    "float timesteps": ({"timesteps": 1.5}, TypeError, r"an int, got float 1\.5"),
+    "bool timesteps": ({"timesteps": True}, TypeError, "an int, got bool True"),
+    "list of shifts": ({"shifts": SHIFTS.tolist()}, TypeError, "a tensor of motion vectors, got list"),
+    "NumPy shifts": ({"shifts": SHIFTS.numpy()}, TypeError, "a tensor of motion vectors, got ndarray"),
+    "float shifts": ({"shifts": SHIFTS.float()}, TypeError, r"signed integer.*got torch\.float32"),
+    "uint8 shifts": ({"shifts": SHIFTS.byte()}, TypeError, r"signed integer.*got torch\.uint8"),
+    "bool shifts": ({"shifts": SHIFTS.bool()}, TypeError, r"signed integer.*got torch\.bool"),
+    "shifts of 1 dimension": ({"shifts": SHIFTS[0]}, ValueError, r"\[T, 4\] or \[2, T, 4\].*got shape \[4\]"),
+    "shifts of 2 columns": ({"shifts": SHIFTS[:, :2]}, ValueError, r"dy0, dx0, dy1, dx1.*got shape \[8, 2\]"),
+    "0 motion vectors": ({"shifts": SHIFTS[:0]}, ValueError, r"T >= 1, got shape \[0, 4\]"),
+    "0 motion vectors per image": ({"shifts": random_shifts(2)[:, :0]}, ValueError, r"T >= 1, got shape \[2, 0, 4\]"),
+    "too many microsaccades": ({"shifts": random_shifts(3)}, ValueError, r"\[2, T, 4\].*got shape \[3, 8, 4\]"),
     "shifts of 4 dimensions": ({"shifts": SHIFTS[None, None]}, ValueError, r"got shape \[1, 1, 8, 4\]"),
-    "shifts elsewhere": ({"shifts": SHIFTS.to("meta")}, ValueError, "shifts must be on.*cpu, got meta.*to"),
-    "events of int64": ({"dtype": torch.int64}, TypeError, r"float32.*bfloat16, uint8, bool, got torch\.int64"),
-    "events of float64": ({"dtype": torch.float64}, TypeError, r"uint8, bool, got torch\.float64"),
-    "events of a NumPy type": ({"dtype": np.float32}, TypeError, r"uint8, bool, got <class 'numpy\.float32'>"),
-    "events of None": ({"dtype": None}, TypeError, "uint8, bool, got None"),
-    "packed of 1": ({"packed": 1}, TypeError, "True or False, got 1"),
-    "9 timesteps packed": (
+    "shifts on another device": ({"shifts": SHIFTS.to("meta")}, ValueError, "shifts must be on.*cpu, got meta.*to"),
+    "int64 events": ({"dtype": torch.int64}, TypeError, r"float32.*bfloat16, uint8, bool, got torch\.int64"),
+    "float64 events": ({"dtype": torch.float64}, TypeError, r"uint8, bool, got torch\.float64"),
+    "NumPy dtype of events": ({"dtype": np.float32}, TypeError, r"uint8, bool, got <class 'numpy\.float32'>"),
+    "dtype None": ({"dtype": None}, TypeError, "uint8, bool, got None"),
+    "packed 1": ({"packed": 1}, TypeError, "True or False, got 1"),
+    "9 packed timesteps": (
         {"packed": True, "shifts": torch.zeros(9, 4).int()}, ValueError, "8 timesteps at most, got 9.*packed=False"
     ),
-    "out of a list": ({"out": []}, TypeError, "out must be a tensor, got list"),
-    "out of another shape": ({"out": torch.zeros(8, 2, 4, 5)}, ValueError, r"\[8, 2, 2, 4, 5\].*got.*\[8, 2, 4, 5\]"),
-    "out of another type": (
+    "list as out": ({"out": []}, TypeError, "out must be a tensor, got list"),
+    "out with another shape": ({"out": torch.zeros(8, 2, 4, 5)}, ValueError, r"\[8, 2, 2, 4, 5\].*got.*\[8, 2, 4, 5\]"),
+    "out with another dtype": (
         {"out": torch.zeros(8, 2, 2, 4, 5, dtype=torch.uint8)}, ValueError, r"torch\.float32.*got torch\.uint8"
     ),
-    "out elsewhere": ({"out": torch.zeros(8, 2, 2, 4, 5, device="meta")}, ValueError, "on cpu, got.*on meta"),
-    "out packed of floats": (
+    "out on another device": ({"out": torch.zeros(8, 2, 2, 4, 5, device="meta")}, ValueError, "on cpu, got.*on meta"),
+    "float out for packed events": (
         {"packed": True, "out": torch.zeros(2, 2, 4, 5)}, ValueError, r"torch\.uint8.*got torch\.float32"
     ),
-    "out packed by timestep": (
+    "dense out for packed events": (
         {"packed": True, "out": torch.zeros(8, 2, 2, 4, 5).byte()}, ValueError, r"\[2, 2, 4, 5\].*got.*\[8, 2, 2"
     ),
     "out that requires a gradient": (
         {"out": torch.zeros(8, 2, 2, 4, 5, requires_grad=True)}, ValueError, "must not require a gradient"
     ),
-    "out that repeats itself": (
+    "expanded out": (
         {"out": torch.zeros(8, 2, 2, 4, 1).expand(8, 2, 2, 4, 5)}, ValueError, r"overlap.*strides.*contiguous"
     ),
-    "out of overlapping rows": (
+    "out with overlapping rows": (
         {"out": torch.zeros(1000).as_strided((8, 2, 2, 4, 5), (80, 40, 20, 1, 1))}, ValueError, "overlap.*strides"
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_argument_is_refused(case: str) -> None:
+def test_wrong_argument_raises_error(case: str) -> None:
     arguments, error, message = WRONG[case]
     with pytest.raises(error, match=f"(?s){message}"):
         convert(**{"images": IMAGES} | arguments)
 
 
 @pytest.mark.parametrize("case", [case for case in WRONG if "out" not in WRONG[case][0]])
-def test_a_wrong_argument_is_refused_before_any_work(case: str, generator: torch.Generator) -> None:
+def test_wrong_argument_raises_error_before_any_work(case: str, generator: torch.Generator) -> None:
     arguments, error, _ = WRONG[case]
     before = torch.rand(8, 2, 2, 4, 5, generator=generator)
     out = before.clone()
@@ -126,7 +152,7 @@ def test_a_wrong_argument_is_refused_before_any_work(case: str, generator: torch
     assert torch.equal(out, before)
 
 
-def test_an_image_alone_is_held_to_its_own_shapes() -> None:
+def test_messages_for_a_single_image_have_its_shapes() -> None:
     with pytest.raises(ValueError, match=r"\[T, 4\] or \[1, T, 4\]"):
         convert(IMAGES[0], shifts=random_shifts(3))
     with pytest.raises(ValueError, match=r"a tensor \[1\], one per image; got shape \[3\]"):
@@ -137,7 +163,7 @@ def test_an_image_alone_is_held_to_its_own_shapes() -> None:
         convert(IMAGES[0], packed=True, out=torch.zeros(1, 2, 4, 5).byte())
 
 
-def test_a_cuda_image_without_triton_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_image_without_triton_raises_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operator, "HAS_TRITON", False)
     with FakeTensorMode():
         image = torch.empty(1, 3, 4, 5, device="cuda")
@@ -146,7 +172,7 @@ def test_a_cuda_image_without_triton_is_refused(monkeypatch: pytest.MonkeyPatch)
         assert convert(image.cpu()).shape == (8, 1, 2, 4, 5)
 
 
-def test_an_image_on_an_unknown_device_is_refused() -> None:
+def test_image_on_an_unsupported_device_raises_error() -> None:
     with FakeTensorMode():
         image = torch.empty(1, 3, 4, 5, device="xpu")
         with pytest.raises(ValueError, match=r"on the CPU or a CUDA device, got xpu:0.*\.to\(\)"):
@@ -162,12 +188,14 @@ def test_an_image_on_an_unknown_device_is_refused() -> None:
         ((torch.zeros(8, 1, 2, 4, 5).byte(),), ValueError, r"got torch.uint8 \[8, 1, 2, 4, 5\]"),
         ((torch.zeros(2, 4).byte(),), ValueError, r"got torch.uint8 \[2, 4\]"),
         ((torch.zeros(2, 4, 5).byte(), 0), ValueError, "1 to 8, got 0"),
-        ((torch.zeros(2, 4, 5).byte(), 9), ValueError, "1 to 8, got 9; a byte holds no others"),
+        ((torch.zeros(2, 4, 5).byte(), 9), ValueError, "1 to 8, got 9; a byte holds 8 timesteps"),
         ((torch.zeros(2, 4, 5).byte(), 8.0), TypeError, r"an int, got float 8\.0"),
         ((torch.zeros(2, 4, 5).byte(), 8, torch.int32), TypeError, r"uint8, bool, got torch\.int32"),
     ],
 )
-def test_unpack_refuses_what_is_not_packed(arguments: tuple[Any, ...], error: type[Exception], message: str) -> None:
+def test_unpack_of_wrong_arguments_raises_error(
+    arguments: tuple[Any, ...], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         unpack(*arguments)
 
@@ -183,7 +211,7 @@ def test_unpack_refuses_what_is_not_packed(arguments: tuple[Any, ...], error: ty
         (torch.zeros(0, 1, 2, 4, 5), ValueError, "1 to 8 timesteps, got 0"),
     ],
 )
-def test_pack_refuses_what_is_not_dense(events: Any, error: type[Exception], message: str) -> None:
+def test_pack_of_wrong_arguments_raises_error(events: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         pack(events)
 
@@ -197,29 +225,45 @@ EVENTS = torch.zeros(8, 1, 2, 4, 5)
         (np.zeros((8, 2, 4, 5)), None, TypeError, "events must be a tensor, got ndarray"),
         (EVENTS.to(torch.complex64), None, TypeError, r"dense and real, got torch\.complex64"),
         (EVENTS.to_sparse(), None, TypeError, r"dense and real, got torch\.float32 torch\.sparse_coo"),
-        (torch.full((1, 2, 4, 5), 129).byte(), None, ValueError, "0 or 1.*got 129; unpack packed ones first"),
+        (torch.full((1, 2, 4, 5), 129).byte(), None, ValueError, "0 or 1, got 129; unpack packed events first"),
         (EVENTS, 7, ValueError, r"distinct dimensions -5 to 4 of events \[8, 1, 2, 4, 5\], got 7"),
         (EVENTS, -6, ValueError, "dimensions -5 to 4.*got -6"),
         (EVENTS, (1, 5), ValueError, r"dimensions -5 to 4.*got \(1, 5\)"),
         (EVENTS, (1, 1), ValueError, r"distinct.*got \(1, 1\)"),
         (EVENTS, (4, -1), ValueError, r"distinct.*got \(4, -1\)"),
-        (EVENTS, 1.0, TypeError, r"dim must be an int, several, or None, got 1\.0"),
-        (EVENTS, "13", TypeError, "dim must be an int, several, or None, got '13'"),
+        (EVENTS, 1.0, TypeError, r"dim must be an int, several ints or None, got 1\.0"),
+        (EVENTS, "13", TypeError, "dim must be an int, several ints or None, got '13'"),
     ],
 )
-def test_event_rate_refuses_what_has_none(events: Any, dim: Any, error: type[Exception], message: str) -> None:
+def test_event_rate_of_wrong_arguments_raises_error(
+    events: Any, dim: Any, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         event_rate(events, dim)
 
 
-def test_a_message_does_not_show_a_number_of_many_digits() -> None:
+def test_message_does_not_show_a_number_of_many_digits() -> None:
     for ratio in (10**400, -(10**400), Fraction(10**400)):
-        with pytest.raises(ValueError, match="finite and not negative") as caught:
+        with pytest.raises(ValueError, match=r"in \[0, 1\]") as caught:
             convert(IMAGES, ratio)  # type: ignore[arg-type]
         assert len(str(caught.value)) < 100
 
 
-def test_an_output_that_shares_memory_is_refused() -> None:
+@pytest.mark.parametrize("shape", [(4, 8, 3), (4, 6, 4), (2, 4, 8, 4), (5, 8, 5), (2, 6, 8, 7)], ids=str)
+def test_images_with_channels_first_convert(shape: tuple[int, ...]) -> None:
+    """Only more than 4 channels together with a width of 3 or 4 mean that the channels come last."""
+    assert convert(torch.zeros(shape)).shape[-2:] == shape[-2:]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged], ids=str)
+def test_nested_images_raise_error(layout: torch.layout) -> None:
+    images = torch.nested.nested_tensor([IMAGES[0, 0], IMAGES[0, 0, 1:]], layout=layout)
+    with pytest.raises(TypeError, match=r"images must not be a nested tensor; .*torch\.stack"):
+        convert(images)
+
+
+def test_out_that_shares_memory_with_images_raises_error() -> None:
     memory = torch.rand(8 * 2 * 2 * 4 * 5)
     out, images = memory.view(8, 2, 2, 4, 5), memory[40:160].view(2, 3, 4, 5)
     before = memory.clone()
@@ -228,9 +272,34 @@ def test_an_output_that_shares_memory_is_refused() -> None:
     assert torch.equal(memory, before)
 
 
-def test_an_output_beside_the_images_in_one_storage_is_written() -> None:
+def test_out_that_shares_memory_through_numpy_raises_error() -> None:
+    memory = np.random.default_rng(0).random(8 * 2 * 2 * 4 * 5, dtype=np.float32)
+    array = memory[40:160].reshape(2, 3, 4, 5)
+    out = torch.from_numpy(memory).view(8, 2, 2, 4, 5)
+    before = memory.copy()
+    for images in (array, torch.from_numpy(array)):
+        with pytest.raises(ValueError, match=r"out must not share memory with images; pass images\.clone\(\)"):
+            convert(images, out=out)
+    assert np.array_equal(memory, before)
+
+
+def test_out_next_to_the_images_in_one_storage_is_written() -> None:
     memory = torch.rand(120 + 8 * 2 * 2 * 4 * 5)
     images, out = memory[:120].view(2, 3, 4, 5), memory[120:].view(8, 2, 2, 4, 5)
     expected = convert(images.clone())
     assert convert(images, out=out) is out
     assert torch.equal(out, expected)
+
+
+def test_inference_tensor_as_out_is_written_in_inference_mode_only() -> None:
+    images = torch.rand(2, 3, 4, 5)
+    expected = convert(images)
+    with torch.inference_mode():
+        out = torch.zeros(8, 2, 2, 4, 5)
+        assert convert(images, out=out) is out
+        assert torch.equal(out, expected)
+    before = out.clone()
+    with pytest.raises(ValueError, match=r"out is an inference tensor.*inference_mode.*use out\.clone\(\)"):
+        convert(images.flip(0), out=out)
+    assert torch.equal(out, before)
+    assert torch.equal(convert(images, out=before), expected)

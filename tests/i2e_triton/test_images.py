@@ -169,13 +169,15 @@ def test_a_frozen_flipped_array_is_neither_written_nor_warned_about(generator: t
 
 @pytest.mark.parametrize("shape", [(3, 8, 3), (1, 8, 1), (3, 8, 1), (2, 3, 8, 3), (2, 1, 8, 3)])
 def test_an_array_that_could_be_read_twice_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"channels \(1 or 3\).*could be first or last: pass a tensor"):
+    with pytest.raises(
+        ValueError, match=r"channels \(1 or 3\) first or last.*both could be the channels; pass a tensor"
+    ):
         convert(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 4), (4, 6, 8), (5, 6, 8, 2)])
 def test_an_array_without_1_or_3_channels_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"channels \(1 or 3\).*neither first nor last"):
+    with pytest.raises(ValueError, match=r"channels \(1 or 3\) first or last.*neither could be the channels"):
         convert(np.zeros(shape, np.uint8))
 
 

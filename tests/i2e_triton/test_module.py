@@ -195,13 +195,13 @@ def test_repr_shows_the_settings() -> None:
         ((0.12, "delta"), ValueError, "order must be one of.*got 'delta'"),
         ((0.12, (4, 5, 6)), ValueError, r"order \(4, 5, 6\) has 3 groups, too few for 8 timesteps"),
         ((0.12, (0, 0, 1, 2, 3, 4, 5, 6)), ValueError, "distinct group numbers"),
-        ((float("inf"),), ValueError, "ratio must be finite and not negative, got inf"),
-        ((-0.1,), ValueError, r"ratio must be finite and not negative, got -0\.1"),
+        ((float("inf"),), ValueError, r"ratio must be in \[0, 1\], got inf"),
+        ((-0.1,), ValueError, r"ratio must be in \[0, 1\], got -0\.1"),
         (("0.1",), TypeError, "ratio must be a number"),
         (
             (torch.tensor([0.1, 0.2]),),
             TypeError,
-            "ratio must be a number, got Tensor.*only convert takes one per image",
+            "ratio must be a number, got Tensor.*only i2e_triton.convert accepts one ratio per image",
         ),
     ],
 )

@@ -182,7 +182,7 @@ def test_workers_draw_apart() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"ratio": -1}, ValueError, "ratio must be finite and not negative, got -1"),
+        ({"ratio": -1}, ValueError, r"ratio must be in \[0, 1\], got -1"),
         ({"order": "delta"}, ValueError, "order must be one of.*got 'delta'"),
         ({"timesteps": 9}, ValueError, "timesteps must be 1 to 8, got 9"),
     ],

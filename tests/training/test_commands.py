@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 import i2e_triton.cli.commands
+from i2e_triton import convert, event_rate
 from i2e_triton.training.commands import add_commands
 from i2e_triton.training.data import open_splits
 from i2e_triton.training.models import MSResNet, build_model
@@ -76,15 +77,17 @@ def test_evaluating_a_file_of_training(network: MSResNet, checkpoint: Path, tmp_
 
 
 def test_options_come_before_the_file(checkpoint: Path, tmp_path: Path) -> None:
-    """No event is left at a ratio above 1, of whatever batches and in whatever precision."""
+    """Options replace the ratio and the timesteps of the checkpoint's recipe."""
     out = tmp_path / "out"
-    more = ("--ratio", 1.5, "--timesteps", 1, "--precision", "bfloat16", "--batch-size", 100)
+    more = ("--ratio", 1, "--timesteps", 1, "--precision", "bfloat16", "--batch-size", 100)
     result = i2e("evaluate", "-c", checkpoint, "--workers", 0, "-o", out, *more)
     assert result.exit_code == 0, result.output
     written = json.loads((out / "evaluation.json").read_text())
-    assert written["input_rate"] == 0
+    samples = open_splits(RECIPE, None).validation
+    images = torch.stack([samples[index][0] for index in range(360)])
+    assert written["input_rate"] == pytest.approx(float(event_rate(convert(images, 1, timesteps=1))))
     assert written["images"] == 360
-    assert "events at ratio 1.5" in result.output
+    assert "events at ratio 1" in result.output
 
 
 def test_no_memory_says_what_takes_less(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:

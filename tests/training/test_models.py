@@ -278,7 +278,7 @@ def test_wrong_settings() -> None:
         ({"input": "grey"}, "input must be 'events', 'rgb' or 'value', got 'grey'"),
         ({"timesteps": 9}, "timesteps must be 1 to 8, got 9"),
         ({"timesteps": 0, "input": "rgb"}, "timesteps must be at least 1, got 0"),
-        ({"threshold": -1.0}, "ratio must be finite and not negative"),
+        ({"threshold": -1.0}, r"ratio must be in \[0, 1\]"),
     ):
         arguments: dict[str, object] = {"name": "resnet18", "num_classes": 10, **settings}
         with pytest.raises(ValueError, match=message):

@@ -270,9 +270,9 @@ def test_a_picture_too_large_for_an_event_list_is_skipped_with_advice(
 
 
 WRONG = [
-    (("--ratio", -0.5), "--ratio", "must be finite and not negative, got -0.5"),
-    (("--ratio", "nan"), "--ratio", "must be finite and not negative, got nan"),
-    (("--ratio", "inf"), "--ratio", "must be finite and not negative, got inf"),
+    (("--ratio", -0.5), "--ratio", "must be in [0, 1], got -0.5"),
+    (("--ratio", "nan"), "--ratio", "must be in [0, 1], got nan"),
+    (("--ratio", "inf"), "--ratio", "must be in [0, 1], got inf"),
     (("--ratio", "much"), "--ratio", ""),
     (("--timesteps", 9), "--timesteps", "must be 1 to 8, got 9"),
     (("--timesteps", 0), "--timesteps", "must be 1 to 8, got 0"),

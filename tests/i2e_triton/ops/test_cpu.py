@@ -76,7 +76,9 @@ def ratio_on_a_tie(images: Tensor, generator: torch.Generator) -> float:
 @st.composite
 def shapes(draw: st.DrawFn) -> tuple[int, int, int, int]:
     size = st.sampled_from((1, 2, 3, 7, 13, 16, 31, 37))
-    return draw(st.integers(0, 5)), draw(st.integers(1, 5)), draw(size), draw(size)
+    height, width = draw(size), draw(size)
+    # convert refuses more than 4 channels with a width of 3 or 4: these are channels in the last dimension.
+    return draw(st.integers(0, 5)), draw(st.integers(1, 4 if width in (3, 4) else 5)), height, width
 
 
 def draw_images(data: st.DataObject, generator: torch.Generator) -> Tensor:
@@ -119,12 +121,12 @@ def draw_shifts(data: st.DataObject, images: Tensor, generator: torch.Generator)
 def draw_ratio(data: st.DataObject, images: Tensor, generator: torch.Generator) -> float | Tensor:
     kind = data.draw(st.sampled_from(("fixed", "any", "tie", "per image")), label="ratio")
     if kind == "fixed":
-        return data.draw(st.sampled_from((0, 1e-30, 1e-3, 0.07, 0.12, 0.2, 0.6, 1, 1.0001, 7)))
+        return data.draw(st.sampled_from((0, 1e-30, 1e-3, 0.07, 0.12, 0.2, 0.6, 0.9999, 1)))
     if kind == "any":
-        return data.draw(st.floats(0, 1.5))
+        return data.draw(st.floats(0, 1))
     if kind == "tie" and images.numel():
         return ratio_on_a_tie(images, generator)
-    ratios = torch.rand(len(images), generator=generator, dtype=torch.float64) * 1.2
+    ratios = torch.rand(len(images), generator=generator, dtype=torch.float64)
     ratios = torch.where(torch.rand(len(images), generator=generator) < 0.5, (ratios * 255).round() / 255, ratios)
     return ratios.to(data.draw(st.sampled_from((torch.float32, torch.float64, torch.float16))))
 
@@ -248,7 +250,7 @@ def test_every_pair_of_grey_levels_at_every_tie(one_thread: None) -> None:
     pairs = grey_level_pairs()
     whole = torch.arange(0, 257, dtype=torch.float64).div(255).float()  # theta on each grey level
     beside = [torch.nextafter(whole, torch.tensor(towards)) for towards in (-1.0, 2.0)]
-    ratios = torch.cat([whole, *beside]).clamp(min=0)
+    ratios = torch.cat([whole, *beside]).clamp(0, 1)
     for some in ratios.split(100):
         images = pairs.expand(len(some), -1, -1, -1)
         expected = reference.convert(images, some, RIGHT)
