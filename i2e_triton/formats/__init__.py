@@ -1,4 +1,4 @@
-"""Events as bytes, files and lists, each lossless: the formats of the official data sets, and those of Tonic.
+"""Lossless formats of events: records and npz files of the official data sets, and event lists in Tonic's type.
 
 Needs NumPy and h5py: ``pip install 'i2e-triton[data]'``.
 """

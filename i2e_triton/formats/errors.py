@@ -1,7 +1,7 @@
-"""What is wrong with a record."""
+"""The error that all readers of events raise."""
 
 from __future__ import annotations
 
 
 class RecordError(ValueError):
-    """A record or file does not hold the events that it should; the message says what is wrong with it."""
+    """A record or file is damaged or holds something else than events. The message says what is wrong."""

@@ -1,9 +1,9 @@
 """Files of event lists: CSV, ``.npy`` and HDF5.
 
-* ``.csv``: a line ``x,y,t,p``, then one for each event, ``p`` as 0 or 1.
-* ``.npy``: ``np.save`` of the structured array.
-* ``.h5``: one-dimensional datasets ``x``, ``y``, ``t`` and ``p`` (uint8) in the group ``events``. Attributes of the
-  file say what the list itself does not: ``timesteps``, ``height``, ``width``, ``timestep_us``.
+* ``.csv``: a line ``x,y,t,p``, then one line per event, with ``p`` as 0 or 1.
+* ``.npy``: the structured array, written by ``np.save``.
+* ``.h5``: one-dimensional datasets ``x``, ``y``, ``t`` and ``p`` (uint8) in the group ``events``. The file has the
+  attributes ``timesteps``, ``height``, ``width`` and ``timestep_us``, which the list does not contain.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _H5_DTYPES = {"x": np.int16, "y": np.int16, "t": np.int64, "p": np.uint8}
 
 
 def save_event_list(path: str | os.PathLike[str], events: Tensor, timestep_us: int = TIMESTEP_US) -> None:
-    """Write the events of one image as a list; the suffix of the path chooses the format.
+    """Write the events of one image as a list. The suffix of the path selects the format.
 
     Args:
-        path: ends in ``.csv``, ``.npy`` or ``.h5``; the file is written whole.
-        events: dense ``[T, 2, H, W]`` of any event type, H and W at most 32768.
-        timestep_us: duration of a timestep in microseconds.
+        path: path that ends in ``.csv``, ``.npy`` or ``.h5``. The file is written atomically.
+        events: dense ``[T, 2, H, W]`` of any event type; H and W are at most 32768.
+        timestep_us: duration of a timestep in microseconds. Default: 1000.
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        ValueError: if the suffix is another, or a shape or value unfit.
+        ValueError: if the suffix is another, or the shape or a value is invalid.
         OSError: if the file cannot be written.
     """
     path = Path(path)
@@ -61,19 +61,19 @@ def save_event_list(path: str | os.PathLike[str], events: Tensor, timestep_us: i
 
 
 def load_event_list(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read a list of events. Nothing is unpickled, and sizes are checked before memory is taken.
+    """Return the event list of a file. Nothing is unpickled, and sizes are checked before memory is allocated.
 
-    :func:`~i2e_triton.formats.from_event_list` makes dense events of it; what that needs besides, HDF5 files have as
+    :func:`~i2e_triton.formats.from_event_list` converts it to dense events. HDF5 files have its other arguments as
     attributes: ``h5py.File(path).attrs["timesteps"]``.
 
     Args:
-        path: ends in ``.csv``, ``.npy`` or ``.h5``.
+        path: path that ends in ``.csv``, ``.npy`` or ``.h5``.
 
     Returns:
-        Array of :data:`EVENT_DTYPE`, in the order of the file; ``p`` 0 is ON, 1 OFF.
+        Array ``[N]`` of :data:`EVENT_DTYPE` in the order of the file. ``p`` 0 is ON, 1 is OFF.
 
     Raises:
-        RecordError: if the file is damaged or holds anything else; it names the file and the line or event.
+        RecordError: if the file is damaged or holds something else. The message names the file and the line or event.
         ValueError: if the suffix is another.
         OSError: if the file cannot be opened or read.
     """
@@ -83,14 +83,14 @@ def load_event_list(path: str | os.PathLike[str]) -> np.ndarray:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > LARGEST_ARRAY:
-                raise RecordError(f"has {size:,} bytes, more than {LARGEST_ARRAY:,}")
+                raise RecordError(f"has {size:,} bytes, at most {LARGEST_ARRAY:,} are read")
             return read(file)
     except RecordError as error:
         raise RecordError(f"{path}: {error}") from error
 
 
 def write_csv(file: BinaryIO, events: np.ndarray) -> None:
-    """Write a list of events as lines of text."""
+    """Write an event list as CSV."""
     file.write(_HEADING + b"\n")
     for start in range(0, len(events), _ROWS_AT_ONCE):
         rows = events[start : start + _ROWS_AT_ONCE]
@@ -99,8 +99,8 @@ def write_csv(file: BinaryIO, events: np.ndarray) -> None:
 
 
 def write_h5(file: BinaryIO, events: np.ndarray, shape: tuple[int, int, int], timestep_us: int) -> None:
-    """Write a list of events of T timesteps, H rows and W columns as HDF5."""
-    content = io.BytesIO()  # HDF5 reads what it has written, which the file need not allow
+    """Write an event list as HDF5. ``shape`` is T, H, W."""
+    content = io.BytesIO()  # HDF5 reads back what it writes, and ``file`` may be write-only
     with h5py.File(content, "w") as h5:
         timesteps, height, width = shape
         h5.attrs.update(timesteps=timesteps, height=height, width=width, timestep_us=timestep_us)
@@ -114,14 +114,14 @@ def write_h5(file: BinaryIO, events: np.ndarray, shape: tuple[int, int, int], ti
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in EVENT_LIST_SUFFIXES:
-        raise ValueError(f"an event list is {', '.join(EVENT_LIST_SUFFIXES)}; got {path.name!r}")
+        raise ValueError(f"the suffix of an event list must be {', '.join(EVENT_LIST_SUFFIXES)}, got {path.name!r}")
     return suffix
 
 
 def _read_csv(file: BinaryIO) -> np.ndarray:
     heading = file.readline(len(_HEADING) + 2)
     if heading.rstrip(b"\r\n") != _HEADING:
-        raise RecordError(f"line 1 must be {_HEADING.decode()}, is {heading!r}")
+        raise RecordError(f"line 1 must be {_HEADING.decode()}, got {heading!r}")
     rows = _rows(file)
     parts = [np.empty(0, EVENT_DTYPE)]
     first = 2
@@ -133,10 +133,10 @@ def _read_csv(file: BinaryIO) -> np.ndarray:
 
 
 def _rows(file: BinaryIO) -> Iterator[bytes]:
-    """Read the lines after the heading, as far as they are events. No line takes more memory than an event does."""
+    """Yield the lines after the heading. Raise an error at a line that is not an event, without reading all of it."""
     for line, row in enumerate(iter(lambda: file.readline(64), b""), 2):
         if not _ROW.fullmatch(row):
-            raise RecordError(f"line {line} must be x,y,t,p with p 0 or 1, is {row!r}")
+            raise RecordError(f"line {line} must be x,y,t,p with p 0 or 1, got {row!r}")
         yield row
 
 
@@ -144,10 +144,10 @@ def _read_npy(file: BinaryIO) -> np.ndarray:
     header = read_npy_header(file.read(LARGEST_HEADER))
     check_fields(header.dtype)
     if len(header.shape) != 1:
-        raise RecordError(f"events must be a list [N], is {list(header.shape)}")
+        raise RecordError(f"events must be a list [N], got shape {list(header.shape)}")
     _check_events(header.shape[0])
     if header.size + header.nbytes != os.fstat(file.fileno()).st_size:
-        raise RecordError(f"its header says {header.nbytes} bytes of events, which is not what follows")
+        raise RecordError(f"the header says {header.nbytes} bytes of events, but another number follows")
     file.seek(header.size)
     return checked_event_list(np.frombuffer(file.read(), header.dtype))
 
@@ -158,7 +158,7 @@ def _read_h5(file: BinaryIO) -> np.ndarray:
             columns = {name: _column(h5, name) for name in _COLUMNS}
             lengths = {len(column) for column in columns.values()}
             if len(lengths) != 1:
-                raise RecordError(f"x, y, t and p of its events have different lengths: {sorted(lengths)}")
+                raise RecordError(f"x, y, t and p have different lengths: {sorted(lengths)}")
             (length,) = lengths
             _check_events(length)
             events = np.empty(length, [(name, column.dtype) for name, column in columns.items()])
@@ -167,20 +167,20 @@ def _read_h5(file: BinaryIO) -> np.ndarray:
     except RecordError:
         raise
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise RecordError(f"not HDF5, or damaged ({type(error).__name__}: {error})") from error
+        raise RecordError(f"not an HDF5 file, or damaged ({type(error).__name__}: {error})") from error
     return checked_event_list(events)
 
 
 def _column(h5: h5py.File, name: str) -> Any:
-    """Find a dataset that lies in this file itself, which nothing in it may lead away from."""
-    links = [h5.get(place, getlink=True) for place in ("events", f"events/{name}")]
+    """Return a dataset that is stored in the file itself: a link could point to any file of the user."""
+    links = [h5.get(path, getlink=True) for path in ("events", f"events/{name}")]
     dataset = h5[f"events/{name}"] if all(isinstance(link, h5py.HardLink) for link in links) else None
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-        raise RecordError(f"must hold a dataset events/{name}, in the file itself")
+        raise RecordError(f"must hold a dataset events/{name} in the file itself")
     if dataset.ndim != 1 or dataset.dtype.kind not in "biu":
-        raise RecordError(f"events/{name} must be a list of integers, is {dataset.dtype} {list(dataset.shape or ())}")
+        raise RecordError(f"events/{name} must be a list of integers, got {dataset.dtype} {list(dataset.shape or ())}")
     if dataset.chunks and dataset.chunks[0] > max(len(dataset), _LARGEST_CHUNK):
-        raise RecordError(f"events/{name} has {len(dataset)} elements in chunks of {dataset.chunks[0]:,}")
+        raise RecordError(f"events/{name} has {len(dataset)} elements but chunks of {dataset.chunks[0]:,}")
     return dataset
 
 

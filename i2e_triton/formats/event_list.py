@@ -1,9 +1,8 @@
-"""Event lists: one row for each event, in the type of Tonic.
+"""Event lists: structured NumPy arrays with one element per event, in Tonic's type.
 
-The polarity ``p`` of a list is the channel of our dense events: ``p`` 0 (False) is an ON event, ``p`` 1 (True) an OFF
-event. Tonic and SpikingJelly put the events of ``p`` 0 in channel 0, so that their frames are our dense events, channel
-for channel, and networks trained on the one take the other. Recordings of event cameras usually have it the other way
-round: ``p`` 1 is ON. Whoever mixes the two inverts one of them.
+The polarity ``p`` of a list is the channel of the dense events: ``p`` 0 (False) is an ON event, ``p`` 1 (True) an OFF
+event. Tonic and SpikingJelly put the events with ``p`` 0 in channel 0, so their frames have the same channels as the
+dense events. Recordings of event cameras usually use the opposite: ``p`` 1 is ON. Invert ``p`` before you mix both.
 """
 
 from __future__ import annotations
@@ -19,68 +18,70 @@ from i2e_triton.formats.dense import dense_array
 from i2e_triton.formats.errors import RecordError
 from i2e_triton.formats.npy import LARGEST_ARRAY
 
-#: The type of an event in Tonic: column, row, time in microseconds, polarity.
+#: Tonic's type of an event: column, row, time in microseconds, polarity.
 EVENT_DTYPE = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.bool_)])
-#: Duration of a timestep in microseconds, unless another is asked for.
+#: Default duration of a timestep in microseconds.
 TIMESTEP_US = 1000
 
 _LARGEST = {"x": 2**15 - 1, "y": 2**15 - 1, "t": 2**63 - 1, "p": 1}
 
 
 def to_event_list(events: Tensor, timestep_us: int = TIMESTEP_US) -> np.ndarray:
-    """List the events of one image, sorted by time, then row, column and polarity.
+    """Return the events of one image as a list, sorted by time, row, column and polarity.
 
-    ``tonic.transforms.ToFrame(sensor_size=(W, H, 2), time_window=timestep_us, start_time=0,
-    end_time=T * timestep_us)`` gives the dense events back; without start and end, timesteps without events at either
-    end are lost, and with ``n_time_bins`` the last timestep is. Of a list without events Tonic makes one frame, of W
-    rows and H columns.
+    Tonic: ``tonic.transforms.ToFrame(sensor_size=(W, H, 2), time_window=timestep_us, start_time=0,
+    end_time=T * timestep_us)`` returns the dense events. Without ``start_time`` and ``end_time``, empty timesteps at
+    the start and end are lost; with ``n_time_bins``, the last timestep is lost. For an empty list, Tonic returns one
+    frame with W rows and H columns.
 
-    SpikingJelly takes ``{name: events[name] for name in "txyp"}``, or ``np.savez`` of it. Its
-    ``integrate_events_segment_to_frame`` makes each timestep of its events; ``integrate_events_by_fixed_duration`` with
-    ``timestep_us - 1`` (for ``T < timestep_us``) makes all of them, if the first and the last have events.
+    SpikingJelly takes ``{name: events[name] for name in "txyp"}``, or a file that ``np.savez`` wrote from it. Its
+    ``integrate_events_segment_to_frame`` returns one timestep from the events of that timestep.
+    ``integrate_events_by_fixed_duration`` with ``timestep_us - 1`` (for ``T < timestep_us``) returns all timesteps if
+    the first and the last timestep have events.
 
     Args:
-        events: dense ``[T, 2, H, W]`` of any event type, H and W at most 32768.
-        timestep_us: duration of a timestep in microseconds; the events of timestep ``k`` have the time
-            ``k * timestep_us``.
+        events: dense ``[T, 2, H, W]`` of any event type; H and W are at most 32768.
+        timestep_us: duration of a timestep in microseconds. Events of timestep ``k`` have the time
+            ``k * timestep_us``. Default: 1000.
 
     Returns:
-        Array of :data:`EVENT_DTYPE`; ``p`` is the channel: 0 ON, 1 OFF.
+        Array ``[N]`` of :data:`EVENT_DTYPE`. ``p`` is the channel: 0 is ON, 1 is OFF.
 
     Raises:
-        TypeError: if the events are no tensor, or of another type.
-        ValueError: if a shape or value is unfit, or a time would not fit in 64 bits.
+        TypeError: if ``events`` is not a tensor of an event type.
+        ValueError: if the shape or a value is invalid, or a time does not fit in 64 bits.
     """
     dense = dense_array(events)
     timesteps, _, height, width = dense.shape
     check_event_list_size(height, width)
     _, timestep_us = check_duration(timesteps, timestep_us)
     by_pixel = np.ascontiguousarray(dense.transpose(0, 2, 3, 1))
-    places = np.flatnonzero(by_pixel)
-    found = np.empty(len(places), EVENT_DTYPE)
-    step, found["y"], found["x"], found["p"] = np.unravel_index(places, by_pixel.shape)
-    found["t"] = step * timestep_us
-    return found
+    fired = np.flatnonzero(by_pixel)
+    listed = np.empty(len(fired), EVENT_DTYPE)
+    step, listed["y"], listed["x"], listed["p"] = np.unravel_index(fired, by_pixel.shape)
+    listed["t"] = step * timestep_us
+    return listed
 
 
 def from_event_list(
     events: np.ndarray, timesteps: int, size: tuple[int, int], timestep_us: int = TIMESTEP_US
 ) -> Tensor:
-    """Make dense events of a list, in any order; events of one timestep, place and polarity are one event.
+    """Return the dense events of a list. Repeated events of a pixel in the same timestep and polarity count once.
 
     Args:
-        events: structured array ``[N]`` with integer fields x, y, t and p (0 or 1, or bool).
-        timesteps: number of timesteps T; an event belongs to timestep ``t // timestep_us``.
+        events: structured array ``[N]`` with integer fields x, y, t and p (0 or 1, or bool), in any order.
+        timesteps: number of timesteps T. An event belongs to timestep ``t // timestep_us``.
         size: height and width in pixels.
-        timestep_us: duration of a timestep in microseconds.
+        timestep_us: duration of a timestep in microseconds. Default: 1000.
 
     Returns:
-        Dense events ``[T, 2, H, W]``, bool; the channel is ``p``.
+        Dense events ``[T, 2, H, W]``, bool. The channel is ``p``.
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        RecordError: if an event lies outside of the image or the timesteps, or the list is none.
-        ValueError: if timesteps, size or duration are unfit, or the events would take more than 2 GiB.
+        RecordError: if an event is outside of the image or the timesteps, or the array is not a list of events.
+        ValueError: if ``timesteps``, ``size`` or ``timestep_us`` is out of range, or the dense events take more than
+            2 GiB.
     """
     timesteps, timestep_us = check_duration(timesteps, timestep_us)
     height, width = _checked_size(size)
@@ -92,23 +93,23 @@ def from_event_list(
         outside = np.flatnonzero(values >= limit)
         if len(outside):
             first = int(outside[0])
-            raise RecordError(f"event {first}: {name} is {values[first]}, must be less than {limit}")
+            raise RecordError(f"event {first}: {name} must be less than {limit}, got {values[first]}")
     dense = np.zeros((timesteps, 2, height, width), dtype=np.bool_)
     dense[step, events["p"].astype(np.intp), events["y"], events["x"]] = True
     return torch.from_numpy(dense)
 
 
 def checked_event_list(events: np.ndarray, row: str = "event", first: int = 0) -> np.ndarray:
-    """Return a list of events of any integer types in :data:`EVENT_DTYPE`.
+    """Return a list of events as :data:`EVENT_DTYPE`, after checking fields and values.
 
     Args:
-        events: structured array ``[N]`` with fields x, y, t, p.
-        row: what errors call an event.
-        first: its number for the first of them.
+        events: structured array ``[N]`` with fields x, y, t, p of any integer types.
+        row: word for an event in error messages.
+        first: number of the first event in error messages.
 
     Raises:
-        TypeError: if it is no array.
-        RecordError: if it is no list of events, or a value does not fit; the first event with one is named.
+        TypeError: if ``events`` is not an array.
+        RecordError: if it is not a list of events, or a value is out of range. The message names the first such event.
     """
     if not isinstance(events, np.ndarray):
         raise TypeError(f"events must be a NumPy array, got {type(events).__name__}")
@@ -118,40 +119,40 @@ def checked_event_list(events: np.ndarray, row: str = "event", first: int = 0) -
     for name, largest in _LARGEST.items():
         values = events[name]
         if values.dtype == np.bool_:
-            values = values.view(np.uint8)  # a byte of a bool array can hold anything
+            values = values.view(np.uint8)  # a byte of a bool array in a file can have any value
         outside = np.flatnonzero((values < 0) | (values > largest))
         if len(outside):
-            place = int(outside[0])
-            raise RecordError(f"{row} {first + place}: {name} is {values[place]}, must be 0 to {largest}")
+            index = int(outside[0])
+            raise RecordError(f"{row} {first + index}: {name} must be 0 to {largest}, got {values[index]}")
     return events[list("xytp")].astype(EVENT_DTYPE)
 
 
 def check_fields(dtype: np.dtype) -> None:
-    """Raise a RecordError unless the fields of an array are x, y, t and p, of integers."""
+    """Raise a RecordError unless an array type has the integer fields x, y, t and p."""
     fields = {name: dtype[name] for name in dtype.names or ()}
     if sorted(fields) != sorted(_LARGEST) or not all(field.kind in "biu" for field in fields.values()):
-        raise RecordError(f"events must have integer fields x, y, t, p; got {dtype}")
+        raise RecordError(f"events must have integer fields x, y, t, p, got {dtype}")
 
 
 def check_event_list_size(height: int, width: int) -> None:
-    """Raise a ValueError if the coordinates of an image do not fit in an event list."""
+    """Raise a ValueError if an image is too large for the coordinates of an event list."""
     largest = _LARGEST["x"] + 1
     if max(height, width) > largest:
-        raise ValueError(f"an event list has at most {largest} pixels a side, this is {height} x {width}")
+        raise ValueError(f"an event list can hold at most {largest} x {largest} pixels, got {height} x {width}")
 
 
 def check_duration(timesteps: int, timestep_us: int) -> tuple[int, int]:
-    """Return so many timesteps of so many microseconds, integers of any type, as ints.
+    """Return the number and the duration of timesteps as ints.
 
     Raises:
-        TypeError: if one is no integer.
-        ValueError: if one is less than 1, or the last time would not fit in an event list.
+        TypeError: if an argument is not an integer.
+        ValueError: if an argument is less than 1, or the last time does not fit in an event list.
     """
     timesteps = check_integer("timesteps", timesteps, 1)
     timestep_us = check_integer("timestep_us", timestep_us, 1)
     if timesteps * timestep_us > _LARGEST["t"]:
         raise ValueError(
-            f"{timesteps} timesteps of {timestep_us} microseconds do not fit in 64 bits; use a shorter one"
+            f"{timesteps} timesteps of {timestep_us} microseconds do not fit in 64 bits; use a shorter timestep"
         )
     return timesteps, timestep_us
 

@@ -1,4 +1,4 @@
-"""Headers of ``.npy``: what ``np.save`` writes, read without unpickling and before memory is taken."""
+"""Read and write headers of ``.npy`` files. Nothing is unpickled, and no memory is allocated for the array."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from i2e_triton.formats.errors import RecordError
 
 Content: TypeAlias = bytes | bytearray | memoryview
 
-#: What ``np.save`` writes for arrays like ours has 128 or 192 bytes.
+#: ``np.save`` writes headers of 128 or 192 bytes for arrays of events.
 LARGEST_HEADER = 512
-#: No array of a file may take more memory. The largest picture that Pillow opens has 1.4 GB of dense bool events.
+#: Limit of an array in bytes. The largest image that Pillow opens has 1.4 GB of dense bool events.
 LARGEST_ARRAY = 2**31
 
-# What parsing a hostile header may run into besides ValueError: it is evaluated as Python literals, then as a dtype.
+# Errors that a malicious header raises: NumPy evaluates it as Python literals and then as a dtype.
 _DAMAGE = (ValueError, TypeError, LookupError, SyntaxError, ArithmeticError, MemoryError, RecursionError)
 
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """What stands before the elements of an array."""
+    """The header of a ``.npy`` file."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
     fortran_order: bool
-    size: int  #: of the header, in bytes
+    size: int  #: length of the header in bytes
 
     @property
     def elements(self) -> int:
-        """Number of elements, exact however large the shape."""
+        """Number of elements. A Python int does not overflow, unlike ``np.prod``."""
         count = 1
         for length in self.shape:
             count *= length
@@ -43,42 +43,44 @@ class NpyHeader:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all elements."""
+        """Size of the array in bytes."""
         return self.elements * self.dtype.itemsize
 
 
 @lru_cache(maxsize=64)
 def npy_header(shape: tuple[int, ...]) -> bytes:
-    """Return the bytes that ``np.save`` writes before the elements of a uint8 array."""
+    """Return the header that ``np.save`` writes for a uint8 array."""
     file = io.BytesIO()
     npy_format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return file.getvalue()
 
 
 def read_npy_header(content: Content) -> NpyHeader:
-    """Read the header of a whole ``.npy``, or of the first :data:`LARGEST_HEADER` bytes of one.
+    """Return the header of a ``.npy`` file.
+
+    Args:
+        content: the file, or at least its first :data:`LARGEST_HEADER` bytes.
 
     Raises:
-        RecordError: if it is none, is longer than that, or has elements of Python objects.
+        RecordError: if there is no valid header, it is longer than :data:`LARGEST_HEADER`, or the array holds Python
+            objects.
     """
     start = bytes(content[:LARGEST_HEADER])
     if start[:6] != npy_format.MAGIC_PREFIX:
-        raise RecordError(
-            f"not what np.save writes: it begins with {start[:6]!r} instead of {npy_format.MAGIC_PREFIX!r}"
-        )
+        raise RecordError(f"not written by np.save: begins with {start[:6]!r} instead of {npy_format.MAGIC_PREFIX!r}")
     lengths = {b"\x01\x00": 10, b"\x02\x00": 12}
     if start[6:8] not in lengths:
-        raise RecordError(f"its npy version is {tuple(start[6:8])}, must be (1, 0) or (2, 0)")
+        raise RecordError(f"the npy version must be (1, 0) or (2, 0), got {tuple(start[6:8])}")
     prefix = lengths[start[6:8]]
     size = prefix + int.from_bytes(start[8:prefix], "little")
     if size > len(start):
         raise RecordError(
-            f"its npy header is cut off or longer than {LARGEST_HEADER} bytes: {size} bytes of {len(start)}"
+            f"the npy header is cut off or longer than {LARGEST_HEADER} bytes: it has {size} bytes, got {len(start)}"
         )
     return _parse_header(start[:size])
 
 
-# The records of a data set have few different headers, and parsing one takes longer than decoding its events.
+# Cached, because a data set has few different headers, and parsing one takes longer than decoding its events.
 @lru_cache(maxsize=64)
 def _parse_header(header: bytes) -> NpyHeader:
     file = io.BytesIO(header)
@@ -87,9 +89,9 @@ def _parse_header(header: bytes) -> NpyHeader:
     try:
         shape, fortran_order, dtype = read(file, max_header_size=LARGEST_HEADER)
     except (*_DAMAGE, tokenize.TokenError) as error:
-        raise RecordError(f"its npy header is damaged ({type(error).__name__}: {error})") from error
+        raise RecordError(f"the npy header is damaged ({type(error).__name__}: {error})") from error
     if dtype.hasobject:
-        raise RecordError(f"its elements are Python objects ({dtype}), which are never read")
+        raise RecordError(f"the array holds Python objects ({dtype}), which are never unpickled")
     if any(length < 0 for length in shape):
-        raise RecordError(f"its npy header is damaged: shape {shape}")
+        raise RecordError(f"the npy header is damaged: shape {shape}")
     return NpyHeader(dtype, shape, fortran_order, len(header))

@@ -1,8 +1,8 @@
-"""Records: the events of one image as bytes, in a row of Parquet or a member of a tar.
+"""Records: the events of one image as bytes, in a row of a Parquet file or a member of a tar.
 
-An official record is ``np.save`` of a flat uint8 array: 8 bytes that hold T, 2, H, W as little-endian uint16, then
-``np.packbits`` of the dense events, its last byte filled up with zeros. A packed record is ``np.save`` of packed events
-``[2, H, W]``; how many timesteps they have is written beside it.
+An official record is ``np.save`` of a flat uint8 array: 8 bytes with T, 2, H, W as little-endian uint16, then
+``np.packbits`` of the dense events, whose last byte is padded with zeros. A packed record is ``np.save`` of packed
+events ``[2, H, W]``. It does not store the number of timesteps; the metadata of the file does.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from i2e_triton.formats.errors import RecordError
 from i2e_triton.formats.npy import Content, npy_header, read_npy_header
 from i2e_triton.functional import unpack
 
-#: What the elements of a record can be: the bits of the official data sets, or a byte a pixel and polarity.
+#: Kinds of records: one bit per event position, as in the official data sets, or one byte per pixel and polarity.
 BITS = ("official", "packed")
 _SHAPE = struct.Struct("<4H")
-#: What the uint16 of an official record can say of T, H and W.
+#: Limit of T, H and W in an official record, which stores them as uint16.
 LONGEST_SIDE = 65535
-_BEYOND = "packed events have no others"
+_BEYOND = "packed events have at most 8"
 
 
 def check_bits(bits: str) -> str:
@@ -41,14 +41,14 @@ def check_bits(bits: str) -> str:
 
 
 def encode_record(events: Tensor) -> bytes:
-    """Write the events of one image as an official record.
+    """Return the events of one image as an official record.
 
     Args:
-        events: dense ``[T, 2, H, W]`` of any event type, each of T, H, W at most 65535.
+        events: dense ``[T, 2, H, W]`` of any event type; T, H and W are at most 65535.
 
     Raises:
-        TypeError: if they are no tensor, or of another type.
-        ValueError: if a shape or value is unfit.
+        TypeError: if ``events`` is not a tensor of an event type.
+        ValueError: if the shape or a value is invalid.
     """
     array = dense_array(events)
     shape = _check_lengths(array.shape)
@@ -56,30 +56,30 @@ def encode_record(events: Tensor) -> bytes:
 
 
 def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "official") -> list[bytes]:
-    """Write packed events as one record for each image.
+    """Return packed events as one record for each image.
 
     Args:
-        packed: uint8 ``[B, 2, H, W]`` on the CPU, bit ``t`` is timestep ``t``; H and W at most 65535.
-        timesteps: how many they have, 1 to 8.
-        bits: one of :data:`BITS`.
+        packed: uint8 ``[B, 2, H, W]`` on the CPU; bit ``t`` is timestep ``t``; H and W are at most 65535.
+        timesteps: number of timesteps, 1 to 8. Default: 8.
+        bits: one of :data:`BITS`. Default: ``"official"``.
 
     Raises:
-        TypeError: if ``packed`` is no tensor.
-        ValueError: if a shape or value is unfit, or there are events beyond the timesteps.
+        TypeError: if ``packed`` is not a tensor.
+        ValueError: if a shape or value is invalid, or there are events after the last timestep.
     """
     _check_packed(packed)
     check_timesteps(timesteps, _BEYOND)
     bits = check_bits(bits)
     images = packed.detach().numpy()
     if images.size and _last_timestep(images) >= timesteps:
-        raise ValueError(f"packed has events in timestep {_last_timestep(images)}, beyond its {timesteps} timesteps")
+        raise ValueError(f"packed has events in timestep {_last_timestep(images)}, but timesteps is {timesteps}")
     if bits == "packed":
         start = npy_header(images.shape[1:])
         return [start + image.tobytes() for image in images]
     _, polarities, height, width = images.shape
     start = _official_start((timesteps, polarities, height, width))
     masks = (1 << np.arange(timesteps, dtype=np.uint8))[:, None]
-    # One image after the other through one small buffer: it stays in the cache, and packbits takes any non-zero byte.
+    # One small buffer for all images stays in the CPU cache. packbits counts any non-zero byte as 1.
     dense = np.empty((timesteps, polarities * height * width), dtype=np.uint8)
     records = []
     for image in images.reshape(len(images), dense.shape[1]):
@@ -89,18 +89,18 @@ def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "official") -
 
 
 def decode_record(record: Content, timesteps: int = 8) -> Tensor:
-    """Read a record of either kind.
+    """Return the dense events of a record of either kind.
 
     Args:
-        record: the bytes.
-        timesteps: of a packed record, 1 to 8; an official one holds its own.
+        record: the bytes of the record.
+        timesteps: number of timesteps of a packed record, 1 to 8. An official record stores its own. Default: 8.
 
     Returns:
         Dense events ``[T, 2, H, W]``, bool.
 
     Raises:
-        RecordError: if it is damaged, or no such record.
-        ValueError: if the timesteps of a packed record are not 1 to 8.
+        RecordError: if the record is damaged, or the bytes are not a record.
+        ValueError: if the record is packed and ``timesteps`` is not 1 to 8.
     """
     opened = _open(record, timesteps)
     if not opened.official:
@@ -109,25 +109,25 @@ def decode_record(record: Content, timesteps: int = 8) -> Tensor:
 
 
 def decode_packed(record: Content, timesteps: int = 8) -> tuple[Tensor, int]:
-    """Read a record of either kind as packed events.
+    """Return the packed events of a record of either kind, and their number of timesteps.
 
     Args:
-        record: the bytes.
-        timesteps: of a packed record, 1 to 8; an official one holds its own.
+        record: the bytes of the record.
+        timesteps: number of timesteps of a packed record, 1 to 8. An official record stores its own. Default: 8.
 
     Returns:
         Packed events ``[2, H, W]``, uint8, and their number of timesteps.
 
     Raises:
-        RecordError: if it is damaged, no such record, or has more than 8 timesteps.
-        ValueError: if the timesteps of a packed record are not 1 to 8.
+        RecordError: if the record is damaged, the bytes are not a record, or it has more than 8 timesteps.
+        ValueError: if the record is packed and ``timesteps`` is not 1 to 8.
     """
     opened = _open(record, timesteps)
     count = opened.shape[0]
     if not opened.official:
         return _packed_tensor(opened), count
     if count > PACKED_TIMESTEPS:
-        raise RecordError(f"has {count} timesteps, packed events hold {PACKED_TIMESTEPS} at most; read it dense")
+        raise RecordError(f"has {count} timesteps, packed events have at most {PACKED_TIMESTEPS}; read it dense")
     steps = _dense_bits(opened).reshape(count, -1)
     packed = steps[-1].copy()
     for step in steps[-2::-1]:  # the last timestep is the highest bit
@@ -137,25 +137,25 @@ def decode_packed(record: Content, timesteps: int = 8) -> tuple[Tensor, int]:
 
 
 def record_shape(record: Content, timesteps: int = 8) -> tuple[int, int, int, int]:
-    """Return T, 2, H, W of a record's events; its header is checked against its length, and nothing is decoded.
+    """Return T, 2, H, W of the events of a record. The header is checked against the length; nothing is decoded.
 
     Args:
-        record: the bytes.
-        timesteps: of a packed record, 1 to 8; an official one holds its own.
+        record: the bytes of the record.
+        timesteps: number of timesteps of a packed record, 1 to 8. An official record stores its own. Default: 8.
 
     Raises:
-        RecordError: if it is damaged, or no such record.
-        ValueError: if the timesteps of a packed record are not 1 to 8.
+        RecordError: if the record is damaged, or the bytes are not a record.
+        ValueError: if the record is packed and ``timesteps`` is not 1 to 8.
     """
     return _open(record, timesteps).shape
 
 
 class _Opened(NamedTuple):
-    """A record whose header agrees with its length."""
+    """A record whose header matches its length."""
 
     official: bool
     shape: tuple[int, int, int, int]
-    events: memoryview  #: bits or bytes
+    events: memoryview  #: bits of an official record, bytes of a packed one
 
 
 def _open(record: Content, timesteps: int) -> _Opened:
@@ -166,10 +166,10 @@ def _open(record: Content, timesteps: int) -> _Opened:
     header = read_npy_header(content)
     if header.dtype != np.uint8 or header.fortran_order or len(header.shape) not in (1, 3):
         order = ", Fortran order" if header.fortran_order else ""
-        raise RecordError(f"must be uint8 of 1 or 3 dimensions in C order, is {header.dtype} {header.shape}{order}")
+        raise RecordError(f"must be uint8 with 1 or 3 dimensions in C order, got {header.dtype} {header.shape}{order}")
     elements = content[header.size :]
     if header.nbytes != len(elements):
-        raise RecordError(f"its header says {header.nbytes} bytes of {header.shape}, {len(elements)} follow")
+        raise RecordError(f"the header says {header.nbytes} bytes of {header.shape}, but {len(elements)} bytes follow")
     if len(header.shape) == 3:
         check_timesteps(timesteps, _BEYOND)
         return _Opened(False, _read_lengths((timesteps, *header.shape)), elements)
@@ -178,28 +178,26 @@ def _open(record: Content, timesteps: int) -> _Opened:
 
 def _open_official(elements: memoryview) -> _Opened:
     if len(elements) < _SHAPE.size:
-        raise RecordError(f"has {len(elements)} bytes, the shape of its events alone takes {_SHAPE.size}")
+        raise RecordError(f"has {len(elements)} bytes, but the shape of its events takes {_SHAPE.size}")
     shape = _read_lengths(_SHAPE.unpack_from(elements))
     events = elements[_SHAPE.size :]
     count = shape[0] * shape[1] * shape[2] * shape[3]
     if len(events) != -(-count // 8):
-        raise RecordError(f"events {list(shape)} take {-(-count // 8)} bytes, {len(events)} follow")
+        raise RecordError(f"events {list(shape)} take {-(-count // 8)} bytes, but {len(events)} bytes follow")
     if count % 8 and events[-1] & (0xFF >> count % 8):
-        raise RecordError(f"has bits set beyond the {count} of its events {list(shape)}")
+        raise RecordError(f"has bits set after the {count} bits of its events {list(shape)}")
     return _Opened(True, shape, events)
 
 
 def _read_lengths(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     timesteps, polarities, height, width = shape
     if polarities != 2 or not all(1 <= length <= LONGEST_SIDE for length in shape):
-        raise RecordError(
-            f"events must be [T, 2, H, W] with T, H, W from 1 to {LONGEST_SIDE}, its header says {list(shape)}"
-        )
+        raise RecordError(f"events must be [T, 2, H, W] with T, H, W from 1 to {LONGEST_SIDE}, got {list(shape)}")
     return timesteps, polarities, height, width
 
 
 def _dense_bits(opened: _Opened) -> np.ndarray:
-    """Spread the bits of an official record over as many bytes, 0 or 1."""
+    """Return the bits of an official record as bytes, 0 or 1."""
     timesteps, polarities, height, width = opened.shape
     return np.unpackbits(np.frombuffer(opened.events, np.uint8), count=timesteps * polarities * height * width)
 
@@ -207,17 +205,19 @@ def _dense_bits(opened: _Opened) -> np.ndarray:
 def _packed_tensor(opened: _Opened) -> Tensor:
     packed = np.frombuffer(opened.events, np.uint8).reshape(opened.shape[1:])
     if _last_timestep(packed) >= opened.shape[0]:
-        raise RecordError(f"has events in timestep {_last_timestep(packed)}, beyond its {opened.shape[0]} timesteps")
+        raise RecordError(
+            f"has events in timestep {_last_timestep(packed)}, but its number of timesteps is {opened.shape[0]}"
+        )
     return torch.from_numpy(packed.copy())
 
 
 def _last_timestep(packed: np.ndarray) -> int:
-    """Return the highest bit that is set anywhere, -1 if none is."""
+    """Return the highest bit that is set in any byte, -1 if there is none."""
     return int(packed.max()).bit_length() - 1
 
 
 def _official_start(shape: tuple[int, int, int, int]) -> bytes:
-    """Return all that stands before the bits of an official record."""
+    """Return the header and shape that precede the bits of an official record."""
     timesteps, polarities, height, width = shape
     count = timesteps * polarities * height * width
     return npy_header((_SHAPE.size + -(-count // 8),)) + _SHAPE.pack(*shape)

@@ -265,7 +265,7 @@ def test_a_picture_too_large_for_an_event_list_is_skipped_with_advice(
     finished = i2e("convert", "photos", "-o", "out", "--format", f"npz,{name}")
     assert finished.status == 1
     assert files_in("out") == [f"a.{name}", "a.npz"]
-    assert f"32768 pixels a side, this is 1 x 32769; leave {name} out of --format" in finished.err
+    assert f"32768 x 32768 pixels, got 1 x 32769; leave {name} out of --format" in finished.err
     assert i2e("convert", "photos", "-o", "out", "--format", "npz").status == 0
 
 

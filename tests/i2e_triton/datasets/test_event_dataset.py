@@ -86,7 +86,7 @@ Container = Callable[[Path, Tensor], None]
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_every_container_gives_the_rows(container: Container, tmp_path: Path, generator: torch.Generator) -> None:
+def test_every_container_returns_the_rows(container: Container, tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(ROWS, generator)
     container(tmp_path, events)
     dataset = EventDataset(tmp_path, "train")
@@ -102,7 +102,7 @@ def test_every_container_gives_the_rows(container: Container, tmp_path: Path, ge
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_packed_events_unpack_to_the_dense_ones(
+def test_packed_events_unpack_to_the_dense_events(
     container: Container, tmp_path: Path, generator: torch.Generator
 ) -> None:
     events = random_events(ROWS, generator)
@@ -116,7 +116,7 @@ def test_packed_events_unpack_to_the_dense_ones(
     assert_same_events(unpack(batch[0], dataset.timesteps).transpose(0, 1), events[order].float())
 
 
-def test_a_tar_with_npz_packed_records_and_scattered_members(tmp_path: Path, generator: torch.Generator) -> None:
+def test_tar_with_npz_packed_records_and_scattered_members(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(ROWS, generator)
     as_tar_of_npz_and_packed(tmp_path, events)
     dataset = EventDataset(tmp_path / "train.tar", packed=True)
@@ -126,7 +126,7 @@ def test_a_tar_with_npz_packed_records_and_scattered_members(tmp_path: Path, gen
         assert_same_events(found, packed(events[label]))
 
 
-def test_a_tar_of_samples_with_more_than_events(tmp_path: Path, generator: torch.Generator) -> None:
+def test_other_files_of_a_sample_are_ignored(tmp_path: Path, generator: torch.Generator) -> None:
     """As WebDataset writes them: the first dot ends the name of the sample."""
     events = random_events(2, generator)
     members: list[tuple[str, bytes]] = []
@@ -149,12 +149,12 @@ def test_dtypes(dtype: torch.dtype, tmp_path: Path, generator: torch.Generator) 
     assert_same_events(EventDataset(path, dtype=dtype)[1][0], events[1].to(dtype))
 
 
-def test_other_dtypes_are_refused(tmp_path: Path) -> None:
+def test_other_dtypes_raise(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"torch\.int64"):
         EventDataset(tmp_path, dtype=torch.int64)
 
 
-def test_real_events(tmp_path: Path) -> None:
+def test_events_of_photographs(tmp_path: Path) -> None:
     events = photograph_events()
     assert 0.01 < events.float().mean() < 0.3
     path = write_official(tmp_path / "photographs.parquet", events)
@@ -216,7 +216,7 @@ def read_as_official(path: str) -> Tensor:
     return torch.from_numpy(np.load(path)["arr_0"]).float()
 
 
-def test_official_npz_are_read_as_the_official_code_reads_them(tmp_path: Path, generator: torch.Generator) -> None:
+def test_official_npz_rows_equal_the_official_code(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(96, generator)
     for number, sample in enumerate(events):
         inner = "hdbgacef"[number % 8] if number > 11 else "."
@@ -232,14 +232,14 @@ def test_official_npz_are_read_as_the_official_code_reads_them(tmp_path: Path, g
             assert_same_events(found, expected)
 
 
-def test_npz_of_our_own_writer(tmp_path: Path, generator: torch.Generator) -> None:
+def test_npz_of_save_npz_is_read(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(1, generator)[0]
     (tmp_path / "a").mkdir()
     save_npz(tmp_path / "a" / "x.npz", events)
     assert_same_events(EventDataset(tmp_path)[0][0], events.float())
 
 
-def test_a_batch_reads_each_row_group_once(
+def test_batch_reads_each_row_group_once(
     tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_official(tmp_path / "some.parquet", random_events(12, generator), row_group_size=3)
@@ -255,7 +255,7 @@ def test_a_batch_reads_each_row_group_once(
     assert groups == [0, 3, 1, 3]
 
 
-def test_opening_reads_no_records_and_targets_no_events(
+def test_opening_and_targets_read_no_events(
     tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_official_parquet(tmp_path, random_events(ROWS, generator))
@@ -281,7 +281,9 @@ def test_copies_open_their_own_files(container: Container, tmp_path: Path, gener
     # A spawned worker takes seconds to import PyTorch.
     [(as_official_parquet, "fork", 2), (as_tars, "fork", 2), (as_official_parquet, "spawn", 1)],
 )
-def test_workers(container: Container, context: str, workers: int, tmp_path: Path, generator: torch.Generator) -> None:
+def test_workers_read_every_row(
+    container: Container, context: str, workers: int, tmp_path: Path, generator: torch.Generator
+) -> None:
     events = random_events(ROWS, generator)
     container(tmp_path, events)
     dataset = EventDataset(tmp_path, packed=True)
@@ -294,14 +296,14 @@ def test_workers(container: Container, context: str, workers: int, tmp_path: Pat
     assert sorted(seen) == list(range(ROWS))
 
 
-def test_records_that_lie_in_memory_are_not_copied(tmp_path: Path, generator: torch.Generator) -> None:
+def test_records_in_memory_are_not_copied(tmp_path: Path, generator: torch.Generator) -> None:
     path = write_official(tmp_path / "some.parquet", random_events(3, generator))
     ((_, row),) = EventDataset(path)._records.read([1])
     assert isinstance(row, EventRow)
     assert isinstance(row.content, memoryview)
 
 
-def test_an_empty_data_set(tmp_path: Path) -> None:
+def test_empty_data_set(tmp_path: Path) -> None:
     dataset = EventDataset(write_parquet(tmp_path / "empty.parquet", [], []))
     assert len(dataset) == 0
     assert dataset.targets == []
@@ -321,7 +323,7 @@ def test_large_binary_and_dictionary_columns(tmp_path: Path, generator: torch.Ge
         assert_same_events(dataset[row][0], events[row % 2])
 
 
-def test_npz_files_whose_names_are_no_text(tmp_path: Path, generator: torch.Generator) -> None:
+def test_npz_file_names_that_are_not_utf8(tmp_path: Path, generator: torch.Generator) -> None:
     (events,) = random_events(1, generator)
     write_npz(tmp_path / "train" / "cat" / os.fsdecode(b"caf\xe9.npz"), events)
     dataset = pickle.loads(pickle.dumps(EventDataset(tmp_path)))
@@ -330,7 +332,7 @@ def test_npz_files_whose_names_are_no_text(tmp_path: Path, generator: torch.Gene
     assert label == 0
 
 
-def test_threads_may_read_a_tar_together(tmp_path: Path, generator: torch.Generator) -> None:
+def test_threads_read_the_same_tar(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(60, generator)
     write_tar(tmp_path / "train-00000-of-00001.tar", tar_members(events))
     dataset = EventDataset(tmp_path, "train", dtype=torch.bool)

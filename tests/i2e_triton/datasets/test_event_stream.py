@@ -53,7 +53,7 @@ def labels_of(stream: Any) -> list[int]:
     return [int(label) for _, label in stream]
 
 
-def test_rows_are_what_the_files_hold(folder: Path, events: Tensor) -> None:
+def test_every_row_is_returned_once(folder: Path, events: Tensor) -> None:
     dense = EventStream(folder, "train", dtype=torch.bool)
     assert sorted(labels_of(dense)) == list(range(ROWS))
     for found, label in dense:
@@ -63,7 +63,7 @@ def test_rows_are_what_the_files_hold(folder: Path, events: Tensor) -> None:
         assert_same_events(unpack(found, stream.timesteps), events[-label].float())
 
 
-def test_npz_and_tars(events: Tensor, tmp_path: Path) -> None:
+def test_npz_and_tars_are_streamed(events: Tensor, tmp_path: Path) -> None:
     for row, sample in enumerate(events):
         write_npz(tmp_path / "npz" / f"{row:02d}" / "x.npz", sample)
     write_tar(tmp_path / "train.tar", tar_members(events))
@@ -74,13 +74,13 @@ def test_npz_and_tars(events: Tensor, tmp_path: Path) -> None:
             assert_same_events(found, events[label])
 
 
-def test_without_shuffling_rows_come_in_order(folder: Path) -> None:
+def test_rows_without_shuffling_are_in_order(folder: Path) -> None:
     assert labels_of(EventStream(folder, shuffle=False)) == list(range(ROWS))
     halves = [labels_of(EventStream(folder, shuffle=False, rank=rank, world_size=2)) for rank in (0, 1)]
     assert halves == [list(range(23)), list(range(23, ROWS))]
 
 
-def test_the_order_depends_on_seed_and_epoch(folder: Path) -> None:
+def test_order_depends_on_seed_and_epoch(folder: Path) -> None:
     stream = EventStream(folder, seed=1)
     first = labels_of(stream)
     assert first == labels_of(stream) == labels_of(EventStream(folder, seed=1))
@@ -102,7 +102,7 @@ def twelve_groups(tmp_path: Path, generator: torch.Generator) -> Path:
     return write_official(tmp_path / "twelve.parquet", random_events(48, generator), row_group_size=4)
 
 
-def test_a_buffer_shuffles_the_rows_of_several_groups(twelve_groups: Path) -> None:
+def test_buffer_shuffles_the_rows_of_several_groups(twelve_groups: Path) -> None:
     labels = labels_of(EventStream(twelve_groups, buffer_size=10))
     groups = [label // 4 for label in labels]
     assert len({tuple(label % 4 for label in labels[start : start + 12]) for start in range(0, 48, 12)}) == 4
@@ -115,14 +115,14 @@ def test_a_buffer_shuffles_the_rows_of_several_groups(twelve_groups: Path) -> No
     assert alone[::4] != list(range(12))
 
 
-def test_no_row_is_held_longer_than_until_it_is_handed_out(folder: Path) -> None:
+def test_rows_are_freed_when_they_are_returned(folder: Path) -> None:
     rows = EventStream(folder)._in_order(np.arange(10))
     first = weakref.ref(next(rows))
     assert first() is None
     assert len(list(rows)) == 9
 
 
-def test_every_place_is_equally_likely(folder: Path) -> None:
+def test_every_position_is_equally_likely(folder: Path) -> None:
     """Where row 0 comes, over many seeds: a chi-squared test on quarters."""
     places: Counter[int] = Counter()
     for seed in range(200):
@@ -135,7 +135,7 @@ def test_every_place_is_equally_likely(folder: Path) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(world_size=st.integers(1, 9), buffer_size=st.integers(1, 60), shuffle=st.booleans(), seed=st.integers(0, 2**64))
-def test_ranks_share_every_row_evenly(
+def test_ranks_share_the_rows_evenly(
     world_size: int, buffer_size: int, shuffle: bool, seed: int, shared_folder: Path
 ) -> None:
     streams = [
@@ -167,7 +167,7 @@ def test_more_workers_than_row_groups(events: Tensor, tmp_path: Path) -> None:
     assert sorted(chain(*many)) == list(range(5))
 
 
-def test_persistent_workers_see_the_epoch(folder: Path, events: Tensor) -> None:
+def test_persistent_workers_use_the_new_epoch(folder: Path, events: Tensor) -> None:
     stream = EventStream(folder, packed=True, buffer_size=8)
     labels_of(islice(stream, 9))  # opens files in this process
     loader = DataLoader(stream, batch_size=4, num_workers=2, persistent_workers=True, multiprocessing_context="fork")
@@ -183,13 +183,13 @@ def test_persistent_workers_see_the_epoch(folder: Path, events: Tensor) -> None:
     assert orders[0] == orders[1] != orders[2]
 
 
-def test_a_spawned_worker_reads_the_same_order(folder: Path) -> None:
+def test_spawned_worker_reads_the_same_order(folder: Path) -> None:
     loader = DataLoader(EventStream(folder), batch_size=None, num_workers=1, multiprocessing_context="spawn")
     assert labels_of(loader) == labels_of(EventStream(folder))
 
 
 @pytest.mark.parametrize("taken", [0, 1, 17, 18, ROWS - 1, ROWS])
-def test_resuming_goes_on_after_the_last_row(taken: int, folder: Path) -> None:
+def test_resume_continues_after_the_last_row(taken: int, folder: Path) -> None:
     options: dict[str, Any] = {"buffer_size": 8, "seed": 3, "rank": 0, "world_size": 1}
     whole = EventStream(folder, **options)
     whole.set_epoch(2)
@@ -211,7 +211,7 @@ def test_resuming_goes_on_after_the_last_row(taken: int, folder: Path) -> None:
     assert len(labels_of(resumed)) == ROWS
 
 
-def test_resuming_reads_no_row_group_that_is_done(twelve_groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_skips_finished_row_groups(twelve_groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = EventStream(twelve_groups, buffer_size=8)
     expected = labels_of(stopped)
     labels_of(islice(stopped, 41))
@@ -222,7 +222,7 @@ def test_resuming_reads_no_row_group_that_is_done(twelve_groups: Path, monkeypat
     assert sorted(groups) == sorted({label // 4 for label in expected[40:]})
 
 
-def test_a_loader_without_workers_resumes_at_a_batch(folder: Path) -> None:
+def test_loader_without_workers_resumes_at_a_batch(folder: Path) -> None:
     stream = EventStream(folder)
     batches = [labels.tolist() for _, labels in DataLoader(stream, batch_size=6)]
     iterator = iter(DataLoader(stream, batch_size=6))
@@ -232,7 +232,7 @@ def test_a_loader_without_workers_resumes_at_a_batch(folder: Path) -> None:
     assert [labels.tolist() for _, labels in DataLoader(resumed, batch_size=6)] == batches[3:]
 
 
-def test_a_worker_resumes_its_own_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_resumes_its_own_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What torchdata's StatefulDataLoader does: states are taken from and given to the streams of the workers."""
     monkeypatch.setattr(event_stream, "get_worker_info", lambda: SimpleNamespace(id=1, num_workers=2))
     stopped = EventStream(folder, buffer_size=8)
@@ -244,7 +244,7 @@ def test_a_worker_resumes_its_own_part(folder: Path, monkeypatch: pytest.MonkeyP
     assert labels_of(resumed) == expected[7:]
 
 
-def test_a_state_of_another_order_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state_of_another_order_raises(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = EventStream(folder, seed=1).state_dict()
     with pytest.raises(ValueError, match="seed was 1 and is 2, buffer_size was 2048 and is 9"):
         EventStream(folder, seed=2, buffer_size=9).load_state_dict(state)
@@ -266,20 +266,20 @@ def test_a_state_of_another_order_is_refused(folder: Path, monkeypatch: pytest.M
         ({"epoch": -2}, ValueError, "epoch of the state must be at least 0, got -2"),
     ],
 )
-def test_a_damaged_state_is_refused(change: dict[str, Any], error: type[Exception], message: str, folder: Path) -> None:
+def test_damaged_state_raises(change: dict[str, Any], error: type[Exception], message: str, folder: Path) -> None:
     stream = EventStream(folder)
     with pytest.raises(error, match=message):
         stream.load_state_dict(stream.state_dict() | change)
     assert len(labels_of(stream)) == ROWS
 
 
-def test_what_is_no_state_is_refused(folder: Path) -> None:
+def test_state_that_is_not_a_dict_raises(folder: Path) -> None:
     with pytest.raises(TypeError, match="state must be the dict that state_dict returns, got NoneType"):
         EventStream(folder).load_state_dict(None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("options", [{"buffer_size": 2.5}, {"seed": "1"}, {"rank": 0.0, "world_size": 2}])
-def test_arguments_that_count_are_integers(options: dict[str, Any], folder: Path) -> None:
+def test_arguments_that_are_not_integers_raise(options: dict[str, Any], folder: Path) -> None:
     with pytest.raises(TypeError, match=f"{next(iter(options))} must be an int"):
         EventStream(folder, **options)
     with pytest.raises(TypeError, match=r"epoch must be an int, got float 1\.5"):
@@ -297,17 +297,17 @@ def test_arguments_that_count_are_integers(options: dict[str, Any], folder: Path
         {"rank": -1, "world_size": 2},
     ],
 )
-def test_unfit_arguments_are_refused(options: dict[str, int], folder: Path) -> None:
+def test_arguments_out_of_range_raise(options: dict[str, int], folder: Path) -> None:
     with pytest.raises(ValueError, match=str(next(iter(options.values())))):
         EventStream(folder, **options)  # type: ignore[arg-type]
 
 
-def test_nothing_to_read(tmp_path: Path, generator: torch.Generator) -> None:
+def test_empty_data_set_yields_nothing(tmp_path: Path, generator: torch.Generator) -> None:
     path = write_official(tmp_path / "empty.parquet", random_events(0, generator))
     assert labels_of(EventStream(path, packed=True)) == []
 
 
-def test_the_rank_is_that_of_torch_distributed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_rank_comes_from_torch_distributed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     early, given_rank = EventStream(folder), EventStream(folder, rank=0, world_size=1)
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "get_rank", lambda: 1)

@@ -35,7 +35,7 @@ def records(generator: torch.Generator) -> list[bytes]:
     return [official_record(sample) for sample in random_events(9, generator)]
 
 
-def test_a_bad_record_is_named_by_file_and_row(records: list[bytes], tmp_path: Path) -> None:
+def test_damaged_record_error_names_file_and_row(records: list[bytes], tmp_path: Path) -> None:
     good = write_parquet(tmp_path / "a-00000-of-00002.parquet", records, range(9), row_group_size=4)
     records[6] = records[6][:-1]
     bad = write_parquet(tmp_path / "a-00001-of-00002.parquet", records, range(9), row_group_size=4)
@@ -56,16 +56,20 @@ def test_a_bad_record_is_named_by_file_and_row(records: list[bytes], tmp_path: P
     ("record", "label", "reason"),
     [
         (None, 0, "data is null"),
-        (b"", 0, "not what np.save writes"),
+        (b"", 0, "not written by np.save"),
         (npy(np.array([{}], dtype=object)), 0, "Python objects"),
-        (npy(np.frombuffer(np.array([8, 2, 60000, 60000], "<u2").tobytes(), np.uint8)), 0, "take .* bytes, 0 follow"),
-        (b"PK\x03\x04 but no zip", 0, "not what np.savez writes"),
+        (
+            npy(np.frombuffer(np.array([8, 2, 60000, 60000], "<u2").tobytes(), np.uint8)),
+            0,
+            "take .* bytes, but 0 bytes follow",
+        ),
+        (b"PK\x03\x04 but no zip", 0, "not written by np.savez"),
         (..., None, "label is null"),
         (..., 2, "label 2 is not one of the 2 classes"),
         (..., -2, "label -2 is not one of the 2 classes"),
     ],
 )
-def test_unfit_rows(record: Any, label: int | None, reason: str, records: list[bytes], tmp_path: Path) -> None:
+def test_invalid_rows_raise(record: Any, label: int | None, reason: str, records: list[bytes], tmp_path: Path) -> None:
     rows = [records[0], records[1] if record is ... else record]
     path = write_parquet(tmp_path / "a.parquet", rows, [1, label], names=["a", "b"])
     dataset = EventDataset(path)
@@ -74,13 +78,13 @@ def test_unfit_rows(record: Any, label: int | None, reason: str, records: list[b
         dataset[1]
 
 
-def test_null_labels_are_no_targets(records: list[bytes], tmp_path: Path) -> None:
+def test_targets_with_null_labels_raise(records: list[bytes], tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", records[:3], [1, None, 2])
     with pytest.raises(RecordError, match="3 labels, 1 of them null, for 3 rows"):
         _ = EventDataset(path).targets
 
 
-def test_labels_beyond_64_bits_are_no_targets(records: list[bytes], tmp_path: Path) -> None:
+def test_targets_larger_than_int64_raise(records: list[bytes], tmp_path: Path) -> None:
     for label, fits in ((2**63 - 1, True), (2**63, False)):
         columns = [pa.array(records[:1], pa.binary()), pa.array([label], pa.uint64())]
         pq.write_table(pa.table(columns, names=["data", "label"]), tmp_path / "a.parquet")
@@ -92,7 +96,7 @@ def test_labels_beyond_64_bits_are_no_targets(records: list[bytes], tmp_path: Pa
                 _ = dataset.targets
 
 
-def test_packed_events_of_other_timesteps_are_not_mixed(tmp_path: Path, generator: torch.Generator) -> None:
+def test_packed_events_of_different_timesteps_raise(tmp_path: Path, generator: torch.Generator) -> None:
     shapes = [(4, 2, 3, 3), (5, 2, 3, 3), (9, 2, 3, 3)]
     events = [random_events(1, generator, shape)[0] for shape in shapes]
     path = write_parquet(tmp_path / "a.parquet", list(map(official_record, events)), range(3))
@@ -109,14 +113,14 @@ def test_packed_events_of_other_timesteps_are_not_mixed(tmp_path: Path, generato
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100, -1, -9])
-def test_a_truncated_parquet_file(kept: int, records: list[bytes], tmp_path: Path) -> None:
+def test_truncated_parquet_file_raises(kept: int, records: list[bytes], tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", records, range(9))
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(RecordError, match=rf"^{path}: not a Parquet file, or damaged"):
         EventDataset(path)
 
 
-def test_a_damaged_row_group(records: list[bytes], tmp_path: Path) -> None:
+def test_damaged_row_group_raises(records: list[bytes], tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", records, range(9), row_group_size=3, compression="zstd")
     group = pq.ParquetFile(path).metadata.row_group(1).column(0)
     content = bytearray(path.read_bytes())
@@ -141,13 +145,13 @@ def test_a_damaged_row_group(records: list[bytes], tmp_path: Path) -> None:
         {"image": [b"x"], "label": [1]},
     ],
 )
-def test_other_columns(columns: dict[str, list[Any]], tmp_path: Path) -> None:
+def test_other_columns_raise(columns: dict[str, list[Any]], tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     with pytest.raises(RecordError, match=r"a\.parquet: must have columns data: binary and label: int64, it has "):
         EventDataset(tmp_path)
 
 
-def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
+def test_duplicate_column_raises(tmp_path: Path) -> None:
     columns = [pa.array([b"x"]), pa.array([1]), pa.array([2])]
     pq.write_table(pa.table(columns, names=["data", "label", "label"]), tmp_path / "a.parquet")
     with pytest.raises(RecordError, match="it has data: binary, label: int64, label: int64"):
@@ -168,19 +172,19 @@ def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_unfit_metadata(metadata: dict[str, str], reason: str, records: list[bytes], tmp_path: Path) -> None:
+def test_invalid_metadata_raises(metadata: dict[str, str], reason: str, records: list[bytes], tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", records, range(9), metadata=metadata)
     with pytest.raises(RecordError, match=reason):
         EventDataset(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"info": 1}', '{"info": {"features": null}}'])
-def test_metadata_of_others_without_names(text: str, records: list[bytes], tmp_path: Path) -> None:
+def test_metadata_without_class_names_is_accepted(text: str, records: list[bytes], tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", records, range(9), metadata={"huggingface": text})
     assert EventDataset(tmp_path).classes is None
 
 
-def test_shards_that_disagree(records: list[bytes], tmp_path: Path) -> None:
+def test_shards_with_different_metadata_raise(records: list[bytes], tmp_path: Path) -> None:
     a = write_parquet(tmp_path / "a.parquet", records, [0] * 9, names=["x"])
     b = write_parquet(tmp_path / "b.parquet", records, [0] * 9, names=["y"])
     c = write_parquet(tmp_path / "c.parquet", records, [0] * 9, names=["x"], metadata={"i2e.timesteps": "3"})
@@ -190,7 +194,7 @@ def test_shards_that_disagree(records: list[bytes], tmp_path: Path) -> None:
         EventDataset([a, c])
 
 
-def test_a_row_group_that_is_too_large_to_be_read_whole(tmp_path: Path) -> None:
+def test_too_large_row_group_raises(tmp_path: Path) -> None:
     rows = 2**20 + 1
     table = pa.table({"data": pa.array([b""] * rows), "label": pa.array(np.zeros(rows, np.int64))})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=rows)
@@ -198,7 +202,7 @@ def test_a_row_group_that_is_too_large_to_be_read_whole(tmp_path: Path) -> None:
         EventDataset(tmp_path)
 
 
-def test_a_small_file_that_takes_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decompression_bomb_in_parquet_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dictionary of one record of 4 MB, a thousand times."""
     monkeypatch.setattr(parquet, "_MAX_GROUP_BYTES", 2**26)
     rows, record = 1000, npy(np.zeros(2**22, np.uint8))
@@ -213,7 +217,7 @@ def test_a_small_file_that_takes_much_memory(tmp_path: Path, monkeypatch: pytest
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 2**30
 
 
-def test_a_damaged_npz(tmp_path: Path, generator: torch.Generator) -> None:
+def test_damaged_npz_raises(tmp_path: Path, generator: torch.Generator) -> None:
     for row, sample in enumerate(random_events(3, generator)):
         path = write_npz(tmp_path / "class" / f"{row}.npz", sample)
     path.write_bytes(path.read_bytes()[:-30])
@@ -227,7 +231,7 @@ def test_a_damaged_npz(tmp_path: Path, generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("kept", [100, 512, 700, 2048, -10240, -10240 + 512])
-def test_a_truncated_tar(kept: int, tmp_path: Path, generator: torch.Generator) -> None:
+def test_truncated_tar_raises(kept: int, tmp_path: Path, generator: torch.Generator) -> None:
     path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)))
     path.write_bytes(path.read_bytes()[:kept] if kept > 0 else content_of(path)[: kept + 10240])
     with pytest.raises(RecordError, match=rf"^{path}: "):
@@ -242,7 +246,7 @@ def content_of(path: Path) -> bytes:
     return path.read_bytes()[:end]
 
 
-def test_a_damaged_header_in_a_tar_does_not_end_it(tmp_path: Path, generator: torch.Generator) -> None:
+def test_damaged_tar_header_raises(tmp_path: Path, generator: torch.Generator) -> None:
     path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)))
     with tarfile.open(path) as tar:
         start = tar.getmembers()[3].offset
@@ -256,7 +260,7 @@ def test_a_damaged_header_in_a_tar_does_not_end_it(tmp_path: Path, generator: to
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
-def test_a_compressed_tar(mode: str, tmp_path: Path, generator: torch.Generator) -> None:
+def test_compressed_tar_raises(mode: str, tmp_path: Path, generator: torch.Generator) -> None:
     path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)), mode)
     with pytest.raises(RecordError, match="it is compressed, which prevents reading by offset; decompress it first"):
         EventDataset(path)
@@ -277,10 +281,10 @@ def test_a_compressed_tar(mode: str, tmp_path: Path, generator: torch.Generator)
         ("1.json", b'{"label": 1.5}', "needs an integer label"),
         ("1.json", b'{"label": true}', "needs an integer label"),
         ("1.json", b'{"timesteps": 9}', "1 to 8 timesteps"),
-        ("1.json", b'{"timesteps": 2}', "beyond its 2 timesteps"),
+        ("1.json", b'{"timesteps": 2}', "but its number of timesteps is 2"),
     ],
 )
-def test_unfit_parts_of_a_sample(
+def test_invalid_label_files_raise(
     name: str, content: bytes, reason: str, tmp_path: Path, generator: torch.Generator
 ) -> None:
     events = torch.ones_like(random_events(2, generator))
@@ -292,7 +296,7 @@ def test_unfit_parts_of_a_sample(
         dataset[1]
 
 
-def test_unfit_tars(tmp_path: Path, generator: torch.Generator) -> None:
+def test_invalid_tars_raise(tmp_path: Path, generator: torch.Generator) -> None:
     members = tar_members(random_events(2, generator))
     for wrong, reason in (
         ([*members, members[1]], r"sample '000000000' has cls twice, the second is '000000000\.cls'"),
@@ -305,7 +309,7 @@ def test_unfit_tars(tmp_path: Path, generator: torch.Generator) -> None:
         EventDataset(tmp_path / "a.tar")
 
 
-def test_links_and_folders_in_a_tar_are_no_samples(tmp_path: Path, generator: torch.Generator) -> None:
+def test_links_and_folders_in_a_tar_are_ignored(tmp_path: Path, generator: torch.Generator) -> None:
     (record,) = [official_record(sample) for sample in random_events(1, generator)]
     path = write_tar(tmp_path / "a.tar", [("0.npy", record), ("0.cls", b"3")])
     with tarfile.open(path, "a") as tar:
@@ -316,7 +320,7 @@ def test_links_and_folders_in_a_tar_are_no_samples(tmp_path: Path, generator: to
     assert EventDataset(path).targets == [3]
 
 
-def test_a_tar_that_shrank(tmp_path: Path, generator: torch.Generator) -> None:
+def test_tar_that_shrank_raises(tmp_path: Path, generator: torch.Generator) -> None:
     path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)))
     dataset = EventDataset(path)
     path.write_bytes(path.read_bytes()[:600])
@@ -326,7 +330,7 @@ def test_a_tar_that_shrank(tmp_path: Path, generator: torch.Generator) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(suffix=st.sampled_from([".parquet", ".tar"]), seed=st.integers(0, 2**32 - 1), flips=st.integers(1, 20))
-def test_any_damage_is_a_record_error(
+def test_any_damage_raises_record_error_only(
     suffix: str, seed: int, flips: int, sound: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     rng = np.random.default_rng(seed)

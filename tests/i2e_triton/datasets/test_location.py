@@ -26,7 +26,7 @@ def shards(folder: Path, split: str, counts: list[int], suffix: str = "") -> lis
 
 @pytest.mark.parametrize("inner", [".", "data", "I2E-CIFAR10"])
 @pytest.mark.parametrize("suffix", ["", "-0123456789abcdef"])
-def test_a_folder_of_the_hub(inner: str, suffix: str, tmp_path: Path) -> None:
+def test_hub_folder_is_opened(inner: str, suffix: str, tmp_path: Path) -> None:
     shards(tmp_path / inner, "train", [3, 2, 4], suffix)
     shards(tmp_path / inner, "validation", [2], suffix)
     (tmp_path / "README.md").write_text("a card")
@@ -41,7 +41,7 @@ def test_a_folder_of_the_hub(inner: str, suffix: str, tmp_path: Path) -> None:
         EventDataset(tmp_path, "test")
 
 
-def test_the_cache_of_the_hub(tmp_path: Path) -> None:
+def test_hub_cache_is_opened(tmp_path: Path) -> None:
     repository = tmp_path / "datasets--Someone--I2E"
     for number, revision in enumerate(("aaa", "bbb"), 1):
         for path in shards(repository / "blobs" / revision, "train", [number]):
@@ -56,7 +56,7 @@ def test_the_cache_of_the_hub(tmp_path: Path) -> None:
     assert len(EventDataset(repository / "snapshots" / "aaa")) == 1
 
 
-def test_shards_named_by_number(tmp_path: Path) -> None:
+def test_numbered_shards_are_opened(tmp_path: Path) -> None:
     generator = torch.Generator()
     for config in ("I2E-CIFAR10", "I2E-CIFAR100"):
         for split, first in (("train", 0), ("train", 3), ("test", 0)):
@@ -69,7 +69,7 @@ def test_shards_named_by_number(tmp_path: Path) -> None:
         EventDataset(tmp_path, "train")
 
 
-def test_files_and_globs(tmp_path: Path) -> None:
+def test_files_and_globs_are_opened(tmp_path: Path) -> None:
     paths = shards(tmp_path, "train", [3, 2, 4])
     assert EventDataset(paths[1]).targets == [3, 4]
     assert EventDataset([paths[2], str(paths[0])]).targets == [5, 6, 7, 8, 0, 1, 2]
@@ -86,7 +86,7 @@ def test_files_and_globs(tmp_path: Path) -> None:
             EventDataset(wrong)
 
 
-def test_missing_shards_are_missed(tmp_path: Path) -> None:
+def test_missing_shards_raise(tmp_path: Path) -> None:
     paths = shards(tmp_path, "train", [3, 2, 4])
     paths[1].unlink()
     with pytest.raises(ValueError, match="found 2 shards of 3"):
@@ -97,7 +97,7 @@ def test_missing_shards_are_missed(tmp_path: Path) -> None:
         EventDataset(tmp_path)
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_location_without_events_raises(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         EventDataset(tmp_path / "missing")
     (tmp_path / "folder" / "inner").mkdir(parents=True)
@@ -106,7 +106,7 @@ def test_nothing_there(tmp_path: Path) -> None:
         EventDataset(tmp_path / "folder")
 
 
-def test_splits_of_class_folders(tmp_path: Path) -> None:
+def test_splits_of_class_folders_are_opened(tmp_path: Path) -> None:
     events = random_events(1, torch.Generator())[0]
     for split, name in (("train", "a"), ("train", "b"), ("val", "a")):
         write_npz(tmp_path / split / name / "x.npz", events)
@@ -119,7 +119,7 @@ def test_splits_of_class_folders(tmp_path: Path) -> None:
         EventDataset(tmp_path, "test")
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_file_names_that_are_not_utf8(tmp_path: Path) -> None:
     """File names are bytes; archives of old have them in Latin-1."""
     names = [os.fsdecode(name) for name in (b"caf\xc3\xa9", b"caf\xe9")]
     events = random_events(2, torch.Generator())
@@ -136,7 +136,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
             assert_same_events(found, events[row])
 
 
-def test_a_link_that_leads_back_is_refused(tmp_path: Path) -> None:
+def test_cyclic_link_raises(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_npz(tmp_path / "events" / name / "x.npz", random_events(1, torch.Generator())[0])
     (tmp_path / "events" / "a" / "more").symlink_to(tmp_path / "events" / "b")
@@ -146,7 +146,7 @@ def test_a_link_that_leads_back_is_refused(tmp_path: Path) -> None:
         EventDataset(tmp_path / "events")
 
 
-def test_npz_are_files_by_any_capitals(tmp_path: Path) -> None:
+def test_npz_suffix_may_be_upper_case(tmp_path: Path) -> None:
     write_npz(tmp_path / "a" / "x.npz", random_events(1, torch.Generator())[0]).rename(tmp_path / "a" / "x.NPZ")
     (tmp_path / "a" / "folder.npz").mkdir()
     assert EventDataset(tmp_path).targets == [0]
@@ -159,7 +159,7 @@ def write_manifest(folder: Path, classes: list[str] | None, complete: bool = Tru
     (folder / "manifest.json").write_text(json.dumps({"classes": classes, "complete": complete, "rows": {}}))
 
 
-def test_labels_of_converted_class_folders_are_those_of_the_source(tmp_path: Path) -> None:
+def test_labels_of_converted_class_folders_equal_the_source(tmp_path: Path) -> None:
     """Class names in no alphabetic order, one with a slash, one without a row, and rows without a label."""
     for folder in ("unlabelled", "T-shirt/top", "Ankle boot"):
         write_npz(tmp_path / "train" / folder / "x.npz", random_events(1, torch.Generator())[0])
@@ -173,7 +173,7 @@ def test_labels_of_converted_class_folders_are_those_of_the_source(tmp_path: Pat
         EventDataset(tmp_path)
 
 
-def test_converted_class_folders_with_folders_in_them(tmp_path: Path) -> None:
+def test_converted_class_folders_may_be_nested(tmp_path: Path) -> None:
     """As of Tiny ImageNet, whose images lie in ``train/n01443537/images``."""
     for split, name in (("train", "ant"), ("train", "bee"), ("validation", "bee")):
         write_npz(tmp_path / split / name / "images" / "x.npz", random_events(1, torch.Generator())[0])
@@ -184,7 +184,7 @@ def test_converted_class_folders_with_folders_in_them(tmp_path: Path) -> None:
         EventDataset(tmp_path)
 
 
-def test_labels_of_converted_folders_without_names(tmp_path: Path) -> None:
+def test_labels_of_converted_folders_without_class_names(tmp_path: Path) -> None:
     for folder in ("0", "2", "10"):
         write_npz(tmp_path / "train" / folder / "x.npz", random_events(1, torch.Generator())[0])
     write_manifest(tmp_path, None)
@@ -194,14 +194,14 @@ def test_labels_of_converted_folders_without_names(tmp_path: Path) -> None:
     assert EventDataset(tmp_path, "train").targets == [0, 1, 2]
 
 
-def test_tars_get_their_class_names_from_the_manifest(tmp_path: Path) -> None:
+def test_class_names_of_tars_come_from_the_manifest(tmp_path: Path) -> None:
     write_tar(tmp_path / "train-00000-of-00001.tar", tar_members(random_events(2, torch.Generator())))
     assert EventDataset(tmp_path).classes is None
     write_manifest(tmp_path, ["zebra", "ant"])
     assert EventDataset(tmp_path).class_to_idx == {"zebra": 0, "ant": 1}
 
 
-def test_a_conversion_that_is_not_complete_is_refused(tmp_path: Path) -> None:
+def test_incomplete_conversion_raises(tmp_path: Path) -> None:
     paths = shards(tmp_path, "train", [3])
     write_manifest(tmp_path, None, complete=False)
     with pytest.raises(ValueError, match="not complete; rerun i2e dataset"):
@@ -219,7 +219,7 @@ def test_a_conversion_that_is_not_complete_is_refused(tmp_path: Path) -> None:
         '{"classes": null, "complete": "no"}',
     ],
 )
-def test_a_damaged_manifest_is_refused(content: str, tmp_path: Path) -> None:
+def test_damaged_manifest_raises(content: str, tmp_path: Path) -> None:
     shards(tmp_path, "train", [3])
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(RecordError, match=r"manifest\.json: "):

@@ -36,7 +36,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
 
 
-def test_datasets_reads_events(tmp_path: Path, generator: torch.Generator) -> None:
+def test_huggingface_datasets_reads_events(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(5, generator)
     names = ["a", "b", "c", "d", "e"]
     path = write_parquet(tmp_path / "x.parquet", list(map(official_record, events)), range(5), names=names)
@@ -51,14 +51,14 @@ def test_datasets_reads_events(tmp_path: Path, generator: torch.Generator) -> No
     assert_same_events(batch["events"], packed(events))
 
 
-def test_datasets_reads_packed_records(tmp_path: Path, generator: torch.Generator) -> None:
+def test_huggingface_datasets_reads_packed_records(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(2, generator)
     path = write_parquet(tmp_path / "x.parquet", list(map(packed_record, events)), range(2))
     rows = load(path).with_transform(partial(decode_batch, timesteps=5, dtype=torch.bool))
     assert_same_events(rows[1]["events"], events[1])
 
 
-def test_a_bad_record_of_a_batch_is_named() -> None:
+def test_damaged_record_error_names_its_number_in_the_batch() -> None:
     good = official_record(torch.ones(8, 2, 3, 3, dtype=torch.bool))
     with pytest.raises(RecordError, match=r"^row 1 of the batch: "):
         decode_batch({"data": [good, good[:-1]], "label": [0, 0]})
@@ -88,7 +88,7 @@ def output(events: Tensor) -> Tensor:
     return result
 
 
-def test_spikingjelly_takes_both_kinds(tmp_path: Path) -> None:
+def test_spikingjelly_network_takes_dense_and_packed_events(tmp_path: Path) -> None:
     events = photograph_events(32)
     path = write_official(tmp_path / "x.parquet", events)
     expected = output(events.float().transpose(0, 1).contiguous())

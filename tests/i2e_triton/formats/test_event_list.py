@@ -29,11 +29,11 @@ def rows(*events: tuple[int, int, int, int], dtype: Any = EVENT_DTYPE) -> np.nda
     return np.array(list(events), dtype=dtype)
 
 
-def test_the_type_is_that_of_tonic() -> None:
+def test_dtype_equals_tonic() -> None:
     assert tonic.io.events_struct == EVENT_DTYPE
 
 
-def test_a_few_events_by_hand() -> None:
+def test_five_events_written_by_hand() -> None:
     events = torch.zeros(3, 2, 4, 5)
     places = [(2, 1, 3, 4), (0, 0, 1, 2), (0, 1, 1, 2), (0, 0, 0, 4), (2, 0, 3, 0)]
     for place in places:
@@ -46,7 +46,7 @@ def test_a_few_events_by_hand() -> None:
 
 
 @given(events=dense_events(timesteps=12), timestep_us=DURATIONS)
-def test_dense_events_come_back(events: Tensor, timestep_us: int) -> None:
+def test_round_trip_of_dense_events(events: Tensor, timestep_us: int) -> None:
     listed = to_event_list(events, timestep_us)
     assert len(listed) == int(events.sum())
     assert np.array_equal(listed, np.sort(listed, order=["t", "y", "x", "p"]))
@@ -54,7 +54,7 @@ def test_dense_events_come_back(events: Tensor, timestep_us: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES)
-def test_events_of_every_type_give_the_same_list(dtype: torch.dtype) -> None:
+def test_every_event_dtype_gives_the_same_list(dtype: torch.dtype) -> None:
     events = photograph_events("coffee", (20, 31))
     assert np.array_equal(to_event_list(events.to(dtype)), to_event_list(events))
 
@@ -67,27 +67,27 @@ def to_frame(events: Tensor, timestep_us: int) -> tonic.transforms.ToFrame:
 
 
 @given(events=dense_events(timesteps=12), timestep_us=DURATIONS)
-def test_tonic_frames_are_the_dense_events(events: Tensor, timestep_us: int) -> None:
+def test_tonic_frames_equal_dense_events(events: Tensor, timestep_us: int) -> None:
     assume(bool(events.any()))
     frames = to_frame(events, timestep_us)(to_event_list(events, timestep_us))
     assert_same_events(torch.from_numpy(frames), events.to(torch.int16))
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_tonic_frames_of_photographs(name: str) -> None:
+def test_tonic_frames_of_photographs_equal_dense_events(name: str) -> None:
     events = photograph_events(name, (131, 98))
     frames = to_frame(events, 1000)(to_event_list(events))
     assert_same_events(torch.from_numpy(frames), events.to(torch.int16))
 
 
-def test_tonic_keeps_timesteps_without_events() -> None:
+def test_tonic_keeps_empty_timesteps() -> None:
     events = photograph_events("rocket", (50, 60)).clone()
     events[[0, 1, 4, 7]] = False
     frames = to_frame(events, 500)(to_event_list(events, 500))
     assert_same_events(torch.from_numpy(frames), events.to(torch.int16))
 
 
-def test_what_the_documentation_says_of_other_frames_of_tonic() -> None:
+def test_tonic_frames_as_documented() -> None:
     events = photograph_events("rocket", (50, 60)).clone()
     listed = to_event_list(events)
     bins = tonic.transforms.ToFrame(sensor_size=(60, 50, 2), n_time_bins=8)(listed)
@@ -99,7 +99,7 @@ def test_what_the_documentation_says_of_other_frames_of_tonic() -> None:
 
 
 @given(events=dense_events(timesteps=12), timestep_us=DURATIONS)
-def test_spikingjelly_integrates_each_timestep(events: Tensor, timestep_us: int) -> None:
+def test_spikingjelly_frames_equal_dense_events(events: Tensor, timestep_us: int) -> None:
     listed = to_event_list(events, timestep_us)
     limits = np.searchsorted(listed["t"], np.arange(len(events) + 1) * timestep_us)
     for timestep, start, stop in zip(events, limits, limits[1:]):
@@ -110,7 +110,7 @@ def test_spikingjelly_integrates_each_timestep(events: Tensor, timestep_us: int)
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("timestep_us", [9, 1000])
-def test_spikingjelly_integrates_a_file_of_events(name: str, timestep_us: int) -> None:
+def test_spikingjelly_frames_of_a_file_equal_dense_events(name: str, timestep_us: int) -> None:
     events = photograph_events(name, (47, 93))
     listed = to_event_list(events, timestep_us)
     file = io.BytesIO()
@@ -122,7 +122,7 @@ def test_spikingjelly_integrates_a_file_of_events(name: str, timestep_us: int) -
 
 
 @given(events=dense_events(), seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from(["u2", "i4", ">i8", "u8"]))
-def test_lists_of_any_order_with_repeated_events(events: Tensor, seed: int, dtype: str) -> None:
+def test_unsorted_list_with_repeated_events_is_accepted(events: Tensor, seed: int, dtype: str) -> None:
     listed = to_event_list(events, 100)
     generator = np.random.default_rng(seed)
     repeated = np.concatenate([listed, listed[: len(listed) // 2]]).astype([(name, dtype) for name in "xytp"])
@@ -134,52 +134,55 @@ def test_lists_of_any_order_with_repeated_events(events: Tensor, seed: int, dtyp
     assert_same_events(from_event_list(other, len(events), size_of(events), 100), events)
 
 
-def test_the_largest_picture_of_a_list() -> None:
+def test_largest_image_of_a_list() -> None:
     events = torch.zeros(1, 2, 1, 32768, dtype=torch.bool)
     events[0, 1, 0, -1] = True
     listed = to_event_list(events)
     assert listed["x"].tolist() == [32767]
     assert_same_events(from_event_list(listed, 1, (1, 32768)), events)
     for shape in ((1, 2, 1, 32769), (1, 2, 32769, 1)):
-        with pytest.raises(ValueError, match=r"at most 32768 pixels a side, this is .*32769"):
+        with pytest.raises(ValueError, match=r"at most 32768 x 32768 pixels, got .*32769"):
             to_event_list(torch.zeros(shape))
 
 
 WRONG_LISTS = {
-    "left of the picture": (rows((0, 0, 0, 0), (-1, 0, 0, 0)), "event 1: x is -1, must be 0 to 32767"),
-    "above the picture": (rows((0, -5, 0, 0)), "event 0: y is -5, must be 0 to 32767"),
-    "before the start": (rows((0, 0, -1, 0)), "event 0: t is -1, must be 0 to"),
-    "right of the picture": (rows((5, 0, 0, 0)), "event 0: x is 5, must be less than 5"),
-    "below the picture": (rows((4, 3, 0, 1), (0, 4, 0, 0)), "event 1: y is 4, must be less than 4"),
-    "after the end": (rows((0, 0, 79, 0), (0, 0, 80, 0)), "event 1: timestep is 8, must be less than 8"),
+    "left of the picture": (rows((0, 0, 0, 0), (-1, 0, 0, 0)), "event 1: x must be 0 to 32767, got -1"),
+    "above the picture": (rows((0, -5, 0, 0)), "event 0: y must be 0 to 32767, got -5"),
+    "before the start": (rows((0, 0, -1, 0)), "event 0: t must be 0 to .*, got -1"),
+    "right of the picture": (rows((5, 0, 0, 0)), "event 0: x must be less than 5, got 5"),
+    "below the picture": (rows((4, 3, 0, 1), (0, 4, 0, 0)), "event 1: y must be less than 4, got 4"),
+    "after the end": (rows((0, 0, 79, 0), (0, 0, 80, 0)), "event 1: timestep must be less than 8, got 8"),
     "polarity 2": (rows((0, 0, 0, 2), dtype="i8,i8,i8,i8"), "must have integer fields x, y, t, p"),
     "polarity -1": (
         rows((0, 0, 0, -1), dtype=[(name, "i8") for name in "xytp"]),
-        "event 0: p is -1, must be 0 to 1",
+        "event 0: p must be 0 to 1, got -1",
     ),
-    "far away": (rows((2**40, 0, 0, 0), dtype=[(name, "i8") for name in "xytp"]), "event 0: x is 1099511627776"),
+    "far away": (
+        rows((2**40, 0, 0, 0), dtype=[(name, "i8") for name in "xytp"]),
+        "event 0: x must be 0 to 32767, got 1099511627776",
+    ),
     "too late": (
         rows((0, 0, 2**63, 0), dtype=[(name, "u8") for name in "xytp"]),
-        "event 0: t is 9223372036854775808, must be 0 to 9223372036854775807",
+        "event 0: t must be 0 to 9223372036854775807, got 9223372036854775808",
     ),
     "fractions": (rows((0, 0, 0, 0), dtype=[(name, "f8") for name in "xytp"]), "must have integer fields"),
-    "no field": (np.zeros((3, 4), np.int64), "must have integer fields x, y, t, p; got int64"),
+    "no field": (np.zeros((3, 4), np.int64), "must have integer fields x, y, t, p, got int64"),
     "a field more": (np.zeros(3, [(name, "i8") for name in "xytpq"]), "must have integer fields"),
     "a table": (np.zeros((2, 3), EVENT_DTYPE), r"must be a list \[N\], got shape \[2, 3\]"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG_LISTS)
-def test_lists_of_strangers(case: str) -> None:
+def test_invalid_lists_raise(case: str) -> None:
     listed, message = WRONG_LISTS[case]
     with pytest.raises(RecordError, match=message):
         from_event_list(listed, 8, (4, 5), 10)
 
 
-def test_a_bool_that_is_neither() -> None:
+def test_bool_other_than_0_and_1_raises() -> None:
     listed = rows((0, 0, 0, 0), (1, 1, 0, 1))
     listed["p"].view(np.uint8)[1] = 2
-    with pytest.raises(RecordError, match="event 1: p is 2, must be 0 to 1"):
+    with pytest.raises(RecordError, match="event 1: p must be 0 to 1, got 2"):
         from_event_list(listed, 8, (4, 5))
 
 
@@ -202,12 +205,14 @@ NONE = rows()
         ((NONE, 8, (4, 5), 2**60), ValueError, "8 timesteps of 1152921504606846976 microseconds do not fit"),
     ],
 )
-def test_wrong_arguments_of_dense_events(arguments: tuple[Any, ...], error: type[Exception], message: str) -> None:
+def test_invalid_arguments_of_from_event_list_raise(
+    arguments: tuple[Any, ...], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         from_event_list(*arguments)
 
 
-def test_wrong_arguments_of_a_list() -> None:
+def test_invalid_arguments_of_to_event_list_raise() -> None:
     events = torch.zeros(8, 2, 4, 5)
     for wrong in (0, -1, 2**60):
         with pytest.raises(ValueError, match=str(wrong)):

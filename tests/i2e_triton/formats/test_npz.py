@@ -59,7 +59,7 @@ def refused(file: Path | io.BytesIO, message: str) -> None:
 
 
 @given(events=dense_events(timesteps=12))
-def test_npz_is_what_the_official_code_writes_and_reads(events: Tensor) -> None:
+def test_npz_equals_the_official_format(events: Tensor) -> None:
     file = io.BytesIO()
     save_npz(file, events)
     assert file.getvalue() == savez(events.numpy().astype(bool))
@@ -70,7 +70,7 @@ def test_npz_is_what_the_official_code_writes_and_reads(events: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_files_of_photographs(name: str, tmp_path: Path) -> None:
+def test_round_trip_of_photographs(name: str, tmp_path: Path) -> None:
     events = photograph_events(name)
     save_npz(tmp_path / "class" / "any name", events)
     assert [path.name for path in (tmp_path / "class").iterdir()] == ["any name"]
@@ -79,7 +79,7 @@ def test_files_of_photographs(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES)
-def test_events_of_every_type_give_the_same_file(dtype: torch.dtype) -> None:
+def test_every_event_dtype_gives_the_same_file(dtype: torch.dtype) -> None:
     file = io.BytesIO()
     save_npz(file, EVENTS.to(dtype))
     assert file.getvalue() == savez(EVENTS.numpy())
@@ -87,7 +87,7 @@ def test_events_of_every_type_give_the_same_file(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", ["?", "u1", "i1", "i8", ">i4", "f2", "f4", "f8", ">f4"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_arrays_of_zeros_and_ones_of_every_type(dtype: str, order: Any) -> None:
+def test_arrays_of_every_dtype_are_read(dtype: str, order: Any) -> None:
     array = np.asarray(EVENTS.numpy().astype(dtype), order=order)
     assert_same_events(load(savez(array)), EVENTS)
     assert_same_events(load(savez(array, compressed=False)), EVENTS)
@@ -97,19 +97,19 @@ def test_arrays_of_zeros_and_ones_of_every_type(dtype: str, order: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", [2, -1, 0.5, np.nan, np.inf])
-def test_other_values(wrong: float) -> None:
+def test_values_other_than_0_and_1_raise(wrong: float) -> None:
     array = EVENTS.double().numpy().copy()
     array[3, 1, 5, 7] = wrong
-    with pytest.raises(RecordError, match="must hold 0 and 1 only"):
+    with pytest.raises(RecordError, match="values of the array must be 0 and 1"):
         load(savez(array))
     with pytest.raises(ValueError, match="events must be 0 or 1"):
         save_npz(io.BytesIO(), torch.from_numpy(array).float())
 
 
-def test_a_bool_that_is_neither() -> None:
+def test_bool_other_than_0_and_1_raises() -> None:
     array = EVENTS.numpy().copy()
     array.view(np.uint8)[0, 0, 0, 0] = 255
-    with pytest.raises(RecordError, match="must hold 0 and 1 only"):
+    with pytest.raises(RecordError, match="values of the array must be 0 and 1"):
         load(savez(array))
 
 
@@ -121,33 +121,33 @@ def large(shape: tuple[int, ...]) -> bytes:
 
 
 HOSTILE = {
-    "nothing": (b"", "not what np.savez writes, or damaged"),
-    "garbage": (b"PK\x03\x04 no archive", "not what np.savez writes, or damaged"),
-    "cut off": (savez(EVENTS.numpy())[:-30], "not what np.savez writes, or damaged"),
-    "an npy": (npy(EVENTS.numpy()), "not what np.savez writes, or damaged"),
-    "no member": (zipped({}), "must hold arr_0.npy and nothing else, holds nothing"),
-    "another name": (savez(events=EVENTS.numpy()), "holds events.npy"),
-    "two arrays": (savez(EVENTS.numpy(), EVENTS.numpy()), "holds arr_0.npy, arr_1.npy"),
+    "nothing": (b"", "not written by np.savez, or damaged"),
+    "garbage": (b"PK\x03\x04 no archive", "not written by np.savez, or damaged"),
+    "cut off": (savez(EVENTS.numpy())[:-30], "not written by np.savez, or damaged"),
+    "an npy": (npy(EVENTS.numpy()), "not written by np.savez, or damaged"),
+    "no member": (zipped({}), "must hold only arr_0.npy, got an empty archive"),
+    "another name": (savez(events=EVENTS.numpy()), "got events.npy"),
+    "two arrays": (savez(EVENTS.numpy(), EVENTS.numpy()), "got arr_0.npy, arr_1.npy"),
     "a pickle": (savez(np.array([{}], dtype=object)), "Python objects"),
-    "no npy": (zipped({"arr_0.npy": b"text"}), "not what np.save writes"),
-    "another packing": (zipped({"arr_0.npy": npy(EVENTS.numpy())}, zipfile.ZIP_LZMA), "compressed by method 14"),
-    "three dimensions": (savez(EVENTS.numpy()[0]), r"must be \[T, 2, H, W\], is \[2, 13, 21\]"),
-    "a batch": (savez(EVENTS.numpy()[:, None]), r"must be \[T, 2, H, W\], is \[8, 1, 2, 13, 21\]"),
-    "one polarity": (savez(EVENTS.numpy()[:, :1]), r"is \[8, 1, 13, 21\]"),
-    "no timestep": (savez(EVENTS.numpy()[:0]), r"is \[0, 2, 13, 21\]"),
+    "no npy": (zipped({"arr_0.npy": b"text"}), "not written by np.save"),
+    "another packing": (zipped({"arr_0.npy": npy(EVENTS.numpy())}, zipfile.ZIP_LZMA), "got compression method 14"),
+    "three dimensions": (savez(EVENTS.numpy()[0]), r"must be \[T, 2, H, W\], got \[2, 13, 21\]"),
+    "a batch": (savez(EVENTS.numpy()[:, None]), r"must be \[T, 2, H, W\], got \[8, 1, 2, 13, 21\]"),
+    "one polarity": (savez(EVENTS.numpy()[:, :1]), r"got \[8, 1, 13, 21\]"),
+    "no timestep": (savez(EVENTS.numpy()[:0]), r"got \[0, 2, 13, 21\]"),
     "text": (savez(np.full((8, 2, 1, 1), "1")), "must be bool or numbers"),
-    "complex numbers": (savez(np.zeros((8, 2, 1, 1), complex)), "must be bool or numbers, is complex128"),
+    "complex numbers": (savez(np.zeros((8, 2, 1, 1), complex)), "must be bool or numbers, got complex128"),
     "records": (savez(np.zeros((8, 2, 1, 1), "u1,u1")), "must be bool or numbers"),
-    "less than it says": (zipped({"arr_0.npy": npy(EVENTS.numpy())[:-1]}), "does not fit its 4,495 bytes"),
-    "more than it says": (zipped({"arr_0.npy": npy(EVENTS.numpy()) + b"\0"}), "does not fit its 4,497 bytes"),
+    "less than it says": (zipped({"arr_0.npy": npy(EVENTS.numpy())[:-1]}), "does not match its 4,495 bytes"),
+    "more than it says": (zipped({"arr_0.npy": npy(EVENTS.numpy()) + b"\0"}), "does not match its 4,497 bytes"),
     "4 TB": (zipped({"arr_0.npy": large((8, 2, 500_000, 500_000))}), "more than 2,147,483,648 bytes"),
     "overflow": (zipped({"arr_0.npy": large((2**62, 2, 2**62, 8))}), "more than 2,147,483,648 bytes"),
-    "1 GB that is not there": (zipped({"arr_0.npy": large((8, 2, 8192, 8192))}), "does not fit its 144 bytes"),
+    "1 GB that is not there": (zipped({"arr_0.npy": large((8, 2, 8192, 8192))}), "does not match its 144 bytes"),
 }
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_files_of_strangers(case: str) -> None:
+def test_invalid_files_raise(case: str) -> None:
     content, message = HOSTILE[case]
     refused(io.BytesIO(content), message)
 
@@ -161,43 +161,43 @@ def forged(declared: int, content: bytes, flags: int = 0) -> bytes:
     return local + entry + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(entry), len(local), 0)
 
 
-def test_a_bomb_that_hides_its_size() -> None:
+def test_zip_bomb_with_a_false_size_raises() -> None:
     honest = npy(EVENTS.numpy())
     assert_same_events(load(forged(len(honest), honest)), EVENTS)
     bomb = forged(len(honest), honest + bytes(100_000_000))
     refused(io.BytesIO(bomb), "damaged")
 
 
-def test_a_size_that_is_more_than_there_is() -> None:
+def test_size_larger_than_the_content_raises() -> None:
     content = npy(np.zeros((8, 2, 64, 64), bool))
-    with pytest.raises(RecordError, match="has 1128 bytes, must have 65664"):
+    with pytest.raises(RecordError, match="must have 65664 bytes, got 1128"):
         load(forged(len(content), content[:1128]))
 
 
-def test_an_encrypted_member() -> None:
+def test_encrypted_file_raises() -> None:
     content = npy(EVENTS.numpy())
     with pytest.raises(RecordError, match=r"arr_0\.npy is encrypted"):
         load(forged(len(content), content, flags=1))
 
 
-def test_a_file_that_is_too_long(tmp_path: Path) -> None:
+def test_too_large_file_raises(tmp_path: Path) -> None:
     with (tmp_path / "a.npz").open("wb") as file:
         file.truncate(2**31 + 1)  # takes no place on the disk
-    refused(tmp_path / "a.npz", "has 2,147,483,649 bytes, more than 2,147,483,648")
+    refused(tmp_path / "a.npz", "has 2,147,483,649 bytes, at most 2,147,483,648 are read")
 
 
-def test_a_file_is_read_from_its_start() -> None:
+def test_file_is_read_from_its_start() -> None:
     file = io.BytesIO()
     save_npz(file, EVENTS)
     assert_same_events(load_npz(file), EVENTS)
 
 
-def test_an_error_names_the_file(tmp_path: Path) -> None:
+def test_error_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     path.write_bytes(savez(EVENTS.numpy())[:-30])
     with pytest.raises(RecordError) as error:
         load_npz(path)
-    assert str(error.value).startswith(f"{path}: not what np.savez writes, or damaged")
+    assert str(error.value).startswith(f"{path}: not written by np.savez, or damaged")
     with pytest.raises(FileNotFoundError):
         load_npz(tmp_path / "missing.npz")
 
@@ -208,7 +208,7 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
     cut=st.integers(0, 400),
     changes=st.lists(st.tuples(st.integers(0, 999), st.integers(0, 255)), max_size=4),
 )
-def test_a_damaged_file_has_its_events_or_raises(
+def test_damaged_file_returns_its_events_or_raises_record_error(
     events: Tensor, compressed: bool, cut: int, changes: list[tuple[int, int]]
 ) -> None:
     content = bytearray(savez(events.numpy(), compressed=compressed))

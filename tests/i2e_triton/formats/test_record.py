@@ -37,7 +37,7 @@ def loaded(record: bytes) -> np.ndarray:
 
 
 @given(events=dense_events(timesteps=21))
-def test_a_record_is_what_the_official_code_writes(events: Tensor) -> None:
+def test_record_equals_the_official_format(events: Tensor) -> None:
     record = encode_record(events)
     assert record == saved(official_record(events))
     assert_same_events(official_events(loaded(record)), events)
@@ -46,7 +46,7 @@ def test_a_record_is_what_the_official_code_writes(events: Tensor) -> None:
 
 
 @given(events=dense_events())
-def test_dense_packed_and_records_hold_the_same_events(events: Tensor) -> None:
+def test_both_kinds_of_records_hold_the_same_events(events: Tensor) -> None:
     timesteps, packed = len(events), pack(events)
     records = {bits: encode_records(packed[None], timesteps, bits) for bits in BITS}
     assert records == {"official": [encode_record(events)], "packed": [saved(packed.numpy())]}
@@ -66,7 +66,7 @@ def test_check_bits_accepts_the_former_name_published() -> None:
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("size", [(128, 128), (225, 223), (97, 3)])
-def test_records_of_photographs(name: str, size: tuple[int, int]) -> None:
+def test_round_trip_of_photographs(name: str, size: tuple[int, int]) -> None:
     events = photograph_events(name, size)
     assert 0.001 < float(events.double().mean()) < 0.3
     (record,) = encode_records(pack(events)[None])
@@ -77,7 +77,7 @@ def test_records_of_photographs(name: str, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("timesteps", [1, 5, 8])
-def test_a_batch_is_recorded_image_by_image(bits: str, timesteps: int, generator: torch.Generator) -> None:
+def test_batch_gives_one_record_per_image(bits: str, timesteps: int, generator: torch.Generator) -> None:
     packed = torch.randint(0, 1 << timesteps, (5, 2, 7, 9), dtype=torch.uint8, generator=generator)
     records = encode_records(packed, timesteps, bits)
     assert records == [record for image in packed for record in encode_records(image[None], timesteps, bits)]
@@ -89,27 +89,27 @@ def test_a_batch_is_recorded_image_by_image(bits: str, timesteps: int, generator
         assert_same_events(decode_record(record, timesteps), unpack(image, timesteps, torch.bool))
 
 
-def test_an_empty_batch_has_no_records() -> None:
+def test_empty_batch_gives_no_records() -> None:
     for bits in BITS:
         assert encode_records(torch.zeros(0, 2, 4, 4, dtype=torch.uint8), bits=bits) == []
 
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES)
-def test_events_of_every_type_give_the_same_record(dtype: torch.dtype) -> None:
+def test_every_event_dtype_gives_the_same_record(dtype: torch.dtype) -> None:
     events = photograph_events("rocket", (30, 41))
     assert encode_record(events.to(dtype)) == encode_record(events)
 
 
-def test_bits_beyond_one_byte_of_timesteps() -> None:
+def test_more_than_8_timesteps_are_decoded_dense_only() -> None:
     events = torch.cat([photograph_events("coffee", (9, 11)), photograph_events("rocket", (9, 11))])
     record = encode_record(events)
     assert_same_events(decode_record(record), events)
-    with pytest.raises(RecordError, match="has 16 timesteps, packed events hold 8 at most; read it dense"):
+    with pytest.raises(RecordError, match="has 16 timesteps, packed events have at most 8; read it dense"):
         decode_packed(record)
 
 
 @pytest.mark.parametrize("shape", [(65535, 2, 1, 1), (1, 2, 65535, 1), (1, 2, 1, 65535)])
-def test_the_longest_dimensions(shape: tuple[int, ...], generator: torch.Generator) -> None:
+def test_largest_dimensions(shape: tuple[int, ...], generator: torch.Generator) -> None:
     events = torch.rand(shape, generator=generator) < 0.5
     assert_same_events(decode_record(encode_record(events)), events)
     longer = torch.zeros([length + (length == 65535) for length in shape], dtype=torch.bool)
@@ -117,7 +117,7 @@ def test_the_longest_dimensions(shape: tuple[int, ...], generator: torch.Generat
         encode_record(longer)
 
 
-def test_decoded_events_are_a_copy_of_their_own() -> None:
+def test_decoded_events_do_not_share_memory() -> None:
     events = photograph_events("chelsea", (8, 8))
     for record in (encode_record(events), *encode_records(pack(events)[None], bits="packed")):
         writable = bytearray(record)
@@ -127,7 +127,7 @@ def test_decoded_events_are_a_copy_of_their_own() -> None:
         assert_same_events(packed.bitwise_not_().bitwise_not_(), pack(events))
 
 
-def test_bytes_of_any_kind() -> None:
+def test_record_may_be_bytes_bytearray_or_memoryview() -> None:
     events = photograph_events("chelsea", (8, 8))
     record = encode_record(events)
     for same in (bytearray(record), memoryview(record), memoryview(b"before" + record + b"after")[6:-5]):
@@ -151,7 +151,7 @@ WRONG_EVENTS = {
 
 
 @pytest.mark.parametrize("case", WRONG_EVENTS)
-def test_events_that_cannot_be_recorded(case: str) -> None:
+def test_invalid_dense_events_raise(case: str) -> None:
     events, error, message = WRONG_EVENTS[case]
     with pytest.raises(error, match=message):
         encode_record(events)  # type: ignore[arg-type]
@@ -170,12 +170,12 @@ WRONG_PACKED = {
     "nine timesteps": ((ZEROS, 9), ValueError, "must be 1 to 8, got 9"),
     "half a timestep": ((ZEROS, 0.5), TypeError, "must be an int, got float 0.5"),
     "other bits": ((ZEROS, 8, "dense"), ValueError, "must be official or packed, got 'dense'"),
-    "a later event": ((ZEROS + 16, 4), ValueError, "events in timestep 4, beyond its 4 timesteps"),
+    "a later event": ((ZEROS + 16, 4), ValueError, "events in timestep 4, but timesteps is 4"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG_PACKED)
-def test_packed_events_that_cannot_be_recorded(case: str) -> None:
+def test_invalid_packed_events_raise(case: str) -> None:
     arguments, error, message = WRONG_PACKED[case]
     with pytest.raises(error, match=message):
         encode_records(*arguments)  # type: ignore[arg-type]
@@ -195,11 +195,11 @@ def record_of(*lengths: int, bits: int = 0) -> bytes:
 
 
 HOSTILE = {
-    "nothing": (b"", "not what np.save writes"),
+    "nothing": (b"", "not written by np.save"),
     "garbage": (b"no record at all", "begins with b'no rec'"),
-    "a pickle": (b"\x80\x04K\x01.", "not what np.save writes"),
-    "a later version": (header("{}", b"\x03\x00"), r"its npy version is \(3, 0\)"),
-    "only the magic": (b"\x93NUMPY", "its npy version is"),
+    "a pickle": (b"\x80\x04K\x01.", "not written by np.save"),
+    "a later version": (header("{}", b"\x03\x00"), r"the npy version must be .*, got \(3, 0\)"),
+    "only the magic": (b"\x93NUMPY", "the npy version must be"),
     "no length": (b"\x93NUMPY\x01\x00\x10", "cut off"),
     "half a header": (saved(np.zeros(9, np.uint8))[:60], "cut off or longer"),
     "an endless header": (header(" " * 600, b"\x02\x00"), "longer than 512 bytes"),
@@ -214,58 +214,60 @@ HOSTILE = {
     "a type of one": (npy((9,), ("|u1",)), "damaged"),
     "objects": (npy((9,), "|O") + bytes(72), "Python objects"),
     "hidden objects": (npy((9,), [("a", "|O")]) + bytes(72), "Python objects"),
-    "floats": (saved(np.zeros(9, np.float32)), r"must be uint8 .*is float32 \(9,\)"),
-    "signed bytes": (saved(np.zeros((2, 3, 3), np.int8)), "must be uint8 .*is int8"),
+    "floats": (saved(np.zeros(9, np.float32)), r"must be uint8 .*got float32 \(9,\)"),
+    "signed bytes": (saved(np.zeros((2, 3, 3), np.int8)), "must be uint8 .*got int8"),
     "pairs of bytes": (npy((9,), ("|u1", (2,))) + bytes(18), "must be uint8"),
     "columns first": (npy((2, 3, 3), fortran=True) + bytes(18), "Fortran order"),
-    "two dimensions": (saved(np.zeros((9, 9), np.uint8)), "of 1 or 3 dimensions"),
-    "no dimension": (saved(np.zeros((), np.uint8)), "of 1 or 3 dimensions"),
+    "two dimensions": (saved(np.zeros((9, 9), np.uint8)), "with 1 or 3 dimensions"),
+    "no dimension": (saved(np.zeros((), np.uint8)), "with 1 or 3 dimensions"),
     "a negative shape": (npy((-9,)), "damaged"),
-    "more bytes than the world": (npy((10**30,)) + bytes(20), "its header says 10{30} bytes"),
-    "more than follow": (record_of(1, 2, 2, 2, bits=1)[:-1], "its header says 9 bytes of .*, 8 follow"),
-    "less than follow": (record_of(1, 2, 2, 2, bits=1) + b"\0", "its header says 9 bytes of .*, 10 follow"),
-    "a packed one cut off": (saved(np.zeros((2, 3, 3), np.uint8))[:-1], "says 18 bytes .*, 17 follow"),
-    "no shape": (saved(np.zeros(7, np.uint8)), "has 7 bytes, the shape of its events alone takes 8"),
-    "no timestep": (record_of(0, 2, 3, 3), r"its header says \[0, 2, 3, 3\]"),
-    "three polarities": (record_of(8, 3, 4, 4, bits=48), r"its header says \[8, 3, 4, 4\]"),
-    "no row": (record_of(8, 2, 0, 4), r"its header says \[8, 2, 0, 4\]"),
-    "no column": (record_of(8, 2, 4, 0), r"its header says \[8, 2, 4, 0\]"),
-    "70 TB of events": (record_of(65535, 2, 65535, 65535, bits=4), "take .* bytes, 4 follow"),
-    "too few bits": (record_of(8, 2, 3, 3, bits=17), r"events \[8, 2, 3, 3\] take 18 bytes, 17 follow"),
-    "too many bits": (record_of(8, 2, 3, 3, bits=19), "take 18 bytes, 19 follow"),
-    "bits beyond the end": (record_of(1, 2, 2, 1, bits=1)[:-1] + b"\x08", "bits set beyond the 4 of its events"),
-    "packed in three polarities": (saved(np.zeros((3, 3, 3), np.uint8)), r"says \[8, 3, 3, 3\]"),
-    "packed without a row": (saved(np.zeros((2, 0, 3), np.uint8)), r"says \[8, 2, 0, 3\]"),
-    "packed too wide": (saved(np.zeros((2, 1, 65536), np.uint8)), r"says \[8, 2, 1, 65536\]"),
+    "more bytes than the world": (npy((10**30,)) + bytes(20), "the header says 10{30} bytes"),
+    "more than follow": (record_of(1, 2, 2, 2, bits=1)[:-1], "the header says 9 bytes of .*, but 8 bytes follow"),
+    "less than follow": (record_of(1, 2, 2, 2, bits=1) + b"\0", "the header says 9 bytes of .*, but 10 bytes follow"),
+    "a packed one cut off": (saved(np.zeros((2, 3, 3), np.uint8))[:-1], "says 18 bytes .*, but 17 bytes follow"),
+    "no shape": (saved(np.zeros(7, np.uint8)), "has 7 bytes, but the shape of its events takes 8"),
+    "no timestep": (record_of(0, 2, 3, 3), r"from 1 to 65535, got \[0, 2, 3, 3\]"),
+    "three polarities": (record_of(8, 3, 4, 4, bits=48), r"from 1 to 65535, got \[8, 3, 4, 4\]"),
+    "no row": (record_of(8, 2, 0, 4), r"from 1 to 65535, got \[8, 2, 0, 4\]"),
+    "no column": (record_of(8, 2, 4, 0), r"from 1 to 65535, got \[8, 2, 4, 0\]"),
+    "70 TB of events": (record_of(65535, 2, 65535, 65535, bits=4), "take .* bytes, but 4 bytes follow"),
+    "too few bits": (record_of(8, 2, 3, 3, bits=17), r"events \[8, 2, 3, 3\] take 18 bytes, but 17 bytes follow"),
+    "too many bits": (record_of(8, 2, 3, 3, bits=19), "take 18 bytes, but 19 bytes follow"),
+    "bits beyond the end": (record_of(1, 2, 2, 1, bits=1)[:-1] + b"\x08", "bits set after the 4 bits of its events"),
+    "packed in three polarities": (saved(np.zeros((3, 3, 3), np.uint8)), r"from 1 to 65535, got \[8, 3, 3, 3\]"),
+    "packed without a row": (saved(np.zeros((2, 0, 3), np.uint8)), r"from 1 to 65535, got \[8, 2, 0, 3\]"),
+    "packed too wide": (saved(np.zeros((2, 1, 65536), np.uint8)), r"from 1 to 65535, got \[8, 2, 1, 65536\]"),
 }
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_records_of_strangers(case: str) -> None:
+def test_invalid_records_raise(case: str) -> None:
     record, message = HOSTILE[case]
     for read in (decode_record, decode_packed, record_shape):
         with pytest.raises(RecordError, match=message):
             read(record)
 
 
-def test_the_last_bits_count_where_they_are_events() -> None:
+def test_last_bits_of_a_record_are_events() -> None:
     events = torch.ones(1, 2, 2, 1, dtype=torch.bool)
     assert encode_record(events)[-1] == 0xF0
     assert_same_events(decode_record(encode_record(events)), events)
 
 
 @pytest.mark.parametrize("timesteps", [1, 4, 7])
-def test_a_packed_record_has_no_events_beyond_its_timesteps(timesteps: int) -> None:
+def test_packed_record_with_events_after_the_last_timestep_raises(timesteps: int) -> None:
     packed = np.zeros((2, 3, 3), np.uint8)
     packed[1, 2, 0] = (1 << timesteps) - 1
     assert int(decode_record(saved(packed), timesteps).sum()) == timesteps
     packed[1, 2, 0] = 1 << timesteps
     for read in (decode_record, decode_packed):
-        with pytest.raises(RecordError, match=f"events in timestep {timesteps}, beyond its {timesteps} timesteps"):
+        with pytest.raises(
+            RecordError, match=f"events in timestep {timesteps}, but its number of timesteps is {timesteps}"
+        ):
             read(saved(packed), timesteps)
 
 
-def test_only_packed_records_depend_on_the_timesteps() -> None:
+def test_timesteps_argument_matters_for_packed_records_only() -> None:
     events = photograph_events("chelsea", (6, 5))
     for timesteps in (1, 9):
         assert_same_events(decode_record(encode_record(events), timesteps), events)
@@ -282,7 +284,7 @@ def test_only_packed_records_depend_on_the_timesteps() -> None:
     changes=st.lists(st.tuples(st.integers(0, 199), st.integers(0, 255)), max_size=4),
     more=st.binary(max_size=9),
 )
-def test_a_damaged_record_has_the_events_that_it_states_or_raises(
+def test_damaged_record_returns_events_of_its_shape_or_raises_record_error(
     events: Tensor, bits: str, cut: int, changes: list[tuple[int, int]], more: bytes
 ) -> None:
     packable = bits == "packed" and len(events) <= 8
@@ -304,6 +306,6 @@ def test_a_damaged_record_has_the_events_that_it_states_or_raises(
 
 
 @given(text=st.text("{}()[]',:0123456789|u1Ldescrfortran_ordershapeTrueFalse -+.\\\"\n#", max_size=120))
-def test_a_header_of_any_text_raises_nothing_else(text: str) -> None:
+def test_any_header_text_raises_record_error_only(text: str) -> None:
     with pytest.raises(RecordError):
         decode_record(header(text) + bytes(32))

@@ -13,7 +13,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
+def test_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "events.npz"
     with write_whole(path) as file:
         file.write(b"first half, ")
@@ -25,7 +25,7 @@ def test_a_file_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
     assert names_in(path.parent) == ["events.npz"]
 
 
-def test_a_file_is_replaced_when_the_new_one_is_complete(tmp_path: Path) -> None:
+def test_file_is_replaced_when_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "events.npz"
     path.write_bytes(b"old and longer than the new one")
     with path.open("rb") as reader:
@@ -39,9 +39,7 @@ def test_a_file_is_replaced_when_the_new_one_is_complete(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("interruption", [ValueError, OSError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("old", [None, b"old"])
-def test_an_interrupted_file_leaves_nothing(
-    tmp_path: Path, interruption: type[BaseException], old: bytes | None
-) -> None:
+def test_interrupted_write_leaves_no_file(tmp_path: Path, interruption: type[BaseException], old: bytes | None) -> None:
     path = tmp_path / "events.npz"
     if old is not None:
         path.write_bytes(old)
@@ -57,14 +55,14 @@ def test_an_interrupted_file_leaves_nothing(
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({} if old is None else {"events.npz": old})
 
 
-def test_a_name_that_is_taken_by_a_folder(tmp_path: Path) -> None:
+def test_path_of_a_folder_raises(tmp_path: Path) -> None:
     (tmp_path / "events.npz").mkdir()
     with pytest.raises(OSError), write_whole(tmp_path / "events.npz") as file:
         file.write(b"whole")
     assert names_in(tmp_path) == ["events.npz"]
 
 
-def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+def test_permissions_equal_those_of_open(tmp_path: Path) -> None:
     mask = os.umask(0o027)
     try:
         with write_whole(tmp_path / "events.npz") as file:
@@ -74,14 +72,14 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     assert (tmp_path / "events.npz").stat().st_mode & 0o777 == 0o640
 
 
-def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+def test_longest_file_name_is_written(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 255)
     with write_whole(path) as file:
         file.write(b"whole")
     assert path.read_bytes() == b"whole"
 
 
-def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+def test_full_disk_error_names_the_file(tmp_path: Path) -> None:
     def fill() -> None:
         with write_whole(tmp_path / "events.npz"):
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -49,11 +49,11 @@ def assert_same(actual: Tensor, expected: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs(name: str) -> None:
+def test_photographs_equal_pillow(name: str) -> None:
     assert_same(read_picture(photograph_path(name)), photograph(name))
 
 
-def test_a_file_in_memory() -> None:
+def test_file_in_memory_is_read() -> None:
     content = photograph_path("rocket").read_bytes()
     assert_same(read_picture(io.BytesIO(content)), photograph("rocket"))
     with pytest.raises(PictureError, match="truncated"):
@@ -63,7 +63,9 @@ def test_a_file_in_memory() -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "F", "P", "CMYK"])
-def test_a_decoded_picture_outlives_its_file(mode: str, tmp_path: Path, generator: torch.Generator) -> None:
+def test_decoded_image_is_usable_after_its_file_is_removed(
+    mode: str, tmp_path: Path, generator: torch.Generator
+) -> None:
     path = saved(PIL.Image.fromarray(colours(generator)).convert(mode), tmp_path / "picture.tif")
     picture = decode_picture(path, upright=False)
     path.unlink()
@@ -73,7 +75,7 @@ def test_a_decoded_picture_outlives_its_file(mode: str, tmp_path: Path, generato
 
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
-def test_orientation(orientation: int, suffix: str, tmp_path: Path, generator: torch.Generator) -> None:
+def test_exif_orientation_is_applied(orientation: int, suffix: str, tmp_path: Path, generator: torch.Generator) -> None:
     upright = colours(generator)
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
@@ -83,7 +85,7 @@ def test_orientation(orientation: int, suffix: str, tmp_path: Path, generator: t
     assert_same(read_picture(path), as_image(upright))
 
 
-def test_orientation_of_a_jpeg_comes_before_resizing(tmp_path: Path) -> None:
+def test_exif_orientation_is_applied_before_resizing(tmp_path: Path) -> None:
     with PIL.Image.open(photograph_path("coffee")) as coffee:
         upright = coffee.convert("RGB")
     exif = PIL.Image.Exif()
@@ -100,7 +102,7 @@ def test_grey_has_one_channel(tmp_path: Path, generator: torch.Generator) -> Non
     assert_same(read_picture(saved(PIL.Image.fromarray(grey), tmp_path / "grey.png")), as_image(grey))
 
 
-def test_black_and_white(tmp_path: Path, generator: torch.Generator) -> None:
+def test_black_and_white_has_one_channel(tmp_path: Path, generator: torch.Generator) -> None:
     levels = (noise((5, 9), torch.uint8, generator) > 127).to(torch.uint8) * 255
     path = saved(PIL.Image.fromarray(levels.numpy()).convert("1"), tmp_path / "drawing.png")
     assert_same(read_picture(path), levels[None])
@@ -115,7 +117,7 @@ def test_transparency_is_dropped(mode: str, tmp_path: Path, generator: torch.Gen
     assert_same(read_picture(path), as_image(array[..., :-1]))
 
 
-def test_a_palette_becomes_its_colours(tmp_path: Path, generator: torch.Generator) -> None:
+def test_palette_becomes_rgb(tmp_path: Path, generator: torch.Generator) -> None:
     palette = noise((256, 3), torch.uint8, generator)
     index = noise((8, 6), torch.uint8, generator)
     picture = PIL.Image.fromarray(index.numpy())
@@ -126,7 +128,7 @@ def test_a_palette_becomes_its_colours(tmp_path: Path, generator: torch.Generato
     assert_same(read_picture(saved(picture, tmp_path / "half.png", transparency=some_transparent)), expected)
 
 
-def test_a_palette_is_resized_as_colours(tmp_path: Path) -> None:
+def test_palette_is_resized_as_rgb(tmp_path: Path) -> None:
     picture = PIL.Image.fromarray(np.array([[0, 1]], dtype=np.uint8))
     picture.putpalette([0, 0, 0, 200, 100, 50])
     image = read_picture(saved(picture, tmp_path / "palette.png"), (1, 4))
@@ -135,7 +137,7 @@ def test_a_palette_is_resized_as_colours(tmp_path: Path) -> None:
     assert len(image[0].unique()) > 2
 
 
-def test_cmyk(tmp_path: Path, generator: torch.Generator) -> None:
+def test_cmyk_becomes_rgb(tmp_path: Path, generator: torch.Generator) -> None:
     cmyk = PIL.Image.fromarray(noise((8, 8, 4), torch.uint8, generator).numpy(), "CMYK")
     path = saved(cmyk, tmp_path / "print.tif")
     cyan, magenta, yellow, black = (np.asarray(band, dtype=int) for band in cmyk.split())
@@ -147,13 +149,13 @@ def test_cmyk(tmp_path: Path, generator: torch.Generator) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("top", [200, 65536])
-def test_grey_of_16_bits_keeps_them(suffix: str, top: int, tmp_path: Path, generator: torch.Generator) -> None:
+def test_grey_of_16_bits_keeps_its_values(suffix: str, top: int, tmp_path: Path, generator: torch.Generator) -> None:
     deep = torch.randint(0, top, (9, 13), generator=generator).numpy().astype(np.uint16)
     path = saved(PIL.Image.fromarray(deep), tmp_path / f"deep.{suffix}")
     assert_same(read_picture(path), torch.from_numpy(deep.astype(np.float32))[None])
 
 
-def test_grey_of_16_bits_big_endian(tmp_path: Path, generator: torch.Generator) -> None:
+def test_big_endian_grey_of_16_bits_keeps_its_values(tmp_path: Path, generator: torch.Generator) -> None:
     deep = torch.randint(0, 65536, (9, 13), generator=generator).numpy().astype(">u2")
     (tmp_path / "deep.pgm").write_bytes(b"P5 13 9 65535\n" + deep.tobytes())
     assert_same(read_picture(tmp_path / "deep.pgm"), torch.from_numpy(deep.astype(np.float32))[None])
@@ -165,14 +167,14 @@ def test_grey_of_16_bits_is_resized_at_full_precision(tmp_path: Path) -> None:
     np.testing.assert_allclose(image[0, 0, 4:-4].numpy(), 1500 + 4000 * np.arange(4, 12), rtol=1e-6)
 
 
-def test_floats_and_their_nan_are_kept(tmp_path: Path) -> None:
+def test_float_values_and_nan_are_kept(tmp_path: Path) -> None:
     values = np.array([[0.25, -3e30], [np.nan, np.inf]], dtype=np.float32)
     path = saved(PIL.Image.fromarray(values), tmp_path / "depth.tif")
     assert_same(read_picture(path), torch.from_numpy(values)[None])
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
-def test_the_first_frame_of_an_animation(suffix: str, tmp_path: Path) -> None:
+def test_first_frame_of_an_animation_is_read(suffix: str, tmp_path: Path) -> None:
     frames = [PIL.Image.new("RGB", (6, 4), color) for color in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]
     options = {"lossless": True} if suffix == "webp" else {}
     path = saved(frames[0], tmp_path / f"film.{suffix}", save_all=True, append_images=frames[1:], **options)
@@ -189,7 +191,7 @@ def test_size_is_height_and_width(name: str, size: tuple[int, int]) -> None:
     assert_same(read_picture(photograph_path(name), size), as_image(np.asarray(expected)))
 
 
-def test_the_image_may_be_written_to(tmp_path: Path) -> None:
+def test_returned_image_is_writable(tmp_path: Path) -> None:
     for mode in ("RGB", "L", "F"):
         image = read_picture(saved(PIL.Image.new(mode, (3, 2)), tmp_path / "picture.tif"))
         image += 1
@@ -206,14 +208,14 @@ def test_the_image_may_be_written_to(tmp_path: Path) -> None:
         (photograph_path("rocket").read_bytes()[:40_000], "truncated"),
     ],
 )
-def test_what_is_no_picture_says_why(content: bytes, reason: str, tmp_path: Path) -> None:
+def test_file_that_is_not_an_image_raises(content: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "photograph.png"
     path.write_bytes(content)
     with pytest.raises(PictureError, match=reason):
         read_picture(path)
 
 
-def test_damage_in_the_middle_of_a_file(tmp_path: Path, generator: torch.Generator) -> None:
+def test_damage_in_the_middle_of_a_file_raises(tmp_path: Path, generator: torch.Generator) -> None:
     path = saved(PIL.Image.fromarray(colours(generator, 300, 300)), tmp_path / "noise.png")
     parts = path.read_bytes().split(b"IDAT")
     assert len(parts) > 2
@@ -222,7 +224,7 @@ def test_damage_in_the_middle_of_a_file(tmp_path: Path, generator: torch.Generat
         read_picture(path)
 
 
-def test_missing_files_and_folders(tmp_path: Path) -> None:
+def test_missing_file_and_folder_raise(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="No such file"):
         read_picture(tmp_path / "missing.png")
     with pytest.raises(PictureError, match="directory"):
@@ -230,7 +232,7 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pixels", [101, 199, 201, 1000])  # Pillow warns from one limit on, and refuses from two
-def test_too_large(pixels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_image_raises(pixels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
     path = saved(PIL.Image.new("L", (pixels, 1)), tmp_path / "large.png")
     with pytest.raises(PictureError, match=re.escape("too large: more than 100 pixels")):
@@ -239,7 +241,7 @@ def test_too_large(pixels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.filterwarnings("error")
-def test_remarks_on_metadata_are_not_passed_on(tmp_path: Path) -> None:
+def test_metadata_warnings_are_suppressed(tmp_path: Path) -> None:
     picture = PIL.Image.new("P", (4, 3))
     picture.putpalette([10, 20, 30] * 2)
     image = read_picture(saved(picture, tmp_path / "half.png", transparency=b"\x00\x80"))
@@ -272,7 +274,7 @@ FILES = [
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), file=st.sampled_from(FILES))
-def test_damage_never_gives_another_error(
+def test_any_damage_raises_picture_error_only(
     data: st.DataObject, file: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     damaged = bytearray(file[: data.draw(st.integers(0, len(file)))] if data.draw(st.booleans()) else file)

@@ -31,7 +31,7 @@ def written(path: Path, members: list[tuple[str, bytes]], headers: dict[str, str
     return path
 
 
-def test_a_folder_that_tar_packed(tmp_path: Path) -> None:
+def test_files_of_the_tar_command_are_listed(tmp_path: Path) -> None:
     files = {"a.jpg": b"1", "b/c.jpg": b"22", "b/" + "long" * 40 + ".jpg": b"333", "b/.hidden.jpg": b"", "._a.jpg": b""}
     for name, content in files.items():
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def test_a_folder_that_tar_packed(tmp_path: Path) -> None:
     ("written_name", "name"),
     [("./a", "a"), ("/a", "a"), ("//b//a", "b/a"), ("b/./a", "b/a"), ("b/../a", "a"), ("../a", "../a")],
 )
-def test_names_are_those_of_extracted_files(written_name: str, name: str, tmp_path: Path) -> None:
+def test_names_are_normalized(written_name: str, name: str, tmp_path: Path) -> None:
     assert listed(written(tmp_path / "a.tar", [(written_name, b"x")])) == [(name, b"x")]
 
 
@@ -58,7 +58,7 @@ def test_names_are_those_of_extracted_files(written_name: str, name: str, tmp_pa
         {"size": "-1"},
     ],
 )
-def test_headers_of_nonsense_are_damage(headers: dict[str, str], tmp_path: Path) -> None:
+def test_invalid_headers_raise(headers: dict[str, str], tmp_path: Path) -> None:
     path = written(tmp_path / "a.tar", [("a", b"not a map\n" * 60)], headers)
     with pytest.raises(tarfile.TarError):
         listed(path)

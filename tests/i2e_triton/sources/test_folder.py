@@ -22,7 +22,7 @@ def written(root: Path, names: list[str], generator: torch.Generator) -> dict[st
     return contents
 
 
-def test_class_folders(tmp_path: Path, generator: torch.Generator) -> None:
+def test_class_folders_give_labels(tmp_path: Path, generator: torch.Generator) -> None:
     names = ["B/10.png", "B/2.JPG", "B/a.b.webp", "B/deep/1.png", "a/1.png", "a/é.tiff"]
     contents = written(tmp_path, names, generator)
     written(tmp_path, ["B/.2.png", ".git/1.png", "B/.small/1.png", "B/3.png.part", "a/notes.txt"], generator)
@@ -36,7 +36,7 @@ def test_class_folders(tmp_path: Path, generator: torch.Generator) -> None:
     assert source.nbytes() == sum(map(len, contents.values()))
 
 
-def test_the_order_is_that_of_torchvision(tmp_path: Path, generator: torch.Generator) -> None:
+def test_order_equals_torchvision(tmp_path: Path, generator: torch.Generator) -> None:
     names = [
         f"{c}/{d}{n}.png" for c in "xYz" for d in ("", "s/", "s-1/", "s/t/", "S/t/") for n in ("10", "9", "a", "B")
     ]
@@ -48,7 +48,7 @@ def test_the_order_is_that_of_torchvision(tmp_path: Path, generator: torch.Gener
     assert source.classes == tuple(expected.classes)
 
 
-def test_a_flat_folder_has_no_labels(tmp_path: Path, generator: torch.Generator) -> None:
+def test_flat_folder_has_no_labels(tmp_path: Path, generator: torch.Generator) -> None:
     contents = written(tmp_path, ["b.png", "a.jpeg", "c.gif"], generator)
     (tmp_path / "empty").mkdir()
     source = FolderSource(tmp_path)
@@ -56,7 +56,7 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path, generator: torch.Generator)
     assert_holds(source, [ImageRow("a", contents["a.jpeg"], -1), ImageRow("b", contents["b.png"], -1)])
 
 
-def test_keys_keep_their_suffix_where_nothing_else_differs(tmp_path: Path, generator: torch.Generator) -> None:
+def test_keys_keep_their_suffix_if_only_the_suffix_differs(tmp_path: Path, generator: torch.Generator) -> None:
     contents = written(tmp_path, ["x/a.jpg", "x/a.png", "x/b.png", "y/a.png"], generator)
     rows = [
         ImageRow(key, contents[name], label)
@@ -65,14 +65,14 @@ def test_keys_keep_their_suffix_where_nothing_else_differs(tmp_path: Path, gener
     assert_holds(FolderSource(tmp_path), rows)
 
 
-def test_folders_that_are_no_classes(tmp_path: Path, generator: torch.Generator) -> None:
+def test_excluded_folders_are_not_classes(tmp_path: Path, generator: torch.Generator) -> None:
     contents = written(tmp_path, ["a/1.png", "b/1.png", "c/1.png", "c/more/2.png"], generator)
     source = FolderSource(tmp_path, without=("b",), nested=False)
     assert source.classes == ("a", "c")
     assert_holds(source, [ImageRow("a/1", contents["a/1.png"], 0), ImageRow("c/1", contents["c/1.png"], 1)])
 
 
-def test_links_are_followed_but_not_in_circles(tmp_path: Path, generator: torch.Generator) -> None:
+def test_links_are_followed_and_cycles_raise(tmp_path: Path, generator: torch.Generator) -> None:
     contents = written(tmp_path, ["set/a/1.png", "elsewhere/2.png"], generator)
     (tmp_path / "set/b").symlink_to(tmp_path / "elsewhere")
     assert_holds(
@@ -84,7 +84,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path, generator: torch.
         FolderSource(tmp_path / "set")
 
 
-def test_what_is_no_source_says_why(tmp_path: Path, generator: torch.Generator) -> None:
+def test_invalid_folders_raise(tmp_path: Path, generator: torch.Generator) -> None:
     with pytest.raises(FileNotFoundError):
         FolderSource(tmp_path / "missing")
     (tmp_path / "a").mkdir()
@@ -115,7 +115,7 @@ def swap(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_fingerprint(change: str, tmp_path: Path, generator: torch.Generator) -> None:
+def test_fingerprint_changes_with_names_and_sizes(change: str, tmp_path: Path, generator: torch.Generator) -> None:
     root = tmp_path / "set"
     written(root, ["a/1.png", "a/2.png", "b/7.png"], generator)
     (root / "a/2.png").write_bytes(b"short")
@@ -128,7 +128,7 @@ def test_fingerprint(change: str, tmp_path: Path, generator: torch.Generator) ->
     assert FolderSource(root).fingerprint() != before
 
 
-def test_fingerprint_of_a_flat_folder(tmp_path: Path, generator: torch.Generator) -> None:
+def test_fingerprint_of_a_flat_folder_changes_with_names(tmp_path: Path, generator: torch.Generator) -> None:
     written(tmp_path, ["1.png", "2.png"], generator)
     before = FolderSource(tmp_path).fingerprint()
     assert FolderSource(tmp_path).fingerprint() == before
@@ -136,7 +136,7 @@ def test_fingerprint_of_a_flat_folder(tmp_path: Path, generator: torch.Generator
     assert FolderSource(tmp_path).fingerprint() != before
 
 
-def test_a_name_takes_little_more_than_its_letters(tmp_path: Path) -> None:
+def test_file_names_take_little_memory(tmp_path: Path) -> None:
     for number in range(300):
         (tmp_path / f"n01440764_{number:05d}.JPEG").touch()
     assert len(pickle.dumps(FolderSource(tmp_path))) < 300 * (len("n01440764_00000.JPEG") + 9) + 600
@@ -154,14 +154,16 @@ def test_a_name_takes_little_more_than_its_letters(tmp_path: Path) -> None:
         ([], {"train": "."}),
     ],
 )
-def test_splits(folders: list[str], expected: dict[str, str], tmp_path: Path, generator: torch.Generator) -> None:
+def test_folder_splits(
+    folders: list[str], expected: dict[str, str], tmp_path: Path, generator: torch.Generator
+) -> None:
     written(tmp_path, [f"{folder}/1.png" for folder in folders], generator)
     found = folder_splits(tmp_path)
     assert found == {split: tmp_path / folder for split, folder in expected.items()}
     assert list(found) == list(expected)
 
 
-def test_two_folders_of_one_split(tmp_path: Path, generator: torch.Generator) -> None:
+def test_two_folders_of_one_split_raise(tmp_path: Path, generator: torch.Generator) -> None:
     written(tmp_path, ["val/a/1.png", "validation/a/1.png"], generator)
     with pytest.raises(SourceError, match=r"val and .*validation are both the split 'validation': remove one"):
         folder_splits(tmp_path)

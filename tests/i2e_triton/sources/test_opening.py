@@ -28,7 +28,7 @@ from tests.i2e_triton.sources.test_tar import written
         ("test-run/0000.parquet", None),
     ],
 )
-def test_the_split_in_a_name(name: str, expected: str | None) -> None:
+def test_split_of_file_name(name: str, expected: str | None) -> None:
     assert split_of(Path("test") / name) == expected
 
 
@@ -49,7 +49,7 @@ def test_files_by_split(tmp_path: Path) -> None:
         files_by_split(tmp_path / "val-0.tar", ".parquet")
 
 
-def test_files_without_split_and_in_the_folder_data(tmp_path: Path) -> None:
+def test_files_in_data_folder_without_split_names(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for name in ("b.parquet", "a.parquet"):
         (tmp_path / "data" / name).touch()
@@ -65,13 +65,13 @@ def test_files_without_split_and_in_the_folder_data(tmp_path: Path) -> None:
         ["train/0000.parquet", "test/0000.parquet"],
     ],
 )
-def test_folders_of_the_hub(names: list[str], tmp_path: Path, generator: torch.Generator) -> None:
+def test_hub_folders_are_recognized(names: list[str], tmp_path: Path, generator: torch.Generator) -> None:
     location = str(put(tmp_path, [*names, "README.md"], generator))
     assert (find_kind(location), splits(location)) == ("parquet", ("train", "test"))
     assert len(open_source(location, split="test")) == 1
 
 
-def test_missing_shards_are_missed(tmp_path: Path) -> None:
+def test_missing_shards_raise(tmp_path: Path) -> None:
     for name in ("train", "images"):
         for index in (0, 2):
             (tmp_path / name).mkdir(exist_ok=True)
@@ -110,7 +110,7 @@ def put(location: Path, names: list[str], generator: torch.Generator) -> Path:
         (["caltech101/101_ObjectCategories/ant/1.jpg", "caltech101.tar"], "caltech101", ("train",)),
     ],
 )
-def test_the_kind_is_found(
+def test_kind_and_splits_are_found(
     names: list[str], kind: str, expected: tuple[str, ...], tmp_path: Path, generator: torch.Generator
 ) -> None:
     location = str(put(tmp_path / "set", names, generator))
@@ -126,13 +126,13 @@ def test_the_kind_is_found(
 
 
 @pytest.mark.parametrize("name", ["one.parquet", "one.tar"])
-def test_a_single_file(name: str, tmp_path: Path, generator: torch.Generator) -> None:
+def test_single_file_is_opened(name: str, tmp_path: Path, generator: torch.Generator) -> None:
     location = str(put(tmp_path, [name, "other.parquet", "other.tar"], generator) / name)
     assert find_kind(location) == Path(name).suffix[1:]
     assert len(open_source(location, split="train")) == 1
 
 
-def test_torchvisions_sets_are_found_by_their_folders(tmp_path: Path) -> None:
+def test_torchvision_sets_are_found_by_their_folders(tmp_path: Path) -> None:
     (tmp_path / FOLDERS["cifar100"]).mkdir()
     assert find_kind(str(tmp_path)) == "cifar100"
     (tmp_path / FOLDERS["mnist"]).mkdir(parents=True)
@@ -145,7 +145,7 @@ def test_torchvisions_sets_are_found_by_their_folders(tmp_path: Path) -> None:
         assert splits(str(tmp_path), kind) == (("train",) if whole else ("train", "validation"))
 
 
-def test_what_is_expected_counts_where_nothing_is_there(
+def test_expected_kind_is_used_for_an_empty_location(
     tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = tmp_path / "missing"
@@ -165,6 +165,6 @@ def test_what_is_expected_counts_where_nothing_is_there(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_there(kind: str, tmp_path: Path) -> None:
+def test_missing_location_raises(kind: str, tmp_path: Path) -> None:
     with pytest.raises((SourceError, OSError), match=r"missing"):
         open_source(str(tmp_path / "missing"), kind=kind, split="train")

@@ -55,7 +55,7 @@ def test_rows_of_several_files(tmp_path: Path, images: list[bytes]) -> None:
     assert stored < source.nbytes() < stored + 1500  # page headers
 
 
-def test_what_the_datasets_library_writes(tmp_path: Path, generator: torch.Generator) -> None:
+def test_files_of_the_datasets_library_are_read(tmp_path: Path, generator: torch.Generator) -> None:
     pictures = [picture(generator) for _ in range(5)]
     images, labels = [encoded(image) for image in pictures], [4, 0, 2, 2, 1]
     columns = {
@@ -76,7 +76,7 @@ def test_what_the_datasets_library_writes(tmp_path: Path, generator: torch.Gener
     assert_holds(source, [ImageRow(str(n), image, label) for n, (image, label) in enumerate(zip(images, labels))])
 
 
-def test_without_labels_and_without_bytes(tmp_path: Path, images: list[bytes]) -> None:
+def test_files_without_labels_or_bytes(tmp_path: Path, images: list[bytes]) -> None:
     source = ParquetSource([written(tmp_path / "a.parquet", [images[0], None, images[2]])])
     assert source.classes is None
     assert_holds(source, [ImageRow("0", images[0], -1), ImageRow("1", b"", -1), ImageRow("2", images[2], -1)])
@@ -87,7 +87,7 @@ def test_without_labels_and_without_bytes(tmp_path: Path, images: list[bytes]) -
 
 
 @pytest.mark.parametrize("binary", [pa.binary(), pa.large_binary()])
-def test_rows_without_an_image(binary: pa.DataType, tmp_path: Path, images: list[bytes]) -> None:
+def test_rows_without_an_image_are_empty(binary: pa.DataType, tmp_path: Path, images: list[bytes]) -> None:
     kind = pa.struct([("path", pa.string()), ("bytes", binary)])
     column = pa.array([{"bytes": images[0], "path": None}, None, {"bytes": images[1], "path": ""}], kind)
     pq.write_table(pa.table({"image": column}), tmp_path / "train.parquet")
@@ -103,7 +103,7 @@ def test_rows_without_an_image(binary: pa.DataType, tmp_path: Path, images: list
         ([0, 2**31], None, "must be 0 to 2147483647, or -1 for no label, got 2147483648"),
     ],
 )
-def test_labels_without_a_class(
+def test_invalid_labels_raise(
     labels: list[int], names: list[str] | None, reason: str, tmp_path: Path, images: list[bytes]
 ) -> None:
     metadata = features(label={"names": names})
@@ -114,7 +114,7 @@ def test_labels_without_a_class(
     assert [row.label for row in source.read(0, 2)] == [-1, 1]
 
 
-def test_a_file_that_changed_since(tmp_path: Path, images: list[bytes]) -> None:
+def test_changed_file_raises(tmp_path: Path, images: list[bytes]) -> None:
     source = ParquetSource([written(tmp_path / "train.parquet", images, group=10)])
     written(tmp_path / "train.parquet", images[:3])
     with pytest.raises(SourceError, match=r"train\.parquet: row group 0 has 3 rows, not 10"):
@@ -138,7 +138,7 @@ def test_only_the_row_groups_of_a_range_are_read(tmp_path: Path, images: list[by
         list(source.read(3, 9))
 
 
-def test_a_row_group_is_read_in_small_parts_from_any_place_on(
+def test_row_group_is_read_in_small_parts_from_any_row(
     tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("i2e_triton.sources.parquet._ROWS_AT_ONCE", 7)
@@ -153,7 +153,7 @@ def test_a_row_group_is_read_in_small_parts_from_any_place_on(
         assert len(source._readers) <= 8
 
 
-def test_a_group_of_more_bytes_than_its_file_does_not_fill_the_memory(tmp_path: Path) -> None:
+def test_row_group_larger_than_its_file_takes_little_memory(tmp_path: Path) -> None:
     rows = 4000
     source = ParquetSource([written(tmp_path / "train.parquet", [bytes(50_000)] * rows, group=rows)])
     assert (tmp_path / "train.parquet").stat().st_size < 200_000
@@ -164,7 +164,7 @@ def test_a_group_of_more_bytes_than_its_file_does_not_fill_the_memory(tmp_path: 
 
 
 @pytest.mark.parametrize("kept", [0, 3, 11, -1, -9])
-def test_a_file_that_is_cut_off(kept: int, tmp_path: Path, images: list[bytes]) -> None:
+def test_truncated_file_raises(kept: int, tmp_path: Path, images: list[bytes]) -> None:
     path = written(tmp_path / "train.parquet", images)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(SourceError, match=r"train\.parquet is not a Parquet file, or a damaged one"):
@@ -173,7 +173,7 @@ def test_a_file_that_is_cut_off(kept: int, tmp_path: Path, images: list[bytes]) 
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_damage_gives_no_other_error(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_damage_raises_source_error_only(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = written(tmp_path_factory.getbasetemp() / "train.parquet", [b"1" * 40] * 9, label=list(range(9)))
     content = bytearray(path.read_bytes())
     end = len(content) - 8 - int.from_bytes(content[-8:-4], "little")  # of the pages; pyarrow may abort on a bad footer
@@ -189,26 +189,26 @@ def test_damage_gives_no_other_error(data: st.DataObject, tmp_path_factory: pyte
 
 
 @pytest.mark.parametrize("bad", [b"\xff", b"\xe2"])
-def test_a_column_whose_name_is_no_text(bad: bytes, tmp_path: Path, images: list[bytes]) -> None:
+def test_column_name_that_is_not_utf8_raises(bad: bytes, tmp_path: Path, images: list[bytes]) -> None:
     path = written(tmp_path / "train.parquet", images, unique_name=list(range(10)))
     path.write_bytes(path.read_bytes().replace(b"unique_name", bad + b"nique_name"))
     with pytest.raises(SourceError, match=r"train\.parquet is (a damaged|not a) Parquet file"):
         ParquetSource([path])
 
 
-def test_a_file_whose_name_is_no_text(tmp_path: Path, images: list[bytes]) -> None:
+def test_file_name_that_is_not_utf8_is_read(tmp_path: Path, images: list[bytes]) -> None:
     path = written(tmp_path / "train.parquet", images).rename(tmp_path / os.fsdecode(b"caf\xe9.parquet"))
     source = ParquetSource([path])
     assert [row.image for row in source.read(0, 10)] == images
     assert source.fingerprint() != ParquetSource([path.rename(tmp_path / "train.parquet")]).fingerprint()
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_missing_file_raises(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"train\.parquet"):
         ParquetSource([tmp_path / "train.parquet"])
 
 
-def test_columns_that_do_not_fit(tmp_path: Path, images: list[bytes]) -> None:
+def test_invalid_columns_raise(tmp_path: Path, images: list[bytes]) -> None:
     path = tmp_path / "train.parquet"
     pq.write_table(pa.table({"data": [b"1"], "label": [1]}), path)
     with pytest.raises(SourceError, match=r"one column of images.* it has none \(columns: data, label\)"):
@@ -221,7 +221,7 @@ def test_columns_that_do_not_fit(tmp_path: Path, images: list[bytes]) -> None:
         ParquetSource([path])
 
 
-def test_files_that_do_not_fit_together(tmp_path: Path, images: list[bytes]) -> None:
+def test_files_with_different_columns_raise(tmp_path: Path, images: list[bytes]) -> None:
     names = [features(label={"names": names, "_type": "ClassLabel"}) for names in (["a", "b"], ["b", "a"])]
     paths = [written(tmp_path / f"{n}.parquet", images[:1], label=[0], metadata=names[n]) for n in (0, 1)]
     with pytest.raises(SourceError, match=r"1\.parquet and .*0\.parquet differ in columns or classes"):
@@ -237,7 +237,7 @@ def test_files_that_do_not_fit_together(tmp_path: Path, images: list[bytes]) -> 
         features(label={"names": [1, 2]}),
     ],
 )
-def test_damaged_class_names(metadata: dict[str, str], tmp_path: Path, images: list[bytes]) -> None:
+def test_damaged_class_names_raise(metadata: dict[str, str], tmp_path: Path, images: list[bytes]) -> None:
     path = written(tmp_path / "train.parquet", images[:1], label=[0], metadata=metadata)
     with pytest.raises(SourceError, match=r"train\.parquet: .* metadata 'huggingface'"):
         ParquetSource([path])
@@ -253,11 +253,13 @@ def test_damaged_class_names(metadata: dict[str, str], tmp_path: Path, images: l
         features(label={"dtype": "int64", "_type": "Value"}),
     ],
 )
-def test_labels_without_names(metadata: dict[str, str], tmp_path: Path, images: list[bytes]) -> None:
+def test_metadata_without_class_names_is_accepted(
+    metadata: dict[str, str], tmp_path: Path, images: list[bytes]
+) -> None:
     assert ParquetSource([written(tmp_path / "a.parquet", images[:1], label=[0], metadata=metadata)]).classes is None
 
 
-def test_fingerprint(tmp_path: Path, images: list[bytes]) -> None:
+def test_fingerprint_changes_with_the_files(tmp_path: Path, images: list[bytes]) -> None:
     (tmp_path / "moved").mkdir()
     paths = [written(tmp_path / f"{n}.parquet", images, label=list(range(10))) for n in (0, 1)]
     before = ParquetSource(paths).fingerprint()

@@ -44,13 +44,13 @@ def assert_same(actual: Tensor, expected: Tensor) -> None:
     assert torch.equal(actual, expected)
 
 
-def test_every_rule_is_compared() -> None:
+def test_every_resize_rule_is_tested() -> None:
     assert tuple(PUBLISHED) == RESIZE_RULES
 
 
 @pytest.mark.parametrize("rule", RESIZE_RULES)
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs_as_official(name: str, rule: str) -> None:
+def test_photographs_equal_the_official_pipeline(name: str, rule: str) -> None:
     content = photograph_path(name).read_bytes()
     expected = official(content, rule)
     assert_same(prepare(content, (224, 224), rule), expected)
@@ -59,7 +59,7 @@ def test_photographs_as_official(name: str, rule: str) -> None:
         assert_same(prepare(image, (224, 224), rule), official(image, rule))
 
 
-def test_rules_differ() -> None:
+def test_resize_rules_differ() -> None:
     content = photograph_path("coffee").read_bytes()
     images = [prepare(content, (224, 224), rule) for rule in RESIZE_RULES]
     assert not torch.equal(images[0], images[1])
@@ -73,14 +73,14 @@ def test_size_is_height_and_width(generator: torch.Generator) -> None:
     assert_same(prepare(encoded(image), None), pixels(image))
 
 
-def test_grey_has_three_channels_as_official(generator: torch.Generator) -> None:
+def test_grey_has_three_channels(generator: torch.Generator) -> None:
     grey = PIL.Image.fromarray(noise((28, 28), torch.uint8, generator).numpy())
     for image in (grey, encoded(grey), encoded(grey, "JPEG"), grey.convert("LA"), grey.convert("1")):
         assert_same(prepare(image, (224, 224)), official(image, "bicubic"))
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "CMYK", "LA", "HSV", "LAB", "1"])
-def test_modes_of_a_picture(mode: str, generator: torch.Generator) -> None:
+def test_modes_of_pil_images(mode: str, generator: torch.Generator) -> None:
     image = PIL.Image.merge("RGBA", [picture(generator, 20, 30).getchannel(c) for c in (0, 1, 2, 0)])
     image = image.convert("RGB").convert(mode) if mode in ("P", "CMYK", "HSV", "LAB") else image.convert(mode)
     assert_same(prepare(image, None), pixels(image.convert("RGB")))
@@ -91,7 +91,7 @@ def test_modes_of_a_picture(mode: str, generator: torch.Generator) -> None:
     ("format_name", "mode"),
     [("JPEG", "CMYK"), ("PNG", "P"), ("PNG", "LA"), ("PNG", "RGBA"), ("PNG", "L"), ("GIF", "P")],
 )
-def test_modes_of_a_file(format_name: str, mode: str) -> None:
+def test_modes_of_image_files(format_name: str, mode: str) -> None:
     with PIL.Image.open(photograph_path("coffee")) as coffee:
         image = coffee.convert("RGB").resize((90, 60)).convert(mode)
     content = encoded(image, format_name)
@@ -100,7 +100,7 @@ def test_modes_of_a_file(format_name: str, mode: str) -> None:
     assert_same(prepare(content, (224, 224)), official(content, "bicubic"))
 
 
-def test_grey_of_16_bits_keeps_them(generator: torch.Generator) -> None:
+def test_grey_of_16_bits_keeps_its_values(generator: torch.Generator) -> None:
     deep = torch.randint(0, 65536, (50, 40), generator=generator)
     content = encoded(PIL.Image.fromarray(deep.numpy().astype(np.uint16)))
     assert_same(prepare(content, None), deep.float()[None])
@@ -108,13 +108,13 @@ def test_grey_of_16_bits_keeps_them(generator: torch.Generator) -> None:
     assert_same(prepare(content, (30, 20)), expected)
 
 
-def test_the_first_frame_of_an_animation() -> None:
+def test_first_frame_of_an_animation_is_used() -> None:
     frames = [PIL.Image.new("RGB", (6, 4), colour) for colour in ((200, 0, 0), (0, 200, 0))]
     content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert_same(prepare(content, (8, 8)), torch.tensor([200, 0, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 8, 8))
 
 
-def test_a_photograph_is_taken_as_it_is_stored_as_torchvision_does(generator: torch.Generator) -> None:
+def test_exif_orientation_is_ignored(generator: torch.Generator) -> None:
     stored = picture(generator, 30, 20)
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
@@ -150,20 +150,20 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_damage_says_why(case: str) -> None:
+def test_damaged_images_raise(case: str) -> None:
     content, reason = DAMAGED[case]
     with pytest.raises(PictureError, match=reason):
         prepare(content, (224, 224))
 
 
 @pytest.mark.parametrize("case", ["decompression bomb", "large"])
-def test_what_is_too_large_is_not_decoded(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_image_is_not_decoded(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
     with pytest.raises(PictureError, match="too large"):
         prepare(DAMAGED[case][0], (224, 224))
 
 
-def test_a_strip_is_not_blown_up_before_it_is_cropped() -> None:
+def test_narrow_image_is_not_enlarged_before_cropping() -> None:
     strip = PIL.Image.new("RGB", (20_000, 1))
     with pytest.raises(
         PictureError, match="too narrow: resized to 256 pixels wide, it would have more than 89,478,485"
@@ -181,7 +181,9 @@ def test_a_strip_is_not_blown_up_before_it_is_cropped() -> None:
         ((8, 9), "bilinear-crop", r"bilinear-crop needs a square size, got \(8, 9\)"),
     ],
 )
-def test_unfit_rules(size: tuple[int, int] | None, rule: str, reason: str, generator: torch.Generator) -> None:
+def test_invalid_resize_rules_raise(
+    size: tuple[int, int] | None, rule: str, reason: str, generator: torch.Generator
+) -> None:
     with pytest.raises(ValueError, match=reason):
         check_resize(size, rule)
     with pytest.raises(ValueError, match=reason):
@@ -204,7 +206,7 @@ def mixed(generator: torch.Generator) -> list[bytes | PIL.Image.Image]:
 
 @pytest.mark.parametrize("size", [(64, 64), (16, 16), None])
 @pytest.mark.parametrize("rule", RESIZE_RULES)
-def test_a_batch_equals_one_by_one(rule: str, size: tuple[int, int] | None, generator: torch.Generator) -> None:
+def test_batch_equals_single_images(rule: str, size: tuple[int, int] | None, generator: torch.Generator) -> None:
     if rule == "bilinear-crop" and size is None:
         size = (224, 224)
     images = mixed(generator)
@@ -224,7 +226,7 @@ def test_a_batch_equals_one_by_one(rule: str, size: tuple[int, int] | None, gene
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_a_batch_of_small_photographs_as_official(name: str) -> None:
+def test_batch_of_small_photographs_equals_the_official_pipeline(name: str) -> None:
     with PIL.Image.open(photograph_path(name)) as photograph:
         tiles = [photograph.convert("RGB").crop((x, 100, x + 32, 132)) for x in range(0, 320, 16)]
     contents = [encoded(tile, "JPEG", quality=75) for tile in tiles]
@@ -233,7 +235,7 @@ def test_a_batch_of_small_photographs_as_official(name: str) -> None:
     assert_same(images, torch.stack([official(content, "bicubic") for content in contents]))
 
 
-def test_a_crop_does_not_keep_the_memory_of_the_whole() -> None:
+def test_crop_does_not_keep_the_memory_of_the_image() -> None:
     content = photograph_path("rocket").read_bytes()
     ((_, images),) = prepare_batch([content], (224, 224), "bilinear-crop").groups
     assert images.untyped_storage().nbytes() == 3 * 224 * 224
@@ -246,7 +248,7 @@ def test_channels_are_last_in_memory(generator: torch.Generator) -> None:
         assert stack.movedim(1, -1).is_contiguous()
 
 
-def test_one_large_picture_in_memory_at_a_time() -> None:
+def test_only_one_large_image_is_in_memory() -> None:
     content = encoded(PIL.Image.new("RGB", (1000, 1000)), "JPEG")
     alive = []
 

@@ -17,12 +17,12 @@ PUBLISHED = {
 }
 
 
-def test_every_official_set_has_a_preset() -> None:
+def test_every_official_data_set_has_a_preset() -> None:
     assert list(PRESETS) == list(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_presets(name: str) -> None:
+def test_presets_have_the_official_settings(name: str) -> None:
     preset = PRESETS[name]
     size, ratio = PUBLISHED[name]
     assert (preset.size, preset.ratio, preset.resize) == ((size, size), ratio, "bicubic")

@@ -22,7 +22,7 @@ def written(path: Path, members: list[tuple[str, bytes]], mode: str = "w", form:
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
-def test_samples_of_several_tars(form: int, tmp_path: Path, generator: torch.Generator) -> None:
+def test_rows_of_several_tars(form: int, tmp_path: Path, generator: torch.Generator) -> None:
     images = [png(generator) for _ in range(6)]
     folder = "a-long-folder-name/" * 6
     one = written(
@@ -60,13 +60,13 @@ def test_samples_of_several_tars(form: int, tmp_path: Path, generator: torch.Gen
     assert source.nbytes() == sum(len(row.image) for row in rows if isinstance(row.image, bytes))
 
 
-def test_a_tar_of_a_folder_begins_its_keys_in_it(tmp_path: Path, generator: torch.Generator) -> None:
+def test_keys_are_relative_to_the_packed_folder(tmp_path: Path, generator: torch.Generator) -> None:
     image = png(generator)
     path = written(tmp_path / "a.tar", [("./cat/0.png", image), ("./cat/0.cls", b"2")])
     assert_holds(TarSource([path]), [ImageRow("a/cat/0", image, 2)])
 
 
-def test_folders_and_links_in_a_tar_are_no_samples(tmp_path: Path, generator: torch.Generator) -> None:
+def test_folders_and_links_are_ignored(tmp_path: Path, generator: torch.Generator) -> None:
     image = png(generator)
     path = written(tmp_path / "a.tar", [("x/1.png", image)])
     with tarfile.open(path, "a") as tar:
@@ -93,26 +93,26 @@ def test_folders_and_links_in_a_tar_are_no_samples(tmp_path: Path, generator: to
         ([("1.json", b" " * 2**20 + b"1")], r"'1\.json' is too large for a label \(1,048,577 bytes\)"),
     ],
 )
-def test_unclear_samples(members: list[tuple[str, bytes]], reason: str, tmp_path: Path) -> None:
+def test_ambiguous_samples_raise(members: list[tuple[str, bytes]], reason: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=rf"a\.tar.* {reason}"):
         TarSource([written(tmp_path / "a.tar", members)])
 
 
-def test_compressed(tmp_path: Path) -> None:
+def test_compressed_tar_raises(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tar", [("1.png", b"")], "w:gz")
     with pytest.raises(SourceError, match=r"a\.tar is not an uncompressed tar, or a damaged one"):
         TarSource([path])
 
 
 @pytest.mark.parametrize("kept", [0, 100, 512, 800, 1024, 1100, 2048])
-def test_cut_off(kept: int, tmp_path: Path, generator: torch.Generator) -> None:
+def test_truncated_tar_raises(kept: int, tmp_path: Path, generator: torch.Generator) -> None:
     path = written(tmp_path / "a.tar", [("1.png", png(generator)), ("2.png", png(generator))])
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(SourceError, match=r"a\.tar is not an uncompressed tar, or a damaged one \("):
         TarSource([path])
 
 
-def test_a_damaged_header_does_not_pass_for_the_end(tmp_path: Path, generator: torch.Generator) -> None:
+def test_damaged_header_raises(tmp_path: Path, generator: torch.Generator) -> None:
     path = written(tmp_path / "a.tar", [(f"{n}.png", png(generator)) for n in range(3)])
     content = bytearray(path.read_bytes())
     with tarfile.open(path) as tar:
@@ -123,7 +123,7 @@ def test_a_damaged_header_does_not_pass_for_the_end(tmp_path: Path, generator: t
         TarSource([path])
 
 
-def test_a_member_beyond_the_end(tmp_path: Path) -> None:
+def test_member_larger_than_the_file_raises(tmp_path: Path) -> None:
     member = tarfile.TarInfo("1.png")
     member.size = 10**15
     (tmp_path / "a.tar").write_bytes(member.tobuf() + bytes(2048))
@@ -133,7 +133,7 @@ def test_a_member_beyond_the_end(tmp_path: Path) -> None:
         TarSource([tmp_path / "a.tar"])
 
 
-def test_a_tar_that_shrank(tmp_path: Path, generator: torch.Generator) -> None:
+def test_tar_that_shrank_raises(tmp_path: Path, generator: torch.Generator) -> None:
     path = written(tmp_path / "a.tar", [("1.png", png(generator)), ("2.png", png(generator))])
     source = TarSource([path])
     path.write_bytes(path.read_bytes()[:1600])
@@ -142,7 +142,7 @@ def test_a_tar_that_shrank(tmp_path: Path, generator: torch.Generator) -> None:
         list(source.read(0, 2))
 
 
-def test_a_folder_that_tar_packed(tmp_path: Path, generator: torch.Generator) -> None:
+def test_files_of_the_tar_command_are_read(tmp_path: Path, generator: torch.Generator) -> None:
     """With ``tar -C folder -cf a.tar .``"""
     image = png(generator)
     assert_holds(
@@ -151,7 +151,7 @@ def test_a_folder_that_tar_packed(tmp_path: Path, generator: torch.Generator) ->
     )
 
 
-def test_fingerprint(tmp_path: Path) -> None:
+def test_fingerprint_changes_with_the_samples(tmp_path: Path) -> None:
     (tmp_path / "moved").mkdir()
     members = [("1.png", b"one"), ("1.cls", b"1"), ("2.png", b"two")]
     before = TarSource([written(tmp_path / "a.tar", members)]).fingerprint()

@@ -55,7 +55,7 @@ class Cifar:
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 @pytest.mark.parametrize("kind", CIFAR_FILES)
-def test_cifar(
+def test_cifar_rows_equal_torchvision(
     kind: str, split: str, tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cifar = Cifar(kind, tmp_path, generator, monkeypatch)
@@ -80,7 +80,7 @@ class Trap:
 
 
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
-def test_a_changed_pickle_is_refused_before_it_is_opened(
+def test_modified_pickle_raises_before_it_is_loaded(
     name: str, tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cifar = Cifar("cifar10", tmp_path, generator, monkeypatch)
@@ -108,7 +108,7 @@ def write_mnist(folder: Path, generator: torch.Generator) -> dict[str, list[Imag
 
 
 @pytest.mark.parametrize("kind", ["mnist", "fashion-mnist"])
-def test_mnist(kind: str, tmp_path: Path, generator: torch.Generator) -> None:
+def test_mnist_rows_equal_torchvision(kind: str, tmp_path: Path, generator: torch.Generator) -> None:
     rows = write_mnist(tmp_path / FOLDERS[kind], generator)
     fingerprints = set()
     for split in torchvision_splits(kind):
@@ -125,7 +125,7 @@ def test_mnist(kind: str, tmp_path: Path, generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("damage", ["removed", "empty", "cut off", "floats", "too few labels"])
-def test_damaged_mnist(damage: str, tmp_path: Path, generator: torch.Generator) -> None:
+def test_damaged_mnist_raises(damage: str, tmp_path: Path, generator: torch.Generator) -> None:
     folder = tmp_path / "MNIST/raw"
     write_mnist(folder, generator)
     images, labels = folder / "train-images-idx3-ubyte", folder / "train-labels-idx1-ubyte"
@@ -141,7 +141,7 @@ def test_damaged_mnist(damage: str, tmp_path: Path, generator: torch.Generator) 
         open_torchvision("mnist", tmp_path, "train", download=False)
 
 
-def test_caltech_101(tmp_path: Path, generator: torch.Generator) -> None:
+def test_caltech101_rows(tmp_path: Path, generator: torch.Generator) -> None:
     root = tmp_path / FOLDERS["caltech101"]
     rows = []
     for name in ("BACKGROUND_Google", "Faces", "accordion"):
@@ -155,7 +155,7 @@ def test_caltech_101(tmp_path: Path, generator: torch.Generator) -> None:
     assert_holds(source, rows[2:])
 
 
-def test_caltech_256(tmp_path: Path, generator: torch.Generator) -> None:
+def test_caltech256_rows(tmp_path: Path, generator: torch.Generator) -> None:
     root = tmp_path / FOLDERS["caltech256"]
     rows = []
     for label, name in enumerate(("001.ak47", "056.dog", "257.clutter")):
@@ -169,7 +169,7 @@ def test_caltech_256(tmp_path: Path, generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
-def test_what_is_missing_says_where_it_should_be(kind: str, tmp_path: Path) -> None:
+def test_missing_data_set_raises_with_its_folder(kind: str, tmp_path: Path) -> None:
     with pytest.raises(
         SourceError, match=rf"^{kind} is not in {tmp_path}/{FOLDERS[kind]}; download it with i2e dataset --download$"
     ):
@@ -177,7 +177,7 @@ def test_what_is_missing_says_where_it_should_be(kind: str, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_download_of_arrays(tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_are_downloaded(tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = {}
 
     def download(self: datasets.MNIST) -> None:
@@ -187,7 +187,7 @@ def test_download_of_arrays(tmp_path: Path, generator: torch.Generator, monkeypa
     assert_holds(open_torchvision("mnist", tmp_path, "validation", download=True), rows["validation"])
 
 
-def test_download_of_a_folder(tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_is_downloaded(tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     content = png(generator)
 
     def download(self: datasets.Caltech256) -> None:
