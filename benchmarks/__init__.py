@@ -1,1 +1,1 @@
-"""Races against other methods and against the hardware's limits."""
+"""Benchmarks: ``pytest benchmarks --benchmark-only`` measures, ``python -m benchmarks.report`` writes the report."""

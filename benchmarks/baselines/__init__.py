@@ -1,1 +1,1 @@
-"""The methods that the conversion races, each written from the description of its source."""
+"""The methods that this package is compared with, each written from the description in its source."""

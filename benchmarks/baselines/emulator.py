@@ -1,11 +1,11 @@
 """A physically based emulator of an event camera, without noise.
 
-Sources: Rebecq et al., ESIM: an Open Event Camera Simulator, CoRL 2018 (a pixel fires whenever its log intensity is a
-threshold away from where it last fired); Hu et al., v2e: From Video Frames to Realistic DVS Events, CVPR Workshops 2021
-(luma; a logarithm that is linear near zero; several events of a pixel between two frames, spread evenly over the time
-between them). Their noise, leak, bandwidth and refractory time are left out.
+Sources: Rebecq et al., ESIM: an Open Event Camera Simulator, CoRL 2018 (a pixel fires when its log intensity has
+changed by a threshold since it last fired); Hu et al., v2e: From Video Frames to Realistic DVS Events, CVPR Workshops
+2021 (luma; a logarithm that is linear near zero; several events of a pixel between two frames, evenly spaced in time).
+Noise, leak, bandwidth and refractory time are not modelled.
 
-The frames are those a camera would record while the image moves along the path of :mod:`benchmarks.baselines.odg`.
+The frames show the image as it moves along the path of :mod:`benchmarks.baselines.odg`.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from torch import Tensor
 
 from benchmarks.baselines.odg import PATH_X, PATH_Y, REACH
 
-LINEAR_BELOW = 20.0  # grey levels; from there on the response is logarithmic
+LINEAR_BELOW = 20.0  # grey levels; above, the response is logarithmic
 ON_THRESHOLD = 0.2  # in units of log intensity
 OFF_THRESHOLD = 0.2
 
 
 def convert(image: Tensor) -> Tensor:
-    """Emulate the camera on one image, on its device.
+    """Return the events of one image, on its device.
 
     Args:
         image: uint8 ``[3, H, W]``.
 
     Returns:
-        float32 ``[N, 4]``, rows of (time, x, y, polarity): time in frames after the first one, polarity +1 for ON and
-        -1 for OFF. In order of time.
+        float32 ``[N, 4]``, rows of (time, x, y, polarity), sorted by time. Time is in frames after the first one,
+        polarity is +1 for ON and -1 for OFF.
     """
     return emulate(shifted_frames(image))
 
 
 def shifted_frames(image: Tensor) -> Tensor:
-    """Luma of an image ``[3, H, W]`` at each position of the path: float32 ``[9, H, W]``, 0 to 255."""
+    """Return the luma of an image ``[3, H, W]`` at each position of the path: float32 ``[9, H, W]``, 0 to 255."""
     red, green, blue = image.to(torch.float32)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
     height, width = luma.shape
@@ -46,7 +46,7 @@ def shifted_frames(image: Tensor) -> Tensor:
 
 
 def emulate(frames: Tensor, on_threshold: float = ON_THRESHOLD, off_threshold: float = OFF_THRESHOLD) -> Tensor:
-    """Emulate the camera on frames ``[T, H, W]`` of grey levels 0 to 255; events as of :func:`convert`."""
+    """Return the events of frames ``[T, H, W]`` of grey levels 0 to 255, in the format of :func:`convert`."""
     response = log_response(frames)
     reference = response[0].clone()
     events = []
@@ -61,12 +61,12 @@ def emulate(frames: Tensor, on_threshold: float = ON_THRESHOLD, off_threshold: f
 
 
 def log_response(frames: Tensor) -> Tensor:
-    """Response of a pixel to a grey level: its logarithm, linear near zero."""
+    """Return the response of a pixel to a grey level: its logarithm, linear near zero."""
     return torch.where(frames < LINEAR_BELOW, frames * (math.log(LINEAR_BELOW) / LINEAR_BELOW), frames.log())
 
 
 def _between_frames(on: Tensor, off: Tensor, time: int) -> list[Tensor]:
-    """Events of each pixel between two frames, their numbers ``[H, W]`` given; a pixel has ON or OFF events."""
+    """Return the events between two frames from their numbers ``[H, W]``; a pixel has only ON or only OFF events."""
     y, x = torch.nonzero(on + off, as_tuple=True)
     number, polarity = (on + off)[y, x], (on > 0).to(on.dtype)[y, x] * 2 - 1
     most = int(number.max()) if len(number) else 0
@@ -74,6 +74,6 @@ def _between_frames(on: Tensor, off: Tensor, time: int) -> list[Tensor]:
     for crossing in range(most):
         now = torch.full_like(polarity, time + (crossing + 1) / most)
         events.append(torch.stack([now, x.to(now.dtype), y.to(now.dtype), polarity], dim=1))
-        going_on = number > crossing + 1
-        x, y, polarity, number = x[going_on], y[going_on], polarity[going_on], number[going_on]
+        remains = number > crossing + 1
+        x, y, polarity, number = x[remains], y[remains], polarity[remains], number[remains]
     return events

@@ -1,11 +1,11 @@
 """Omnidirectional Discrete Gradient, the conversion of ES-ImageNet.
 
 Source: Lin et al., ES-ImageNet: A Million Event-Stream Classification Dataset for Spiking Neural Networks, Frontiers in
-Neuroscience 15, 2021, section "Omnidirectional Discrete Gradient". The image, no side longer than 254 pixels, moves
-along a fixed path of 9 positions, up to 2 pixels to the right and down, over a canvas of zeros that is 2 pixels larger.
-A pixel of the canvas whose value rises by more than 0.18 of the value scale from one position to the next is an ON
-event, one whose value falls by more is an OFF event. Along the border of the canvas, where not every position covers
-it with the image, events say nothing of the image and are cleared. Events are kept as coordinates.
+Neuroscience 15, 2021, section "Omnidirectional Discrete Gradient". The image, scaled to at most 254 pixels a side,
+moves along a fixed path of 9 positions, up to 2 pixels to the right and down, over a canvas of zeros that is 2 pixels
+larger. A pixel of the canvas whose value rises by more than 0.18 of the value scale from one position to the next is an
+ON event; a pixel whose value falls by more is an OFF event. Events along the border of the canvas, which the image does
+not cover at all positions, are cleared. Events are stored as coordinates.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ LONGEST_SIDE = 254
 PATH_X = (1, 0, 2, 1, 0, 2, 1, 1, 2)
 PATH_Y = (0, 2, 1, 0, 1, 2, 0, 1, 1)
 THRESHOLD = 0.18
-REACH = 2  # the path stays within 0 to 2
+REACH = 2  # largest coordinate of the path
 
 
 def convert(image: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Convert one image, on its device.
+    """Return the events of one image, on its device.
 
     Args:
         image: uint8 ``[C, H, W]``.
 
     Returns:
-        For each of the 8 steps the coordinates of its ON and of its OFF events on the canvas: int64 ``[N, 2]``, rows
-        of (y, x), in reading order.
+        For each of the 8 steps, the coordinates of its ON and OFF events on the canvas: int64 ``[N, 2]``, rows of
+        (y, x), in reading order.
     """
     value = scaled(image).amax(dim=0).to(torch.float32) / 255
-    # Zeros around the image: the canvas at a position of the path is a view of them.
+    # The canvas at each position of the path is a view of the padded image.
     field = F.pad(value, (REACH,) * 4)
     height, width = value.shape[0] + REACH, value.shape[1] + REACH
     canvases = [field[REACH - y :, REACH - x :][:height, :width] for y, x in zip(PATH_Y, PATH_X)]
@@ -47,7 +47,7 @@ def convert(image: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def scaled(image: Tensor) -> Tensor:
-    """Shrink an image ``[C, H, W]`` (bilinear) to at most 254 pixels a side; a smaller one stays as it is."""
+    """Return an image ``[C, H, W]`` scaled down (bilinear) to at most 254 pixels a side; small images are unchanged."""
     height, width = image.shape[-2:]
     scale = LONGEST_SIDE / max(height, width)
     if scale >= 1:
@@ -58,7 +58,7 @@ def scaled(image: Tensor) -> Tensor:
 
 
 def _coordinates(fires: Tensor) -> Tensor:
-    """Clear the border of a canvas and gather what is left."""
+    """Clear the border of a canvas and return the coordinates of the other events."""
     fires[:REACH] = False
     fires[-REACH:] = False
     fires[:, :REACH] = False

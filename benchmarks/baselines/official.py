@@ -1,8 +1,8 @@
-"""I2E as its authors formulate it: padding, a convolution and elementwise operations, in float32.
+"""The official formulation of I2E: padding, a convolution and elementwise operations, in float32.
 
 Source: Ma et al., I2E: Real-Time Image-to-Event Conversion for High-Performance Spiking Neural Networks, AAAI 2026,
-arXiv 2511.08065, section "Method". Written anew: one operation of PyTorch for each step of the algorithm, on the device
-of the images. Where an image is flat, theta is 0 and every pixel fires in both polarities.
+arXiv 2511.08065, section "Method". This is a rewrite with one PyTorch operation per step of the algorithm. For a flat
+image theta is 0 and every pixel fires in both polarities.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from i2e_triton.shifts import canonical_shifts, convolution_weight
 
 
 def motion_weight(device: torch.device | str | None = None) -> Tensor:
-    """The canonical microsaccade as a convolution: float32 ``[8, 1, 3, 3]``."""
+    """Return the convolution weight of the canonical motion vectors: float32 ``[8, 1, 3, 3]``."""
     return convolution_weight(canonical_shifts()).to(device)
 
 
 def convert(images: Tensor, weight: Tensor, ratio: float = 0.12) -> Tensor:
-    """Convert a batch.
+    """Return the events of a batch, on the device of the images.
 
     Args:
-        images: ``[B, C, H, W]``, float32, or uint8, which is scaled to [0, 1] first.
-        weight: see :func:`motion_weight`; on the images' device.
-        ratio: sensitivity of the threshold.
+        images: ``[B, C, H, W]``, float32, or uint8, which is first scaled to [0, 1].
+        weight: the result of :func:`motion_weight` on the same device.
+        ratio: threshold as a share of the range of the image.
 
     Returns:
         float32 ``[8, B, 2, H, W]``; polarity 0 is ON, polarity 1 is OFF.

@@ -1,12 +1,12 @@
-"""The training loop of the authors' scripts on one device: its structure, written anew.
+"""The official training loop on one device: a rewrite with the structure of the official scripts.
 
-Source: github.com/Ruichen0424/I2E, the training scripts of baseline 1 and 2 (Ma et al., AAAI 2026). Loaders give
-float32 images; the conversion is a module with a convolution inside the network, whose weight is drawn anew at each
-step, and so is under autocast too; float16 with a scaler of gradients, tensors channels first; the loss is read at each
-step, the accuracies stay on the device.
+Source: github.com/Ruichen0424/I2E, the training scripts of baseline 1 and 2 (Ma et al., AAAI 2026). Loaders return
+float32 images. The conversion is a convolution inside the network, under autocast, with a new random weight at each
+step. Training uses float16 with gradient scaling and channels-first tensors. The loss is read at each step; the
+accuracies stay on the device.
 
-Left out is what would only add time on one device: DataParallel, the progress bar. The scripts ask SpikingJelly for its
-CuPy neurons; the network here is the caller's, so that neurons are the same in every loop.
+DataParallel and the progress bar, which only add time on one device, are left out. The official scripts use
+SpikingJelly's CuPy neurons. Here the caller passes the network, so that all loops can use the same neurons.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from i2e_triton.shifts import convolution_weight
 
 
 class Conversion(nn.Module):
-    """The conversion as a part of a network: random selection while training, canonical motion vectors otherwise.
+    """The conversion inside a network: random selection in training mode, canonical motion vectors otherwise.
 
     Args:
-        ratio: sensitivity of the threshold.
+        ratio: threshold as a share of the range of the image.
     """
 
     weight: Tensor
@@ -47,7 +47,7 @@ class Conversion(nn.Module):
 
 
 class Samples(Protocol):
-    """Images and labels by row number."""
+    """Images and labels by index."""
 
     def __len__(self) -> int: ...
 
@@ -82,7 +82,7 @@ class Images(Dataset[tuple[Tensor, int]]):
 
 
 class Meter:
-    """A running mean of values that may lie on a device."""
+    """A running mean of numbers or tensors."""
 
     def __init__(self) -> None:
         self._sum: Tensor | float = 0.0
@@ -90,20 +90,20 @@ class Meter:
         self.mean: Tensor | float = 0.0
 
     def update(self, value: Tensor | float, count: int) -> None:
-        """Add the mean of so many."""
+        """Add the mean of ``count`` values."""
         self._sum += value * count
         self._count += count
         self.mean = self._sum / self._count
 
 
-class PublishedLoop:
-    """Steps of training, one after another.
+class OfficialLoop:
+    """Training steps.
 
     Args:
-        network: takes float32 images ``[B, 3, H, W]``, on its device; a :class:`Conversion` is its part.
-        optimizer: of its parameters.
-        label_smoothing: of the loss.
-        precision: of autocast; float16 as published, None for a device where there is none.
+        network: takes float32 images ``[B, 3, H, W]`` and contains a :class:`Conversion`.
+        optimizer: updates the parameters of the network.
+        label_smoothing: label smoothing of the loss.
+        precision: type of autocast: float16 in the official scripts, None without autocast.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class PublishedLoop:
         self.losses, self.top1, self.top5 = Meter(), Meter(), Meter()
 
     def step(self, images: Tensor, labels: Tensor) -> float:
-        """Train on a batch in the host's memory; return its loss."""
+        """Train on a batch in host memory; return its loss."""
         images = images.to(self._device, non_blocking=True)
         labels = labels.to(self._device, non_blocking=True)
         with torch.autocast(self._device.type, self.precision, enabled=self.precision is not None):
@@ -142,7 +142,7 @@ class PublishedLoop:
 
 @torch.no_grad()
 def accuracy(logits: Tensor, labels: Tensor, ranks: Sequence[int]) -> list[Tensor]:
-    """Percent of the images whose label is among so many highest logits, as timm counts it, on the device."""
+    """Return, for each rank k, the percentage of images whose label is among the k highest logits (as in timm)."""
     highest = logits.topk(max(ranks), dim=1).indices.t()
     correct = highest == labels
     return [correct[:rank].flatten().float().sum() * (100 / len(labels)) for rank in ranks]

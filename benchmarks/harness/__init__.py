@@ -1,1 +1,1 @@
-"""What every suite shares: timing, devices, workloads."""
+"""Timing, machine description and workloads that all suites share."""

@@ -1,4 +1,4 @@
-"""What a measurement ran on: devices by name, versions, and the commit."""
+"""The environment of a measurement: device, versions and commit."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import torch
 import i2e_triton
 
 _ROOT = Path(__file__).resolve().parents[2]
-#: What a benchmark run itself writes says nothing of the code that ran.
-_WRITTEN = ("benchmarks/results", "benchmarks/plots", "benchmarks/REPORT.md")
+# Files that a benchmark run writes; a change of them does not make the commit dirty.
+_OUTPUTS = ("benchmarks/results", "benchmarks/plots", "benchmarks/REPORT.md")
 
 
 def device_name(device: torch.device | str) -> str:
-    """Name a device by its model: a GPU's product name, or the CPU's and how many cores there are."""
+    """Return the product name of a GPU, or the model of the CPU and its number of cores."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -31,7 +31,7 @@ def device_name(device: torch.device | str) -> str:
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The CPU's model as Linux tells it; a virtual machine may tell a maker and a family and no more."""
+    """Return the model of the CPU. A virtual machine may hide the name; the family and model number then follow it."""
     fields: dict[str, str] = {}
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -44,12 +44,12 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def slug(name: str) -> str:
-    """A device's name as a file name."""
+    """Return a device name in the form of a file name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def last_level_cache(device: torch.device | str) -> int:
-    """Bytes of a device's largest cache; 64 MiB where a CPU does not tell."""
+    """Return the bytes of the largest cache of a device; 64 MiB for a CPU that does not report it."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_properties(device).L2_cache_size
     sizes = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
@@ -58,13 +58,13 @@ def last_level_cache(device: torch.device | str) -> int:
 
 
 def environment(device: torch.device | str) -> dict[str, str | float | None]:
-    """What a row says of where and when it was measured; the load is of the last minute, 1 for a busy core."""
+    """Return the fields of a row that describe the machine. ``load`` is the load average of the last minute."""
     cuda = torch.device(device).type == "cuda"
     return {
         "device": device_name(device),
         "kind": torch.device(device).type,
         "cpu": device_name("cpu"),
-        "driver": driver() if cuda else None,
+        "driver": _run("nvidia-smi", "--id=0", "--query-gpu=driver_version", "--format=csv,noheader") if cuda else None,
         "torch": torch.__version__,
         "triton": importlib.import_module("triton").__version__ if util.find_spec("triton") else None,
         "i2e_triton": i2e_triton.__version__,
@@ -76,27 +76,17 @@ def environment(device: torch.device | str) -> dict[str, str | float | None]:
     }
 
 
-@cache
-def driver() -> str | None:
-    """Version of NVIDIA's driver, None where it cannot be asked."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return None
-    command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(command, capture_output=True, text=True)
-    return answer.stdout.splitlines()[0].strip() if answer.returncode == 0 and answer.stdout else None
-
-
-@cache
 def commit() -> dict[str, str | bool | None]:
-    """The commit that runs and whether files differ from it; None where there is no repository."""
-    head = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in _WRITTEN))
+    """Return the checked-out commit and whether files differ from it; None outside of a repository."""
+    head = _run("git", "rev-parse", "HEAD")
+    changes = _run("git", "status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in _OUTPUTS))
     return {"commit": head, "dirty": None if head is None else bool(changes)}
 
 
-def _git(*arguments: str) -> str | None:
-    if shutil.which("git") is None:
+@cache
+def _run(tool: str, *arguments: str) -> str | None:
+    """Return the output of a command, None if it is not installed or fails."""
+    if shutil.which(tool) is None:
         return None
-    answer = subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True)
-    return answer.stdout.strip() if answer.returncode == 0 else None
+    result = subprocess.run([tool, *arguments], cwd=_ROOT, capture_output=True, text=True)
+    return result.stdout.strip() if result.returncode == 0 else None

@@ -1,11 +1,11 @@
-"""What is converted, how often and in what order, so that a measurement is of conversions and not of caches."""
+"""Images and conversions to measure, in enough batches that the caches of the device do not hold them."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness.machine import last_level_cache
-from i2e_triton import canonical_shifts, reference
+from i2e_triton import canonical_shifts, convert, reference
 from i2e_triton.io.pictures import read_picture
 
 #: Colour photographs that scikit-image ships.
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 RATIO = 0.12
-#: What a conversion writes, by the name it has in rows.
+#: Options of ``convert`` for each event format, by its name in rows.
 FORMATS: dict[str, dict[str, Any]] = {
     "float32": {"dtype": torch.float32},
     "bfloat16": {"dtype": torch.bfloat16},
@@ -29,65 +29,87 @@ FORMATS: dict[str, dict[str, Any]] = {
     "packed": {"packed": True},
 }
 INPUTS = ("uint8", "float32")
-_MOST_BATCHES = 256
+#: All pairs (input, format), and those that are measured where all would take too long.
+PAIRS = tuple(itertools.product(INPUTS, FORMATS))
+SOME_PAIRS = (("uint8", "bool"), ("uint8", "packed"), ("uint8", "float32"), ("float32", "float32"))
+#: Values of cases, in the order of the report.
+FILE_STAGES = ("decode", "resize", "stack", "transfer", "convert", "all")
+DATA_SET_STAGES = ("read", "decode and resize", "convert", "encode", "compress and write")
+AUGMENTATION_METHODS = (
+    "ours",
+    "torchvision, image by image",
+    "torchvision, converted as a batch",
+    "conversion alone",
+)
+TRAINING_STAGES = ("data", "conversion", "forward", "backward", "optimizer")
+_MAX_BATCHES = 256
 
 Call = Callable[[], object]
 
 
 def photograph_path(name: str) -> Path:
-    """Where scikit-image keeps a photograph."""
+    """Return the path of a photograph of scikit-image."""
     return Path(skimage.__file__).with_name("data") / name
 
 
 @cache
 def photographs(size: int) -> Tensor:
-    """:data:`PHOTOGRAPHS`, bicubic: uint8 ``[N, 3, size, size]``."""
+    """Return :data:`PHOTOGRAPHS`, resized (bicubic): uint8 ``[N, 3, size, size]``."""
     return torch.stack([read_picture(photograph_path(name), (size, size)) for name in PHOTOGRAPHS])
 
 
-def fresh_images(batch: int, size: int, input: str, device: str, content: str = "mixed") -> Tensor:
-    """Images that no earlier call gave: ``[batch, 3, size, size]``.
+def random_images(batch: int, size: int, input: str, device: str, content: str = "mixed") -> Tensor:
+    """Return random images ``[batch, 3, size, size]``.
 
     Args:
-        batch: how many.
-        size: their height and width.
+        batch: number of images.
+        size: height and width.
         input: ``"uint8"``, or ``"float32"`` in [0, 1].
-        device: where they are.
-        content: ``"photographs"``, mirrored and shifted at random; ``"noise"``, uniform; or ``"mixed"``, in turns.
+        device: device of the result.
+        content: ``"photographs"``, flipped and shifted at random; ``"noise"``, uniform; or ``"mixed"``, alternating.
     """
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device)
     if content != "noise":
         known = photographs(size).to(device)
         for image in images if content == "photographs" else images[::2]:
-            picture = known[torch.randint(len(known), ())]
+            photograph = known[torch.randint(len(known), ())]
             shift = torch.randint(size, (2,)).tolist()
-            image.copy_(torch.roll(picture.flip(2) if torch.rand(()) < 0.5 else picture, shift, dims=(1, 2)))
+            image.copy_(torch.roll(photograph.flip(2) if torch.rand(()) < 0.5 else photograph, shift, dims=(1, 2)))
     return images if input == "uint8" else reference.scale(images)
 
 
 def image_bytes(batch: int, size: int, input: str) -> int:
-    """Bytes of a batch of images."""
+    """Return the bytes of a batch of images."""
     return 3 * batch * size * size * (1 if input == "uint8" else 4)
 
 
 def event_bytes(batch: int, size: int, format: str, timesteps: int = 8) -> int:
-    """Bytes of the events of a batch."""
+    """Return the bytes of the events of a batch."""
     pixels = 2 * batch * size * size
     return pixels if format == "packed" else pixels * timesteps * FORMATS[format]["dtype"].itemsize
 
 
+def expected_events(images: Tensor, format: str) -> Tensor:
+    """Return the events of a batch by the reference implementation, on the CPU."""
+    events = reference.convert(images.cpu(), RATIO, canonical_shifts())
+    if format != "packed":
+        return events.to(FORMATS[format]["dtype"])
+    bits = torch.tensor([1 << t for t in range(8)], dtype=torch.uint8).view(8, 1, 1, 1, 1)
+    return (events * bits).sum(dim=0, dtype=torch.uint8)
+
+
 def batches_beyond_cache(device: torch.device | str, bytes_moved: int) -> int:
-    """How many batches to convert in turn, so that none is still in a cache when its turn comes again."""
-    return max(2, min(_MOST_BATCHES, math.ceil(2 * last_level_cache(device) / bytes_moved)))
+    """Return how many batches are needed so that the cache does not hold a batch until its next turn."""
+    return max(2, min(_MAX_BATCHES, math.ceil(2 * last_level_cache(device) / bytes_moved)))
 
 
-def in_turn(calls: Sequence[Call], *, keep: bool = False) -> Callable[[], None]:
-    """One call after another, over and over.
+def cycle_calls(calls: Sequence[Call], *, keep: bool = False) -> Callable[[], None]:
+    """Return a function that runs the next of several calls each time.
 
     Args:
-        calls: what to call.
-        keep: keep each result until the same call returns the next one, so that an allocator which hands freed memory
-            out again cannot give every result the same place in the cache; else a result is dropped at once.
+        calls: the calls.
+        keep: keep each result until the same call returns the next one. Otherwise a caching allocator may give every
+            result the same memory, which then stays in the cache of the device.
     """
     turns = itertools.cycle(range(len(calls)))
     kept: list[object] = [None] * len(calls)
@@ -101,10 +123,63 @@ def in_turn(calls: Sequence[Call], *, keep: bool = False) -> Callable[[], None]:
     return call
 
 
-def expected_events(images: Tensor, format: str) -> Tensor:
-    """The specification's events of a batch, in a format, on the CPU."""
-    events = reference.convert(images.cpu(), RATIO, canonical_shifts())
-    if format != "packed":
-        return events.to(FORMATS[format]["dtype"])
-    bits = torch.tensor([1 << t for t in range(8)], dtype=torch.uint8).view(8, 1, 1, 1, 1)
-    return (events * bits).sum(dim=0, dtype=torch.uint8)
+def cuda_graph(calls: Sequence[Call]) -> Call:
+    """Capture calls, one after another, in one CUDA graph; return the function that replays it."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # a capture must not compile or allocate
+        for call in calls:
+            call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for call in calls:
+            call()
+    return graph.replay
+
+
+class Conversions:
+    """Conversions of several batches by this package, each into its own memory, together larger than the cache.
+
+    Args:
+        device: device of the images.
+        input: type of the images, ``"uint8"`` or ``"float32"``.
+        format: event format, a key of :data:`FORMATS`.
+        batch: images per batch.
+        size: height and width of the images.
+    """
+
+    def __init__(self, device: str, input: str, format: str, batch: int, size: int):
+        self.bytes_moved = image_bytes(batch, size, input) + event_bytes(batch, size, format)
+        self._format = format
+        count = batches_beyond_cache(device, self.bytes_moved)
+        self._images = [random_images(batch, size, input, device) for _ in range(count)]
+        options = FORMATS[format]
+        self._events = [convert(images, RATIO, **options) for images in self._images]
+        self.calls: Sequence[Call] = [
+            partial(convert, images, RATIO, out=events, **options) for images, events in zip(self._images, self._events)
+        ]
+
+    def check(self) -> None:
+        """Compare up to 16 images of the first batch with the reference, bit for bit.
+
+        Raises:
+            AssertionError: if an event differs.
+        """
+        images, events = self._images[0], self._events[0]
+        events.copy_(poison(events))
+        self.calls[0]()
+        some = slice(None, None, max(1, len(images) // 16))
+        actual = events[some] if self._format == "packed" else events[:, some]
+        assert torch.equal(actual.cpu(), expected_events(images[some], self._format)), (
+            "events differ from the reference"
+        )
+
+    def timed(self, mode: str) -> tuple[Call, int]:
+        """Return a call to measure (``"eager"``, or ``"graph"`` for a CUDA graph) and how many conversions it makes."""
+        return (cycle_calls(self.calls), 1) if mode == "eager" else (cuda_graph(self.calls), len(self.calls))
+
+
+def poison(events: Tensor) -> Tensor:
+    """Return a tensor that differs from events, dense or packed, in every element."""
+    return torch.full_like(events, torch.nan) if events.is_floating_point() else events.bitwise_not()

@@ -1,1 +1,1 @@
-"""The report: rows of results to tables and plots."""
+"""The report: tables and plots made from the rows of results."""

@@ -3,108 +3,112 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.report import sections
-from benchmarks.report.claim import claim
-from benchmarks.report.markdown import NOT_MEASURED, duration, table
-from benchmarks.report.on_paper import on_paper
-from benchmarks.report.rows import Results, Row, read_rows
-from benchmarks.report.targets import targets
-from benchmarks.roofline.floors import H100
+import triton
+
+from benchmarks.harness.rows import Results, Row, read_rows
+from benchmarks.harness.workload import SOME_PAIRS
+from benchmarks.report.plots import Plots
+from benchmarks.report.sections import SECTIONS
+from benchmarks.report.tables import NOT_MEASURED, image_time, significant, table, times
+from benchmarks.roofline.estimate import H100, Gpu, copy_seconds, issue_seconds, kernel_figures
 from i2e_triton.io.atomic import write_whole
 
-FOLDER = Path(__file__).parents[1]
-_HEAD = f"""# Benchmarks
-
-Written by `make bench` from the rows under [results/](results); not to be edited. A time is the median of all rounds ±
-their interquartile range. A ratio names its two rows by their keys, `numerator`/`denominator`, both of one device:
-`grep KEY benchmarks/results/*` shows a row with its device, versions, date and commit. What has not been measured is
-"{NOT_MEASURED}". Images have 3 channels and are half photographs that scikit-image ships, half noise, unless a section
-says otherwise; 8 timesteps; ratio 0.12; one CPU thread."""
-_SECTIONS = {
-    "Throughput": sections.throughput,
-    "Speed-up over other methods": sections.races,
-    "Against the hardware's limits": sections.limits,
-    "Latency of one image": sections.latency,
-    "Memory": sections.memory,
-    "Cost of a pixel": sections.cost_per_pixel,
-    "Threads and DataLoader workers": sections.scaling,
-    "From files to events": sections.end_to_end,
-    "A data set to events": sections.data_set,
-    "Augmentation": sections.augmentation,
-    "Training": sections.training,
-}
+_FOLDER = Path(__file__).parents[1]
+_TEMPLATE = Path(__file__).with_name("report.md")
+_DEVICE_TEMPLATE = Path(__file__).with_name("device.md")
+_ENVIRONMENT = ("driver", "torch", "triton", "i2e_triton", "python", "os", "commit")
+# Table 2 of the paper: ms per image of 224x224 of ODG, and of I2E on a GPU.
+_PAPER_ODG, _PAPER_I2E = 29.47, 0.1
 
 
 def main() -> None:
-    """Write the report of what has been measured."""
-    with tempfile.TemporaryDirectory() as scratch:
-        machine_code = "\n\n".join(on_paper(H100, Path(scratch)))
-    text = report(Results(read_rows()), machine_code, FOLDER / "plots")
-    with write_whole(FOLDER / "REPORT.md") as file:
+    """Write the report of all rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = report(Results(read_rows()), _FOLDER / "plots", roofline(H100, Path(folder)))
+    with write_whole(_FOLDER / "REPORT.md") as file:
         file.write(text.encode())
 
 
-def report(results: Results, machine_code: str, plots: Path) -> str:
-    """Write the plots, and return the report as Markdown.
+def report(results: Results, plots: Path, roofline_table: str, gpu: Gpu = H100) -> str:
+    """Write the plots to a folder, which the report calls ``plots/``, and return the report as Markdown."""
+    by_device = [
+        _DEVICE_TEMPLATE.read_text().format(
+            device=device, **{name: make(results, device, Plots(plots, device)) for name, make in SECTIONS.items()}
+        )
+        for device in results.devices()
+    ]
+    return _TEMPLATE.read_text().format(
+        devices=devices(results),
+        gpu="" if results.devices("cuda") else "**No GPU has been measured yet.**",
+        paper_i2e=_PAPER_I2E,
+        paper_odg=_PAPER_ODG,
+        paper_ratio=significant(_PAPER_ODG / _PAPER_I2E),
+        claim=claim(results),
+        by_device="\n".join(by_device).rstrip(),
+        gpu_name=gpu.name,
+        target=gpu.target,
+        triton=triton.__version__,
+        multiprocessors=gpu.multiprocessors,
+        issue_rate=gpu.issue_rate,
+        clock=gpu.clock / 1e9,
+        copy_rate=gpu.copy_rate / 1e12,
+        roofline=roofline_table,
+    )
 
-    Args:
-        results: what has been measured.
-        machine_code: the section that needs no measurement.
-        plots: folder that receives the plots; the report refers to it as ``plots/``.
-    """
-    parts = [_HEAD, *devices(results), "## Targets", *targets(results), "## The 300× claim", *claim(results)]
-    for title, section in _SECTIONS.items():
-        parts.append(f"## {title}")
-        for device in results.devices():
-            parts += [f"### {device}", *section(results, device, plots)]
-        if not results.devices("cuda"):
-            parts.append(f"On a GPU: {NOT_MEASURED}.")
-    parts += [f"## On paper: {H100.name}", machine_code, "## Rows", *all_rows(results)]
-    return "\n\n".join(parts) + "\n"
 
-
-def devices(results: Results) -> Iterator[str]:
-    """What was measured on, when, and with which versions."""
+def devices(results: Results) -> str:
+    """Return the devices with their versions and dates."""
     body = []
     for device in results.devices():
         rows = [row for row in results.rows if row["device"] == device]
-        versions = [_values(rows, name) for name in ("driver", "torch", "triton", "i2e_triton", "python", "os")]
-        commits = ", ".join(sorted({_commit(row) for row in rows}))
-        loads = sorted(row["load"] for row in rows)
-        dates = sorted(row["date"][:10] for row in rows)
-        body.append([device, *versions, _span(dates), commits, _span(loads), str(len(rows))])
-    head = ["device", "driver", "torch", "triton", "i2e-triton", "Python", "system", "date", "commit", "load", "rows"]
-    yield table(head, body)
+        values = [", ".join(sorted({_environment(row, name) for row in rows})) for name in _ENVIRONMENT]
+        dates, loads = ([pick(row[name] for row in rows) for pick in (min, max)] for name in ("date", "load"))
+        days = " to ".join(dict.fromkeys(date[:10] for date in dates))
+        body.append([device, *values, days, f"{loads[0]} to {loads[1]}", str(len(rows))])
+    return table(["device", *_ENVIRONMENT, "date", "load", "rows"], body)
 
 
-def all_rows(results: Results) -> Iterator[str]:
-    """Every row, by key."""
+def _environment(row: Row, name: str) -> str:
+    if name == "commit" and row[name]:
+        return row[name][:8] + (" with changes" if row["dirty"] else "")
+    return str(row[name] or "–")
+
+
+def claim(results: Results) -> str:
+    """Return the speed-ups over ODG, which the paper's claim is about."""
+    body = []
     for device in results.devices():
-        body = []
-        for row in (row for row in results.rows if row["device"] == device):
-            case = ", ".join(f"{name} {value}" for name, value in row["case"].items() if value is not None)
-            time = f"{duration(row['median_s'])} ± {duration(row['iqr_s'])}"
-            body.append([f"`{row['key']}`", row["suite"], case, time, str(row["images"]), str(row["rounds"])])
-        head = ["key", "suite", "case", "median of a call", "images", "rounds"]
-        yield f"<details><summary>{device}: {len(body)} rows</summary>\n\n{table(head, body)}\n\n</details>"
+        # tf32 is PyTorch's default on a GPU.
+        official = "official, tf32" if device in results.devices("cuda") else "official"
+        odg = results.find(device, "comparison", content="photographs", method="ODG")
+        body.append([device, "ODG", image_time(odg), ""])
+        for name, method, format in (
+            ("official formulation", official, "float32"),
+            ("this package, uint8 → float32", "ours", "float32"),
+            ("this package, uint8 → bool", "ours", "bool"),
+        ):
+            case = {"content": "photographs", "input": "uint8", "method": method, "format": format}
+            row = results.find(device, "comparison", **case)
+            body.append([device, name, image_time(row), times(odg, row)])
+    if not results.devices("cuda"):
+        body.append(["a GPU", "all methods", NOT_MEASURED, NOT_MEASURED])
+    return table(["device", "method", "time per image", "times as fast as ODG"], body)
 
 
-def _values(rows: list[Row], name: str) -> str:
-    return ", ".join(sorted({str(row[name]) for row in rows if row[name] is not None})) or "–"
-
-
-def _span(values: Sequence[str] | Sequence[float]) -> str:
-    """First and last of ordered values."""
-    return " to ".join(dict.fromkeys([str(values[0]), str(values[-1])]))
-
-
-def _commit(row: Row) -> str:
-    if row["commit"] is None:
-        return "unknown"
-    return row["commit"][:8] + (" with changes" if row["dirty"] else "")
+def roofline(gpu: Gpu, folder: Path) -> str:
+    """Compile the kernels and return lower bounds on their time; temporary files go to ``folder``."""
+    body = []
+    for input, format in sorted({*SOME_PAIRS, ("uint8", "bfloat16")}):
+        (kernel,) = kernel_figures(input, format, 128, gpu, folder)
+        instructions = (kernel.reading or 0) + (kernel.writing or 0)
+        issue, copy = issue_seconds(instructions, gpu), copy_seconds(input, format, gpu)
+        memory = [str(kernel.registers), f"{kernel.shared} B", f"{kernel.spilled} B"]
+        bounds = [f"{issue * 1e6:.3f} µs", f"{copy * 1e6:.3f} µs", f"{copy / max(issue, copy):.0%}"]
+        body.append([f"{input} → {format}", *memory, significant(instructions), *bounds])
+    head = ["", "registers", "shared", "spilled", "instructions per pixel", "issue", "copy", "share of the copy rate ≤"]
+    return table(head, body)
 
 
 if __name__ == "__main__":

@@ -1,168 +1,106 @@
-"""Plots of a report: SVG files that depend on nothing but the rows."""
+"""Plots of the report: PNG files that depend on the rows only.
+
+Each method returns the Markdown that shows its plot, or nothing if there is nothing to plot.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
-from benchmarks.report.markdown import significant
-from benchmarks.report.rows import Results, Row, rate_share, seconds_an_image, speed_up
+from benchmarks.harness.machine import slug
 from i2e_triton.io.atomic import write_whole
 
+#: Pairs (input, format) with a value for each number on the x axis.
+Lines = dict[tuple[str, str], dict[int, float]]
+
 _STYLE: Any = {
-    "svg.hashsalt": "i2e-triton",
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.titlelocation": "left",
     "grid.color": "#dddddd",
     "lines.marker": "o",
     "lines.markersize": 4,
 }
-#: A colour for each format of events, told apart by colour-blind readers too.
-COLOURS = {"float32": "#0072b2", "bfloat16": "#56b4e9", "uint8": "#009e73", "bool": "#e69f00", "packed": "#d55e00"}
-_STAGE_COLOURS = ("#0072b2", "#56b4e9", "#999999", "#009e73", "#d55e00")
+#: The Okabe-Ito colours, which colour-blind readers can tell apart.
+_COLOURS = {"float32": "#0072b2", "bfloat16": "#56b4e9", "uint8": "#009e73", "bool": "#e69f00", "packed": "#d55e00"}
+_LEGEND: Any = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False}
+_INTEGER = FuncFormatter(lambda value, _: f"{value:,.0f}")
 
 
-@contextmanager
-def drawn(path: Path, width: float = 6.4, height: float = 3.6) -> Iterator[Axes]:
-    """Axes of a figure that is written to a file."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure.add_subplot()
-        with write_whole(path) as file:
-            figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+class Plots:
+    """The plots of one device.
 
+    Args:
+        folder: receives the files; the report refers to it as ``plots/``.
+        device: name of the device, the title of each plot.
+    """
 
-def throughput(results: Results, device: str, mode: str, size: int, path: Path) -> None:
-    """Images a second against batch size."""
-    with drawn(path) as axes:
-        for input, style in (("uint8", "-"), ("float32", "--")):
-            for format, colour in COLOURS.items():
-                rows = results.select(device, "throughput", mode=mode, size=size, input=input, format=format)
-                _line(axes, rows, "batch", lambda row: 1 / seconds_an_image(row), f"{input} → {format}", colour, style)
-        axes.set(xlabel=f"images of {size}×{size} in a batch", ylabel="images a second", yscale="log")
-        axes.set_xscale("log", base=2)
-        _plain_numbers(axes.xaxis)
-        _plain_numbers(axes.yaxis)
-        axes.set_title(device, loc="left")
-        _legend(axes)
+    def __init__(self, folder: Path, device: str):
+        self._folder = folder
+        self._device = device
 
+    def lines(self, name: str, alt: str, lines: Lines, **labels: str) -> str:
+        """Plot a line for each conversion. ``labels`` go to ``Axes.set``."""
+        if not lines:
+            return ""
+        with self._figure(name, 3.6) as axes:
+            for (input, format), points in lines.items():
+                style: Any = {"color": _COLOURS[format], "linestyle": "-" if input == "uint8" else "--"}
+                axes.plot(list(points), list(points.values()), label=f"{input} → {format}", **style)
+            ticks = sorted({x for points in lines.values() for x in points})
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(ticks, list(map(str, ticks)))
+            axes.yaxis.set_major_formatter(_INTEGER)
+            axes.set(ylim=(0, None), **labels)
+            axes.legend(**_LEGEND)
+        return self._markdown(name, alt)
 
-def cost_per_pixel(results: Results, device: str, mode: str, path: Path) -> None:
-    """Time a pixel against image size."""
-    with drawn(path) as axes:
-        for input, style in (("uint8", "-"), ("float32", "--")):
-            for format, colour in COLOURS.items():
-                rows = size_sweep(results, device, mode, input, format)
-                _line(axes, rows, "size", nanoseconds_a_pixel, f"{input} → {format}", colour, style)
-        axes.set(xlabel="height and width of an image", ylabel="ns a pixel", ylim=(0, None))
-        axes.set_xscale("log", base=2)
-        _plain_numbers(axes.xaxis)
-        axes.set_title(device, loc="left")
-        _legend(axes)
+    def bars(self, name: str, alt: str, groups: dict[str, dict[str, float]], xlabel: str, *, log: bool = False) -> str:
+        """Plot a group of horizontal bars, by name, for each label."""
+        names = list(dict.fromkeys(bar for bars in groups.values() for bar in bars))
+        lengths_of_all = [length for bars in groups.values() for length in bars.values()]
+        if not lengths_of_all:
+            return ""
+        thickness = 0.8 / len(names)
+        with self._figure(name, 0.9 + 0.25 * len(names) * len(groups)) as axes:
+            for index, (bar, colour) in enumerate(zip(names, _COLOURS.values())):
+                lengths = [bars.get(bar, 0.0) for bars in groups.values()]
+                positions = [group + (index - (len(names) - 1) / 2) * thickness for group in range(len(groups))]
+                drawn = axes.barh(positions, lengths, thickness, color=colour, label=bar)
+                axes.bar_label(drawn, [f"{length:.3g}" if length else "" for length in lengths], padding=3)
+            axes.set_yticks(range(len(groups)), list(groups))
+            axes.set_xlabel(xlabel)
+            if log:
+                axes.set(xscale="log", xlim=(min(1.0, *lengths_of_all), None))
+            axes.xaxis.set_major_formatter(_INTEGER)
+            axes.invert_yaxis()
+            axes.grid(axis="y", visible=False)
+            if names != [""]:
+                axes.legend(**_LEGEND)
+        return self._markdown(name, alt)
 
+    @contextmanager
+    def _figure(self, name: str, height: float) -> Iterator[Axes]:
+        with matplotlib.rc_context(_STYLE):
+            figure = Figure(figsize=(7, height), layout="constrained")
+            axes = figure.add_subplot(title=self._device)
+            yield axes
+            with write_whole(self._path(name)) as file:
+                figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
 
-def size_sweep(results: Results, device: str, mode: str, input: str, format: str) -> list[Row]:
-    """Rows of a conversion of images of several sizes, in batches of about as many pixels as that of the smallest."""
-    rows = results.select(device, "throughput", mode=mode, input=input, format=format)
-    sizes = sorted({row["case"]["size"] for row in rows})
-    if len(sizes) < 2:
-        return []
-    pixels = max(_pixels(row) for row in rows if row["case"]["size"] == sizes[0])
-    return [
-        min((row for row in rows if row["case"]["size"] == size), key=lambda row: abs(math.log(_pixels(row) / pixels)))
-        for size in sizes
-    ]
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{slug(self._device)}-{name}.png"
 
-
-def _pixels(row: Row) -> int:
-    return row["case"]["batch"] * row["case"]["size"] ** 2
-
-
-def nanoseconds_a_pixel(row: Row) -> float:
-    """Time of a row for each pixel."""
-    return 1e9 * seconds_an_image(row) / row["case"]["size"] ** 2
-
-
-def shares(rows: list[tuple[str, Row, Row]], device: str, limit: str, path: Path) -> None:
-    """Shares of a limit's rate: a bar for each conversion, named, with its row and the limit's."""
-    with drawn(path, height=0.6 + 0.28 * len(rows)) as axes:
-        values = [100 * rate_share(row, other) for _, row, other in rows]
-        colours = [COLOURS[row["case"]["format"]] for _, row, _ in rows]
-        bars = axes.barh([name for name, _, _ in rows], values, color=colours)
-        axes.bar_label(bars, fmt="%.0f %%", padding=3)
-        axes.set(xlabel=f"share of the rate of {limit}, %", xlim=(0, max(100, *values) * 1.08))
-        axes.invert_yaxis()
-        axes.grid(axis="y", visible=False)
-        axes.set_title(device, loc="left")
-
-
-def speed_ups(races: dict[str, tuple[Row, list[Row]]], device: str, path: Path) -> None:
-    """Speed-ups over other methods: for each, by name, its row and this package's rows in some formats."""
-    with drawn(path, width=7.6, height=0.9 + 0.42 * len(races)) as axes:
-        seen: set[str] = set()
-        times = [1.0]
-        for place, (slow, rows) in enumerate(races.values()):
-            for turn, fast in enumerate(rows):
-                format = fast["case"]["format"]
-                times.append(speed_up(slow, fast))
-                label = "_" if format in seen else f"this package, → {format}"  # a legend leaves out what begins so
-                seen.add(format)
-                bar = axes.barh(place + 0.4 * turn - 0.2, times[-1], 0.36, color=COLOURS[format], label=label)
-                axes.bar_label(bar, [f"{significant(times[-1])}×"], padding=3)
-        axes.set_yticks(range(len(races)), races)
-        axes.set(xscale="log", xlabel="times as fast, an image", xlim=(0.8 * min(times), 3 * max(times)))
-        axes.xaxis.set_major_formatter(_plain)
-        axes.invert_yaxis()
-        axes.grid(axis="y", visible=False)
-        axes.set_title(device, loc="left")
-        _legend(axes)
-
-
-def stages(parts: dict[str, dict[str, Row]], device: str, path: Path) -> None:
-    """Time an image of the stages one after another: a bar for each kind of file, with a row for each stage."""
-    with drawn(path, height=0.9 + 0.4 * len(parts)) as axes:
-        names = list(dict.fromkeys(stage for rows in parts.values() for stage in rows))
-        start = dict.fromkeys(parts, 0.0)
-        for stage, colour in zip(names, _STAGE_COLOURS):
-            lengths = [1e3 * seconds_an_image(rows[stage]) if stage in rows else 0.0 for rows in parts.values()]
-            axes.barh(list(parts), lengths, left=list(start.values()), color=colour, label=stage)
-            start = {name: start[name] + length for name, length in zip(parts, lengths)}
-        axes.set(xlabel="ms an image")
-        axes.invert_yaxis()
-        axes.grid(axis="y", visible=False)
-        axes.set_title(device, loc="left")
-        _legend(axes)
-
-
-def _line(axes: Axes, rows: list[Row], x: str, y: Callable[[Row], float], label: str, colour: str, style: str) -> None:
-    if rows:
-        ordered = sorted(rows, key=lambda row: row["case"][x])
-        places, values = [row["case"][x] for row in ordered], [y(row) for row in ordered]
-        axes.plot(places, values, linestyle=style, color=colour, label=label)
-
-
-def _plain_numbers(axis: Axis) -> None:
-    """Label a logarithmic axis with whole numbers instead of powers, between them too."""
-    axis.set_major_formatter(_plain)
-    axis.set_minor_formatter(lambda value, position: _plain(value, position) if f"{value:.0e}"[0] in "25" else "")
-
-
-def _plain(value: float, position: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _legend(axes: Axes) -> None:
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    def _markdown(self, name: str, alt: str) -> str:
+        return f"\n\n![{alt}](plots/{self._path(name).name})"

@@ -1,377 +1,265 @@
-"""The sections of a report that there are for each device: tables and plots of its rows."""
+"""The tables and plots of the report about one device, by the names of their places in device.md."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
-from benchmarks.harness.machine import slug
-from benchmarks.report import plots
-from benchmarks.report.markdown import (
-    NOT_MEASURED,
-    duration,
-    image_time,
-    part_of,
-    ratio,
-    share,
-    significant,
-    size,
-    table,
+from benchmarks.harness.rows import Results, Row, rate_share, seconds_per_image, speed_up
+from benchmarks.harness.workload import (
+    AUGMENTATION_METHODS,
+    DATA_SET_STAGES,
+    FILE_STAGES,
+    FORMATS,
+    INPUTS,
+    TRAINING_STAGES,
+    image_bytes,
 )
-from benchmarks.report.rows import Results, Row, seconds_an_image
+from benchmarks.report.plots import Plots
+from benchmarks.report.tables import duration, image_time, part, pivot, share, significant, size, table, times
 
 _SIZE = 224
-_PAIRS = tuple((input, format) for input in ("uint8", "float32") for format in plots.COLOURS)
-_FACES = {
+_NAMES = {"ours": "this package", "official": "official formulation"}
+_LOOPS = {"ours": "this package", "official": "official loop"}
+_CLOCKS = {
     "host": "until the call returns",
-    "finished": "until the events are there",
-    "graph, finished": "CUDA graph, until the events are there",
-    "device": "the GPU's own time",
-    "graph, device": "CUDA graph, the GPU's own time",
+    "finished": "until the events are ready",
+    "graph, finished": "CUDA graph, until the events are ready",
+    "device": "GPU time",
+    "graph, device": "CUDA graph, GPU time",
 }
-#: What a batch of a data set goes through, in order.
-DATA_SET_STAGES = ("read", "decode and resize", "convert", "encode", "compress and write")
-#: Where the events go, and how a reader is told.
-AUGMENTATION_RESULTS = {
-    "new": "as new tensors",
-    "out": "into those of the batch before",
-}
-#: Ways from raw images to the events of their augmented versions.
-AUGMENTATION_METHODS = (
-    "ours",
-    "torchvision, image by image",
-    "torchvision, converted as a batch",
-    "conversion alone",
-)
-#: What a batch goes through in training, in order; its data are prepared by other processes while a step is taken.
-TRAINING_STAGES = ("data", "conversion", "forward", "backward", "optimizer")
-_LOOPS = {"ours": "this package's loop", "published": "the published loop"}
-_STAGES = ("decode", "resize", "stack", "transfer", "convert")
 
 
-def throughput(results: Results, device: str, folder: Path) -> Iterator[str]:
-    """Time an image against batch size and format."""
-    for mode, how in (("graph", "Replayed as a CUDA graph"), ("eager", "Called from Python")):
-        if rows := results.select(device, "throughput", mode=mode, size=_SIZE):
-            yield f"{how}, into memory that is there already. Time an image of 224×224, by images in a batch:"
-            batches = sorted({row["case"]["batch"] for row in rows})
-            body = []
-            for pair in _PAIRS:
-                if any(_matches(row, pair) for row in rows):
-                    body.append([_name(pair), *(_time(_one(rows, pair, batch=batch)) for batch in batches)])
-            yield table(["", *map(str, batches)], body)
-    mode = _mode(results, device)
-    if results.select(device, "throughput", mode=mode, size=_SIZE):
-        path = folder / f"{slug(device)}-throughput.svg"
-        plots.throughput(results, device, mode, _SIZE, path)
-        yield f"![Images a second against batch size](plots/{path.name})"
+def ours(results: Results, device: str, plots: Plots) -> str:
+    """Return the times of this package."""
+    rows = _by_pair(results.select(device, "comparison", method="ours", content="photographs"))
+    return pivot("", rows, _pair, lambda row: "time per image", image_time)
 
 
-def races(results: Results, device: str, folder: Path) -> Iterator[str]:
-    """This package against other methods."""
-    yield (
-        "Images of 224×224, the same for all, photographs unless it says noise. Who is called allocates the events. "
-        "ODG and the emulator go through the batch image by image, as they are defined, and return coordinates."
-    )
-    if device in results.devices("cuda"):
-        yield "With tf32, convolutions round what they multiply, as PyTorch lets them on a GPU unless told otherwise."
-    ours = results.select(device, "races", method="ours", content="photographs")
-    others = sorted(
-        (row for row in results.select(device, "races") if row["case"]["method"] != "ours"),
-        key=lambda row: (row["case"]["content"] == "noise", row["case"]["input"], seconds_an_image(row)),
-    )
-    body = [[f"this package, {_name(pair)}", image_time(_one(ours, pair))] for pair in _PAIRS]
-    yield table(["method", "time an image"], body + [[_method(row), image_time(row)] for row in others])
-    yield "How many times as fast this package is, from images of the same type:"
-    formats = ("float32", "bool", "packed")
+def others(results: Results, device: str, plots: Plots) -> str:
+    """Return the times of the other methods, and the speed-up of this package over them."""
+    rows = [row for row in results.select(device, "comparison") if row["case"]["method"] != "ours"]
     body, bars = [], {}
-    for row in others:
-        input, content = row["case"]["input"], row["case"]["content"]
-        fast = {
-            format: results.find(device, "races", method="ours", input=input, format=format, content=content)
-            for format in formats
-        }
-        body.append([_method(row), *(ratio(row, fast[format]) for format in formats)])
-        drawn = [found for format in ("float32", "bool") if (found := fast[format])]
-        if content != "noise" and drawn:
-            bars[_method(row)] = (row, drawn)
-    yield table(["than", *(f"→ {format}" for format in formats)], body)
-    if bars:
-        path = folder / f"{slug(device)}-speed-up.svg"
-        plots.speed_ups(bars, device, path)
-        yield f"![Speed-up over other methods](plots/{path.name})"
-    yield from _differing(others)
+    for row in sorted(rows, key=lambda row: (row["case"]["content"] == "noise", seconds_per_image(row))):
+        same = {name: row["case"][name] for name in ("input", "content")}
+        fast = {f: results.find(device, "comparison", method="ours", format=f, **same) for f in ("float32", "bool")}
+        name = f"{_method(row)}, {same['input']} {same['content']}"
+        differing = f"{row['differing']:.2%} differ" if row.get("differing") else "equal" if "differing" in row else "–"
+        body.append([name, image_time(row), *(times(row, found) for found in fast.values()), differing])
+        if same["content"] == "photographs":
+            bars[name] = {f"→ {format}": speed_up(row, found) for format, found in fast.items() if found}
+    plot = plots.bars("speed-up", "Speed-up over other methods", bars, "times as fast, per image", log=True)
+    return table(["method", "time per image", "→ float32 here", "→ bool here", "events"], body) + plot
 
 
-def limits(results: Results, device: str, folder: Path) -> Iterator[str]:
-    """The conversion against copies and memsets of its bytes."""
-    mode = _mode(results, device)
+def limits(results: Results, device: str, plots: Plots) -> str:
+    """Return the rates of conversions as shares of the rate of a copy."""
     large = next((row for row in results.select(device, "limits", method="copy") if "bytes" in row["case"]), None)
-    copies = [row for row in results.select(device, "limits", method="copy") if "bytes" not in row["case"]]
-    body, bars = [], []
-    for pair in _PAIRS:
-        copy = _one(copies, pair)
-        batch = copy["case"]["batch"] if copy else None
-        row = results.find(device, "throughput", mode=mode, size=_SIZE, batch=batch, input=pair[0], format=pair[1])
-        memset = results.find(device, "limits", method="memset", format=pair[1], size=_SIZE)
-        against = large if mode == "graph" else copy
-        body.append([_name(pair), image_time(row), share(row, against), share(row, copy), ratio(row, memset)])
-        if row and against:
-            bars.append((_name(pair), row, against))
-    batches = ", ".join(sorted({str(row["case"]["batch"]) for row in copies}))
-    yield (
-        f"Batches of {batches} images of 224×224, into memory that is there already. A conversion's bytes are its "
-        "images, read once, and its events, written once; a copy's are those it reads and those it writes."
-    )
-    rate = "share of the rate of a 1 GiB copy" if mode == "graph" else "share of the rate of a copy"
-    columns = [0, 1, 2, 3, 4] if mode == "graph" else [0, 1, 2, 4]
-    head = ["", "time an image", rate, "of a copy of as many bytes", "times a memset of the events"]
-    yield table([head[i] for i in columns], [[row[i] for i in columns] for row in body])
-    if bars:
-        path = folder / f"{slug(device)}-share-of-copy.svg"
-        plots.shares(bars, device, "a 1 GiB copy" if mode == "graph" else "a copy of as many bytes", path)
-        yield f"![Share of the copy rate by format](plots/{path.name})"
+    body, bars = [], {}
+    for copy in _by_pair(results.select(device, "limits", method="copy", size=_SIZE)):
+        same = {name: copy["case"][name] for name in ("input", "format", "batch", "size")}
+        row = results.find(device, "throughput", mode=_mode(results, device), **same)
+        memset = results.find(device, "limits", method="memset", format=same["format"], size=_SIZE)
+        shares = [share(row, large)] if large else []
+        body.append([_pair(copy), str(same["batch"]), image_time(row), *shares, share(row, copy), times(row, memset)])
+        bars[_pair(copy)] = {"": 100 * rate_share(row, large or copy)} if row else {}
+    large_head = ["share of the rate of a 1 GiB copy"] if large else []
+    head = ["", "batch", "time per image", *large_head, "share of the rate of the copy", "time / time of the memset"]
+    label = f"% of the rate of {'a 1 GiB copy' if large else 'a copy of as many bytes'}"
+    return table(head, body) + plots.bars("share-of-copy", "Share of the copy rate by format", bars, label)
 
 
-def latency(results: Results, device: str, folder: Path) -> Iterator[str]:
-    """One image, and what of its time is the host's."""
-    rows = results.select(device, "latency")
-    faces = [face for face in _FACES if any(row["case"]["face"] == face for row in rows)]
+def latency(results: Results, device: str, plots: Plots) -> str:
+    """Return the time of one image."""
+    rows = _by_pair(_in_order(results.select(device, "latency"), "clock", list(_CLOCKS)))
+    return pivot("", rows, _pair, lambda row: _CLOCKS[row["case"]["clock"]], image_time)
+
+
+def throughput(results: Results, device: str, plots: Plots, mode: str) -> str:
+    """Return the time per image by batch size and format."""
+    rows = _by_pair(_sorted(results.select(device, "throughput", mode=mode, size=_SIZE), "batch"))
+    text = pivot("", rows, _pair, _value("batch"), lambda row: duration(seconds_per_image(row)))
+    if mode != _mode(results, device):
+        return text
+    lines = _lines(rows, "batch", lambda row: 1 / seconds_per_image(row))
+    labels = {"xlabel": f"images of {_SIZE}×{_SIZE} per batch", "ylabel": "images per second"}
+    return text + plots.lines("throughput", "Images per second by batch size", lines, **labels)
+
+
+def image_size(results: Results, device: str, plots: Plots) -> str:
+    """Return the time per pixel by image size."""
+
+    def nanoseconds(row: Row) -> float:
+        return 1e9 * seconds_per_image(row) / row["case"]["size"] ** 2
+
+    rows = _by_pair(_sorted(results.select(device, "throughput", mode=_mode(results, device)), "size"))
+    rows = [row for row in rows if row["case"]["size"] != _SIZE]  # these are at all batch sizes
+    labels = {"xlabel": "height and width of an image", "ylabel": "ns per pixel"}
+    plot = plots.lines("time-per-pixel", "Time per pixel by image size", _lines(rows, "size", nanoseconds), **labels)
+    return pivot("", rows, _pair, _value("size"), lambda row: f"{significant(nanoseconds(row))} ns") + plot
+
+
+def memory(results: Results, device: str, plots: Plots) -> str:
+    """Return the peak memory of a conversion."""
+    rows = [row for row in results.select(device, "comparison", content="photographs") if row["case"]["format"]]
     body = []
-    for pair in _PAIRS:
-        if any(_matches(row, pair) for row in rows):
-            body.append([_name(pair), *(image_time(_one(rows, pair, face=face)) for face in faces)])
-    yield table(["224×224", *(_FACES[face] for face in faces)], body)
+    for row in sorted(_by_pair(rows), key=lambda row: row["case"]["method"] != "ours"):
+        events = row["bytes_moved"] - image_bytes(row["images"], _SIZE, row["case"]["input"])
+        counts = (row["peak_memory"], events, max(0, row["peak_memory"] - events))
+        body.append([f"{_method(row)}, {_pair(row)}", *(size(count / row["images"]) for count in counts)])
+    return table(["", "peak", "events", "temporary"], body)
 
 
-def memory(results: Results, device: str, folder: Path) -> Iterator[str]:
-    """Peak memory of a batch's conversion."""
-    rows = results.select(device, "races", content="photographs")
-    body = []
-    for row in sorted(rows, key=lambda row: (row["case"]["method"] != "ours", row["case"]["input"])):
-        case, peak = row["case"], row["peak_memory"]
-        if case["format"] is None or peak is None:
-            continue
-        name = _name((case["input"], case["format"]))
-        events = row["bytes_moved"] - row["images"] * 3 * _SIZE * _SIZE * (1 if case["input"] == "uint8" else 4)
-        beside = size(max(0, peak - events) / row["images"])
-        body.append([f"{_method(row)}, {name}", size(peak / row["images"]), size(events / row["images"]), beside])
-    yield "Most that PyTorch holds at once during a call beyond the images, for each image of 224×224 in a batch:"
-    yield table(["", "peak", "of it the events", "beside them"], body)
+def threads(results: Results, device: str, plots: Plots) -> str:
+    """Return the time per image by number of CPU threads."""
+
+    def cell(row: Row) -> str:
+        return _with(row, times(results.find(device, "threads", **{**row["case"], "threads": 1}), row))
+
+    rows = _by_pair(_sorted(results.select(device, "threads"), "threads"))
+    rows.sort(key=lambda row: row["case"]["method"] != "ours")
+    return pivot("threads", rows, lambda row: f"{_method(row)}, {_pair(row)}", _value("threads"), cell)
 
 
-def cost_per_pixel(results: Results, device: str, folder: Path) -> Iterator[str]:
-    """What a pixel costs as images grow."""
-    mode = _mode(results, device)
-    sweeps = {pair: plots.size_sweep(results, device, mode, *pair) for pair in _PAIRS}
-    sides = sorted({row["case"]["size"] for rows in sweeps.values() for row in rows})
-    yield "Time a pixel, all 8 timesteps together, by height and width of the images, in batches of as many pixels:"
-    body = []
-    for pair, rows in sweeps.items():
-        if rows:
-            known = {row["case"]["size"]: f"{significant(plots.nanoseconds_a_pixel(row))} ns" for row in rows}
-            body.append([_name(pair), *(known.get(side, NOT_MEASURED) for side in sides)])
-    yield table(["", *map(str, sides)], body)
-    if body:
-        path = folder / f"{slug(device)}-cost-per-pixel.svg"
-        plots.cost_per_pixel(results, device, mode, path)
-        yield f"![Time a pixel against image size](plots/{path.name})"
+def workers(results: Results, device: str, plots: Plots) -> str:
+    """Return the time per image by number of DataLoader workers."""
+    rows = _sorted(results.select(device, "workers"), "workers")
+    return pivot("converted", rows, _value("convert"), _value("workers"), image_time)
 
 
-def scaling(results: Results, device: str, folder: Path) -> Iterator[str]:
-    """Threads and DataLoader workers, which are the CPU's."""
-    rows = results.select(device, "threads")
-    if not rows:
-        yield f"Threads and workers are the CPU's: {NOT_MEASURED} here."
-        return
-    threads = sorted({row["case"]["threads"] for row in rows})
-    body = []
-    for case in _distinct(rows, "method", "input", "format"):
-        found = [results.find(device, "threads", **case, threads=number) for number in threads]
-        name = f"{_method_name(case['method'])}, {_name((case['input'], case['format']))}"
-        body.append([name, *map(image_time, found), ratio(found[0], found[-1])])
-    yield table(["threads", *map(str, threads), f"times as fast with {threads[-1]}"], body)
-    rows = results.select(device, "workers")
-    workers = sorted({row["case"]["workers"] for row in rows})
-    body = []
-    for case in _distinct(rows, "convert"):
-        found = [results.find(device, "workers", **case, workers=number) for number in workers]
-        body.append([case["convert"], *map(image_time, found)])
-    yield (
-        "An epoch over JPEG files, decoded and resized to 224×224 by a DataLoader and converted to packed events; time "
-        "an image, by its number of workers (0: in the loop itself):"
-    )
-    yield table(["converted", *map(str, workers)], body)
+def end_to_end(results: Results, device: str, plots: Plots) -> str:
+    """Return the stages from image files to events."""
+    rows = _in_order(results.select(device, "end to end"), "stage", FILE_STAGES)
+    whole = {row["case"]["files"]: row for row in rows if row["case"]["stage"] == "all"}
+    bars: dict[str, dict[str, float]] = {row["case"]["stage"]: {} for row in rows}
+    for row in rows:
+        bars[row["case"]["stage"]][row["case"]["files"].upper()] = 1e3 * seconds_per_image(row)
+
+    def cell(row: Row) -> str:
+        return _with(row, part(row, whole.get(row["case"]["files"])))
+
+    text = pivot("stage", rows, _value("stage"), lambda row: row["case"]["files"].upper(), cell)
+    return text + plots.bars("end-to-end", "Time of each stage", bars, "ms per image")
 
 
-def end_to_end(results: Results, device: str, folder: Path) -> Iterator[str]:
-    """Stages from files to events."""
-    rows = results.select(device, "end to end")
-    files = sorted({row["case"]["files"] for row in rows})
-    yield (
-        "Files of photographs, 300 to 640 pixels a side: decoded, resized to 224×224 (bicubic), stacked to a batch, "
-        "transferred (where there is a GPU) and converted, uint8 → bool. Each stage alone, and all of them as a user "
-        "writes it; time an image:"
-    )
-    body, parts = [], {}
-    for kind in files:
-        found = {stage: results.find(device, "end to end", files=kind, stage=stage) for stage in (*_STAGES, "all")}
-        parts[kind.upper()] = {stage: row for stage, row in found.items() if row and stage != "all"}
-        whole = found["all"]
-        for stage, row in found.items():
-            if row is None and stage == "transfer" and device in results.devices("cpu"):
-                continue
-            part = "" if stage == "all" else part_of(row, whole)
-            body.append([f"{kind.upper()}: {stage}", image_time(row), part])
-    yield table(["stage", "time an image", "of all"], body)
-    if body:
-        path = folder / f"{slug(device)}-end-to-end.svg"
-        plots.stages(parts, device, path)
-        yield f"![Time of each stage](plots/{path.name})"
-
-
-def data_set(results: Results, device: str, folder: Path) -> Iterator[str]:
-    """A whole data set to Parquet: the stages of a batch, and all of it."""
-    rows = results.select(device, "data set stages")
-    for data in dict.fromkeys(row["case"]["data"] for row in rows):
-        found = [row for row in rows if row["case"]["data"] == data]
-        found.sort(key=lambda row: DATA_SET_STAGES.index(row["case"]["stage"]))
-        total, side = sum(map(seconds_an_image, found)), found[0]["case"]["size"]
-        yield (
-            f"{data}, JPEG, to Parquet at {side}×{side}: {found[0]['bytes_on_disk'] / found[0]['images']:,.0f} bytes "
-            "an image. Each stage alone, on one thread; the command spreads the first three over workers and the "
-            "others over threads:"
-        )
-        body = []
-        for row in found:
-            part = f"{seconds_an_image(row) / total:.0%} `{row['key']}`/sum"
-            body.append([row["case"]["stage"], image_time(row), part])
-        yield table(["stage", "time an image", "of their sum"], [*body, ["their sum", duration(total), ""]])
-    yield (
-        "All images of all splits by `i2e dataset`, once, with the start of Python and of its workers; and the "
-        "published way, an image at a time, on one thread:"
-    )
+def data_set(results: Results, device: str, plots: Plots) -> str:
+    """Return the time to convert a whole data set."""
     body = []
     for row in results.select(device, "data set"):
-        case = row["case"]
-        with_workers = "" if case["workers"] is None else f", {case['workers']} workers"
-        name = f"{case['method']}{with_workers}: {case['data']}"
-        body.append([name, f"{row['images']:,}", duration(row["median_s"]), image_time(row)])
-    yield table(["", "images", "time", "time an image"], body)
+        case, official = row["case"], results.find(device, "data set", data=row["case"]["data"], method="official")
+        name = f"{case['data']}, " + (f"`i2e dataset --workers {case['workers']}`" if case["workers"] else "official")
+        body.append([name, f"{row['images']:,}", duration(row["median_s"]), image_time(row), times(official, row)])
+    return table(["", "images", "time", "time per image", "speed-up over official"], body)
 
 
-def augmentation(results: Results, device: str, folder: Path) -> Iterator[str]:
-    """Raw images to augmented events, against torchvision followed by a conversion."""
-    yield (
-        "128 images of 32×32, uint8: padded by 4, cropped, resized to 128×128 (bilinear), flipped and converted, with "
-        "the drawing of all of it. torchvision augments one image after another, as a worker does, and each is "
-        "converted at once, or all of them as a batch afterwards. The conversion alone is of ready images of 128×128:"
-    )
-    for result, where in AUGMENTATION_RESULTS.items():
-        yield f"Events {where}:"
-        yield from _augmented_into(results, device, result)
-
-
-def _augmented_into(results: Results, device: str, result: str) -> Iterator[str]:
-    rows = results.select(device, "augmentation", result=result)
-    formats = [format for format in plots.COLOURS if any(row["case"]["format"] == format for row in rows)]
+def data_set_stages(results: Results, device: str, plots: Plots) -> str:
+    """Return the stages of a conversion of a data set, and their sum."""
+    rows = _in_order(results.select(device, "data set stages"), "stage", DATA_SET_STAGES)
     body = []
-    for method in AUGMENTATION_METHODS:
-        if found := results.select(device, "augmentation", method=method, result=result):
-            known = {row["case"]["format"]: row for row in found}
-            body.append([_method_name(method), *(image_time(known.get(format)) for format in formats)])
-    yield table(["time an image", *(f"→ {format}" for format in formats)], body)
-    yield "How many times as long as in one launch or call:"
+    for data in dict.fromkeys(row["case"]["data"] for row in rows):
+        found = [row for row in rows if row["case"]["data"] == data]
+        total, side = sum(map(seconds_per_image, found)), found[0]["case"]["size"]
+        for row in found:
+            body.append([data, row["case"]["stage"], image_time(row), f"{seconds_per_image(row) / total:.1%}", ""])
+        stored = found[0]["bytes_on_disk"] / found[0]["images"]
+        body.append([data, f"sum, to {side}×{side}", duration(total), "100.0%", f"{stored:,.0f}"])
+    return table(["data", "stage", "time per image", "share", "bytes per image on disk"], body)
+
+
+def augmentation(results: Results, device: str, plots: Plots, result: str) -> str:
+    """Return the times of augmented conversion, and of torchvision followed by a conversion."""
+
+    def cell(row: Row) -> str:
+        return _with(row, times(row, results.find(device, "augmentation", **{**row["case"], "method": "ours"})))
+
+    rows = _in_order(results.select(device, "augmentation", result=result), "format", list(FORMATS))
+    rows = _in_order(rows, "method", AUGMENTATION_METHODS)
+    return pivot("", rows, _method, lambda row: f"→ {row['case']['format']}", cell)
+
+
+def training(results: Results, device: str, plots: Plots) -> str:
+    """Return the times of training steps."""
     body = []
-    for method in AUGMENTATION_METHODS[1:]:
-        if results.select(device, "augmentation", method=method, result=result):
-            pairs = [
-                [results.find(device, "augmentation", method=m, format=format, result=result) for m in (method, "ours")]
-                for format in formats
-            ]
-            body.append([method, *(ratio(slow, fast) for slow, fast in pairs)])
-    yield table(["", *(f"→ {format}" for format in formats)], body)
+    for row in _in_order(results.select(device, "training"), "loop", list(_LOOPS)):
+        case, official = row["case"], results.find(device, "training", loop="official")
+        name, batch = (
+            f"{_LOOPS[case['loop']]}, {case['precision']}",
+            f"{case['batch']} of {case['size']}×{case['size']}",
+        )
+        rate, peak = significant(1 / seconds_per_image(row)), size(row["peak_memory"])
+        body.append([name, batch, rate, image_time(row), times(official, row), peak])
+    return table(["", "batch", "images per second", "time per image", "speed-up over official", "peak memory"], body)
 
 
-def training(results: Results, device: str, folder: Path) -> Iterator[str]:
-    """Steps of training and their stages, here and in the published loop."""
-    rows = results.select(device, "training")
-    steps = {loop: results.find(device, "training", loop=loop) for loop in _LOOPS}
-    batches = ", ".join(sorted({f"{row['case']['batch']} photographs of {_square(row)}" for row in rows}))
-    yield (
-        f"MS-ResNet-18 with the conversion inside, ratio 0.07, 10 classes, batches of {batches or NOT_MEASURED}: steps "
-        "from images in the host's memory to new weights. The published loop is its structure, written anew: a "
-        "convolution as the conversion, channels first, the loss read at each step, and on a GPU float16 with scaled "
-        "gradients. Both take SpikingJelly's neurons as they come. Peak memory of a batch, beyond weights and momentum:"
-    )
-    body = []
-    for loop, row in steps.items():
-        if row:
-            rate, peak = significant(1 / seconds_an_image(row)), size(row["peak_memory"])
-            times = "" if loop == "published" else ratio(steps["published"], row)
-            body.append([f"{_LOOPS[loop]}, {row['case']['precision']}", rate, image_time(row), times, peak])
-    yield table(["", "images a second", "time an image", "times as fast as the published loop", "peak memory"], body)
-    yield (
-        "Stages, each alone. The data are JPEG pictures of 32×32, decoded, augmented (baseline 2) and resized in the "
-        "loop itself; they are no part of a step, as workers prepare them meanwhile. The conversion draws its motion "
-        "vectors; forward goes from events to the loss. Time an image, and its part of a step:"
-    )
-    body = []
-    for stage in TRAINING_STAGES:
-        found = {loop: results.find(device, "training stages", loop=loop, stage=stage) for loop in _LOOPS}
-        if any(found.values()):
-            cells = ([image_time(row), part_of(row, steps[loop])] for loop, row in found.items())
-            body.append([stage, *(cell for pair in cells for cell in pair)])
-    yield table(["stage", *(head for name in _LOOPS.values() for head in (name, "of its step"))], body)
+def training_stages(results: Results, device: str, plots: Plots) -> str:
+    """Return the stages of a training step."""
+    rows = _in_order(results.select(device, "training stages"), "loop", list(_LOOPS))
+    rows = _in_order(rows, "stage", TRAINING_STAGES)
+
+    def cell(row: Row) -> str:
+        return _with(row, part(row, results.find(device, "training", loop=row["case"]["loop"])))
+
+    return pivot("stage", rows, _value("stage"), lambda row: _LOOPS[row["case"]["loop"]], cell)
 
 
-def _square(row: Row) -> str:
-    return f"{row['case']['size']}×{row['case']['size']}"
+SECTIONS: dict[str, Callable[[Results, str, Plots], str]] = {
+    "ours": ours,
+    "others": others,
+    "limits": limits,
+    "latency": latency,
+    "throughput_eager": partial(throughput, mode="eager"),
+    "throughput_graph": partial(throughput, mode="graph"),
+    "image_size": image_size,
+    "memory": memory,
+    "threads": threads,
+    "workers": workers,
+    "end_to_end": end_to_end,
+    "data_set": data_set,
+    "data_set_stages": data_set_stages,
+    "augmentation_new": partial(augmentation, result="new"),
+    "augmentation_out": partial(augmentation, result="out"),
+    "training": training,
+    "training_stages": training_stages,
+}
 
 
-def _mode(results: Results, device: str) -> str:
-    """How throughput was timed on a device: on a GPU without the host's share."""
-    return "graph" if device in results.devices("cuda") else "eager"
+def _value(name: str) -> Callable[[Row], Any]:
+    return lambda row: row["case"][name]
 
 
-def _name(pair: tuple[str, str]) -> str:
-    return f"{pair[0]} → {pair[1]}"
+def _sorted(rows: list[Row], name: str) -> list[Row]:
+    return sorted(rows, key=_value(name))
 
 
-def _matches(row: Row, pair: tuple[str, str]) -> bool:
-    return (row["case"]["input"], row["case"]["format"]) == pair
+def _in_order(rows: list[Row], name: str, values: Sequence[str | None]) -> list[Row]:
+    return sorted(rows, key=lambda row: values.index(row["case"][name]))
 
 
-def _one(rows: list[Row], pair: tuple[str, str], **case: object) -> Row | None:
-    """The row of a pair of types, None where there is none."""
-    return next((row for row in rows if _matches(row, pair) and case.items() <= row["case"].items()), None)
+def _by_pair(rows: list[Row]) -> list[Row]:
+    return _in_order(_in_order(rows, "format", list(FORMATS)), "input", INPUTS)
 
 
-def _time(row: Row | None) -> str:
-    return duration(seconds_an_image(row)) if row else NOT_MEASURED
+def _lines(rows: list[Row], x: str, y: Callable[[Row], float]) -> dict[tuple[str, str], dict[int, float]]:
+    lines: dict[tuple[str, str], dict[int, float]] = {}
+    for row in rows:
+        lines.setdefault((row["case"]["input"], row["case"]["format"]), {})[row["case"][x]] = y(row)
+    return lines
 
 
-def _distinct(rows: list[Row], *names: str) -> list[dict[str, str]]:
-    """The different values that cases have for some names."""
-    return [dict(zip(names, values)) for values in dict.fromkeys(tuple(row["case"][n] for n in names) for row in rows)]
+def _pair(row: Row) -> str:
+    return f"{row['case']['input']} → {row['case']['format']}"
 
 
 def _method(row: Row) -> str:
-    case = row["case"]
-    parts = [_method_name(case["method"])]
-    if case["method"].startswith("published"):
-        parts.append(f"from {case['input']}")
-    if case["content"] == "noise":
-        parts.append("noise")
-    return ", ".join(parts)
+    first, *options = row["case"]["method"].split(", ")
+    return ", ".join([_NAMES.get(first, first), *options])
 
 
-def _method_name(method: str) -> str:
-    return "this package" if method == "ours" else method
+def _with(row: Row, ratio: str) -> str:
+    return f"{image_time(row)} ({ratio})"
 
 
-def _differing(rows: list[Row]) -> Iterator[str]:
-    """Which methods' events are not the specification's."""
-    for row in rows:
-        if row.get("differing"):
-            yield f"{_method(row)}: {row['differing']:.2%} of its events are not the specification's (`{row['key']}`)."
+def _mode(results: Results, device: str) -> str:
+    """Return the mode that is compared with limits: a CUDA graph excludes the time of the host."""
+    return "graph" if device in results.devices("cuda") else "eager"

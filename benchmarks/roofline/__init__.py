@@ -1,1 +1,1 @@
-"""Lower bounds on time, from bytes and compiled instructions."""
+"""Lower bounds on the time of a conversion on a GPU, from its bytes and its compiled instructions."""

@@ -1,7 +1,7 @@
-"""Compile what an operator launches for a GPU that need not be there, and read the machine code.
+"""Compile the kernels that an operator launches, without a GPU, and read the machine code.
 
-It runs on the CPU with its kernels replaced by recorders; each recorded launch is then compiled with the
-argument types, constants and alignments that Triton's own launcher would have given the compiler.
+The operator runs on the CPU with its kernels replaced by recorders. Each recorded launch is then compiled with the
+argument types, constants and alignments that Triton's launcher would pass to the compiler.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch: the kernel, its programs and its arguments by name, options of the compiler among them."""
+    """One launch: the kernel, the grid, and its arguments and compiler options by name."""
 
     kernel: Any
     grid: tuple[int, ...]
@@ -70,7 +70,7 @@ def launches(
     multiprocessors: int = 132,
     warp_size: int = 32,
 ) -> list[Launch]:
-    """Record what the conversion of images would launch on a GPU; by default one like the H100."""
+    """Return the launches that convert images on a GPU; by default one with the multiprocessors of an H100."""
     batch, _, height, width = images.shape
     shape = (batch, 2, height, width) if packed else (timesteps, batch, 2, height, width)
     out = torch.empty(shape, dtype=dtype, device=images.device)
@@ -90,7 +90,7 @@ def augmented_launches(
     multiprocessors: int = 132,
     warp_size: int = 32,
 ) -> list[Launch]:
-    """Record what the conversion of images, cropped, resized and flipped, would launch on a GPU."""
+    """Return the launches that crop, resize, flip and convert images on a GPU."""
     batch = images.shape[0]
     out = torch.empty((batch, 2, *size) if packed else (8, batch, 2, *size), dtype=dtype, device=images.device)
     crop, flip = torch.ones(batch, 4, dtype=torch.int32), torch.ones(batch, dtype=torch.bool)
@@ -102,7 +102,7 @@ def augmented_launches(
 
 
 def unpack_launches(packed: Tensor, dtype: torch.dtype, *, timesteps: int = 8, warp_size: int = 32) -> list[Launch]:
-    """Record what spreading packed events over their timesteps would launch on a GPU."""
+    """Return the launches that unpack events on a GPU."""
     out = torch.empty(timesteps, *packed.shape, dtype=dtype, device=packed.device)
     with _recording(1, warp_size) as recorded:
         launch.unpack_into(out, packed)
@@ -111,7 +111,7 @@ def unpack_launches(packed: Tensor, dtype: torch.dtype, *, timesteps: int = 8, w
 
 @contextlib.contextmanager
 def _recording(multiprocessors: int, warp_size: int) -> Iterator[list[Launch]]:
-    """Record launches in the place of making them, as for such a device."""
+    """Record launches instead of running them, as if for a device with these properties."""
     recorded: list[Launch] = []
 
     class Recorder:
@@ -129,7 +129,7 @@ def _recording(multiprocessors: int, warp_size: int) -> Iterator[list[Launch]]:
 
 
 def compile_launch(recorded: Launch, target: GPUTarget) -> CompiledKernel:
-    """Compile a recorded launch for a target."""
+    """Compile a recorded launch for a target of :data:`TARGETS`."""
     signature, constants, attributes = {}, {}, {}
     for position, name in enumerate(recorded.kernel.arg_names):
         value = recorded.arguments[name]
@@ -144,22 +144,26 @@ def compile_launch(recorded: Launch, target: GPUTarget) -> CompiledKernel:
 
 
 def machine_code(kernel: CompiledKernel, folder: Path) -> list[str]:
-    """Disassemble a kernel for an NVIDIA GPU: one instruction a line, without addresses. Files go to ``folder``."""
-    listing = _cuobjdump("-sass", kernel, folder)
+    """Return the instructions of a kernel compiled for an NVIDIA GPU; temporary files go to ``folder``."""
+    listing = run_nvidia_tool("cuobjdump", ["-sass"], kernel, folder)
     return re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(.*?)\s*;", listing, flags=re.MULTILINE)
 
 
 def resources(kernel: CompiledKernel, folder: Path) -> dict[str, int]:
-    """Registers (``REG``), stack, shared and local memory of a kernel for an NVIDIA GPU, by cuobjdump's names."""
-    usage = _cuobjdump("-res-usage", kernel, folder).split("Function", 1)[1]
+    """Return the registers (``REG``) and the bytes of ``STACK``, ``SHARED`` and ``LOCAL`` memory of a kernel.
+
+    The kernel must be compiled for an NVIDIA GPU. Temporary files go to ``folder``.
+    """
+    usage = run_nvidia_tool("cuobjdump", ["-res-usage"], kernel, folder).split("Function", 1)[1]
     return {name: int(number) for name, number in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", usage)}
 
 
-def _cuobjdump(flag: str, kernel: CompiledKernel, folder: Path) -> str:
-    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+def run_nvidia_tool(name: str, flags: list[str], kernel: CompiledKernel, folder: Path) -> str:
+    """Write a kernel's binary to ``folder`` and return what a tool that Triton ships prints about it."""
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin" / name
     binary = folder / f"{kernel.hash}.cubin"
     binary.write_bytes(kernel.asm["cubin"])
-    return subprocess.run([tool, flag, binary], check=True, capture_output=True, text=True).stdout
+    return subprocess.run([tool, *flags, binary], check=True, capture_output=True, text=True).stdout
 
 
 def _type_of(value: Any, constant: bool) -> str:

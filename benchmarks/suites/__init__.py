@@ -1,1 +1,1 @@
-"""The benchmarks; ``pytest benchmarks --benchmark-only`` runs them."""
+"""The benchmarks. Each case checks its events against the reference implementation before it is measured."""

@@ -1,4 +1,4 @@
-"""A whole data set to files of events: its stages, all of it by ``i2e dataset``, and the published way."""
+"""Conversion of a whole data set to Parquet: its stages, ``i2e dataset``, and the official procedure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -17,8 +18,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from benchmarks.baselines import official
-from benchmarks.harness.picture_sets import PictureSet, cifar10, like_cifar10, like_imagenet
-from benchmarks.report.sections import DATA_SET_STAGES
+from benchmarks.harness.image_sets import ImageSet, cifar10, like_cifar10, like_imagenet
+from benchmarks.harness.workload import DATA_SET_STAGES
 from i2e_triton import convert, unpack
 from i2e_triton.formats import decode_record, encode_records
 from i2e_triton.pipeline.plan import ConversionConfig, Shard
@@ -29,15 +30,15 @@ _BATCH = 256
 
 
 @pytest.fixture(scope="session")
-def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PictureSet:
-    """CIFAR-10 where ``--cifar10`` says that it is, else pieces of photographs of its size."""
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+    """Return CIFAR-10 if ``--cifar10`` gives its location, otherwise crops of photographs of the same size."""
     location = request.config.getoption("--cifar10")
     return like_cifar10(tmp_path_factory.mktemp("small")) if location is None else cifar10(location)
 
 
 @pytest.fixture(scope="session")
-def large(tmp_path_factory: pytest.TempPathFactory) -> PictureSet:
-    """Pieces of photographs of about ImageNet's size."""
+def large(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+    """Return crops of photographs that are about as large as ImageNet's images."""
     return like_imagenet(tmp_path_factory.mktemp("large"))
 
 
@@ -46,34 +47,34 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> PictureSet:
 def test_stages(
     measure: Callable[..., None], request: pytest.FixtureRequest, tmp_path: Path, which: str, stage: str
 ) -> None:
-    """One stage for a batch of rows, on one thread."""
-    pictures: PictureSet = request.getfixturevalue(which)
-    stages = Stages(pictures, tmp_path)
-    case = {"data": pictures.name, "stage": stage, "batch": _BATCH, "size": pictures.size[0]}
-    disk = {"bytes_on_disk": stages.written_bytes()}
-    measure("data set stages", case, stages.calls[stage], device="cpu", images=_BATCH, **disk)
+    """Measure one stage for a batch of rows on one thread."""
+    images: ImageSet = request.getfixturevalue(which)
+    calls = stage_calls(images, tmp_path)
+    case = {"data": images.name, "stage": stage, "batch": _BATCH, "size": images.size[0]}
+    stored = calls["compress and write"]().bytes
+    measure("data set stages", case, calls[stage], device="cpu", images=_BATCH, bytes_on_disk=stored)
 
 
-def test_published(measure: Callable[..., None], small: PictureSet, tmp_path: Path) -> None:
-    """The published way, an image at a time: PIL, v2 transforms, module, ``np.savez_compressed``; on one thread."""
+def test_official(measure: Callable[..., None], small: ImageSet, tmp_path: Path) -> None:
+    """Measure the official procedure, one image at a time on one thread."""
     rows = list(open_source(str(small.location), split="train").read(0, 16))
     weight = official.motion_weight()
 
     def call() -> None:
         for row in rows:
-            convert_as_published(row, weight, small, tmp_path / f"{row.key}.npz")
+            convert_officially(row, weight, small, tmp_path / f"{row.key}.npz")
 
     call()
     for row in rows:
         events = convert(prepare(row.image, small.size), small.ratio, dtype=torch.bool)
         assert np.array_equal(np.load(tmp_path / f"{row.key}.npz")["arr_0"], events.numpy())
-    case = {"data": small.name, "method": "published", "size": small.size[0], "workers": None}
+    case = {"data": small.name, "method": "official", "size": small.size[0], "workers": None}
     measure("data set", case, call, device="cpu", images=len(rows))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_all(measure: Callable[..., None], small: PictureSet, tmp_path: Path, workers: int) -> None:
-    """All rows of all splits by the command, once; with the start of Python, of PyTorch and of the workers."""
+def test_command(measure: Callable[..., None], small: ImageSet, tmp_path: Path, workers: int) -> None:
+    """Measure ``i2e dataset`` on all splits, once, including the start of Python and of the workers."""
     out = tmp_path / "out"
     options = ["--preset", "cifar10", "--workers", str(workers), "-o", str(out)]
 
@@ -81,72 +82,52 @@ def test_all(measure: Callable[..., None], small: PictureSet, tmp_path: Path, wo
         command = [sys.executable, "-m", "i2e_triton", "dataset", str(small.location), *options]
         subprocess.run(command, check=True, capture_output=True)
 
-    images = small.rows()
     case = {"data": small.name, "method": "i2e dataset", "size": small.size[0], "workers": workers}
-    measure("data set", case, call, device="cpu", images=images, once=True)
-    assert sum(pq.ParquetFile(path).metadata.num_rows for path in out.glob("*.parquet")) == images
+    measure("data set", case, call, device="cpu", images=len(small), once=True)
+    assert sum(pq.ParquetFile(path).metadata.num_rows for path in out.glob("*.parquet")) == len(small)
 
 
-def convert_as_published(row: Row, weight: Tensor, pictures: PictureSet, path: Path) -> None:
-    """Convert one image as the published notebooks do, with the resizing of the published data sets."""
+def convert_officially(row: Row, weight: Tensor, images: ImageSet, path: Path) -> None:
+    """Convert one image as the official notebooks do, with the resizing of the official data sets."""
     assert isinstance(row.image, bytes)
     transform = v2.Compose(
         [
             v2.PILToTensor(),
-            v2.Resize(pictures.size, interpolation=v2.InterpolationMode.BICUBIC),
+            v2.Resize(images.size, interpolation=v2.InterpolationMode.BICUBIC),
             v2.ToDtype(torch.float32, scale=True),
         ]
     )
-    with PIL.Image.open(io.BytesIO(row.image)) as picture:
-        image = transform(picture.convert("RGB"))
-    events = official.convert(image[None], weight, pictures.ratio).squeeze()
+    with PIL.Image.open(io.BytesIO(row.image)) as file:
+        image = transform(file.convert("RGB"))
+    events = official.convert(image[None], weight, images.ratio).squeeze()
     np.savez_compressed(path, events.numpy().astype(bool))
 
 
-class Stages:
-    """The stages of a conversion, each with what the one before it leaves."""
+def stage_calls(images: ImageSet, folder: Path) -> dict[str, Callable[[], Any]]:
+    """Return the stages for a batch of an image set. Each stage works on the result of the stage before."""
+    source = open_source(str(images.location), split="train")
 
-    def __init__(self, pictures: PictureSet, folder: Path) -> None:
-        self._pictures = pictures
-        self._source = open_source(str(pictures.location), split="train")
-        self._folder = folder
-        self._rows = self.read()
-        self._images = self.prepare()
-        self._packed = self.convert()
-        self._records = self.encode()
-        assert torch.equal(decode_record(self._records[0]), unpack(self._packed[0], dtype=torch.bool))
-        self.calls: dict[str, Callable[[], object]] = dict(
-            zip(DATA_SET_STAGES, (self.read, self.prepare, self.convert, self.encode, self.write))
-        )
+    def read() -> list[Row]:
+        return list(source.read(0, _BATCH))
 
-    def read(self) -> list[Row]:
-        """Rows of the source, as they are stored."""
-        return list(self._source.read(0, _BATCH))
+    def decode_and_resize() -> Tensor:
+        ((_, batch),) = prepare_batch([row.image for row in rows], images.size).groups
+        return batch
 
-    def prepare(self) -> Tensor:
-        """Images of one size: uint8 ``[B, 3, H, W]``."""
-        ((_, images),) = prepare_batch([row.image for row in self._rows], self._pictures.size).groups
-        return images
+    def convert_batch() -> Tensor:
+        return convert(batch, images.ratio, packed=True)
 
-    def convert(self) -> Tensor:
-        """Packed events of the batch."""
-        return convert(self._images, self._pictures.ratio, packed=True)
+    def encode() -> list[bytes]:
+        return encode_records(packed)
 
-    def encode(self) -> list[bytes]:
-        """Records as published."""
-        return encode_records(self._packed)
+    def write() -> WrittenFiles:
+        samples = (EncodedRow(i, row.key, row.label, records[i]) for i, row in enumerate(rows))
+        shard = Shard("train", 0, 1, 0, _BATCH)
+        return write_shard(folder, shard, samples, ConversionConfig(images.ratio), source.classes)
 
-    def written_bytes(self) -> int:
-        """Bytes of the shard."""
-        return self.write().bytes
-
-    def write(self) -> WrittenFiles:
-        """A Parquet shard of the records, zstd, and its digest."""
-        samples = (EncodedRow(i, row.key, row.label, self._records[i]) for i, row in enumerate(self._rows))
-        return write_shard(
-            self._folder,
-            Shard("train", 0, 1, 0, _BATCH),
-            samples,
-            ConversionConfig(self._pictures.ratio),
-            self._source.classes,
-        )
+    rows = read()
+    batch = decode_and_resize()
+    packed = convert_batch()
+    records = encode()
+    assert torch.equal(decode_record(records[0]), unpack(packed[0], dtype=torch.bool))
+    return dict(zip(DATA_SET_STAGES, (read, decode_and_resize, convert_batch, encode, write)))

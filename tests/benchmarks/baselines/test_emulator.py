@@ -1,4 +1,4 @@
-"""The emulator of an event camera against one pixel at a time, in float32 as it computes."""
+"""The emulator of an event camera against a float32 computation for one pixel at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.samples import PHOTOGRAPHS, noise, resized_photograph
 
 
 def pixel_counts(responses: list[np.float32], on_threshold: float, off_threshold: float) -> list[tuple[int, int]]:
-    """ON and OFF events of one pixel between each two frames, from its responses to the frames."""
+    """Return the ON and OFF events of one pixel between consecutive frames, from its responses."""
     on_step, off_step = np.float32(on_threshold), np.float32(off_threshold)
     reference = responses[0]
     counts = []
@@ -29,11 +29,11 @@ def pixel_counts(responses: list[np.float32], on_threshold: float, off_threshold
 
 
 def counted(events: Tensor, shape: Sequence[int]) -> Tensor:
-    """ON and OFF events of every pixel between each two frames: int64 ``[T - 1, 2, H, W]``."""
+    """Return the ON and OFF events of every pixel between consecutive frames: int64 ``[T - 1, 2, H, W]``."""
     frames, height, width = shape
     counts = torch.zeros(frames - 1, 2, height, width, dtype=torch.int64)
     time, x, y, polarity = events.unbind(1)
-    between = (time.ceil() - 1).long()  # an event at the very time of a frame belongs to the change towards it
+    between = (time.ceil() - 1).long()  # an event at the time of a frame belongs to the change before it
     one = torch.ones_like(between)
     counts.index_put_((between, (polarity < 0).long(), y.long(), x.long()), one, accumulate=True)
     return counts
@@ -50,7 +50,9 @@ def expected_counts(frames: Tensor, on_threshold: float, off_threshold: float) -
 
 
 @pytest.mark.parametrize(("on_threshold", "off_threshold"), [(0.2, 0.2), (0.31, 0.17), (2.5, 0.05)])
-def test_every_pixel_as_on_its_own(on_threshold: float, off_threshold: float, generator: torch.Generator) -> None:
+def test_every_pixel_equals_its_own_computation(
+    on_threshold: float, off_threshold: float, generator: torch.Generator
+) -> None:
     frames = noise((6, 15, 18), torch.uint8, generator).float()
     events = emulator.emulate(frames, on_threshold, off_threshold)
     expected = expected_counts(frames, on_threshold, off_threshold)
@@ -59,7 +61,7 @@ def test_every_pixel_as_on_its_own(on_threshold: float, off_threshold: float, ge
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs(name: str) -> None:
+def test_photographs_equal_the_computation_per_pixel(name: str) -> None:
     image = resized_photograph(name, 40)
     frames = emulator.shifted_frames(image)
     expected = expected_counts(frames, emulator.ON_THRESHOLD, emulator.OFF_THRESHOLD)
@@ -67,22 +69,22 @@ def test_photographs(name: str) -> None:
     assert torch.equal(counted(emulator.convert(image), frames.shape), expected)
 
 
-def test_one_pixel_by_hand() -> None:
+def test_one_pixel_equals_a_calculation_by_hand() -> None:
     # Log responses 3.0, 3.5, 3.39, 2.95: 2 ON (reference 3.4), nothing, then 2 OFF (reference 3.0).
     frames = torch.tensor([3.0, 3.5, 3.39, 2.95]).exp()[:, None, None]
     events = emulator.emulate(frames)
     assert events.tolist() == [[0.5, 0, 0, 1], [1, 0, 0, 1], [2.5, 0, 0, -1], [3, 0, 0, -1]]
 
 
-def test_the_reference_level_moves_by_whole_thresholds() -> None:
-    # Steps of 0.11 stay below the threshold of 0.2 but for every second one; what is left over counts later.
+def test_reference_level_moves_by_whole_thresholds() -> None:
+    # Two steps of 0.11 exceed the threshold of 0.2; the remainder counts for later events.
     frames = (3.0 + 0.11 * torch.arange(11)).exp()[:, None, None]
     counts = counted(emulator.emulate(frames), (11, 1, 1))
     assert counts[:, 0, 0, 0].tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
     assert not counts[:, 1].any()
 
 
-def test_events_are_in_order_of_time_and_spread_between_frames(generator: torch.Generator) -> None:
+def test_events_are_sorted_by_time_and_spread_between_frames(generator: torch.Generator) -> None:
     frames = noise((3, 8, 8), torch.uint8, generator).float()
     time = emulator.emulate(frames)[:, 0]
     assert bool((time.diff() >= 0).all())
@@ -90,13 +92,13 @@ def test_events_are_in_order_of_time_and_spread_between_frames(generator: torch.
     assert float(time[-1]) == 2
 
 
-def test_the_response_is_linear_near_zero_and_then_logarithmic() -> None:
+def test_response_is_linear_near_zero_and_logarithmic_above() -> None:
     levels = torch.linspace(0, 255, 511)
     expected = [v * math.log(20) / 20 if v < 20 else math.log(v) for v in levels.tolist()]
     assert torch.allclose(emulator.log_response(levels), torch.tensor(expected), rtol=0, atol=1e-6)
 
 
-def test_frames_follow_the_path_and_repeat_the_border() -> None:
+def test_frames_follow_the_path_with_replicated_borders() -> None:
     image = torch.zeros(3, 5, 6, dtype=torch.uint8)
     image[:, 2, 3] = 200
     image[:, 0, 0] = 100
@@ -109,11 +111,11 @@ def test_frames_follow_the_path_and_repeat_the_border() -> None:
         assert int((frame > 150).sum()) == 1
 
 
-def test_luma_weighs_the_channels() -> None:
+def test_luma_weights_the_channels() -> None:
     image = torch.tensor([10, 100, 200], dtype=torch.uint8)[:, None, None].expand(3, 2, 2)
     assert emulator.shifted_frames(image)[0, 0, 0] == pytest.approx(0.299 * 10 + 0.587 * 100 + 0.114 * 200)
 
 
-def test_a_still_scene_has_no_events() -> None:
+def test_constant_frames_have_no_events() -> None:
     assert emulator.emulate(torch.full((9, 4, 4), 77.0)).shape == (0, 4)
     assert emulator.emulate(torch.full((1, 4, 4), 77.0)).shape == (0, 4)

@@ -1,4 +1,4 @@
-"""Omnidirectional Discrete Gradient against a loop over pixels, and against examples worked by hand."""
+"""Omnidirectional Discrete Gradient against a loop over pixels and against examples computed by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Step = tuple[list[tuple[int, int]], list[tuple[int, int]]]
 
 
 def slow_odg(image: Tensor) -> list[Step]:
-    """The method, pixel by pixel, in exact integers: value differences of more than 45.9 of 255 grey levels."""
+    """Return the events, computed pixel by pixel in integers: differences of more than 45.9 of 255 grey levels."""
     path = [(1, 0), (0, 2), (2, 1), (1, 0), (0, 1), (2, 2), (1, 0), (1, 1), (2, 1)]  # (x, y)
     _, height, width = image.shape
     values = image.amax(0).tolist()
@@ -44,7 +44,7 @@ def as_lists(events: list[tuple[Tensor, Tensor]]) -> list[Step]:
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1), (1, 2, 3), (3, 3, 3), (1, 4, 9), (3, 17, 12), (2, 40, 31)])
-def test_equals_a_loop_over_pixels(shape: tuple[int, ...], generator: torch.Generator) -> None:
+def test_events_equal_a_loop_over_pixels(shape: tuple[int, ...], generator: torch.Generator) -> None:
     image = noise(shape, torch.uint8, generator)
     events = as_lists(odg.convert(image))
     assert events == slow_odg(image)
@@ -54,30 +54,30 @@ def test_equals_a_loop_over_pixels(shape: tuple[int, ...], generator: torch.Gene
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs(name: str) -> None:
+def test_photographs_equal_a_loop_over_pixels(name: str) -> None:
     image = resized_photograph(name, 64)
     events = as_lists(odg.convert(image))
     assert events == slow_odg(image)
     assert any(on for on, _ in events)
 
 
-def test_one_bright_pixel_by_hand() -> None:
+def test_one_bright_pixel_equals_a_calculation_by_hand() -> None:
     image = torch.zeros(3, 6, 7, dtype=torch.uint8)
     image[1, 2, 3] = 200  # on the canvas at (y, x) = (2, 3) + the position
     events = as_lists(odg.convert(image))
     path = [(0, 1), (2, 0), (1, 2), (0, 1), (1, 0), (2, 2), (0, 1), (1, 1), (1, 2)]  # (y, x)
-    places = [(2 + y, 3 + x) for y, x in path]
-    assert events == [([after], [before]) for before, after in pairwise(places)]
+    positions = [(2 + y, 3 + x) for y, x in path]
+    assert events == [([after], [before]) for before, after in pairwise(positions)]
 
 
 @pytest.mark.parametrize(("level", "fires"), [(45, False), (46, True)])
-def test_the_threshold_is_strict_and_of_the_value_scale(level: int, fires: bool) -> None:
+def test_threshold_is_strict_and_absolute(level: int, fires: bool) -> None:
     image = torch.zeros(1, 8, 8, dtype=torch.uint8)
     image[0, 3, 3] = level  # 45.9 grey levels are 0.18 of the scale, however dark the image
     assert all(bool(on) is fires and bool(off) is fires for on, off in as_lists(odg.convert(image)))
 
 
-def test_a_flat_image_has_no_events_although_its_canvas_has_edges() -> None:
+def test_flat_image_has_no_events_at_its_border() -> None:
     for on, off in odg.convert(torch.full((3, 20, 30), 255, dtype=torch.uint8)):
         assert on.shape == off.shape == (0, 2)
 
@@ -86,7 +86,9 @@ def test_a_flat_image_has_no_events_although_its_canvas_has_edges() -> None:
     ("shape", "expected"),
     [((254, 254), (254, 254)), ((254, 100), (254, 100)), ((508, 254), (254, 127)), ((300, 900), (85, 254))],
 )
-def test_a_large_image_is_scaled(shape: tuple[int, int], expected: tuple[int, int], generator: torch.Generator) -> None:
+def test_large_images_are_scaled_down(
+    shape: tuple[int, int], expected: tuple[int, int], generator: torch.Generator
+) -> None:
     image = noise((3, *shape), torch.uint8, generator)
     scaled = odg.scaled(image)
     assert scaled.dtype == torch.uint8
@@ -95,13 +97,13 @@ def test_a_large_image_is_scaled(shape: tuple[int, int], expected: tuple[int, in
         assert torch.equal(scaled, image)
 
 
-def test_scaling_by_two_takes_the_mean_of_four(generator: torch.Generator) -> None:
+def test_scaling_by_two_averages_four_pixels(generator: torch.Generator) -> None:
     image = noise((1, 508, 508), torch.uint8, generator)
     mean = image.float().view(1, 254, 2, 254, 2).mean(dim=(2, 4))
     assert float((odg.scaled(image) - mean).abs().max()) <= 0.5
 
 
-def test_a_large_photograph_is_scaled_before_it_is_converted() -> None:
+def test_large_photograph_is_scaled_before_conversion() -> None:
     image = photograph("astronaut")
     assert as_lists(odg.convert(image)) == as_lists(odg.convert(odg.scaled(image)))
     assert max(int(on.max()) for on, _ in odg.convert(image)) < 254

@@ -1,4 +1,4 @@
-"""The published formulation equals the specification wherever theta is positive, and fires everywhere where it is 0."""
+"""The official formulation equals the reference if theta is positive, and fires everywhere if theta is 0."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def expected(images: Tensor, ratio: float) -> Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
 @pytest.mark.parametrize("shape", [(1, 1, 1, 2), (3, 2, 5, 7), (4, 3, 32, 41)])
-def test_equals_the_specification(dtype: torch.dtype, shape: tuple[int, ...], generator: torch.Generator) -> None:
+def test_events_equal_the_reference(dtype: torch.dtype, shape: tuple[int, ...], generator: torch.Generator) -> None:
     images = noise(shape, dtype, generator)
     images[..., 0, 0] = 0
     images[..., 0, 1] = 1  # so that no image is flat
@@ -26,8 +26,8 @@ def test_equals_the_specification(dtype: torch.dtype, shape: tuple[int, ...], ge
         assert_same_events(events, expected(images, ratio))
 
 
-def test_ties_on_whole_grey_levels(generator: torch.Generator) -> None:
-    """Where the last bit of how grey levels are scaled decides."""
+def test_ties_on_integer_grey_levels_equal_the_reference(generator: torch.Generator) -> None:
+    """The last bit of a scaled grey level decides here."""
     images = noise((1, 1, 200, 200), torch.uint8, generator)
     images[..., 0, :2] = torch.tensor([0, 255], dtype=torch.uint8)
     for level in range(1, 52):
@@ -37,14 +37,14 @@ def test_ties_on_whole_grey_levels(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs(name: str) -> None:
+def test_photographs_equal_the_reference(name: str) -> None:
     images = photograph(name)[None]
     events = official.convert(images, official.motion_weight())
     assert 0.01 < float(events.mean()) < 0.2
     assert_same_events(events, expected(images, 0.12))
 
 
-def test_a_flat_image_fires_everywhere() -> None:
+def test_flat_image_fires_everywhere() -> None:
     events = official.convert(torch.full((2, 3, 6, 5), 77, dtype=torch.uint8), official.motion_weight())
     assert events.shape == (8, 2, 2, 6, 5)
     assert bool((events == 1).all())

@@ -1,4 +1,4 @@
-"""The published loop takes the steps that this package's loop takes, from images and on weights that are the same."""
+"""The official loop computes the same steps as this package's loop on the same images and weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from benchmarks.baselines.official_loop import Conversion, Images, Meter, PublishedLoop, accuracy
+from benchmarks.baselines.official_loop import Conversion, Images, Meter, OfficialLoop, accuracy
 from i2e_triton import convert, random_shifts, reference
 from i2e_triton.training import loop, train
 from i2e_triton.training.augmentation import training_transform
@@ -24,23 +24,23 @@ from tests.training.tiny import TinyNetwork
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> loop.Run:
-    """This package's loop with a small network, without random selection."""
+    """Return this package's loop with a small network, without random selection."""
     monkeypatch.setattr(train, "build_network", TinyNetwork)
     options = ["--dataset", "fake", "--size", "16", "--device", "cpu", "-w", "0", "--no-random"]
     return train.prepare(parse_options(options), Place(torch.device("cpu")), Start())
 
 
-def published(run: loop.Run, precision: torch.dtype | None = None) -> PublishedLoop:
-    """The published loop with a copy of its network."""
+def official_loop(run: loop.Run, precision: torch.dtype | None = None) -> OfficialLoop:
+    """Return the official loop with a copy of the network."""
     network = TinyNetwork(run.recipe)
     network.load_state_dict(run.network.state_dict())
     network.add_module("i2e", Conversion(run.recipe.ratio))
     network.train().get_submodule("i2e").eval()
-    return PublishedLoop(network, build_optimizer(network, run.recipe), run.recipe.label_smoothing, precision)
+    return OfficialLoop(network, build_optimizer(network, run.recipe), run.recipe.label_smoothing, precision)
 
 
-def test_steps_are_this_packages(run: loop.Run, generator: torch.Generator) -> None:
-    theirs = published(run)
+def test_steps_equal_those_of_this_package(run: loop.Run, generator: torch.Generator) -> None:
+    theirs = official_loop(run)
     losses = []
     for size in (7, 12):
         images = noise((size, 3, 16, 16), torch.uint8, generator)
@@ -58,9 +58,8 @@ def test_steps_are_this_packages(run: loop.Run, generator: torch.Generator) -> N
     assert float(theirs.top5.mean) == pytest.approx(100 * counted["topk"])
 
 
-def test_float16_scales_its_gradients(run: loop.Run, generator: torch.Generator) -> None:
-    """A step in float16 is that in float32, but for rounding; gradients are divided by their scale again."""
-    plain, mixed = published(run), published(run, torch.float16)
+def test_float16_step_equals_a_float32_step_up_to_rounding(run: loop.Run, generator: torch.Generator) -> None:
+    plain, mixed = official_loop(run), official_loop(run, torch.float16)
     images, labels = torch.rand(16, 3, 16, 16, generator=generator), torch.randint(10, (16,), generator=generator)
     assert mixed.step(images, labels) == pytest.approx(plain.step(images, labels), rel=0.05)
     assert mixed.scaler.get_scale() > 1
@@ -72,7 +71,7 @@ def test_float16_scales_its_gradients(run: loop.Run, generator: torch.Generator)
     assert float(by_mixed.norm() / by_plain.norm()) == pytest.approx(1, abs=0.1)
 
 
-def test_the_conversion_is_exact(generator: torch.Generator) -> None:
+def test_conversion_equals_this_package(generator: torch.Generator) -> None:
     conversion = Conversion(0.07)
     images = torch.stack([photograph("astronaut"), noise((3, 512, 512), torch.uint8, generator)])
     assert_same_events(conversion.eval()(reference.scale(images)), convert(images, 0.07))
@@ -85,7 +84,7 @@ def test_the_conversion_is_exact(generator: torch.Generator) -> None:
     assert not torch.equal(*events)
 
 
-def test_augmentation_is_that_of_baseline_2(generator: torch.Generator) -> None:
+def test_augmentation_equals_baseline_2(generator: torch.Generator) -> None:
     image = noise((3, 32, 32), torch.uint8, generator)
     ours = training_transform(recipe("baseline2", "cifar10"))
     samples = Images([(image, 3)])
@@ -100,7 +99,7 @@ def test_augmentation_is_that_of_baseline_2(generator: torch.Generator) -> None:
 
 
 def ranks(logits: Tensor, labels: Tensor) -> list[int]:
-    """How many logits are higher than that of the label."""
+    """Return how many logits are higher than the logit of the label."""
     return [sum(x > row[label] for x in row) for row, label in zip(logits.tolist(), labels.tolist())]
 
 
@@ -114,7 +113,7 @@ def test_accuracy_counts_the_highest_logits(generator: torch.Generator) -> None:
     assert 0 < top1 < top5
 
 
-def test_a_mean_is_over_images() -> None:
+def test_mean_is_weighted_by_count() -> None:
     meter = Meter()
     meter.update(1.0, 3)
     meter.update(torch.tensor(5.0), 1)

@@ -1,4 +1,4 @@
-"""What a row says of the machine, and that it says no name of it."""
+"""The description of a machine in rows, which does not contain its host name."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from benchmarks.harness import machine
         ("processor\t: 0\nBogoMIPS\t: 50.00\n", platform.machine()),
     ],
 )
-def test_cpu_model(cpuinfo: str, expected: str, tmp_path: Path) -> None:
+def test_cpu_model_is_read_from_cpuinfo(cpuinfo: str, expected: str, tmp_path: Path) -> None:
     file = tmp_path / "cpuinfo"
     file.write_text(cpuinfo)
     assert machine.cpu_model(file) == expected
 
 
-def test_cpu_model_without_linux(tmp_path: Path) -> None:
+def test_cpu_model_without_cpuinfo_is_the_architecture(tmp_path: Path) -> None:
     assert machine.cpu_model(tmp_path / "missing") == platform.machine()
 
 
-def test_slug() -> None:
+def test_slug_is_a_file_name() -> None:
     assert machine.slug("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
     assert machine.slug("Intel(R) Xeon(R) CPU @ 2.00GHz, 2 cores") == "intel-r-xeon-r-cpu-2-00ghz-2-cores"
 
 
-def test_environment() -> None:
+def test_environment_describes_the_machine() -> None:
     known = machine.environment("cpu")
     assert known["device"] == known["cpu"] == machine.device_name("cpu")
     assert known["kind"] == "cpu"
@@ -46,7 +46,7 @@ def test_environment() -> None:
     assert isinstance(known["load"], float)
 
 
-def test_no_host_name() -> None:
+def test_environment_has_no_host_name() -> None:
     host = platform.node()
     assert host
     values = [str(value) for value in machine.environment("cpu").values()]
@@ -59,9 +59,13 @@ def git(folder: Path, *arguments: str) -> str:
     return answer.stdout.strip()
 
 
-def test_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commit_is_dirty_if_code_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_ROOT", tmp_path)
-    fresh = machine.commit.__wrapped__
+
+    def fresh() -> dict[str, str | bool | None]:
+        machine._run.cache_clear()
+        return machine.commit()
+
     assert fresh() == {"commit": None, "dirty": None}
     git(tmp_path, "init", "-q")
     (tmp_path / "code.py").write_text("1")
@@ -69,14 +73,14 @@ def test_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git(tmp_path, "commit", "-qm", "first")
     head = git(tmp_path, "rev-parse", "HEAD")
     assert fresh() == {"commit": head, "dirty": False}
-    for written in ("benchmarks/results/a.json", "benchmarks/plots/a.svg", "benchmarks/REPORT.md"):
+    for written in ("benchmarks/results/a.json", "benchmarks/plots/a.png", "benchmarks/REPORT.md"):
         path = tmp_path / written
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("what a run writes itself")
+        path.write_text("output of a run")
     assert fresh() == {"commit": head, "dirty": False}
     (tmp_path / "code.py").write_text("2")
     assert fresh() == {"commit": head, "dirty": True}
 
 
-def test_last_level_cache() -> None:
+def test_last_level_cache_is_plausible() -> None:
     assert 256 * 1024 <= machine.last_level_cache("cpu") <= 4 * 2**30

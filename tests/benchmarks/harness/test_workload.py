@@ -1,4 +1,4 @@
-"""What suites convert, and in what order."""
+"""Images and conversions of the suites."""
 
 from __future__ import annotations
 
@@ -11,92 +11,91 @@ import pytest
 import torch
 
 from benchmarks.harness import workload
-from benchmarks.harness.conversions import Conversions, poison
 from benchmarks.harness.workload import (
     FORMATS,
-    INPUTS,
+    PAIRS,
+    Conversions,
     batches_beyond_cache,
+    cycle_calls,
     event_bytes,
     expected_events,
-    fresh_images,
     image_bytes,
-    in_turn,
     photographs,
+    poison,
+    random_images,
 )
 from i2e_triton import convert
 from i2e_triton.reference import scale
 from tests.samples import assert_same_events
 
-CASES = [(input, format) for input in INPUTS for format in FORMATS]
-
 
 @pytest.fixture
 def small_cache(one_thread: None) -> Iterator[None]:
-    """A cache that a few small batches overflow."""
+    """Use a cache that is smaller than a few small batches."""
     with mock.patch.object(workload, "last_level_cache", return_value=100_000):
         yield
 
 
 @pytest.mark.parametrize("content", ["noise", "photographs", "mixed"])
-def test_images_are_fresh_and_never_flat(content: str) -> None:
-    first, second = (fresh_images(4, 32, "uint8", "cpu", content) for _ in range(2))
+def test_images_differ_and_are_not_flat(content: str) -> None:
+    first, second = (random_images(4, 32, "uint8", "cpu", content) for _ in range(2))
     assert not torch.equal(first, second)
     spread = first.amax(dim=(1, 2, 3)).int() - first.amin(dim=(1, 2, 3)).int()
     assert int(spread.min()) > 100
 
 
-def test_photographs_are_photographs_and_noise_is_noise() -> None:
+def test_photographs_are_smoother_than_noise() -> None:
     def roughness(images: torch.Tensor) -> torch.Tensor:
-        """Mean step between neighbours."""
+        """Return the mean difference between neighbours."""
         return images.float().diff(dim=3).abs().mean(dim=(1, 2, 3))
 
     assert float(roughness(photographs(64)).max()) < 25
-    assert float(roughness(fresh_images(8, 64, "uint8", "cpu", "photographs")).max()) < 40
-    assert float(roughness(fresh_images(8, 64, "uint8", "cpu", "noise")).min()) > 75
-    mixed = roughness(fresh_images(8, 64, "uint8", "cpu"))
+    assert float(roughness(random_images(8, 64, "uint8", "cpu", "photographs")).max()) < 40
+    assert float(roughness(random_images(8, 64, "uint8", "cpu", "noise")).min()) > 75
+    mixed = roughness(random_images(8, 64, "uint8", "cpu"))
     assert float(mixed[::2].max()) < 40
     assert float(mixed[1::2].min()) > 75
 
 
-def test_float_images_are_scaled() -> None:
-    images = fresh_images(3, 16, "float32", "cpu")
+def test_float_images_are_scaled_uint8_images() -> None:
+    images = random_images(3, 16, "float32", "cpu")
     assert images.dtype == torch.float32
     levels = (images * 255).round()
     assert torch.equal(scale(levels.to(torch.uint8)), images)
 
 
-@pytest.mark.parametrize(("input", "format"), CASES)
-def test_bytes(input: str, format: str) -> None:
-    images = fresh_images(2, 9, input, "cpu")
+@pytest.mark.parametrize(("input", "format"), PAIRS)
+def test_bytes_are_those_of_tensors(input: str, format: str) -> None:
+    images = random_images(2, 9, input, "cpu")
     events = convert(images, **FORMATS[format])
     assert image_bytes(2, 9, input) == images.numel() * images.element_size()
     assert event_bytes(2, 9, format) == events.numel() * events.element_size()
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_expected_events(format: str) -> None:
-    images = fresh_images(3, 24, "uint8", "cpu")
+def test_expected_events_equal_converted_events(format: str) -> None:
+    images = random_images(3, 24, "uint8", "cpu")
     assert_same_events(convert(images, 0.12, **FORMATS[format]), expected_events(images, format))
 
 
-def test_batches_beyond_cache() -> None:
+def test_batches_beyond_cache_fill_twice_the_cache() -> None:
     with mock.patch.object(workload, "last_level_cache", return_value=1000):
         assert batches_beyond_cache("cpu", 100) == 20
         assert batches_beyond_cache("cpu", 300) == 7
-        assert batches_beyond_cache("cpu", 10**6) == 2  # two at least, or there would be no turns
-        assert batches_beyond_cache("cpu", 1) == 256  # and no more than fit
+        assert batches_beyond_cache("cpu", 10**6) == 2  # at least two
+        assert batches_beyond_cache("cpu", 1) == 256  # at most 256
 
 
-def test_in_turn() -> None:
+def test_cycle_calls_repeats_the_calls_in_order() -> None:
     log: list[int] = []
-    call = in_turn([lambda n=n: log.append(n) for n in range(3)])  # type: ignore[misc]
+    call = cycle_calls([lambda n=n: log.append(n) for n in range(3)])  # type: ignore[misc]
     for _ in range(7):
         call()
     assert log == [0, 1, 2, 0, 1, 2, 0]
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_results_are_kept_until_their_turn_or_dropped(keep: bool) -> None:
+def test_results_are_kept_until_the_next_turn_or_dropped(keep: bool) -> None:
     alive: list[weakref.ref[torch.Tensor]] = []
 
     def make() -> torch.Tensor:
@@ -104,14 +103,14 @@ def test_results_are_kept_until_their_turn_or_dropped(keep: bool) -> None:
         alive.append(weakref.ref(result))
         return result
 
-    call = in_turn([make, make], keep=keep)
+    call = cycle_calls([make, make], keep=keep)
     for _ in range(5):
         call()
     assert [bool(ref()) for ref in alive] == ([False, False, False, True, True] if keep else [False] * 5)
 
 
-@pytest.mark.parametrize(("input", "format"), CASES)
-def test_conversions(input: str, format: str, small_cache: None) -> None:
+@pytest.mark.parametrize(("input", "format"), PAIRS)
+def test_conversions_write_the_expected_events(input: str, format: str, small_cache: None) -> None:
     work = Conversions("cpu", input, format, batch=2, size=20)
     assert len(work.calls) > 2
     work.check()
@@ -127,15 +126,15 @@ def test_conversions(input: str, format: str, small_cache: None) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_conversions_notice_events_that_are_never_written(format: str, small_cache: None) -> None:
+def test_check_fails_if_events_are_not_written(format: str, small_cache: None) -> None:
     work = Conversions("cpu", "uint8", format, batch=2, size=12)
     work.calls = [lambda: None]
-    with pytest.raises(AssertionError, match="not the reference's events"):
+    with pytest.raises(AssertionError, match="events differ from the reference"):
         work.check()
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_conversions_notice_an_event_that_is_wrong(format: str, small_cache: None) -> None:
+def test_check_fails_if_one_event_is_wrong(format: str, small_cache: None) -> None:
     work = Conversions("cpu", "uint8", format, batch=40, size=12)
     right, events = work.calls[0], work._events[0].view(-1)
 
@@ -144,16 +143,16 @@ def test_conversions_notice_an_event_that_is_wrong(format: str, small_cache: Non
         events[0] = 1 - events[0].to(torch.uint8)
 
     work.calls = [almost]
-    with pytest.raises(AssertionError, match="not the reference's events"):
+    with pytest.raises(AssertionError, match="events differ from the reference"):
         work.check()
 
 
-def test_conversions_free_their_memory_at_once(small_cache: None) -> None:
+def test_conversions_free_their_memory_without_garbage_collection(small_cache: None) -> None:
     work = Conversions("cpu", "uint8", "bool", batch=2, size=12)
     call, _ = work.timed("eager")
     call()
     events = weakref.ref(work._events[0])
-    gc.disable()  # a cycle of references would wait for it, and gigabytes of a GPU with it
+    gc.disable()  # a reference cycle would keep gigabytes of GPU memory
     try:
         del work, call
         assert events() is None

@@ -1,39 +1,57 @@
-"""What plots show, beside their being drawn from the rows alone (tests/benchmarks/test_report.py)."""
+"""Plots of the report."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import matplotlib.figure
+import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 
-from benchmarks.report.plots import nanoseconds_a_pixel, shares, size_sweep, speed_ups, stages
-from benchmarks.report.rows import Results
-from tests.benchmarks.report.made_up import CPU, race, row
-
-
-def test_a_size_sweep_compares_batches_of_as_many_pixels() -> None:
-    def conversion(batch: int, size: int) -> dict[str, object]:
-        case = {"input": "uint8", "format": "bool", "mode": "eager", "batch": batch, "size": size}
-        return row("throughput", case, 1e-9 * batch * size * size, images=batch)
-
-    rows = [conversion(b, s) for b, s in ((64, 224), (16, 224), (1, 224), (1024, 32), (1, 2048), (4, 512))]
-    sweep = size_sweep(Results(rows), CPU, "eager", "uint8", "bool")
-    assert [(r["case"]["size"], r["case"]["batch"]) for r in sweep] == [(32, 1024), (224, 16), (512, 4), (2048, 1)]
-    assert [nanoseconds_a_pixel(r) for r in sweep] == pytest.approx([1.0] * 4)
-    assert size_sweep(Results(rows[:3]), CPU, "eager", "uint8", "bool") == []
+from benchmarks.report.plots import Plots
 
 
-def test_bars_are_labelled_with_what_they_are(tmp_path: Path) -> None:
-    path = tmp_path / "plot.svg"
-    ours, others = race("ours", "uint8", "bool", 1.0), race("ODG", "uint8", None, 12.5)
-    speed_ups({"the other": (others, [ours])}, CPU, path)
-    for text in ("the other", "12.5×", "this package, → bool", CPU):
-        assert text in path.read_text()
-    conversion = row("throughput", {"format": "bool"}, 2.0, bytes_moved=10)
-    copy = row("limits", {"format": "bool"}, 1.0, bytes_moved=20)
-    shares([("uint8 → bool", conversion, copy)], CPU, "a copy", path)
-    for text in ("uint8 → bool", "25 %", "share of the rate of a copy", CPU):
-        assert text in path.read_text()
-    stages({"PNG": {"decode": row("end to end", {}, 1.0)}, "JPEG": {}}, CPU, path)
-    for text in ("PNG", "JPEG", "decode", "ms an image"):
-        assert text in path.read_text()
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[matplotlib.figure.Figure]:
+    """The figures that were saved."""
+    saved: list[matplotlib.figure.Figure] = []
+    save = matplotlib.figure.Figure.savefig
+
+    def savefig(figure: matplotlib.figure.Figure, *arguments: Any, **options: Any) -> None:
+        saved.append(figure)
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", savefig)
+    return saved
+
+
+def texts(figure: matplotlib.figure.Figure) -> list[str]:
+    """All texts of a plot: title, labels, ticks, legend and values."""
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+
+
+def test_lines_show_each_conversion(tmp_path: Path, figures: list[matplotlib.figure.Figure]) -> None:
+    lines = {("uint8", "bool"): {1: 10.0, 4: 20.0}, ("float32", "packed"): {1: 5.0, 16: 15.0}}
+    markdown = Plots(tmp_path, "GPU 1").lines("speed", "Speed", lines, xlabel="batch", ylabel="images per second")
+    assert markdown == "\n\n![Speed](plots/gpu-1-speed.png)"
+    assert (tmp_path / "gpu-1-speed.png").read_bytes()[1:4] == b"PNG"
+    (axes,) = figures[0].axes
+    assert [list(np.asarray(line.get_xdata())) for line in axes.lines] == [[1, 4], [1, 16]]
+    assert [list(np.asarray(line.get_ydata())) for line in axes.lines] == [[10, 20], [5, 15]]
+    assert {"GPU 1", "uint8 → bool", "float32 → packed", "batch", "images per second", "16"} <= set(texts(figures[0]))
+
+
+def test_bars_are_labelled_with_their_values(tmp_path: Path, figures: list[matplotlib.figure.Figure]) -> None:
+    groups = {"ODG": {"→ float32": 7.7, "→ bool": 14.04}, "emulator": {"→ bool": 100.0}}
+    Plots(tmp_path, "CPU").bars("speed-up", "Speed-up", groups, "times as fast", log=True)
+    (axes,) = figures[0].axes
+    assert [bar.get_width() for bar in axes.findobj(Rectangle) if bar in axes.patches] == [7.7, 0.0, 14.04, 100.0]
+    assert {"CPU", "ODG", "emulator", "7.7", "14", "100", "→ float32", "→ bool"} <= set(texts(figures[0]))
+
+
+def test_nothing_is_plotted_without_rows(tmp_path: Path) -> None:
+    plots = Plots(tmp_path, "CPU")
+    assert plots.lines("a", "A", {}) == plots.bars("b", "B", {}, "x") == plots.bars("b", "B", {"c": {}}, "x") == ""
+    assert list(tmp_path.iterdir()) == []

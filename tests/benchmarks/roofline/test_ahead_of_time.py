@@ -1,4 +1,4 @@
-"""Launches recorded without a GPU, and compiled as Triton's own launcher would."""
+"""Launches recorded without a GPU and compiled with the arguments of Triton's launcher."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from benchmarks.roofline.ahead_of_time import TARGETS, compile_launch, launches, machine_code, resources
-from benchmarks.roofline.instructions import loops
+from benchmarks.roofline.loops import loops
 
 
-def test_launches_take_the_arguments_of_a_conversion() -> None:
+def test_launches_record_the_arguments_of_a_conversion() -> None:
     images = torch.zeros(2, 5, 33, 47, dtype=torch.float16).transpose(2, 3)
     for launch in launches(images, torch.bfloat16, timesteps=3):
         assert launch.arguments["plane"].dtype == torch.float16
@@ -24,25 +24,25 @@ def test_launches_take_the_arguments_of_a_conversion() -> None:
             assert launch.arguments["timesteps"] == 3
 
 
-def test_nothing_runs_and_nothing_stays_replaced() -> None:
+def test_kernels_are_restored_after_recording() -> None:
     first, second = (launches(torch.zeros(1, 3, 64, 64), torch.bool) for _ in range(2))
     assert [launch.kernel for launch in first] == [launch.kernel for launch in second]
-    assert all(hasattr(launch.kernel, "arg_names") for launch in first), "a kernel, no recorder"
+    assert all(hasattr(launch.kernel, "arg_names") for launch in first), "a kernel instead of a recorder"
 
 
 @pytest.mark.parametrize(("offset", "width"), [(0, 8), (1, 1)])
-def test_alignment_reaches_the_compiler(offset: int, width: int, tmp_path: Path) -> None:
-    """Eight grey levels are read at once where they begin at a multiple of 16 bytes, else one by one."""
+def test_alignment_decides_the_width_of_loads(offset: int, width: int, tmp_path: Path) -> None:
+    """A load reads eight pixels if the image starts at a multiple of 16 bytes, otherwise one pixel."""
     memory = torch.zeros(3 * 224 * 224 + 16, dtype=torch.uint8)
     start = -memory.data_ptr() % 16 + offset
     image = memory[start : start + 3 * 224 * 224].view(1, 3, 224, 224)
     (launch,) = launches(image.expand(128, -1, -1, -1), torch.uint8)
     found = loops(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
-    (reading,) = [loop for loop in found if loop.functions[-1] == "measure"]
+    (reading,) = [loop for loop in found if loop.function == "measure"]
     assert set(reading.loads) == {width}
 
 
-def test_machine_code_and_resources(tmp_path: Path) -> None:
+def test_machine_code_and_resources_are_read(tmp_path: Path) -> None:
     (launch,) = launches(torch.zeros(1, 1, 8, 8).expand(200, -1, -1, -1), torch.float32)
     kernel = compile_launch(launch, TARGETS["sm_80"])
     code = machine_code(kernel, tmp_path)

@@ -1,4 +1,4 @@
-"""A suite leaves rows, and a session without one leaves nothing."""
+"""The suites write a row per measured case."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.harness.rows import read_rows
 from benchmarks.harness.workload import event_bytes, image_bytes
-from benchmarks.report.rows import read_rows
 
 ROOT = Path(__file__).parents[3]
 
 
 def run(results: Path, *arguments: str) -> str:
-    """Run benchmarks as a user does, with rows in a folder of the test's own."""
+    """Run benchmarks as a user does, with the rows in a separate folder; return the output."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--results", str(results), *arguments]
-    # A worker of pytest-xdist says so in its environment, and benchmarks do not run in one.
+    # pytest-benchmark refuses to run in a worker of pytest-xdist, which the environment identifies.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
 
 
-def test_a_case_becomes_a_row(tmp_path: Path) -> None:
+def test_measured_case_writes_a_row(tmp_path: Path) -> None:
     name = "test_throughput[cpu-eager-uint8-packed-1-224]"
-    output = run(tmp_path, "--benchmark-only", f"benchmarks/test_throughput.py::{name}")
+    output = run(tmp_path, "--benchmark-only", f"benchmarks/suites/test_throughput.py::{name}")
     assert f"1 rows of results in {tmp_path}" in output
     (row,) = read_rows(tmp_path)
     assert row["suite"] == "throughput"
@@ -42,14 +42,14 @@ def test_a_case_becomes_a_row(tmp_path: Path) -> None:
     assert row["kind"] == "cpu"
 
 
-def test_both_loops_of_training_are_found_to_agree_and_timed(tmp_path: Path) -> None:
-    run(tmp_path, "--benchmark-only", "benchmarks/test_training.py", "-k", "cpu and conversion")
+def test_both_training_loops_agree_and_are_measured(tmp_path: Path) -> None:
+    run(tmp_path, "--benchmark-only", "benchmarks/suites/test_training.py", "-k", "cpu and conversion")
     case = {"model": "resnet18", "precision": "float32", "batch": 4, "size": 128, "stage": "conversion"}
     rows = read_rows(tmp_path)
-    assert [row["case"] for row in rows] == [{"loop": loop, **case} for loop in ("ours", "published")]
+    assert [row["case"] for row in rows] == [{"loop": loop, **case} for loop in ("official", "ours")]
     assert all(row["suite"] == "training stages" and row["images"] == 4 for row in rows)
 
 
-def test_nothing_is_written_where_nothing_is_timed(tmp_path: Path) -> None:
-    run(tmp_path / "results", "--benchmark-disable", "benchmarks/test_latency.py", "-k", "cpu and packed")
+def test_disabled_benchmarks_write_no_rows(tmp_path: Path) -> None:
+    run(tmp_path / "results", "--benchmark-disable", "benchmarks/suites/test_latency.py", "-k", "cpu and packed")
     assert not (tmp_path / "results").exists()

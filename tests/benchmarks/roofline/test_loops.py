@@ -1,4 +1,4 @@
-"""Loops in the machine code of kernels."""
+"""Loops found in the machine code of kernels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.roofline.ahead_of_time import TARGETS, compile_launch, launches
-from benchmarks.roofline.instructions import loops, loops_of
+from benchmarks.roofline.loops import loops, parse_loops
 
 SOURCE = """import triton
 
@@ -31,19 +31,19 @@ def kernel(x):
 
 
 def listing(folder: Path, code: str) -> str:
-    """A listing as nvdisasm writes it; ``@5<10`` stands for line 5 of the kernel's file, inlined at line 10."""
+    """Return a listing in nvdisasm's format; ``@5<10`` means line 5 of the source file, inlined at line 10."""
     file = folder / "kernel.py"
     file.write_text(SOURCE)
     lines = []
     for number, line in enumerate(code.strip().splitlines()):
-        place, _, text = line.strip().partition(" ")
-        if re.match(r"@\d", place):
-            inlined = place[1:].split("<")
+        position, _, text = line.strip().partition(" ")
+        if re.match(r"@\d", position):
+            inlined = position[1:].split("<")
             for at, caller in pairwise(inlined):
                 lines.append(f'\t//## File "{file}", line {at} inlined at "{file}", line {caller}')
             lines.append(f'\t//## File "{file}", line {inlined[-1]}')
-        elif place.startswith("."):
-            lines.append(place)
+        elif position.startswith("."):
+            lines.append(position)
             continue
         else:
             text = line.strip()
@@ -51,7 +51,7 @@ def listing(folder: Path, code: str) -> str:
     return "\n".join(lines)
 
 
-def test_nested_loops_and_the_branch_that_ends_the_code(tmp_path: Path) -> None:
+def test_nested_loops_are_found_and_the_final_branch_is_not_a_loop(tmp_path: Path) -> None:
     code = """
         @15 MOV R1, R2
         .L_x_0:
@@ -68,16 +68,26 @@ def test_nested_loops_and_the_branch_that_ends_the_code(tmp_path: Path) -> None:
         .L_x_3:
         BRA `(.L_x_3)
     """
-    (outer,) = loops_of(listing(tmp_path, code))
+    (outer,) = parse_loops(listing(tmp_path, code))
     (inner,) = outer.inner
-    assert [i.text.split()[0] for i in outer.own] == ["LDG.E.128", "STG.E", "@!P0"]
-    assert [i.text.split()[0] for i in inner.own] == ["LDG.E.U8", "@P0", "STG.E.64", "@P1"]
+    assert [text.split()[0] for text in outer.own] == ["LDG.E.128", "STG.E", "@!P0"]
+    assert [text.split()[0] for text in inner.own] == ["LDG.E.U8", "@P0", "STG.E.64", "@P1"]
     assert (outer.loads, outer.stores, inner.loads, inner.stores) == ([16], [4], [1], [8])
-    assert outer.functions == inner.functions == ("kernel", "inner")
-    assert inner.own[0].functions == ("kernel", "inner", "helper")
+    assert outer.function == inner.function == "inner"
 
 
-def test_a_loop_with_two_ways_back_is_one(tmp_path: Path) -> None:
+def test_function_of_a_loop_is_the_innermost_inlined_function(tmp_path: Path) -> None:
+    code = """
+        .L_x_0:
+        @9<15 IADD3 R1, R1, 0x1, RZ
+        @5<10<15 @P0 BRA `(.L_x_0)
+        @15 EXIT
+    """
+    (loop,) = parse_loops(listing(tmp_path, code))
+    assert loop.function == "helper"
+
+
+def test_a_loop_with_two_back_branches_is_one_loop(tmp_path: Path) -> None:
     code = """
         .L_x_0:
         @9<15 IADD3 R1, R1, 0x1, RZ
@@ -86,21 +96,21 @@ def test_a_loop_with_two_ways_back_is_one(tmp_path: Path) -> None:
         BRA.U UP0, `(.L_x_0)
         @15 EXIT
         """
-    (loop,) = loops_of(listing(tmp_path, code))
+    (loop,) = parse_loops(listing(tmp_path, code))
     assert len(loop.own) == 4
     assert loop.loads == [2]
 
 
-def test_code_without_loops(tmp_path: Path) -> None:
-    assert loops_of(listing(tmp_path, "@15 MOV R1, R2\n@15 EXIT")) == []
+def test_code_without_loops_has_no_loop(tmp_path: Path) -> None:
+    assert parse_loops(listing(tmp_path, "@15 MOV R1, R2\n@15 EXIT")) == []
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
-def test_loops_of_the_kernels(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_kernels_load_each_channel_once_and_store_per_timestep(dtype: torch.dtype, tmp_path: Path) -> None:
     images = torch.zeros(1, 3, 224, 224, dtype=dtype).expand(128, -1, -1, -1)
     (launch,) = launches(images, torch.float32)
     found = loops(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
-    reading = [loop for loop in found if loop.functions[-1] == "measure"]
-    assert [len(loop.loads) for loop in reading] == [3], "a load for each channel"
-    # Each timestep's ON and OFF events are stored in one pass of an inner loop.
+    reading = [loop for loop in found if loop.function == "measure"]
+    assert [len(loop.loads) for loop in reading] == [3], "one load for each channel"
+    # One pass of an inner loop stores the ON and OFF events of one timestep.
     assert any(inner.stores == [16, 16] for loop in found for inner in loop.inner)

@@ -1,4 +1,4 @@
-"""Rows of results: their keys, their files, and what is computed from two of them."""
+"""Rows of results: keys, files, look-up and ratios."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report.rows import Results, make_row, rate_share, read_rows, seconds_an_image, speed_up, write_rows
-from tests.benchmarks.report.made_up import CPU, GPU, environment, race, row
+from benchmarks.harness.rows import Results, make_row, rate_share, read_rows, seconds_per_image, speed_up, write_rows
+from tests.benchmarks.builders import CPU, GPU, comparison, environment, row
 
 
-def test_a_key_tells_device_suite_and_case_and_nothing_else() -> None:
-    key = make_row(environment(), "races", {"a": 1, "b": 2}, {"median_s": 1.0})["key"]
+def test_key_depends_on_device_suite_and_case_only() -> None:
+    key = make_row(environment(), "comparison", {"a": 1, "b": 2}, {"median_s": 1.0})["key"]
     later = environment(date="2030-01-01", torch="3.0", commit=None)
-    assert make_row(later, "races", {"b": 2, "a": 1}, {"median_s": 2.0})["key"] == key
+    assert make_row(later, "comparison", {"b": 2, "a": 1}, {"median_s": 2.0})["key"] == key
     others = [
-        make_row(environment(GPU), "races", {"a": 1, "b": 2}, {}),
+        make_row(environment(GPU), "comparison", {"a": 1, "b": 2}, {}),
         make_row(environment(), "limits", {"a": 1, "b": 2}, {}),
-        make_row(environment(), "races", {"a": 1, "b": 3}, {}),
+        make_row(environment(), "comparison", {"a": 1, "b": 3}, {}),
     ]
     assert len({key, *(other["key"] for other in others)}) == 4
 
 
-def test_a_run_replaces_its_rows_and_leaves_the_others(tmp_path: Path) -> None:
+def test_new_rows_replace_rows_with_the_same_key(tmp_path: Path) -> None:
     first = [row("s", {"n": n}, seconds=1.0) for n in range(3)]
     write_rows(first, tmp_path)
     write_rows([row("s", {"n": 1}, seconds=9.0), row("t", {"n": 1}, seconds=5.0)], tmp_path)
@@ -31,15 +31,22 @@ def test_a_run_replaces_its_rows_and_leaves_the_others(tmp_path: Path) -> None:
     assert found == {("s", 0): 1.0, ("s", 1): 9.0, ("s", 2): 1.0, ("t", 1): 5.0}
 
 
-def test_each_device_has_a_file_of_lines_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_old_names_are_read_as_new_names(tmp_path: Path) -> None:
+    old = row("races", {"method": "published, tf32", "face": "host", "data": "pieces of 32×32"}, 1.0)
+    (tmp_path / "old.json").write_text(json.dumps([old], ensure_ascii=False))
+    (new,) = read_rows(tmp_path)
+    assert new == row("comparison", {"method": "official, tf32", "clock": "host", "data": "crops of 32×32"}, 1.0)
+
+
+def test_each_device_has_one_file_with_one_line_per_row(tmp_path: Path) -> None:
     write_rows([row("s", {"n": n}, 1.0, device=device) for n in range(3) for device in (CPU, GPU)], tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test-cpu-2-cores.json", "test-gpu-9000.json"]
     text = (tmp_path / "test-gpu-9000.json").read_text()
     assert len(json.loads(text)) == 3
-    assert len(text.splitlines()) == 5  # brackets, and a line for each row: a change of one shows as one
+    assert len(text.splitlines()) == 5  # two brackets, and a line per row, so that diffs are short
 
 
-def test_the_order_of_a_file_is_not_that_of_the_run(tmp_path: Path) -> None:
+def test_file_order_does_not_depend_on_run_order(tmp_path: Path) -> None:
     rows = [row("s", {"n": n}, 1.0) for n in range(5)]
     write_rows(rows, tmp_path / "a")
     write_rows(reversed(rows), tmp_path / "b")
@@ -47,12 +54,13 @@ def test_the_order_of_a_file_is_not_that_of_the_run(tmp_path: Path) -> None:
     assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_nothing_is_written_for_nothing(tmp_path: Path) -> None:
-    assert write_rows([], tmp_path / "results") == []
+def test_no_rows_write_no_file(tmp_path: Path) -> None:
+    write_rows([], tmp_path / "results")
+    assert not (tmp_path / "results").exists()
     assert read_rows(tmp_path / "results") == []
 
 
-def test_an_interrupted_write_leaves_the_old_rows(tmp_path: Path) -> None:
+def test_failed_write_keeps_the_old_rows(tmp_path: Path) -> None:
     write_rows([row("s", {"n": 1}, 1.0)], tmp_path)
     before = [path.read_bytes() for path in tmp_path.iterdir()]
     with pytest.raises(TypeError, match="not JSON serializable"):
@@ -60,36 +68,36 @@ def test_an_interrupted_write_leaves_the_old_rows(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in tmp_path.iterdir()] == before
 
 
-def test_find() -> None:
-    results = Results([race("ours", "uint8", "bool", 1.0), race("ours", "uint8", "packed", 2.0)])
-    found = results.find(CPU, "races", format="packed")
+def test_find_returns_the_one_matching_row() -> None:
+    results = Results([comparison("ours", "uint8", "bool", 1.0), comparison("ours", "uint8", "packed", 2.0)])
+    found = results.find(CPU, "comparison", format="packed")
     assert found is not None
     assert found["median_s"] == 2.0
-    assert results.find(CPU, "races", format="float32") is None
-    assert results.find(GPU, "races", format="packed") is None
+    assert results.find(CPU, "comparison", format="float32") is None
+    assert results.find(GPU, "comparison", format="packed") is None
     assert results.find(CPU, "limits", format="packed") is None
-    with pytest.raises(LookupError, match="2 rows"):
-        results.find(CPU, "races", method="ours")
-    assert len(results.select(CPU, "races", method="ours")) == 2
+    with pytest.raises(LookupError, match="found 2"):
+        results.find(CPU, "comparison", method="ours")
+    assert len(results.select(CPU, "comparison", method="ours")) == 2
     assert results.devices("cuda") == []
     assert results.devices() == results.devices("cpu") == [CPU]
 
 
-def test_speed_up_is_by_the_image() -> None:
+def test_speed_up_is_per_image() -> None:
     slow = row("s", {"n": 1}, 8.0, images=4)
     fast = row("s", {"n": 2}, 1.0, images=10)
-    assert seconds_an_image(slow) == 2
+    assert seconds_per_image(slow) == 2
     assert speed_up(slow, fast) == pytest.approx(20)
 
 
-def test_rate_share_is_by_the_byte() -> None:
+def test_rate_share_is_per_byte() -> None:
     conversion = row("s", {"n": 1}, 4.0, bytes_moved=100)  # 25 bytes a second
     copy = row("s", {"n": 2}, 2.0, bytes_moved=1000)  # 500
     assert rate_share(conversion, copy) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("compare", [speed_up, rate_share])
-def test_devices_are_never_mixed(compare: object) -> None:
+def test_rows_of_two_devices_are_not_compared(compare: object) -> None:
     assert callable(compare)
     with pytest.raises(ValueError, match=f"{CPU}.*{GPU}"):
         compare(row("s", {"n": 1}, 1.0), row("s", {"n": 1}, 1.0, device=GPU))

@@ -1,16 +1,16 @@
-"""Rows that nobody measured."""
+"""Builders of rows for the tests of the report."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.report.rows import Row, make_row
+from benchmarks.harness.rows import Row, make_row
 
 CPU, GPU = "Test CPU, 2 cores", "Test GPU 9000"
 
 
 def environment(device: str = CPU, **changes: Any) -> dict[str, Any]:
-    """Environment of a made-up row."""
+    """Return the environment of a row."""
     known = {
         "device": device,
         "kind": "cuda" if device == GPU else "cpu",
@@ -30,7 +30,7 @@ def environment(device: str = CPU, **changes: Any) -> dict[str, Any]:
 
 
 def row(suite: str, case: dict[str, Any], seconds: float, *, device: str = CPU, images: int = 1, **more: Any) -> Row:
-    """A made-up row."""
+    """Return a row."""
     measured = {
         "images": images,
         "median_s": seconds,
@@ -46,7 +46,8 @@ def row(suite: str, case: dict[str, Any], seconds: float, *, device: str = CPU, 
     return make_row(environment(device), suite, case, measured)
 
 
-def race(method: str, input: str, format: str | None, seconds: float, device: str = CPU, **more: Any) -> Row:
-    """A made-up row of the races, 32 images."""
+def comparison(method: str, input: str, format: str | None, seconds: float, device: str = CPU, **more: Any) -> Row:
+    """Return a row of the comparison of 32 photographs, with 90 MB of peak memory."""
     case = {"method": method, "input": input, "format": format, "content": "photographs", "batch": 32, "size": 224}
-    return row("races", case, seconds, device=device, images=32, **more)
+    more = {"bytes_moved": 10**8, "peak_memory": 9 * 10**7, **more}
+    return row("comparison", case, seconds, device=device, images=32, **more)

@@ -1,0 +1,67 @@
+"""Data sets of images to convert, as Parquet files in the schema of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from benchmarks.harness.workload import PHOTOGRAPHS, photograph_path
+from i2e_triton.sources import open_source, splits
+
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A data set of images: its name in rows, its location, and how it is converted."""
+
+    name: str
+    location: Path
+    size: tuple[int, int]  #: height and width of the events
+    ratio: float
+
+    def __len__(self) -> int:
+        """Return the number of images of all splits."""
+        return sum(len(open_source(str(self.location), split=split)) for split in splits(str(self.location)))
+
+
+def cifar10(location: Path) -> ImageSet:
+    """Return CIFAR-10 with the settings of the official event data set."""
+    return ImageSet("CIFAR-10", location, (128, 128), 0.07)
+
+
+def like_cifar10(folder: Path) -> ImageSet:
+    """Write random crops of photographs with the size and the encoding of CIFAR-10's images: JPEG, quality 75."""
+    _write(folder, 4096, (32, 32), reduce=4, quality=75)
+    return ImageSet("crops of 32×32", folder, (128, 128), 0.07)
+
+
+def like_imagenet(folder: Path) -> ImageSet:
+    """Write random crops of photographs that are about as large as ImageNet's images: JPEG, quality 90."""
+    _write(folder, 256, (375, 300), reduce=1, quality=90)
+    return ImageSet("crops of 300×375", folder, (224, 224), 0.12)
+
+
+def _write(folder: Path, count: int, size: tuple[int, int], *, reduce: int, quality: int) -> None:
+    photographs = []
+    for name in PHOTOGRAPHS:
+        with PIL.Image.open(photograph_path(name)) as image:
+            photographs.append(image.convert("RGB").reduce(reduce))
+    encoded = [_random_crop(photographs[row % len(photographs)], size, quality) for row in range(count)]
+    images = pa.array([{"bytes": content, "path": None} for content in encoded], _IMAGE)
+    pq.write_table(pa.table({"img": images, "label": [row % 10 for row in range(count)]}), folder / "train.parquet")
+
+
+def _random_crop(photograph: PIL.Image.Image, size: tuple[int, int], quality: int) -> bytes:
+    """Return a random crop of ``size`` (width, height) as a JPEG file."""
+    left = int(torch.randint(photograph.width - size[0] + 1, ()))
+    top = int(torch.randint(photograph.height - size[1] + 1, ()))
+    file = io.BytesIO()
+    photograph.crop((left, top, left + size[0], top + size[1])).save(file, "JPEG", quality=quality)
+    return file.getvalue()

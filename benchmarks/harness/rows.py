@@ -1,0 +1,113 @@
+"""Benchmark results: one JSON row per case, one file of rows per device."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.machine import slug
+from i2e_triton.io.atomic import write_whole
+
+RESULTS = Path(__file__).parents[1] / "results"
+# Names in committed rows, and what they are called today.
+_RENAMED = {'"published': '"official', '"races"': '"comparison"', '"face"': '"clock"', '"pieces of': '"crops of'}
+
+Row = dict[str, Any]
+
+
+def make_row(environment: dict[str, Any], suite: str, case: dict[str, Any], measured: dict[str, Any]) -> Row:
+    """Return a row. Its key identifies the device, the suite and the case."""
+    return {"key": _key(environment["device"], suite, case), "suite": suite, "case": case, **measured, **environment}
+
+
+def _key(device: str, suite: str, case: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([device, suite, case], sort_keys=True).encode()).hexdigest()[:8]
+
+
+def write_rows(rows: Iterable[Row], folder: Path = RESULTS) -> None:
+    """Add rows to the files of their devices. A new row replaces the one with the same key."""
+    by_device: dict[str, list[Row]] = {}
+    for row in rows:
+        by_device.setdefault(row["device"], []).append(row)
+    for device, new in by_device.items():
+        path = folder / f"{slug(device)}.json"
+        merged = {row["key"]: row for row in [*_read(path), *new]}
+        ordered = sorted(merged.values(), key=lambda row: (row["suite"], json.dumps(row["case"], sort_keys=True)))
+        lines = ",\n".join(json.dumps(row) for row in ordered)
+        with write_whole(path) as file:
+            file.write(f"[\n{lines}\n]\n".encode())
+
+
+def read_rows(folder: Path = RESULTS) -> list[Row]:
+    """Return all rows of all devices."""
+    return [row for path in sorted(folder.glob("*.json")) for row in _read(path)]
+
+
+def _read(path: Path) -> list[Row]:
+    text = path.read_text() if path.exists() else "[]"
+    for old, new in _RENAMED.items():
+        text = text.replace(old, new)
+    return [{**row, "key": _key(row["device"], row["suite"], row["case"])} for row in json.loads(text)]
+
+
+class Results:
+    """Rows that a report looks up by device, suite and case."""
+
+    def __init__(self, rows: Iterable[Row]):
+        self.rows = list(rows)
+
+    def devices(self, kind: str | None = None) -> list[str]:
+        """Return the names of the devices of a kind (``"cpu"``, ``"cuda"``), by default of all."""
+        return sorted({row["device"] for row in self.rows if kind in (None, row["kind"])})
+
+    def select(self, device: str, suite: str, **case: Any) -> list[Row]:
+        """Return the rows of a device and a suite whose cases have these values."""
+        return [
+            row
+            for row in self.rows
+            if row["device"] == device and row["suite"] == suite and case.items() <= row["case"].items()
+        ]
+
+    def find(self, device: str, suite: str, **case: Any) -> Row | None:
+        """Return the one row of a case, None if it was not measured.
+
+        Raises:
+            LookupError: if several rows have these values.
+        """
+        found = self.select(device, suite, **case)
+        if len(found) > 1:
+            raise LookupError(f"expected one row of {device} for {suite} {case}, found {len(found)}; name more values")
+        return found[0] if found else None
+
+
+def seconds_per_image(row: Row) -> float:
+    """Return the median time of a row per image."""
+    return row["median_s"] / row["images"]
+
+
+def speed_up(slow: Row, fast: Row) -> float:
+    """Return the time per image of one row divided by that of another row of the same device.
+
+    Raises:
+        ValueError: if the rows are of different devices.
+    """
+    _check_same_device(slow, fast)
+    return seconds_per_image(slow) / seconds_per_image(fast)
+
+
+def rate_share(row: Row, limit: Row) -> float:
+    """Return the bytes per second of a row divided by those of another row of the same device.
+
+    Raises:
+        ValueError: if the rows are of different devices.
+    """
+    _check_same_device(row, limit)
+    return (row["bytes_moved"] / row["median_s"]) / (limit["bytes_moved"] / limit["median_s"])
+
+
+def _check_same_device(one: Row, other: Row) -> None:
+    if one["device"] != other["device"]:
+        raise ValueError(f"rows must be of one device, got {one['device']} and {other['device']}")

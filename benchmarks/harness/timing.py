@@ -1,0 +1,100 @@
+"""Clocks, numbers of repetitions and peak memory of a measurement."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from i2e_triton.ops import allocation
+
+# Seconds that a round takes at least. The time to start and stop the clock, which waits for a GPU, is then negligible.
+_MIN_ROUND = {"cpu": 0.5e-3, "cuda": 10e-3}
+_BUDGET = 1.0  # seconds for all rounds of a case
+_MIN_ROUNDS, _MAX_ROUNDS = 5, 50
+_WARM_UP = 0.05  # seconds
+
+
+def cuda_time() -> float:
+    """Return the time when all work that was launched on the GPU has finished; a clock for CUDA cases."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def device_param(device: str, *values: Any, wait: bool = True) -> Any:
+    """Return the pytest parameters ``(device, *values)``. CUDA cases are skipped on a machine without CUDA.
+
+    Args:
+        device: ``"cpu"`` or ``"cuda"``.
+        values: the other parameters.
+        wait: whether the clock waits for the GPU to finish.
+    """
+    marks = []
+    if device == "cuda":
+        marks.append(pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
+        if wait:
+            marks.append(pytest.mark.benchmark(timer=cuda_time))
+    return pytest.param(device, *values, marks=marks)
+
+
+def warm_up(call: Callable[[], object], kind: str) -> float:
+    """Repeat a call until caches and clock rates have settled; return the seconds of one call."""
+    call()
+    _synchronize(kind)
+    count, start = 0, time.perf_counter()
+    while count == 0 or time.perf_counter() - start < _WARM_UP:
+        call()
+        count += 1
+    _synchronize(kind)
+    return (time.perf_counter() - start) / count
+
+
+def rounds_and_iterations(seconds: float, kind: str) -> tuple[int, int]:
+    """Return the number of rounds, and of calls per round, for a call that takes ``seconds`` on a kind of device."""
+    iterations = max(1, math.ceil(_MIN_ROUND[kind] / seconds))
+    rounds = round(_BUDGET / (seconds * iterations))
+    return min(max(rounds, _MIN_ROUNDS), _MAX_ROUNDS), iterations
+
+
+def peak_memory(call: Callable[[], object], kind: str) -> int:
+    """Return the peak of the bytes that PyTorch allocates during a call, without those allocated before."""
+    if kind == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    allocation.empty_cache()  # a result that reuses memory allocates nothing
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        call()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        trace.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())["traceEvents"]
+    allocated = peak = 0
+    for event in sorted((e for e in events if e["name"] == "[memory]"), key=lambda event: event["ts"]):
+        allocated += event["args"]["Bytes"]
+        peak = max(peak, allocated)
+    return peak
+
+
+def figures(stats: Any, per_call: int) -> dict[str, Any]:
+    """Return a row's figures, in seconds, from the statistics of calls that do the work ``per_call`` times each."""
+    return {
+        "median_s": stats.median / per_call,
+        "iqr_s": stats.iqr / per_call,
+        "min_s": stats.min / per_call,
+        "rounds": stats.rounds,
+    }
+
+
+def _synchronize(kind: str) -> None:
+    if kind == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,105 @@
+"""The loops of a kernel compiled for an NVIDIA GPU: their instructions, loads, stores and source function."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from triton.compiler import CompiledKernel
+
+from benchmarks.roofline.ahead_of_time import run_nvidia_tool
+
+_LABEL = re.compile(r"^(\.L\w+):")
+_SOURCE = re.compile(r'^\s*//## File "([^"]+)", line (\d+)')
+_INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(.*?)\s*;")
+_BRANCH = re.compile(r"\bBRA\b.*`\((\.L\w+)\)")
+_LOAD = re.compile(r"\bLDG(?:STS)?\.E(\S*)")
+_STORE = re.compile(r"\bSTG\.E(\S*)")
+_WIDTHS = {"128": 16, "64": 8, "U8": 1, "S8": 1, "U16": 2, "S16": 2}
+
+
+@dataclass
+class Loop:
+    """A loop.
+
+    Attributes:
+        function: source function of the branch that closes the loop.
+        own: instructions of the body outside of inner loops.
+        inner: inner loops.
+    """
+
+    function: str | None
+    own: list[str] = field(default_factory=list)
+    inner: list[Loop] = field(default_factory=list)
+
+    @property
+    def loads(self) -> list[int]:
+        """Bytes of each load from global memory in ``own``, per thread."""
+        return self._widths(_LOAD)
+
+    @property
+    def stores(self) -> list[int]:
+        """Bytes of each store to global memory in ``own``, per thread."""
+        return self._widths(_STORE)
+
+    def _widths(self, access: re.Pattern[str]) -> list[int]:
+        suffixes = [match[1].split(".") for text in self.own if (match := access.search(text))]
+        return [next((_WIDTHS[part] for part in suffix if part in _WIDTHS), 4) for suffix in suffixes]
+
+
+def loops(kernel: CompiledKernel, folder: Path) -> list[Loop]:
+    """Disassemble a kernel and return its outermost loops in code order; temporary files go to ``folder``."""
+    return parse_loops(run_nvidia_tool("nvdisasm", ["-gi", "-c"], kernel, folder))
+
+
+def parse_loops(listing: str) -> list[Loop]:
+    """Return the outermost loops of a listing that nvdisasm wrote with source lines (``-gi``)."""
+    instructions, labels = _parse(listing)
+    ends: dict[int, int] = {}
+    for index, (text, _) in enumerate(instructions):
+        branch = _BRANCH.search(text)
+        # The code ends with a branch to itself, which is not a loop.
+        if branch and labels.get(branch[1], index) < index:
+            ends[labels[branch[1]]] = index
+    outermost: list[Loop] = []
+    open_loops: list[tuple[int, Loop]] = []
+    for index, (text, _) in enumerate(instructions):
+        while open_loops and open_loops[-1][0] < index:
+            open_loops.pop()
+        if index in ends:
+            loop = Loop(instructions[ends[index]][1])
+            (open_loops[-1][1].inner if open_loops else outermost).append(loop)
+            open_loops.append((ends[index], loop))
+        if open_loops:
+            open_loops[-1][1].own.append(text)
+    return outermost
+
+
+def _parse(listing: str) -> tuple[list[tuple[str, str | None]], dict[str, int]]:
+    """Return the instructions with their source functions, and the index of the instruction after each label."""
+    instructions: list[tuple[str, str | None]] = []
+    labels: dict[str, int] = {}
+    function, inlined = None, False  # several source lines: the first is of the innermost function
+    for line in listing.splitlines():
+        if label := _LABEL.match(line):
+            labels[label[1]] = len(instructions)
+        elif source := _SOURCE.match(line):
+            function = function if inlined else _function_at(source[1], int(source[2]))
+            inlined = True
+        elif instruction := _INSTRUCTION.match(line):
+            instructions.append((instruction[1], function))
+            inlined = False
+    return instructions, labels
+
+
+def _function_at(file: str, line: int) -> str | None:
+    names = (node.name for node in _functions(file) if node.lineno <= line <= (node.end_lineno or node.lineno))
+    return next(names, None)
+
+
+@cache
+def _functions(file: str) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(ast.parse(Path(file).read_text())) if isinstance(node, ast.FunctionDef)]

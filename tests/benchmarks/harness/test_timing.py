@@ -1,0 +1,87 @@
+"""Parameters, repetitions, peak memory and figures of a measurement."""
+
+from __future__ import annotations
+
+import statistics
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from benchmarks.harness import timing
+from benchmarks.harness.timing import cuda_time, device_param, figures, peak_memory, rounds_and_iterations, warm_up
+
+
+def test_cpu_cases_have_no_marks() -> None:
+    case = device_param("cpu", "graph", 3)
+    assert case.values == ("cpu", "graph", 3)
+    assert not case.marks
+
+
+def test_cuda_cases_wait_for_the_gpu_and_are_skipped_without_one() -> None:
+    skip, clock = device_param("cuda", 3).marks
+    assert skip.name == "skipif"
+    assert skip.args == (not torch.cuda.is_available(),)
+    assert skip.kwargs == {"reason": "no CUDA device"}
+    assert clock.kwargs == {"timer": cuda_time}
+
+
+def test_cuda_cases_can_use_the_clock_of_the_host() -> None:
+    assert [mark.name for mark in device_param("cuda", 3, wait=False).marks] == ["skipif"]
+
+
+def test_cuda_time_waits_for_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1.0
+
+    def synchronize() -> None:
+        nonlocal now
+        now = 2.0
+
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now)
+    assert cuda_time() == 2.0
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+@pytest.mark.parametrize("seconds", [1e-7, 3e-6, 1e-4, 7e-3, 0.2, 3.0])
+def test_rounds_and_iterations_fit_the_budget(kind: str, seconds: float) -> None:
+    rounds, iterations = rounds_and_iterations(seconds, kind)
+    assert 5 <= rounds <= 50
+    assert seconds * iterations >= timing._MIN_ROUND[kind]
+    assert iterations == 1 or seconds * (iterations - 1) < timing._MIN_ROUND[kind]
+    assert rounds * iterations * seconds <= max(1.1 * timing._BUDGET, 5 * seconds)
+
+
+def test_warm_up_returns_the_time_of_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, calls = 100.0, 0
+
+    def call() -> None:
+        nonlocal now, calls
+        now += 0.004 if calls else 3.0  # the first call may compile
+        calls += 1
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now)
+    assert warm_up(call, "cpu") == pytest.approx(0.004)
+    assert calls == 1 + 13  # until 50 ms have passed
+
+
+def test_peak_memory_is_the_largest_sum_of_allocations() -> None:
+    def call() -> torch.Tensor:
+        first = torch.ones(1_000_000)
+        second = torch.ones(2_000_000)
+        del first
+        third = torch.ones(500_000)
+        return second[:1] + third[:1]
+
+    assert peak_memory(call, "cpu") == pytest.approx(12_000_000, rel=0.01)
+
+
+def test_peak_memory_excludes_earlier_allocations() -> None:
+    there = torch.ones(3_000_000)
+    assert peak_memory(lambda: torch.add(there, 1, out=there), "cpu") < 10_000
+
+
+def test_figures_are_divided_by_the_work_per_call() -> None:
+    rounds = [8.0, 10.0, 12.0, 20.0]
+    stats = SimpleNamespace(median=statistics.median(rounds), iqr=6.0, min=min(rounds), rounds=len(rounds))
+    assert figures(stats, 4) == {"median_s": 2.75, "iqr_s": 1.5, "min_s": 2.0, "rounds": 4}

@@ -1,0 +1,89 @@
+"""Lower bounds of a conversion from its bytes and its instructions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.roofline.ahead_of_time import TARGETS, compile_launch, launches
+from benchmarks.roofline.estimate import (
+    H100,
+    Gpu,
+    copy_seconds,
+    issue_seconds,
+    kernel_figures,
+    reading_instructions,
+    writing_instructions,
+)
+from benchmarks.roofline.loops import Loop, loops
+
+PAIRS = [("float32", "float32"), ("uint8", "float32"), ("uint8", "bfloat16"), ("uint8", "bool"), ("uint8", "packed")]
+
+
+@pytest.mark.parametrize(
+    ("input", "format", "microseconds"),
+    [(*pair, time) for pair, time in zip(PAIRS, (1.27, 1.12, 0.59, 0.32, 0.084))],
+)
+def test_copy_seconds_are_those_of_the_design(input: str, format: str, microseconds: float) -> None:
+    assert copy_seconds(input, format, H100) * 1e6 == pytest.approx(microseconds, rel=0.01)
+
+
+def test_issue_seconds_match_a_calculation_by_hand() -> None:
+    # 224 * 224 pixels are 1568 warps; 10 instructions each are 15680, and the GPU issues 2 * 4 per cycle.
+    gpu = Gpu("two multiprocessors", "sm_90", multiprocessors=2, issue_rate=4, clock=1e6, copy_rate=1.0)
+    assert issue_seconds(10, gpu) == pytest.approx(15680 / 8 / 1e6)
+
+
+def test_reading_takes_the_shortest_loop() -> None:
+    wide = Loop("measure", ["LDG.E.64 R1"] * 3 + ["VIMNMX R1"] * 21)  # 8 pixels of 3 channels in 24 instructions
+    narrow = Loop("measure", ["LDG.E.U8 R1"] * 3 + ["VIMNMX R1"] * 3)  # 1 pixel in 6
+    other = Loop("_measure_border", ["LDG.E.U8 R1"] * 3)
+    assert reading_instructions([narrow, wide, other], "uint8") == 3
+    assert reading_instructions([other], "uint8") is None
+
+
+def test_writing_counts_an_inner_loop_once_per_timestep() -> None:
+    timestep = Loop("_emit_pixels", ["STG.E.128 R1"] * 2 + ["FADD R1"] * 8)  # ON and OFF of 4 pixels
+    tile = Loop("_emit_pixels", ["IADD3 R1"] * 12, [timestep])
+    assert writing_instructions([tile], "float32") == (12 + 8 * 10) / 4
+
+
+def test_packed_events_are_stored_once_after_the_timesteps() -> None:
+    timestep = Loop("emit_words", ["LOP3 R1"] * 10)
+    tile = Loop("emit_words", ["STG.E R1"] * 4 + ["IADD3 R1"] * 6, [timestep])  # 16 bytes: ON and OFF of 8 pixels
+    assert writing_instructions([tile], "packed") == (10 + 8 * 10) / 8
+    assert writing_instructions([Loop("write_silent_levels", ["STG.E R1"])], "packed") is None
+
+
+@pytest.mark.parametrize(("input", "format"), PAIRS)
+def test_large_batches_take_one_kernel_and_one_image_takes_two(input: str, format: str, tmp_path: Path) -> None:
+    (whole,) = kernel_figures(input, format, 128, H100, tmp_path)
+    measure, emit = kernel_figures(input, format, 1, H100, tmp_path)
+    assert whole.reading is not None
+    assert whole.writing is not None
+    assert measure.reading is not None
+    assert emit.writing is not None
+    assert measure.writing is None
+    assert emit.reading is None
+    assert 10 < whole.reading < whole.writing < 1000
+
+
+@pytest.mark.parametrize(("input", "format"), PAIRS)
+def test_accesses_cover_the_launched_blocks(input: str, format: str, tmp_path: Path) -> None:
+    images = torch.zeros(1, 3, 224, 224, dtype=getattr(torch, input)).expand(128, -1, -1, -1)
+    dtype = torch.uint8 if format == "packed" else getattr(torch, format)
+    (launch,) = launches(images, dtype, packed=format == "packed")
+    code = loops(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
+    arguments = launch.arguments
+    threads = 32 * arguments["num_warps"]
+    reading = [sum(loop.loads) * threads for loop in code if loop.function == "measure"]
+    assert set(reading) == {arguments["MEASURE_Y"] * arguments["MEASURE_X"] * 3 * images.element_size()}
+    writing = [
+        (sum(loop.stores) + 8 * sum(width for inner in loop.inner for width in inner.stores)) * threads
+        for loop in code
+        if loop.function in ("emit_words", "_emit_pixels")
+    ]
+    pixels = arguments["EMIT_Y"] * arguments["EMIT_X"] * (4 if arguments["WORDS"] else 1)
+    assert set(writing) == {pixels * 2 * (1 if format == "packed" else 8 * dtype.itemsize)}
