@@ -6,19 +6,21 @@ import multiprocessing
 import os
 import random
 import re
+import resource
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from i2e_triton.__main__ import main
 from i2e_triton.formats import decode_record
 from i2e_triton.pipeline.dataset import convert_dataset
 from i2e_triton.pipeline.local_engine import EngineOptions, _start_worker, convert_shards
@@ -52,9 +54,27 @@ def convert(images: Path, out: Path, format: str, workers: int = 1) -> None:
     convert_dataset(sources, "folder", out, config, engine, RecordingObserver())
 
 
-def command(images: Path, out: Path, workers: int) -> list[str]:
-    options = ("--rows-per-shard", "4", "--batch-size", "2", "--workers", str(workers))
-    return ["dataset", str(images), "-o", str(out), *options]
+def start_command(images: Path, out: Path, *options: str, log: Path, limit: int | None = None) -> BaseProcess:
+    """Start ``i2e dataset`` in a fork, which need not import PyTorch again.
+
+    Args:
+        log: receives what the command prints.
+        limit: size in bytes above which a file cannot grow, as on a full disk.
+    """
+    arguments = ["dataset", str(images), "-o", str(out), "--rows-per-shard", "4", "--batch-size", "2", *options]
+    process = multiprocessing.get_context("fork").Process(target=run_command, args=(arguments, log, limit))
+    process.start()
+    return process
+
+
+def run_command(arguments: list[str], log: Path, limit: int | None) -> None:
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have set it to ignore
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    sys.argv = ["i2e", *arguments]
+    with log.open("w") as sys.stdout, log.open("a") as sys.stderr:
+        main()
 
 
 def check_files(out: Path) -> None:
@@ -91,42 +111,37 @@ def test_killed_conversion_resumes_to_the_same_bytes(
         assert verify_dataset(finished, lambda *_: None).problems == ()
 
 
-def test_full_disk_gives_message_and_keeps_finished_shards(tmp_path: Path, images: Path) -> None:
+def test_full_disk_gives_message_and_keeps_finished_shards(tmp_path: Path, images: Path, one_thread: None) -> None:
     convert(images, tmp_path / "whole", "parquet", workers=0)
     sizes = sorted(path.stat().st_size for path in (tmp_path / "whole").glob("*.parquet"))
     limit = sizes[-1] - 1  # the largest shard does not fit
     assert sizes[0] < limit
     out = tmp_path / "out"
-    limited = f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
-    limited += "runpy.run_module('i2e_triton', run_name='__main__')"
-    arguments = command(images, out, workers=0)
-    end = subprocess.run([sys.executable, "-c", limited, *arguments], capture_output=True, text=True)
-    assert end.returncode == 1
-    assert re.search(r"stopped: \[Errno 27\] File too large: '.*/train-000\d\d-of-00016\.parquet'", end.stderr)
-    assert "Traceback" not in end.stderr
+    log = tmp_path / "log"
+    process = start_command(images, out, "--workers", "0", log=log, limit=limit)
+    process.join()
+    assert process.exitcode == 1
+    assert re.search(r"stopped: \[Errno 27\] File too large: '.*/train-000\d\d-of-00016\.parquet'", log.read_text())
+    assert "Traceback" not in log.read_text()
     assert not list(out.rglob("*.part"))
     check_files(out)
     convert(images, out, "parquet", workers=0)
     assert files_in(out) == files_in(tmp_path / "whole")
 
 
-def test_ctrl_c_at_a_terminal_finishes_the_open_shard(tmp_path: Path, images: Path) -> None:
+def test_ctrl_c_at_a_terminal_finishes_the_open_shard(tmp_path: Path, images: Path, one_thread: None) -> None:
     out = tmp_path / "out"
-    process = subprocess.Popen(
-        # Large, so that it is still running when it is interrupted.
-        [sys.executable, "-m", "i2e_triton", *command(images, out, workers=1), "--size", "900", "900"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    while not list(out.glob("*.parquet")) and process.poll() is None:
+    log = tmp_path / "log"
+    # Large, so that it is still running when it is interrupted.
+    process = start_command(images, out, "--workers", "1", "--size", "600", "600", log=log)
+    while not list(out.glob("*.parquet")) and process.is_alive():
         time.sleep(0.001)
+    assert process.pid is not None
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers as well
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "interrupted; the same command goes on from here" in errors
-    assert "Traceback" not in errors
+    process.join(60)
+    assert process.exitcode == 130, log.read_text()
+    assert "interrupted; the same command goes on from here" in log.read_text()
+    assert "Traceback" not in log.read_text()
     manifest = read_manifest(out)
     assert manifest is not None
     assert not manifest.complete

@@ -31,6 +31,8 @@ from tests.i2e_triton.pipeline.builders import (  # noqa: E402  # noqa: E402
 )
 
 CONFIG = ConversionConfig(0.1, rows_per_shard=4, random_shifts=True, seed=9)
+ONE_SHARD = replace(CONFIG, rows_per_shard=100)  # one actor: each actor takes seconds to import PyTorch
+TWO_SHARDS = replace(CONFIG, rows_per_shard=6)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,7 +100,7 @@ def test_unreadable_source_raises_its_message(tmp_path: Path, generator: torch.G
     source = CutOff([png(image) for image in some_images(12, generator)])
     engine = partial(convert_shards_with_ray, options=IN_PROCESS)
     with pytest.raises(ValueError, match=r"^a\.tar ends before its member '9\.png' does$"):
-        convert_dataset({"train": source}, "memory", tmp_path, CONFIG, engine, RecordingObserver())
+        convert_dataset({"train": source}, "memory", tmp_path, ONE_SHARD, engine, RecordingObserver())
 
 
 class Unpicklable(MemorySource):
@@ -133,11 +135,11 @@ class FatalOnce(MemorySource):
 
 
 def test_shards_of_a_killed_actor_are_converted_by_another(tmp_path: Path, generator: torch.Generator) -> None:
-    images = [png(image) for image in some_images(18, generator)]
+    images = [png(image) for image in some_images(12, generator)]
     source = FatalOnce(images, tmp_path / "mark")
     engine = partial(convert_shards_with_ray, options=IN_PROCESS)
-    manifest = convert_dataset({"train": source}, "memory", tmp_path / "ray", CONFIG, engine, RecordingObserver())
+    manifest = convert_dataset({"train": source}, "memory", tmp_path / "ray", TWO_SHARDS, engine, RecordingObserver())
     assert (tmp_path / "mark").exists()
     assert manifest.complete
-    run(MemorySource(images), tmp_path / "local", CONFIG)
+    run(MemorySource(images), tmp_path / "local", TWO_SHARDS)
     assert files_in(tmp_path / "ray") == files_in(tmp_path / "local")
