@@ -30,6 +30,8 @@ from tests.i2e_triton.pipeline.builders import (  # noqa: E402  # noqa: E402
     some_images,
 )
 
+pytestmark = pytest.mark.slow  # starting a Ray cluster and its actors takes most of the time
+
 CONFIG = ConversionConfig(0.1, rows_per_shard=4, random_shifts=True, seed=9)
 ONE_SHARD = replace(CONFIG, rows_per_shard=100)  # one actor: each actor takes seconds to import PyTorch
 TWO_SHARDS = replace(CONFIG, rows_per_shard=6)
