@@ -1,8 +1,14 @@
 """I2E image-to-event conversion (Ma et al., AAAI 2026) as one fused Triton kernel.
 
-``i2e_triton.convert(images)`` turns a batch of images into events for spiking networks.
+``i2e_triton.convert(images)`` converts a batch of images to events for spiking networks. The sub-packages, such as
+``i2e_triton.formats``, are imported at their first use, because they need more packages than PyTorch.
 """
 
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from i2e_triton import augmentation as augmentation
 from i2e_triton.functional import convert, event_rate, pack, unpack
 from i2e_triton.module import I2E
 from i2e_triton.shifts import ORDERS, canonical_shifts, random_shifts, row_shifts
@@ -21,3 +27,42 @@ __all__ = [
     "row_shifts",
     "unpack",
 ]
+
+#: Modules that are imported at their first use, and the extra that installs what they need.
+_LAZY_MODULES = {
+    "analysis": "data",
+    "datasets": "data",
+    "formats": "data",
+    "pipeline": "data",
+    "sources": "data",
+    "training": "train",
+    "transforms": "vision",
+    "visualize": "cli",
+}
+
+if not TYPE_CHECKING:  # a type checker would accept every misspelt name
+
+    def __getattr__(name: str) -> ModuleType:
+        """Import a module of :data:`_LAZY_MODULES`.
+
+        Raises:
+            AttributeError: if there is no such module.
+            ModuleNotFoundError: if the module needs a package that is not installed. The message names the command that
+                installs it.
+        """
+        if name not in _LAZY_MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            return import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith(__name__):
+                raise
+            command = f"pip install 'i2e-triton[{_LAZY_MODULES[name]}]'"
+            raise ModuleNotFoundError(
+                f"{__name__}.{name} needs the package {error.name}: {command}", name=error.name
+            ) from error
+
+
+def __dir__() -> list[str]:
+    """List the public names and the modules that are not yet imported."""
+    return sorted({*globals(), *_LAZY_MODULES})

@@ -1,10 +1,10 @@
-"""``i2e`` and ``python -m i2e_triton``."""
+"""Entry point of ``i2e`` and ``python -m i2e_triton``."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command line, or say what it needs."""
+    """Run the command line; exit with the pip command that installs a missing package."""
     try:
         from i2e_triton.cli.application import app
     except ModuleNotFoundError as error:

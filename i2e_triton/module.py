@@ -1,4 +1,4 @@
-"""The conversion as a module, in the place of the published one."""
+"""The conversion as a module."""
 
 from __future__ import annotations
 
@@ -22,32 +22,34 @@ from i2e_triton.shifts import (
 
 
 class I2E(nn.Module):
-    """Convert images to events: random selection while training, canonical motion vectors while evaluating.
+    """Convert images to events, with random motion vectors in training mode and canonical ones in evaluation mode.
 
-    Takes the published module's place: same arguments by name, same output, same ``state_dict``. Its parameter-like
-    buffer ``weight`` ``[8, 1, 3, 3]`` is the canonical microsaccade as a convolution; a checkpoint brings its own
-    order along. Autocast and ``.half()`` leave the conversion exact: only the images' own type matters.
+    A drop-in replacement for the official module: same argument names, same output, same ``state_dict``. The buffer
+    ``weight`` ``[8, 1, 3, 3]`` holds the canonical motion vectors as a convolution. Loading a checkpoint sets the order
+    of the timesteps to that of its weight. Autocast and ``.half()`` do not change the events: only the dtype of the
+    images matters.
 
     Args:
-        ratio: sensitivity of the threshold; 0.12 at 224x224, 0.07 at 128x128.
-        shuffle: order of the timesteps: groups 0 to 7 as published, a name, or a published number 0 to 5; see
-            :func:`i2e_triton.canonical_shifts`. As many groups as there are timesteps will do; ``weight`` holds the
-            others after them.
-        padding_mode: what lies beyond the border; ``"replicate"``, the paper's, is the only one.
-        timesteps: how many of them, as a prefix.
-        random: whether ``train()`` draws motion vectors (the paper's random selection).
-        per_sample: draw for every image of a batch, instead of once for the batch as published.
-        dtype: of dense events.
+        ratio: sensitivity of the threshold in [0, 1]; 0.12 at 224x224, 0.07 at 128x128.
+        order: order of the timesteps: groups 0 to 7, a name, or an official number 0 to 5; see
+            :func:`i2e_triton.canonical_shifts`. At least ``timesteps`` groups; ``weight`` holds the others after them.
+            Default: the groups of gamma-alpha-beta.
+        shuffle: official name of ``order``.
+        padding_mode: values outside of the image; ``"replicate"``, which the paper uses, is the only one supported.
+        timesteps: number of timesteps, 1 to 8: a prefix of the order.
+        random: draw motion vectors in training mode (the paper's random selection).
+        per_sample: draw for every image of a batch; the default, as in the official code, draws once per batch.
+        dtype: dtype of dense events.
         packed: return packed events.
 
     Shape:
-        images ``[B, C, H, W]`` to events ``[T, B, 2, H, W]``, or packed ``[B, 2, H, W]``. Without the batch dimension
-        for a single image; what :func:`i2e_triton.convert` takes besides tensors, for a module on the CPU.
+        images ``[B, C, H, W]`` to events ``[T, B, 2, H, W]``, or packed ``[B, 2, H, W]``; without the batch dimension
+        for a single image. A module on the CPU also accepts PIL images and NumPy arrays, as
+        :func:`i2e_triton.convert` does.
 
     Raises:
-        TypeError: if the ratio is not a number, the timesteps not an integer, ``dtype`` not a type of events, or
-            ``packed`` not a bool.
-        ValueError: if the ratio, the order, the timesteps or the images are unfit.
+        TypeError: if an argument has the wrong type, or both ``order`` and ``shuffle`` are given.
+        ValueError: if the ratio, the order, the timesteps or the images are not valid.
     """
 
     weight: Tensor
@@ -56,8 +58,9 @@ class I2E(nn.Module):
     def __init__(
         self,
         ratio: float = 0.12,
-        shuffle: Order = (4, 5, 6, 7, 0, 1, 2, 3),
+        order: Order | None = None,
         *,
+        shuffle: Order | None = None,
         padding_mode: str = "replicate",
         timesteps: int = 8,
         random: bool = True,
@@ -68,20 +71,31 @@ class I2E(nn.Module):
         super().__init__()
         if padding_mode != "replicate":
             raise ValueError(f"padding_mode must be 'replicate', got {padding_mode!r}")
+        if order is None:
+            order = (4, 5, 6, 7, 0, 1, 2, 3) if shuffle is None else shuffle
+        elif shuffle is not None:
+            raise TypeError(
+                f"shuffle is the official name of order; pass one, got order={order!r}, shuffle={shuffle!r}"
+            )
         self.ratio = check_ratio(ratio)
-        self.shuffle = shuffle
+        self.order = order
         self.timesteps = check_timesteps(timesteps)
         self.random = random
         self.per_sample = per_sample
         self.dtype = dtype
         self.packed = packed
         check_format(dtype, packed, self.timesteps)
-        device = torch.get_default_device()  # "meta" where modules are made without data
-        self.register_buffer("weight", _canonical_weight(shuffle).to(device))
-        self.register_buffer("candidates", candidate_shifts(shuffle, timesteps, device=device), persistent=False)
+        device = torch.get_default_device()  # under torch.device("meta"), the module has no data
+        self.register_buffer("weight", _canonical_weight(self.order).to(device))
+        self.register_buffer("candidates", candidate_shifts(self.order, timesteps, device=device), persistent=False)
+
+    @property
+    def shuffle(self) -> Order:
+        """The official name of ``order``."""
+        return self.order
 
     def forward(self, images: Images) -> Tensor:
-        """Convert a batch or an image; see the class for shapes."""
+        """Convert a batch or a single image; see the class for the shapes."""
         images = as_image_tensor(images)
         if self.training and self.random:
             batch = images.shape[0] if self.per_sample and images.dim() == 4 else None
@@ -91,9 +105,9 @@ class I2E(nn.Module):
         return convert(images, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed)
 
     def extra_repr(self) -> str:
-        """Show the settings in ``repr``."""
+        """Return the arguments, for ``repr``."""
         return (
-            f"ratio={self.ratio}, shuffle={self.shuffle}, timesteps={self.timesteps}, random={self.random}, "
+            f"ratio={self.ratio}, order={self.order}, timesteps={self.timesteps}, random={self.random}, "
             f"per_sample={self.per_sample}, dtype={self.dtype}, packed={self.packed}"
         )
 
@@ -107,19 +121,19 @@ class I2E(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Load ``weight`` and take on the order that it holds; a published module that never ran holds zeros."""
+        """Load ``weight`` and set the order to its order. The official module saves zeros before its first forward."""
         key = prefix + "weight"
         loaded = state_dict.get(key)
         if isinstance(loaded, Tensor) and loaded.shape == self.weight.shape and not loaded.is_meta:
             if bool(loaded.any()):
                 try:
-                    self.shuffle = order_of_weight(loaded)
+                    self.order = order_of_weight(loaded)
                 except ValueError as error:
                     error_msgs.append(f"{key}: {error}")
                     return
             else:
-                state_dict = {**state_dict, key: _canonical_weight(self.shuffle).to(loaded)}
-            candidates = candidate_shifts(self.shuffle, self.timesteps, device="cpu")
+                state_dict = {**state_dict, key: _canonical_weight(self.order).to(loaded)}
+            candidates = candidate_shifts(self.order, self.timesteps, device="cpu")
             if self.candidates.is_meta:
                 self.candidates = candidates.to(loaded.device)
             else:

@@ -1,37 +1,41 @@
 """The conversion as a ``torchvision.transforms.v2`` transform.
 
-Needs torchvision: ``pip install i2e-triton[vision]``.
+Needs torchvision: ``pip install 'i2e-triton[vision]'``.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy
 import PIL.Image
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import Transform
 from torchvision.transforms.v2.functional import is_pure_tensor
 
 from i2e_triton.checks import check_format, check_ratio, check_timesteps
 from i2e_triton.functional import convert
+from i2e_triton.images import as_image_tensor
 from i2e_triton.shifts import DEFAULT_ORDER, Order, candidate_shifts, draw_shifts
 
 
 class ImageToEvents(Transform):
-    """Turn the images of a sample into events and leave boxes, masks, labels and the rest alone.
+    """Convert the images of a sample to events; boxes, masks, labels and everything else pass through unchanged.
 
-    An image is what torchvision takes for one: a PIL image, a :class:`torchvision.tv_tensors.Image`, or else the
-    first plain tensor of the sample. Works per image in a DataLoader worker and on whole batches.
+    As in torchvision, images are PIL images and :class:`torchvision.tv_tensors.Image`. In a sample without these, the
+    first plain tensor or NumPy array is the image. The transform converts single images in DataLoader workers as well
+    as whole batches.
 
     Args:
-        ratio: sensitivity of the threshold; 0.12 at 224x224, 0.07 at 128x128.
-        order: of the timesteps; see :func:`i2e_triton.canonical_shifts`.
-        timesteps: how many of them.
-        random: draw the motion vectors anew for every call, the paper's random selection; one draw serves all images of
-            a sample.
-        dtype: of dense events.
+        ratio: sensitivity of the threshold in [0, 1]; 0.12 at 224x224, 0.07 at 128x128.
+        order: order of the timesteps; see :func:`i2e_triton.canonical_shifts`.
+        timesteps: number of timesteps, 1 to 8.
+        random: draw new motion vectors for every sample (the paper's random selection). All images of a sample share
+            them.
+        dtype: dtype of dense events.
         packed: return packed events.
 
     Shape:
@@ -39,9 +43,8 @@ class ImageToEvents(Transform):
         ``[T, B, 2, H, W]`` (packed: ``[B, 2, H, W]``), as plain tensors.
 
     Raises:
-        TypeError: if the ratio is not a number, the timesteps not an integer, ``dtype`` not a type of events, or
-            ``packed`` not a bool.
-        ValueError: if the ratio, the order, the timesteps or an image are unfit.
+        TypeError: if an argument has the wrong type.
+        ValueError: if the ratio, the order, the timesteps or an image is not valid.
     """
 
     _transformed_types = (PIL.Image.Image, tv_tensors.Image, is_pure_tensor)
@@ -66,12 +69,23 @@ class ImageToEvents(Transform):
         check_format(dtype, packed, self.timesteps)
         self._candidates = candidate_shifts(order, timesteps)
 
+    def forward(self, *inputs: Any) -> Any:
+        """Convert the images of a sample."""
+        # torchvision ignores NumPy arrays and transforms the first plain tensor if there is no other image.
+        leaves, structure = tree_flatten(inputs)
+        if not any(isinstance(leaf, (PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)) for leaf in leaves):
+            first = next((i for i, x in enumerate(leaves) if isinstance(x, numpy.ndarray) or is_pure_tensor(x)), None)
+            if first is not None:
+                leaves[first] = as_image_tensor(leaves[first])
+                inputs = tree_unflatten(leaves, structure)
+        return super().forward(*inputs)
+
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Choose the motion vectors of one sample."""
+        """Return the motion vectors of one sample."""
         return {"shifts": draw_shifts(self._candidates) if self.random else self._candidates[0]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Tensor:
-        """Convert one image, or one batch of images."""
+        """Convert one image or one batch of images."""
         image = inpt.as_subclass(Tensor) if isinstance(inpt, Tensor) else inpt
         shifts = params["shifts"].to(image.device) if isinstance(image, Tensor) else params["shifts"]
         return convert(image, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed)

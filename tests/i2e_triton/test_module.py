@@ -1,4 +1,4 @@
-"""The module in the place of the published one."""
+"""``I2E``, the drop-in replacement for the official module."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float
 
 @pytest.fixture
 def images(generator: torch.Generator) -> Tensor:
-    """Random grey levels: with these, each vector of a group gives other events than its equivalents."""
+    """Random images, for which every motion vector of a group gives different events."""
     return noise((3, 3, 12, 10), torch.uint8, generator)
 
 
-def test_is_made_as_the_published_one_is(images: Tensor) -> None:
+def test_arguments_of_the_official_module(images: Tensor) -> None:
     events = I2E(0.12, (4, 5, 6, 7, 0, 1, 2, 3)).eval()(images)
     assert events.shape == (8, 3, 2, 12, 10)
     assert_same_events(events, canonical_events(images))
@@ -38,24 +38,33 @@ def test_is_made_as_the_published_one_is(images: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", ORDERS)
-def test_takes_an_order_by_name_and_number(name: str, images: Tensor) -> None:
+def test_order_by_name_number_and_groups(name: str, images: Tensor) -> None:
     expected = canonical_events(images, order=ORDERS[name])
     for order in (name, list(ORDERS).index(name), ORDERS[name], list(ORDERS[name])):
         assert_same_events(I2E(0.12, order).eval()(images), expected)
 
 
-def test_training_draws_one_vector_of_each_group(images: Tensor) -> None:
+def test_shuffle_is_an_alias_of_order(images: Tensor) -> None:
+    for order in (0, "beta-alpha-gamma", (7, 6, 5, 4, 3, 2, 1, 0)):
+        module = I2E(shuffle=order)
+        assert module.order == module.shuffle == order
+        assert_same_events(module.eval()(images), canonical_events(images, order=order))
+    with pytest.raises(TypeError, match="shuffle is the official name of order; pass one, got order=0, shuffle=1"):
+        I2E(order=0, shuffle=1)
+
+
+def test_training_mode_draws_one_vector_of_each_group(images: Tensor) -> None:
     candidates = events_of_each_candidate(images)
     module = I2E().train()
     drawn = [module(images) for _ in range(40)]
     for t, of_group in enumerate(candidates):
         places = [[torch.equal(events[t], candidate) for candidate in of_group] for events in drawn]
-        assert all(any(place) for place in places)  # never another vector
+        assert all(any(place) for place in places)  # no vector of another group
         assert len({place.index(True) for place in places}) > 1
     assert len({events.numpy().tobytes() for events in drawn}) > 30
 
 
-def test_training_draws_once_for_the_batch(images: Tensor) -> None:
+def test_training_mode_draws_once_per_batch(images: Tensor) -> None:
     same = images[:1].expand(3, -1, -1, -1)
     module = I2E().train()
     for _ in range(5):
@@ -64,7 +73,7 @@ def test_training_draws_once_for_the_batch(images: Tensor) -> None:
         assert torch.equal(events[:, 0], events[:, 2])
 
 
-def test_training_draws_for_every_sample_on_demand(images: Tensor) -> None:
+def test_training_mode_with_per_sample_draws_for_every_image(images: Tensor) -> None:
     same = images[:1].expand(64, -1, -1, -1)
     candidates = events_of_each_candidate(images[:1])
     module = I2E(per_sample=True).train()
@@ -76,7 +85,7 @@ def test_training_draws_for_every_sample_on_demand(images: Tensor) -> None:
     assert_same_events(module.eval()(images), canonical_events(images))
 
 
-def test_training_draws_from_the_global_generator(images: Tensor) -> None:
+def test_training_mode_draws_from_the_global_generator(images: Tensor) -> None:
     with torch.random.fork_rng():
         for per_sample in (False, True):
             module = I2E(per_sample=per_sample).train()
@@ -87,11 +96,11 @@ def test_training_draws_from_the_global_generator(images: Tensor) -> None:
             assert_same_events(events, reference.convert(images, 0.12, shifts).float())
 
 
-def test_random_off_is_canonical_while_training(images: Tensor) -> None:
+def test_random_false_is_canonical_in_training_mode(images: Tensor) -> None:
     assert_same_events(I2E(random=False).train()(images), canonical_events(images))
 
 
-def test_evaluation_is_always_the_same(images: Tensor) -> None:
+def test_evaluation_mode_is_deterministic(images: Tensor) -> None:
     module = I2E().train()
     module(images)
     module.eval()
@@ -103,7 +112,7 @@ def test_evaluation_is_always_the_same(images: Tensor) -> None:
 
 @pytest.mark.parametrize("per_sample", [False, True])
 @pytest.mark.parametrize("training", [False, True])
-def test_a_single_image_a_picture_and_an_array(per_sample: bool, training: bool, images: Tensor) -> None:
+def test_single_image_as_tensor_pil_image_and_array(per_sample: bool, training: bool, images: Tensor) -> None:
     image = images[0]
     picture = PIL.Image.fromarray(image.permute(1, 2, 0).numpy())
     candidates = events_of_each_candidate(image[None])
@@ -118,10 +127,10 @@ def test_a_single_image_a_picture_and_an_array(per_sample: bool, training: bool,
     assert module(images.numpy()).shape == (8, 3, 2, 12, 10)
 
 
-def test_an_order_of_as_many_groups_as_timesteps(images: Tensor) -> None:
+def test_order_with_fewer_groups_than_8(images: Tensor) -> None:
     expected = canonical_events(images, order=(2, 1, 7, 0, 3, 4, 5, 6))
     for order, timesteps in (((2, 1, 7), 3), ((2, 1, 7, 0), 3), ((2,), 1)):
-        module = I2E(shuffle=order, timesteps=timesteps)
+        module = I2E(order=order, timesteps=timesteps)
         assert_same_events(module.eval()(images), expected[:timesteps])
         assert module.train()(images).shape == (timesteps, 3, 2, 12, 10)
         loaded = I2E()
@@ -129,13 +138,13 @@ def test_an_order_of_as_many_groups_as_timesteps(images: Tensor) -> None:
         assert_same_events(loaded.eval()(images)[:timesteps], expected[:timesteps])
 
 
-def test_numbers_of_any_type(images: Tensor) -> None:
+def test_numpy_numbers_as_arguments(images: Tensor) -> None:
     module = I2E(np.float32(0.25), timesteps=np.int64(3))  # type: ignore[arg-type]
     assert_same_events(module.eval()(images), canonical_events(images, 0.25)[:3])
     assert repr(module) == repr(I2E(0.25, timesteps=3))
 
 
-def test_fewer_timesteps_other_types_and_packed_events(images: Tensor) -> None:
+def test_timesteps_dtype_and_packed(images: Tensor) -> None:
     expected = canonical_events(images)
     assert_same_events(I2E(timesteps=3).eval()(images), expected[:3])
     assert I2E(timesteps=3).train()(images).shape == (3, 3, 2, 12, 10)
@@ -144,7 +153,7 @@ def test_fewer_timesteps_other_types_and_packed_events(images: Tensor) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_autocast_and_half_leave_it_exact(dtype: torch.dtype) -> None:
+def test_autocast_and_half_do_not_change_the_events(dtype: torch.dtype) -> None:
     images = torch.stack([resized_photograph(name, 64) for name in ("astronaut", "coffee")])
     images = images if dtype == torch.uint8 else reference.scale(images).to(dtype)
     expected = canonical_events(images)
@@ -156,19 +165,19 @@ def test_autocast_and_half_leave_it_exact(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
-def test_copies_convert_alike(copied: Any, images: Tensor) -> None:
+def test_copy_converts_like_the_original(copied: Any, images: Tensor) -> None:
     order = (2, 3, 4, 5, 6, 7, 0, 1)
     module = I2E(0.2, order, timesteps=6, per_sample=True, dtype=torch.uint8)
     twin = copied(module)
     assert repr(twin) == repr(module)
     expected = canonical_events(images, 0.2, order)[:6].byte()
     assert_same_events(twin.eval()(images), expected)
-    twin.load_state_dict(I2E().state_dict())  # what the copy learns, the first does not
+    twin.load_state_dict(I2E().state_dict())  # loading into the copy does not change the original
     assert_same_events(module.eval()(images), expected)
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_takes_no_part_in_training(seed: int, images: Tensor) -> None:
+def test_module_has_no_gradient(seed: int, images: Tensor) -> None:
     torch.manual_seed(seed)
     model = nn.Sequential(I2E(), nn.Flatten(2), nn.LazyLinear(3))
     leaf = images.float().requires_grad_()
@@ -177,15 +186,15 @@ def test_takes_no_part_in_training(seed: int, images: Tensor) -> None:
     assert isinstance(model[2].weight.grad, Tensor)
 
 
-def test_the_padding_is_the_published_one(images: Tensor) -> None:
+def test_padding_mode_must_be_replicate(images: Tensor) -> None:
     assert_same_events(I2E(padding_mode="replicate").eval()(images), canonical_events(images))
     with pytest.raises(ValueError, match="padding_mode must be 'replicate', got 'zeros'"):
         I2E(padding_mode="zeros")
 
 
-def test_repr_shows_the_settings() -> None:
+def test_repr_shows_the_arguments() -> None:
     assert repr(I2E(0.07, 5, timesteps=4, packed=True)) == (
-        "I2E(ratio=0.07, shuffle=5, timesteps=4, random=True, per_sample=False, dtype=torch.float32, packed=True)"
+        "I2E(ratio=0.07, order=5, timesteps=4, random=True, per_sample=False, dtype=torch.float32, packed=True)"
     )
 
 
@@ -195,6 +204,7 @@ def test_repr_shows_the_settings() -> None:
         ((0.12, "delta"), ValueError, "order must be one of.*got 'delta'"),
         ((0.12, (4, 5, 6)), ValueError, r"order \(4, 5, 6\) has 3 groups, too few for 8 timesteps"),
         ((0.12, (0, 0, 1, 2, 3, 4, 5, 6)), ValueError, "distinct group numbers"),
+        ((12,), ValueError, r"ratio must be in \[0, 1\], got 12; did you mean 0\.12\?"),
         ((float("inf"),), ValueError, r"ratio must be in \[0, 1\], got inf"),
         ((-0.1,), ValueError, r"ratio must be in \[0, 1\], got -0\.1"),
         (("0.1",), TypeError, "ratio must be a number"),
@@ -205,7 +215,7 @@ def test_repr_shows_the_settings() -> None:
         ),
     ],
 )
-def test_wrong_arguments_are_refused_when_it_is_made(
+def test_wrong_arguments_raise_error_in_the_constructor(
     arguments: tuple[Any, ...], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -222,12 +232,12 @@ def test_wrong_arguments_are_refused_when_it_is_made(
         ({"timesteps": 2.0}, r"timesteps must be an int, got float 2\.0"),
     ],
 )
-def test_wrong_formats_are_refused_when_it_is_made(made: Any, settings: dict[str, Any], message: str) -> None:
+def test_wrong_formats_raise_error_in_the_constructor(made: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         made(**settings)
 
 
 @pytest.mark.parametrize("timesteps", [0, 9])
-def test_wrong_timesteps_are_refused_when_it_is_made(timesteps: int) -> None:
+def test_wrong_timesteps_raise_error_in_the_constructor(timesteps: int) -> None:
     with pytest.raises(ValueError, match=f"timesteps must be 1 to 8, got {timesteps}"):
         I2E(timesteps=timesteps)

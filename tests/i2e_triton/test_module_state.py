@@ -1,4 +1,4 @@
-"""The state of the module: one weight, which the published module saves and loads as well."""
+"""The state of ``I2E``: one weight, which the official module saves and loads as well."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def images(generator: torch.Generator) -> Tensor:
     return noise((3, 3, 12, 10), torch.uint8, generator)
 
 
-class Published(nn.Module):
-    """The published module as a checkpoint knows it: a frozen parameter ``weight``, in a network."""
+class OfficialModule(nn.Module):
+    """A module with the state of the official one: a frozen parameter ``weight``."""
 
     def __init__(self, order: tuple[int, ...], kind: str = "parameter"):
         super().__init__()
@@ -32,110 +32,113 @@ class Published(nn.Module):
 
 
 def saved(module: nn.Module) -> dict[str, Any]:
-    """The state of a module, from a file and back."""
+    """Return the state of a module after saving and loading it."""
     file = io.BytesIO()
     torch.save(module.state_dict(), file)
     file.seek(0)
     return torch.load(file, weights_only=True)
 
 
-def test_the_state_is_one_weight() -> None:
+def test_state_is_one_weight() -> None:
     module = I2E(0.12, 3, timesteps=4)
     assert list(module.state_dict()) == ["weight"]
     weight = module.state_dict()["weight"]
     assert weight.dtype == torch.float32
     assert torch.equal(weight, convolution_weight(canonical_shifts(3)))
     assert weight.shape == (8, 1, 3, 3)
-    assert list(module.parameters()) == []  # nothing for an optimiser
+    assert list(module.parameters()) == []  # nothing to optimise
 
 
 @pytest.mark.parametrize("kind", ["parameter", "buffer", "convolution"])
-def test_a_published_checkpoint_loads_and_brings_its_order(
-    kind: str, images: Tensor, generator: torch.Generator
-) -> None:
+def test_official_checkpoint_sets_the_order(kind: str, images: Tensor, generator: torch.Generator) -> None:
     order = tuple(torch.randperm(8, generator=generator).tolist())
     module = I2E(0.12)
-    assert str(module.load_state_dict(saved(Published(order, kind)), strict=True)) == "<All keys matched successfully>"
-    assert module.shuffle == order
+    assert (
+        str(module.load_state_dict(saved(OfficialModule(order, kind)), strict=True))
+        == "<All keys matched successfully>"
+    )
+    assert module.order == order
     assert_same_events(module.eval()(images), canonical_events(images, order=order))
     candidates = events_of_each_candidate(images, order)
     events = module.train()(images)
     assert [sum(torch.equal(step, candidate) for candidate in group) for step, group in zip(events, candidates)] == [
         1
     ] * 8
-    again = Published((0, 1, 2, 3, 4, 5, 6, 7))
-    again.load_state_dict(saved(module), strict=True)  # and the other way
+    again = OfficialModule((0, 1, 2, 3, 4, 5, 6, 7))
+    again.load_state_dict(saved(module), strict=True)  # the official module loads our state
     assert torch.equal(again.state_dict()["weight"], convolution_weight(canonical_shifts(order)))
 
 
-def test_a_published_checkpoint_of_a_network_loads(images: Tensor) -> None:
+def test_official_checkpoint_of_a_network_loads(images: Tensor) -> None:
     order = (2, 3, 4, 5, 6, 7, 0, 1)
-    published = nn.ModuleDict({"body": nn.Sequential(Published(order), nn.Conv2d(2, 4, 3)), "head": nn.Linear(4, 2)})
+    official = nn.ModuleDict(
+        {"body": nn.Sequential(OfficialModule(order), nn.Conv2d(2, 4, 3)), "head": nn.Linear(4, 2)}
+    )
     module = I2E(timesteps=5)
     ours = nn.ModuleDict({"body": nn.Sequential(module, nn.Conv2d(2, 4, 3)), "head": nn.Linear(4, 2)})
-    ours.load_state_dict(saved(published), strict=True)
-    state, theirs = ours.state_dict(), published.state_dict()
+    ours.load_state_dict(saved(official), strict=True)
+    state, theirs = ours.state_dict(), official.state_dict()
     assert sorted(state) == sorted(theirs)
     assert all(torch.equal(state[key], theirs[key]) for key in state)
     assert_same_events(module.eval()(images), canonical_events(images, order=order)[:5])
 
 
-def test_a_half_precision_checkpoint_loads(images: Tensor) -> None:
+def test_half_precision_checkpoint_loads(images: Tensor) -> None:
     order = (2, 3, 4, 5, 6, 7, 0, 1)
     module = I2E()
-    module.load_state_dict(saved(Published(order).half()), strict=True)
+    module.load_state_dict(saved(OfficialModule(order).half()), strict=True)
     assert_same_events(module.eval()(images), canonical_events(images, order=order))
 
 
-def test_the_checkpoint_of_a_published_module_that_never_ran_brings_no_order(images: Tensor) -> None:
+def test_checkpoint_of_zeros_keeps_the_order(images: Tensor) -> None:
     order = (2, 3, 4, 5, 6, 7, 0, 1)
     module = I2E(0.12, order)
     module.load_state_dict({"weight": torch.zeros(8, 1, 3, 3)}, strict=True)
     assert_same_events(module.eval()(images), canonical_events(images, order=order))
     later = I2E()
-    later.load_state_dict(saved(module), strict=True)  # what it saves is the order that it converts in
+    later.load_state_dict(saved(module), strict=True)  # it saves its order
     assert_same_events(later.eval()(images), canonical_events(images, order=order))
 
 
 @pytest.mark.parametrize("assign", [False, True])
-def test_a_checkpoint_loads_by_copy_and_by_assignment(assign: bool, images: Tensor) -> None:
+def test_checkpoint_loads_by_copy_and_by_assignment(assign: bool, images: Tensor) -> None:
     order = (2, 3, 4, 5, 6, 7, 0, 1)
     module = I2E()
-    module.load_state_dict(saved(Published(order)), strict=True, assign=assign)
+    module.load_state_dict(saved(OfficialModule(order)), strict=True, assign=assign)
     assert_same_events(module.eval()(images), canonical_events(images, order=order))
 
 
 WRONG_WEIGHTS: dict[str, tuple[Tensor, str]] = {
     "noise": (torch.randn(8, 1, 3, 3), r"i2e\.weight: weight must hold one \+1, one -1"),
-    "a vector of zeros": (
+    "one kernel of zeros": (
         torch.cat([torch.zeros(1, 1, 3, 3), convolution_weight(canonical_shifts())[1:]]), r"one \+1, one -1"
     ),
     "one vector eight times": (
         convolution_weight(canonical_shifts())[[0] * 8], r"i2e\.weight: weight must hold each of the paper's"
     ),
-    "vectors turned round": (-convolution_weight(canonical_shifts()), r"i2e\.weight: weight must hold each"),
+    "reversed vectors": (-convolution_weight(canonical_shifts()), r"i2e\.weight: weight must hold each"),
     "seven timesteps": (convolution_weight(canonical_shifts(timesteps=7)), r"size mismatch for i2e\.weight"),
     "longer vectors": (torch.zeros(8, 1, 5, 5), r"size mismatch for i2e\.weight"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", WRONG_WEIGHTS)
-def test_a_wrong_weight_is_refused(wrong: str, images: Tensor) -> None:
+def test_wrong_weight_raises_error(wrong: str, images: Tensor) -> None:
     weight, message = WRONG_WEIGHTS[wrong]
     network = nn.ModuleDict({"i2e": I2E()})
     with pytest.raises(RuntimeError, match=message):
         network.load_state_dict({"i2e.weight": weight})
-    assert_same_events(network.eval()["i2e"](images), canonical_events(images))  # and changes nothing
+    assert_same_events(network.eval()["i2e"](images), canonical_events(images))  # the module is unchanged
 
 
-def test_a_refused_weight_leaves_the_state_as_it_was() -> None:
+def test_wrong_weight_leaves_the_state_unchanged() -> None:
     module = I2E()
     with pytest.raises(RuntimeError):
         module.load_state_dict({"weight": torch.randn(8, 1, 3, 3)})
     assert torch.equal(module.weight, convolution_weight(canonical_shifts()))
 
 
-def test_missing_and_strange_keys_are_refused() -> None:
+def test_missing_and_unexpected_keys_raise_error() -> None:
     with pytest.raises(RuntimeError, match=r'Missing key.*"weight"'):
         I2E().load_state_dict({})
     with pytest.raises(RuntimeError, match=r'Unexpected key.*"bias"'):
@@ -143,7 +146,7 @@ def test_missing_and_strange_keys_are_refused() -> None:
     assert I2E().load_state_dict({}, strict=False).missing_keys == ["weight"]
 
 
-def test_is_made_on_the_device_of_its_context() -> None:
+def test_module_is_created_on_the_default_device() -> None:
     with torch.device("meta"):
         module = I2E()
     assert module.weight.device.type == "meta"
@@ -151,11 +154,11 @@ def test_is_made_on_the_device_of_its_context() -> None:
 
 
 @pytest.mark.parametrize("assign", [False, True])
-def test_a_module_made_without_data_loads(assign: bool, images: Tensor) -> None:
+def test_module_on_the_meta_device_loads_a_checkpoint(assign: bool, images: Tensor) -> None:
     order = (2, 3, 4, 5, 6, 7, 0, 1)
     with torch.device("meta"):
         module = I2E()
     if not assign:
         module.to_empty(device="cpu")
-    module.load_state_dict(saved(Published(order)), strict=True, assign=assign)
+    module.load_state_dict(saved(OfficialModule(order)), strict=True, assign=assign)
     assert_same_events(module.eval()(images), canonical_events(images, order=order))

@@ -1,4 +1,4 @@
-"""The transform: events for the images of a sample, and everything else as it was."""
+"""``ImageToEvents`` converts the images of a sample and leaves everything else unchanged."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def image(generator: torch.Generator) -> Tensor:
     return noise((3, 12, 10), torch.uint8, generator)
 
 
-def test_a_tensor_an_image_a_batch_and_a_picture(image: Tensor) -> None:
+def test_tensor_tv_tensor_pil_image_and_batch(image: Tensor) -> None:
     expected = canonical_events(image[None])[:, 0]
     transform = ImageToEvents()
-    picture = PIL.Image.fromarray(image.permute(1, 2, 0).numpy())
-    for sample in (image, tv_tensors.Image(image), picture):
+    pil_image = PIL.Image.fromarray(image.permute(1, 2, 0).numpy())
+    for sample in (image, tv_tensors.Image(image), pil_image):
         events = transform(sample)
         assert type(events) is Tensor
         assert_same_events(events, expected)
@@ -47,7 +47,7 @@ def test_a_tensor_an_image_a_batch_and_a_picture(image: Tensor) -> None:
         assert_same_events(transform(sample), canonical_events(batch))
 
 
-def test_takes_the_settings_of_convert(image: Tensor) -> None:
+def test_arguments_of_convert(image: Tensor) -> None:
     for order in ORDERS:
         expected = canonical_events(image[None], 0.2, order)[:5, 0]
         assert_same_events(ImageToEvents(0.2, order=order, timesteps=5)(image), expected)
@@ -58,7 +58,7 @@ def test_takes_the_settings_of_convert(image: Tensor) -> None:
 
 
 @pytest.mark.parametrize("random", [False, True])
-def test_leaves_the_rest_of_a_sample_alone(random: bool, image: Tensor, generator: torch.Generator) -> None:
+def test_rest_of_a_sample_is_unchanged(random: bool, image: Tensor, generator: torch.Generator) -> None:
     sample = {
         "image": tv_tensors.Image(image),
         "boxes": tv_tensors.BoundingBoxes([[1, 2, 5, 6]], format="XYXY", canvas_size=(12, 10)),
@@ -83,26 +83,51 @@ def test_leaves_the_rest_of_a_sample_alone(random: bool, image: Tensor, generato
     assert result["boxes"].canvas_size == before["boxes"].canvas_size
     for key in ("label", "name", "nothing", "nested"):
         assert result[key] == before[key]
-    assert torch.equal(sample["image"], before["image"])  # and the argument as well
+    assert torch.equal(sample["image"], before["image"])  # the argument is unchanged too
 
 
-def test_a_plain_image_and_its_label(image: Tensor) -> None:
-    # The first plain tensor of a sample is its image, as everywhere in torchvision.
+def test_first_plain_tensor_is_the_image(image: Tensor) -> None:
     events, label, weights = ImageToEvents()(image, 3, torch.ones(5))
     assert_same_events(events, canonical_events(image[None])[:, 0])
     assert label == 3
     assert torch.equal(weights, torch.ones(5))
 
 
-def test_all_images_of_a_sample_share_one_draw(image: Tensor) -> None:
+def test_numpy_image_is_converted(image: Tensor) -> None:
+    expected = canonical_events(image[None])[:, 0]
+    for array in (image.numpy(), image.permute(1, 2, 0).numpy()):
+        assert_same_events(ImageToEvents()(array), expected)
+        labels = np.arange(3)
+        sample = ImageToEvents()({"image": array, "labels": labels, "weights": torch.ones(5)})
+        assert_same_events(sample["image"], expected)
+        assert sample["labels"] is labels
+        assert torch.equal(sample["weights"], torch.ones(5))
+    assert_same_events(ImageToEvents()(image[None].numpy()), expected[:, None])
+
+
+@pytest.mark.parametrize("kind", ["tensor", "tv_tensor", "PIL image", "video"])
+def test_numpy_array_next_to_another_image_is_unchanged(kind: str, image: Tensor) -> None:
+    other = {
+        "tensor": image,
+        "tv_tensor": tv_tensors.Image(image),
+        "PIL image": PIL.Image.fromarray(image.permute(1, 2, 0).numpy()),
+        "video": tv_tensors.Video(image[None]),
+    }[kind]
+    array = image.numpy()
+    first, second = ImageToEvents()(other, array)
+    assert first.shape == ((8, 2, 12, 10) if kind != "video" else (1, 3, 12, 10))
+    assert second is array
+
+
+def test_images_of_a_sample_share_one_draw(image: Tensor) -> None:
     transform = ImageToEvents(random=True)
     for _ in range(5):
         first, second = transform(tv_tensors.Image(image), tv_tensors.Image(image))
         assert torch.equal(first, second)
 
 
-def test_behind_the_usual_transforms() -> None:
-    with PIL.Image.open(photograph_path("coffee")) as picture:
+def test_after_the_usual_transforms() -> None:
+    with PIL.Image.open(photograph_path("coffee")) as pil_image:
         usual = [
             v2.ToImage(),
             v2.Resize(96),
@@ -110,13 +135,13 @@ def test_behind_the_usual_transforms() -> None:
             v2.RandomHorizontalFlip(1),
             v2.ToDtype(torch.float32, True),
         ]
-        image = v2.Compose(usual)(picture)
-        events = v2.Compose([*usual, ImageToEvents(0.07)])(picture)
+        image = v2.Compose(usual)(pil_image)
+        events = v2.Compose([*usual, ImageToEvents(0.07)])(pil_image)
     assert image.shape == (3, 80, 80)
     assert_same_events(events, canonical_events(image[None].as_subclass(Tensor), 0.07)[:, 0])
 
 
-def test_random_draws_differ_and_come_of_their_groups(image: Tensor) -> None:
+def test_random_draws_one_vector_of_each_group(image: Tensor) -> None:
     candidates = events_of_each_candidate(image[None])
     transform = ImageToEvents(random=True)
     drawn = [transform(image) for _ in range(40)]
@@ -133,20 +158,20 @@ def test_random_draws_differ_and_come_of_their_groups(image: Tensor) -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda transform: pickle.loads(pickle.dumps(transform))])
-def test_copies_convert_alike(copied: Any, image: Tensor) -> None:
+def test_copy_converts_like_the_original(copied: Any, image: Tensor) -> None:
     twin = copied(ImageToEvents(0.2, order=3, timesteps=6, dtype=torch.uint8))
     assert_same_events(twin(image), canonical_events(image[None], 0.2, 3)[:6, 0].byte())
     assert repr(twin) == repr(ImageToEvents(0.2, order=3, timesteps=6, dtype=torch.uint8))
 
 
-def test_repr_shows_the_settings() -> None:
+def test_repr_shows_the_arguments() -> None:
     shown = repr(ImageToEvents(0.2, order="beta-alpha-gamma", timesteps=6, random=True))
     for setting in ("ratio=0.2", "order=beta-alpha-gamma", "timesteps=6", "random=True"):
         assert setting in shown
 
 
 class Photographs(Dataset[tuple[Tensor, int, int]]):
-    """Photographs as events, with their number and the seed of the worker."""
+    """Photographs as events, with their index and the worker."""
 
     def __init__(self, transform: v2.Transform):
         self.transform = transform
@@ -161,8 +186,8 @@ class Photographs(Dataset[tuple[Tensor, int, int]]):
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_works_in_the_workers_of_a_data_loader(context: str) -> None:
-    ImageToEvents()(resized_photograph("coffee", 48))  # the parent has converted before it forks
+def test_conversion_in_data_loader_workers(context: str) -> None:
+    ImageToEvents()(resized_photograph("coffee", 48))  # the parent process converts before it forks
     dataset = Photographs(v2.Compose([ImageToEvents(0.1, dtype=torch.uint8)]))
     loader = DataLoader(dataset, batch_size=2, num_workers=2, multiprocessing_context=context)
     events, labels, workers = (torch.cat(part) for part in zip(*loader))
@@ -172,11 +197,11 @@ def test_works_in_the_workers_of_a_data_loader(context: str) -> None:
     assert_same_events(events, canonical_events(images, 0.1).byte().transpose(0, 1))
 
 
-def test_workers_draw_apart() -> None:
+def test_workers_draw_different_vectors() -> None:
     dataset = torch.utils.data.Subset(Photographs(ImageToEvents(random=True, dtype=torch.uint8)), [0] * 8)
     loader = DataLoader(dataset, batch_size=1, num_workers=2)
     drawn = [events.numpy().tobytes() for epoch in range(2) for events, _, _ in loader]
-    assert len(set(drawn)) > 12  # of 16: no worker and no epoch repeats another
+    assert len(set(drawn)) > 12  # of 16: workers and epochs differ
 
 
 @pytest.mark.parametrize(
@@ -187,13 +212,13 @@ def test_workers_draw_apart() -> None:
         ({"timesteps": 9}, ValueError, "timesteps must be 1 to 8, got 9"),
     ],
 )
-def test_wrong_arguments_are_refused_when_it_is_made(
+def test_wrong_arguments_raise_error_in_the_constructor(
     arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         ImageToEvents(**arguments)
 
 
-def test_an_image_of_the_wrong_type_is_refused() -> None:
+def test_image_of_the_wrong_dtype_raises_error() -> None:
     with pytest.raises(TypeError, match=r"got torch\.int64"):
         ImageToEvents()(torch.zeros(3, 4, 4, dtype=torch.int64))
