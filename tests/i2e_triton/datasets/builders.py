@@ -1,4 +1,4 @@
-"""Small data sets, written as the official code writes them, and by nothing of the package."""
+"""Small event data sets in the official formats, written without the package under test."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from torch import Tensor
 
 from tests.samples import canonical_events, resized_photograph
 
-#: T, 2, H, W: no multiples of 8.
+#: T, 2, H, W; none is a multiple of 8.
 SHAPE = (5, 2, 7, 9)
 
 
 def random_events(rows: int, generator: torch.Generator, shape: tuple[int, ...] = SHAPE) -> Tensor:
-    """Bool ``[rows, T, 2, H, W]``."""
+    """Return random events, bool ``[rows, T, 2, H, W]``."""
     return torch.rand((rows, *shape), generator=generator) < 0.3
 
 
 def photograph_events(size: int = 32) -> Tensor:
-    """Events of real photographs, bool ``[4, 8, 2, size, size]``."""
+    """Return the events of four photographs, bool ``[4, 8, 2, size, size]``."""
     images = torch.stack([resized_photograph(name, size) for name in ("astronaut", "chelsea", "coffee", "rocket")])
     return canonical_events(images).transpose(0, 1).bool()
 
 
 def official_record(events: Tensor) -> bytes:
-    """The official recipe: four uint16, then the bits."""
+    """Return an official record: four uint16, then the bits."""
     header = np.array(events.shape, dtype="<u2").view(np.uint8)
     return npy(np.concatenate([header, np.packbits(events.numpy().flatten())]))
 
 
 def packed_record(events: Tensor) -> bytes:
-    """Bit ``t`` is timestep ``t``."""
+    """Return a packed record: bit ``t`` is timestep ``t``."""
     return npy(packed(events).numpy())
 
 
 def packed(events: Tensor) -> Tensor:
-    """Packed events ``[2, H, W]`` of dense ones, or ``[B, 2, H, W]`` of ``[B, T, 2, H, W]``."""
+    """Return dense events ``[T, 2, H, W]`` or ``[B, T, 2, H, W]`` packed: ``[2, H, W]`` or ``[B, 2, H, W]``."""
     weights = 2 ** torch.arange(events.shape[-4])
     return (events * weights[:, None, None, None]).sum(-4).to(torch.uint8)
 
@@ -65,7 +65,7 @@ def write_parquet(
     metadata: dict[str, str] | None = None,
     **options: Any,
 ) -> Path:
-    """A file in the official schema; ``options`` as of ``pyarrow.parquet.write_table``."""
+    """Write a file with the official columns. ``options`` are passed to ``pyarrow.parquet.write_table``."""
     label = {"_type": "Value", "dtype": "int64"} if names is None else {"_type": "ClassLabel", "names": list(names)}
     features = {"data": {"_type": "Value", "dtype": "binary"}, "label": label}
     about = {"huggingface": json.dumps({"info": {"features": features}}), **(metadata or {})}
@@ -78,7 +78,7 @@ def write_parquet(
 
 
 def write_official(path: Path, events: Tensor, first: int = 0, **options: Any) -> Path:
-    """Official records, labelled by number from ``first`` on."""
+    """Write official records with the labels ``first``, ``first + 1``, ..."""
     return write_parquet(path, list(map(official_record, events)), range(first, first + len(events)), **options)
 
 
@@ -99,7 +99,7 @@ def write_tar(path: Path, members: Sequence[tuple[str, bytes]], mode: str = "w")
 
 
 def tar_members(events: Tensor, first: int = 0) -> list[tuple[str, bytes]]:
-    """Samples as ``i2e dataset`` writes them: official records and their labels, numbers from ``first`` on."""
+    """Return samples as ``i2e dataset`` writes them: official records with the labels ``first``, ``first + 1``, ..."""
     members = []
     for row, sample in enumerate(events, first):
         about = json.dumps({"key": f"image {row}.png", "timesteps": len(sample)}).encode()
@@ -109,7 +109,7 @@ def tar_members(events: Tensor, first: int = 0) -> list[tuple[str, bytes]]:
 
 
 def row_groups_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The row groups of Parquet files that are read from now on: a list that grows."""
+    """Return a list to which the number of each row group is appended when it is read."""
     groups: list[int] = []
     read = pq.ParquetFile.iter_batches
 

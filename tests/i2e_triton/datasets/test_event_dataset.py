@@ -1,4 +1,4 @@
-"""Random access: every container gives the same rows, dense and packed."""
+"""EventDataset returns the same rows from every container, dense and packed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -24,8 +23,7 @@ from torchvision.datasets import DatasetFolder
 
 from i2e_triton import unpack
 from i2e_triton.checks import EVENT_DTYPES
-from i2e_triton.datasets import EventDataset, parquet
-from i2e_triton.datasets.records import EventRow
+from i2e_triton.datasets import EventDataset
 from i2e_triton.formats import encode_records, save_npz
 from tests.i2e_triton.datasets.builders import (
     SHAPE,
@@ -34,7 +32,6 @@ from tests.i2e_triton.datasets.builders import (
     packed_record,
     photograph_events,
     random_events,
-    row_groups_read,
     tar_members,
     write_npz,
     write_official,
@@ -127,7 +124,7 @@ def test_tar_with_npz_packed_records_and_scattered_members(tmp_path: Path, gener
 
 
 def test_other_files_of_a_sample_are_ignored(tmp_path: Path, generator: torch.Generator) -> None:
-    """As WebDataset writes them: the first dot ends the name of the sample."""
+    """In WebDataset, the first dot ends the name of the sample."""
     events = random_events(2, generator)
     members: list[tuple[str, bytes]] = []
     for row, sample in enumerate(events):
@@ -135,7 +132,7 @@ def test_other_files_of_a_sample_are_ignored(tmp_path: Path, generator: torch.Ge
         members += [
             (f"a.b/{row}.boxes.json", b"[1, 2]"),
             (f"a.b/{row}.JPG", b"an image"),
-            (f"a.b/._{row}.npy", b"of a Mac"),
+            (f"a.b/._{row}.npy", b"of macOS"),
         ]
     dataset = EventDataset(write_tar(tmp_path / "a.tar", members), dtype=torch.bool)
     assert dataset.targets == [5, 6]
@@ -212,7 +209,7 @@ def test_class_names(tmp_path: Path, generator: torch.Generator) -> None:
 
 
 def read_as_official(path: str) -> Tensor:
-    """As the official training code reads npz."""
+    """Read npz as the official training code does."""
     return torch.from_numpy(np.load(path)["arr_0"]).float()
 
 
@@ -239,22 +236,6 @@ def test_npz_of_save_npz_is_read(tmp_path: Path, generator: torch.Generator) -> 
     assert_same_events(EventDataset(tmp_path)[0][0], events.float())
 
 
-def test_batch_reads_each_row_group_once(
-    tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_official(tmp_path / "some.parquet", random_events(12, generator), row_group_size=3)
-    dataset = EventDataset(path)
-    groups = row_groups_read(monkeypatch)
-    monkeypatch.setattr(parquet, "_CACHED_BYTES", 0)
-    assert [label for _, label in dataset.__getitems__([11, 0, 10, 1, 2, 9, 0])] == [11, 0, 10, 1, 2, 9, 0]
-    assert groups == [0, 3]
-    dataset[11]
-    assert groups == [0, 3]  # the group read last is kept, whatever the limit
-    dataset[3]
-    dataset[11]
-    assert groups == [0, 3, 1, 3]
-
-
 def test_opening_and_targets_read_no_events(
     tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,14 +245,14 @@ def test_opening_and_targets_read_no_events(
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_copies_open_their_own_files(container: Container, tmp_path: Path, generator: torch.Generator) -> None:
+def test_pickled_copies_read_the_rows(container: Container, tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(ROWS, generator)
     container(tmp_path, events)
     dataset = EventDataset(tmp_path, dtype=torch.bool)
     fresh = len(pickle.dumps(dataset))
     dataset[0]
     sent = pickle.dumps(dataset)
-    assert len(sent) == fresh  # neither files nor what was read from them
+    assert len(sent) == fresh  # without the cached row groups
     for twin in (pickle.loads(sent), copy.deepcopy(dataset)):
         assert_same_events(twin[3][0], events[3])
 
@@ -287,7 +268,7 @@ def test_workers_read_every_row(
     events = random_events(ROWS, generator)
     container(tmp_path, events)
     dataset = EventDataset(tmp_path, packed=True)
-    dataset[0]  # opens a file and fills the cache in this process
+    dataset[0]  # fills the cache in this process
     loader = DataLoader(dataset, batch_size=3, shuffle=True, num_workers=workers, multiprocessing_context=context)
     seen: list[int] = []
     for found, labels in loader:
@@ -296,31 +277,12 @@ def test_workers_read_every_row(
     assert sorted(seen) == list(range(ROWS))
 
 
-def test_records_in_memory_are_not_copied(tmp_path: Path, generator: torch.Generator) -> None:
-    path = write_official(tmp_path / "some.parquet", random_events(3, generator))
-    ((_, row),) = EventDataset(path)._records.read([1])
-    assert isinstance(row, EventRow)
-    assert isinstance(row.content, memoryview)
-
-
 def test_empty_data_set(tmp_path: Path) -> None:
     dataset = EventDataset(write_parquet(tmp_path / "empty.parquet", [], []))
     assert len(dataset) == 0
     assert dataset.targets == []
     with pytest.raises(ValueError, match="empty"):
         _ = dataset.timesteps
-
-
-def test_large_binary_and_dictionary_columns(tmp_path: Path, generator: torch.Generator) -> None:
-    events = random_events(4, generator)
-    records = [official_record(events[row % 2]) for row in range(4)]
-    schema = pa.schema([("label", pa.int32()), ("more", pa.string()), ("data", pa.large_binary())])
-    table = pa.table([[3, 2, 1, 0], ["a"] * 4, records], schema=schema)
-    pq.write_table(table, tmp_path / "other.parquet", use_dictionary=True)
-    dataset = EventDataset(tmp_path / "other.parquet", dtype=torch.bool)
-    assert dataset.targets == [3, 2, 1, 0]
-    for row in range(4):
-        assert_same_events(dataset[row][0], events[row % 2])
 
 
 def test_npz_file_names_that_are_not_utf8(tmp_path: Path, generator: torch.Generator) -> None:
@@ -337,7 +299,7 @@ def test_threads_read_the_same_tar(tmp_path: Path, generator: torch.Generator) -
     write_tar(tmp_path / "train-00000-of-00001.tar", tar_members(events))
     dataset = EventDataset(tmp_path, "train", dtype=torch.bool)
     before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)  # threads take turns within reads
+    sys.setswitchinterval(1e-5)  # forces thread switches within reads
 
     def read(start: int) -> bool:
         return all(torch.equal(dataset[(start + 7 * i) % 60][0], events[(start + 7 * i) % 60]) for i in range(100))

@@ -1,4 +1,4 @@
-"""The stream: every row once, shared out evenly, shuffled, and resumed where it stopped."""
+"""EventStream returns every row once, divides rows evenly, shuffles them, and resumes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def events(generator: torch.Generator) -> Tensor:
 
 @pytest.fixture
 def folder(events: Tensor, tmp_path: Path) -> Path:
-    """Three shards of row groups of 4, one of them empty."""
+    """Write three shards with row groups of 4 rows. One shard is empty."""
     for index, (first, last) in enumerate(((0, 20), (20, 20), (20, ROWS))):
         path = tmp_path / f"train-{index:05d}-of-00003.parquet"
         write_official(path, events[first:last], first, row_group_size=4)
@@ -98,7 +98,7 @@ def test_order_depends_on_seed_and_epoch(folder: Path) -> None:
 
 @pytest.fixture
 def twelve_groups(tmp_path: Path, generator: torch.Generator) -> Path:
-    """Row groups of 4."""
+    """Write twelve row groups of 4 rows."""
     return write_official(tmp_path / "twelve.parquet", random_events(48, generator), row_group_size=4)
 
 
@@ -108,8 +108,8 @@ def test_buffer_shuffles_the_rows_of_several_groups(twelve_groups: Path) -> None
     assert len({tuple(label % 4 for label in labels[start : start + 12]) for start in range(0, 48, 12)}) == 4
     for start in range(0, 48, 12):
         block = groups[start : start + 12]
-        assert set(Counter(block).values()) == {4}  # three whole groups
-        assert block != sorted(block, key=block.index)  # not one after the other
+        assert set(Counter(block).values()) == {4}  # three complete row groups
+        assert block != sorted(block, key=block.index)  # mixed
     alone = [label // 4 for label in labels_of(EventStream(twelve_groups, buffer_size=1))]
     assert alone == sorted(alone, key=alone.index)  # group after group
     assert alone[::4] != list(range(12))
@@ -123,14 +123,13 @@ def test_rows_are_freed_when_they_are_returned(folder: Path) -> None:
 
 
 def test_every_position_is_equally_likely(folder: Path) -> None:
-    """Where row 0 comes, over many seeds: a chi-squared test on quarters."""
-    places: Counter[int] = Counter()
+    """A chi-squared test of the position of row 0 over many seeds, in quarters of the epoch."""
+    positions: Counter[int] = Counter()
     for seed in range(200):
         blocks = EventStream(folder, seed=seed, buffer_size=16)._blocks()
-        places[list(chain(*blocks)).index(0) * 4 // ROWS] += 1
-    assert (
-        sum((places[quarter] - 50) ** 2 / 50 for quarter in range(4)) < 25
-    )  # exceeded once in 60,000; seeds are fixed
+        positions[list(chain(*blocks)).index(0) * 4 // ROWS] += 1
+    chi_squared = sum((positions[quarter] - 50) ** 2 / 50 for quarter in range(4))
+    assert chi_squared < 25  # a correct shuffle exceeds this once in 60,000 runs; seeds are fixed
 
 
 @settings(max_examples=25, deadline=None)
@@ -169,7 +168,7 @@ def test_more_workers_than_row_groups(events: Tensor, tmp_path: Path) -> None:
 
 def test_persistent_workers_use_the_new_epoch(folder: Path, events: Tensor) -> None:
     stream = EventStream(folder, packed=True, buffer_size=8)
-    labels_of(islice(stream, 9))  # opens files in this process
+    labels_of(islice(stream, 9))  # reads in this process first
     loader = DataLoader(stream, batch_size=4, num_workers=2, persistent_workers=True, multiprocessing_context="fork")
     orders = []
     for epoch in (0, 0, 1):
@@ -201,10 +200,10 @@ def test_resume_continues_after_the_last_row(taken: int, folder: Path) -> None:
     resumed = EventStream(folder, **options)
     resumed.load_state_dict(state)
     assert resumed.epoch == 2
-    resumed.set_epoch(2)  # as the loop over epochs does
+    resumed.set_epoch(2)  # as a training loop does
     assert resumed.state_dict() == state
     assert labels_of(resumed) == expected[taken:]
-    assert labels_of(resumed) == expected  # the next epoch begins at its beginning
+    assert labels_of(resumed) == expected  # the next iteration starts at the beginning
     resumed.load_state_dict(state)
     resumed.set_epoch(3)
     assert resumed.state_dict()["taken"] == 0
@@ -233,7 +232,7 @@ def test_loader_without_workers_resumes_at_a_batch(folder: Path) -> None:
 
 
 def test_worker_resumes_its_own_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What torchdata's StatefulDataLoader does: states are taken from and given to the streams of the workers."""
+    """As in torchdata's StatefulDataLoader, which saves and loads the state of each worker's stream."""
     monkeypatch.setattr(event_stream, "get_worker_info", lambda: SimpleNamespace(id=1, num_workers=2))
     stopped = EventStream(folder, buffer_size=8)
     expected = labels_of(stopped)

@@ -1,10 +1,9 @@
-"""Damaged and malicious files: an error that names file and row, before memory is taken."""
+"""Damaged and malicious files raise an error that names file and row, before memory is allocated."""
 
 from __future__ import annotations
 
 import json
 import resource
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from i2e_triton.datasets import EventDataset, EventStream, RecordError, parquet
 from tests.i2e_triton.datasets.builders import (
     npy,
     official_record,
-    packed_record,
     random_events,
     tar_members,
     write_npz,
@@ -203,7 +201,7 @@ def test_too_large_row_group_raises(tmp_path: Path) -> None:
 
 
 def test_decompression_bomb_in_parquet_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dictionary of one record of 4 MB, a thousand times."""
+    """A dictionary repeats one record of 4 MB a thousand times."""
     monkeypatch.setattr(parquet, "_MAX_GROUP_BYTES", 2**26)
     rows, record = 1000, npy(np.zeros(2**22, np.uint8))
     one = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([record], pa.binary()))
@@ -230,112 +228,14 @@ def test_damaged_npz_raises(tmp_path: Path, generator: torch.Generator) -> None:
         dataset[2]
 
 
-@pytest.mark.parametrize("kept", [100, 512, 700, 2048, -10240, -10240 + 512])
-def test_truncated_tar_raises(kept: int, tmp_path: Path, generator: torch.Generator) -> None:
-    path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)))
-    path.write_bytes(path.read_bytes()[:kept] if kept > 0 else content_of(path)[: kept + 10240])
-    with pytest.raises(RecordError, match=rf"^{path}: "):
-        EventDataset(path)
-
-
-def content_of(path: Path) -> bytes:
-    """A tar without what follows its last member."""
-    with tarfile.open(path) as tar:
-        last = tar.getmembers()[-1]
-    end = last.offset_data + -(-last.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-    return path.read_bytes()[:end]
-
-
-def test_damaged_tar_header_raises(tmp_path: Path, generator: torch.Generator) -> None:
-    path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)))
-    with tarfile.open(path) as tar:
-        start = tar.getmembers()[3].offset
-    content = bytearray(path.read_bytes())
-    content[start + 100] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(
-        RecordError, match=rf"^{path}: not an uncompressed tar, or damaged: no end-of-archive mark at byte {start}"
-    ):
-        EventDataset(path)
-
-
-@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
-def test_compressed_tar_raises(mode: str, tmp_path: Path, generator: torch.Generator) -> None:
-    path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)), mode)
-    with pytest.raises(RecordError, match="it is compressed, which prevents reading by offset; decompress it first"):
-        EventDataset(path)
-    with pytest.raises(ValueError, match=r"uncompressed tars \(\.tar\)"):
-        EventDataset(path.rename(tmp_path / "a.tar.gz"))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        ("1.cls", b"cat", "needs an integer label .* got 'cat'"),
-        ("1.cls", "²".encode(), "needs an integer label"),
-        ("1.cls", b"9" * 30, "needs an integer label"),
-        ("1.cls", b" " * 70000, "label takes 70000 bytes"),
-        ("1.json", b"{", "its .json is damaged"),
-        ("1.json", b"[" * 60000, "its .json is damaged"),
-        ("1.json", b"[1]", "its .json must be an object"),
-        ("1.json", b'{"label": 1.5}', "needs an integer label"),
-        ("1.json", b'{"label": true}', "needs an integer label"),
-        ("1.json", b'{"timesteps": 9}', "1 to 8 timesteps"),
-        ("1.json", b'{"timesteps": 2}', "but its number of timesteps is 2"),
-    ],
-)
-def test_invalid_label_files_raise(
-    name: str, content: bytes, reason: str, tmp_path: Path, generator: torch.Generator
-) -> None:
-    events = torch.ones_like(random_events(2, generator))
-    members = [("0.npy", packed_record(events[0])), ("0.cls", b" 7\n"), ("1.npy", packed_record(events[1]))]
-    path = write_tar(tmp_path / "a.tar", [*members, (name, content)])
-    dataset = EventDataset(path)
-    assert dataset[0][1] == 7
-    with pytest.raises(RecordError, match=rf"^{path}: sample 1: .*{reason}"):
-        dataset[1]
-
-
-def test_invalid_tars_raise(tmp_path: Path, generator: torch.Generator) -> None:
-    members = tar_members(random_events(2, generator))
-    for wrong, reason in (
-        ([*members, members[1]], r"sample '000000000' has cls twice, the second is '000000000\.cls'"),
-        ([*members, ("000000001.npz", b"")], r"sample '000000001' has events twice, the second is '000000001\.npz'"),
-    ):
-        with pytest.raises(RecordError, match=reason):
-            EventDataset(write_tar(tmp_path / "a.tar", wrong))
-    (tmp_path / "a.tar").write_bytes(b"no tar" * 200)
-    with pytest.raises(RecordError, match="not an uncompressed tar, or damaged"):
-        EventDataset(tmp_path / "a.tar")
-
-
-def test_links_and_folders_in_a_tar_are_ignored(tmp_path: Path, generator: torch.Generator) -> None:
-    (record,) = [official_record(sample) for sample in random_events(1, generator)]
-    path = write_tar(tmp_path / "a.tar", [("0.npy", record), ("0.cls", b"3")])
-    with tarfile.open(path, "a") as tar:
-        for name, kind in (("1.npy", tarfile.SYMTYPE), ("2.npy", tarfile.LNKTYPE), ("3.npy", tarfile.DIRTYPE)):
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = kind, "/etc/passwd"
-            tar.addfile(member)
-    assert EventDataset(path).targets == [3]
-
-
-def test_tar_that_shrank_raises(tmp_path: Path, generator: torch.Generator) -> None:
-    path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)))
-    dataset = EventDataset(path)
-    path.write_bytes(path.read_bytes()[:600])
-    with pytest.raises(RecordError, match=r"a\.tar: sample 2: .* the tar has changed"):
-        dataset[2]
-
-
 @settings(max_examples=60, deadline=None)
 @given(suffix=st.sampled_from([".parquet", ".tar"]), seed=st.integers(0, 2**32 - 1), flips=st.integers(1, 20))
 def test_any_damage_raises_record_error_only(
-    suffix: str, seed: int, flips: int, sound: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+    suffix: str, seed: int, flips: int, valid_files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     rng = np.random.default_rng(seed)
-    content = np.frombuffer(sound[suffix], np.uint8).copy()
-    # Half of the damage where headers are: at the end of Parquet, in the first bytes of a tar's blocks.
+    content = np.frombuffer(valid_files[suffix], np.uint8).copy()
+    # Half of the damage is in headers: at the end of a Parquet file, and in the first bytes of a tar's blocks.
     ends = {".parquet": len(content) - 1500 + rng.integers(1500, size=flips), ".tar": rng.integers(9, size=flips) * 512}
     places = np.where(rng.random(flips) < 0.5, rng.integers(len(content), size=flips), ends[suffix])
     content[places % len(content)] = rng.integers(256, size=flips)
@@ -354,8 +254,8 @@ def test_any_damage_raises_record_error_only(
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder, events = tmp_path_factory.mktemp("sound"), random_events(4, torch.Generator().manual_seed(0))
+def valid_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder, events = tmp_path_factory.mktemp("valid"), random_events(4, torch.Generator().manual_seed(0))
     files = [
         write_official(folder / "a.parquet", events, row_group_size=2),
         write_tar(folder / "a.tar", tar_members(events)),

@@ -1,4 +1,4 @@
-"""What a location can be, and what is said where it is not clear."""
+"""The locations that EventDataset accepts, and the errors for ambiguous ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.samples import assert_same_events
 
 
 def shards(folder: Path, split: str, counts: list[int], suffix: str = "") -> list[Path]:
-    """Parquet shards of a split; labels number its rows."""
+    """Write Parquet shards of a split. The label of a row is its number."""
     paths, first = [], 0
     for index, rows in enumerate(counts):
         path = folder / f"{split}-{index:05d}-of-{len(counts):05d}{suffix}.parquet"
@@ -30,7 +30,7 @@ def test_hub_folder_is_opened(inner: str, suffix: str, tmp_path: Path) -> None:
     shards(tmp_path / inner, "train", [3, 2, 4], suffix)
     shards(tmp_path / inner, "validation", [2], suffix)
     (tmp_path / "README.md").write_text("a card")
-    # What the hub's downloader keeps beside it.
+    # Hidden files of the hub's downloader.
     for hidden in (".cache/other.parquet", ".i2e-0123.part.parquet"):
         write_official(tmp_path / hidden, random_events(1, torch.Generator()))
     assert EventDataset(tmp_path, "train").targets == list(range(9))
@@ -76,7 +76,7 @@ def test_files_and_globs_are_opened(tmp_path: Path) -> None:
     assert EventDataset(f"{tmp_path}/train-*.parquet").targets == list(range(9))
     shards(tmp_path, "validation", [1])
     assert EventDataset(f"{tmp_path}/*.parquet", "validation").targets == [0]
-    assert len(EventDataset(f"{tmp_path}/*.parquet")) == 10  # whoever names files gets them
+    assert len(EventDataset(f"{tmp_path}/*.parquet")) == 10  # without a split, all named files are read
     with pytest.raises(FileNotFoundError, match=r"no file matches it as a pattern"):
         EventDataset(f"{tmp_path}/test-*.parquet")
     with pytest.raises(ValueError, match="at least one file"):
@@ -114,13 +114,13 @@ def test_splits_of_class_folders_are_opened(tmp_path: Path) -> None:
     assert len(EventDataset(tmp_path, "val")) == 1
     with pytest.raises(ValueError, match="pass split, one of train, val"):
         EventDataset(tmp_path)
-    assert len(EventDataset(tmp_path, "validation")) == 1  # another name of it
+    assert len(EventDataset(tmp_path, "validation")) == 1  # another name of val
     with pytest.raises(ValueError, match="has no split 'test'; pass one of train, val"):
         EventDataset(tmp_path, "test")
 
 
 def test_file_names_that_are_not_utf8(tmp_path: Path) -> None:
-    """File names are bytes; archives of old have them in Latin-1."""
+    """File names are bytes. Old archives contain Latin-1 names."""
     names = [os.fsdecode(name) for name in (b"caf\xc3\xa9", b"caf\xe9")]
     events = random_events(2, torch.Generator())
     for name, sample in zip(names, events):
@@ -160,7 +160,7 @@ def write_manifest(folder: Path, classes: list[str] | None, complete: bool = Tru
 
 
 def test_labels_of_converted_class_folders_equal_the_source(tmp_path: Path) -> None:
-    """Class names in no alphabetic order, one with a slash, one without a row, and rows without a label."""
+    """Class names are not sorted; one has a slash, one has no rows; some rows have no label."""
     for folder in ("unlabelled", "T-shirt/top", "Ankle boot"):
         write_npz(tmp_path / "train" / folder / "x.npz", random_events(1, torch.Generator())[0])
     write_manifest(tmp_path, ["T-shirt/top", "Trouser", "Ankle boot"])
@@ -174,7 +174,7 @@ def test_labels_of_converted_class_folders_equal_the_source(tmp_path: Path) -> N
 
 
 def test_converted_class_folders_may_be_nested(tmp_path: Path) -> None:
-    """As of Tiny ImageNet, whose images lie in ``train/n01443537/images``."""
+    """As in Tiny ImageNet, whose images are in ``train/n01443537/images``."""
     for split, name in (("train", "ant"), ("train", "bee"), ("validation", "bee")):
         write_npz(tmp_path / split / name / "images" / "x.npz", random_events(1, torch.Generator())[0])
     write_manifest(tmp_path, ["bee", "ant"])

@@ -1,4 +1,4 @@
-"""The data sets with ``datasets`` of Hugging Face and with SpikingJelly."""
+"""Event data sets with Hugging Face ``datasets`` and with SpikingJelly."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def network() -> nn.Module:
 
 
 def output(events: Tensor) -> Tensor:
-    """What a multi-step network makes of ``[T, B, 2, H, W]``: ``[T, B, 3]``."""
+    """Return the output ``[T, B, 3]`` of a multi-step network for events ``[T, B, 2, H, W]``."""
     with torch.no_grad():
         result: Tensor = network()(events)
     return result
@@ -93,7 +93,7 @@ def test_spikingjelly_network_takes_dense_and_packed_events(tmp_path: Path) -> N
     path = write_official(tmp_path / "x.parquet", events)
     expected = output(events.float().transpose(0, 1).contiguous())
     assert expected.shape == (8, 4, 3)
-    assert len(expected.unique(dim=1)[0]) == 4  # each photograph has an output of its own
+    assert len(expected.unique(dim=1)[0]) == 4  # all photographs have different outputs
     (dense, _) = next(iter(DataLoader(EventDataset(path), batch_size=4)))
     assert torch.equal(output(dense.transpose(0, 1)), expected)
     dataset = EventDataset(path, packed=True)

@@ -1,4 +1,4 @@
-"""Events to write down: of any number of timesteps, rows and columns, and those of photographs."""
+"""Events for the tests of formats: random events of any shape, and events of photographs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.samples import PHOTOGRAPHS, photograph
 
 @st.composite
 def dense_events(draw: st.DrawFn, timesteps: int = 8, side: int = 19) -> Tensor:
-    """Draw dense events ``[T, 2, H, W]``, bool: none, all, a few, or a part of a photograph's."""
+    """Draw dense events ``[T, 2, H, W]``, bool: none, all, a few, or a crop of the events of a photograph."""
     length = st.integers(1, side)
     shape = (draw(st.integers(1, timesteps)), 2, draw(length), draw(length))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1), label="seed"))
@@ -30,7 +30,7 @@ def dense_events(draw: st.DrawFn, timesteps: int = 8, side: int = 19) -> Tensor:
 
 @cache
 def photograph_events(name: str, size: tuple[int, int] | None = None) -> Tensor:
-    """Events of the specification's defaults: dense bool ``[8, 2, H, W]``, or of the photograph's middle."""
+    """Return events of the reference with default arguments, bool ``[8, 2, H, W]``, of a photograph or its centre."""
     image = photograph(name)
     if size is not None:
         top, left = (image.shape[1] - size[0]) // 2, (image.shape[2] - size[1]) // 2
@@ -39,13 +39,13 @@ def photograph_events(name: str, size: tuple[int, int] | None = None) -> Tensor:
 
 
 def official_record(events: Tensor) -> np.ndarray:
-    """What ``np.save`` gets for a row of the official data sets: the shape, then the bits of all events in order."""
+    """Return the array of an official record: the shape, then the bits of the events."""
     shape = np.array(events.shape, dtype="<u2").view(np.uint8)
     return np.concatenate([shape, np.packbits(events.numpy().astype(bool).reshape(-1))])
 
 
 def official_events(record: np.ndarray) -> Tensor:
-    """Unpack a row as the official data sets say."""
+    """Unpack a row as documented by the official data sets."""
     shape = tuple(map(int, record[:8].view(np.uint16)))
     count = int(np.prod(shape))
     return torch.from_numpy(np.unpackbits(record[8:])[:count].reshape(shape).astype(bool))

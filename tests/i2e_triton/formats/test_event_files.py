@@ -30,7 +30,7 @@ SUFFIXES = (".csv", ".npy", ".h5")
 EVENTS = photograph_events("coffee", (23, 37))
 LISTED = to_event_list(EVENTS)
 
-# Every example writes the same file anew.
+# Every example overwrites the same file.
 SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -152,7 +152,7 @@ CSV = {
 
 
 def refused(path: Path, message: str) -> None:
-    """Reading raises an error that names the file, and takes no memory worth mentioning before."""
+    """Assert that reading raises an error that names the file, and allocates little memory before."""
     tracemalloc.start()
     try:
         with pytest.raises(RecordError, match=message) as error:
@@ -278,7 +278,7 @@ def test_truncated_or_missing_file_raises(suffix: str, tmp_path: Path) -> None:
         load_event_list(path)
     save_event_list(path, EVENTS)
     path.write_bytes(path.read_bytes()[:-2])
-    if suffix == ".csv":  # its last line ends early: there is no telling before
+    if suffix == ".csv":  # the truncated last line is still a valid event
         refused(path, "line [0-9]+ must be x,y,t,p")
     else:
         refused(path, "but another number follows|damaged")
@@ -287,7 +287,7 @@ def test_truncated_or_missing_file_raises(suffix: str, tmp_path: Path) -> None:
 def test_too_large_file_raises(tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         with (tmp_path / f"a{suffix}").open("wb") as file:
-            file.truncate(2**31 + 1)  # takes no place on the disk
+            file.truncate(2**31 + 1)  # a sparse file takes no disk space
         refused(tmp_path / f"a{suffix}", "has 2,147,483,649 bytes, at most 2,147,483,648 are read")
 
 

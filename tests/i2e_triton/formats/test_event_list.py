@@ -25,7 +25,7 @@ def size_of(events: Tensor) -> tuple[int, int]:
 
 
 def rows(*events: tuple[int, int, int, int], dtype: Any = EVENT_DTYPE) -> np.ndarray:
-    """A list of events (x, y, t, p)."""
+    """Return a list of events (x, y, t, p)."""
     return np.array(list(events), dtype=dtype)
 
 
@@ -146,11 +146,11 @@ def test_largest_image_of_a_list() -> None:
 
 
 WRONG_LISTS = {
-    "left of the picture": (rows((0, 0, 0, 0), (-1, 0, 0, 0)), "event 1: x must be 0 to 32767, got -1"),
-    "above the picture": (rows((0, -5, 0, 0)), "event 0: y must be 0 to 32767, got -5"),
+    "left of the image": (rows((0, 0, 0, 0), (-1, 0, 0, 0)), "event 1: x must be 0 to 32767, got -1"),
+    "above the image": (rows((0, -5, 0, 0)), "event 0: y must be 0 to 32767, got -5"),
     "before the start": (rows((0, 0, -1, 0)), "event 0: t must be 0 to .*, got -1"),
-    "right of the picture": (rows((5, 0, 0, 0)), "event 0: x must be less than 5, got 5"),
-    "below the picture": (rows((4, 3, 0, 1), (0, 4, 0, 0)), "event 1: y must be less than 4, got 4"),
+    "right of the image": (rows((5, 0, 0, 0)), "event 0: x must be less than 5, got 5"),
+    "below the image": (rows((4, 3, 0, 1), (0, 4, 0, 0)), "event 1: y must be less than 4, got 4"),
     "after the end": (rows((0, 0, 79, 0), (0, 0, 80, 0)), "event 1: timestep must be less than 8, got 8"),
     "polarity 2": (rows((0, 0, 0, 2), dtype="i8,i8,i8,i8"), "must have integer fields x, y, t, p"),
     "polarity -1": (

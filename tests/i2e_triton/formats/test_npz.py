@@ -48,7 +48,7 @@ def load(content: bytes) -> Tensor:
 
 
 def refused(file: Path | io.BytesIO, message: str) -> None:
-    """Reading raises an error, and takes no memory worth mentioning before."""
+    """Assert that reading raises an error, and allocates little memory before."""
     tracemalloc.start()
     try:
         with pytest.raises(RecordError, match=message):
@@ -93,7 +93,7 @@ def test_arrays_of_every_dtype_are_read(dtype: str, order: Any) -> None:
     assert_same_events(load(savez(array, compressed=False)), EVENTS)
     loaded = load(savez(array))
     assert loaded.is_contiguous()
-    loaded.zero_()  # it can be written to
+    loaded.zero_()  # it is writable
 
 
 @pytest.mark.parametrize("wrong", [2, -1, 0.5, np.nan, np.inf])
@@ -114,7 +114,7 @@ def test_bool_other_than_0_and_1_raises() -> None:
 
 
 def large(shape: tuple[int, ...]) -> bytes:
-    """An honest header of a large array, and 16 bytes of it."""
+    """Return a valid header of a large array, and 16 bytes of the array."""
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": "|b1", "fortran_order": False, "shape": shape})
     return file.getvalue() + bytes(16)
@@ -153,7 +153,7 @@ def test_invalid_files_raise(case: str) -> None:
 
 
 def forged(declared: int, content: bytes, flags: int = 0) -> bytes:
-    """An archive of one member that says of its size, and of itself, what it likes."""
+    """Return an archive of one member with any size in its header."""
     packed = zlib.compress(content, 9)[2:-4]
     fields = (20, flags, 8, 0, 33, zlib.crc32(content), len(packed), declared, 9, 0)
     local = struct.pack("<4s5H3L2H", b"PK\x03\x04", *fields) + b"arr_0.npy" + packed
@@ -182,7 +182,7 @@ def test_encrypted_file_raises() -> None:
 
 def test_too_large_file_raises(tmp_path: Path) -> None:
     with (tmp_path / "a.npz").open("wb") as file:
-        file.truncate(2**31 + 1)  # takes no place on the disk
+        file.truncate(2**31 + 1)  # a sparse file takes no disk space
     refused(tmp_path / "a.npz", "has 2,147,483,649 bytes, at most 2,147,483,648 are read")
 
 
@@ -219,4 +219,4 @@ def test_damaged_file_returns_its_events_or_raises_record_error(
     except RecordError:
         return
     assert loaded.dtype == torch.bool
-    assert loaded.numel() == events.numel()  # a checksum guards the values
+    assert loaded.numel() == events.numel()  # the checksum protects the values

@@ -299,7 +299,7 @@ def test_damaged_record_returns_events_of_its_shape_or_raises_record_error(
         return
     assert tuple(dense.shape) == shape
     assert dense.dtype == torch.bool
-    # What was taken is what NumPy reads.
+    # An accepted record equals what NumPy reads.
     array = loaded(damaged)
     expected = official_events(array) if array.ndim == 1 else unpack(torch.from_numpy(array), 8, torch.bool)
     assert_same_events(dense, expected)

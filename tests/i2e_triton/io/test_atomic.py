@@ -34,7 +34,7 @@ def test_file_is_replaced_when_the_new_one_is_complete(tmp_path: Path) -> None:
             file.flush()
             assert path.read_bytes() == b"old and longer than the new one"
         assert path.read_bytes() == b"new"
-        assert reader.read() == b"old and longer than the new one"  # who has opened it keeps it whole
+        assert reader.read() == b"old and longer than the new one"  # an open file keeps its content
 
 
 @pytest.mark.parametrize("interruption", [ValueError, OSError, KeyboardInterrupt, SystemExit])

@@ -17,7 +17,7 @@ from torch import Tensor
 from i2e_triton.io.pictures import PictureError, decode_picture, read_picture
 from tests.samples import PHOTOGRAPHS, noise, photograph, photograph_path
 
-#: What a camera stores of an upright picture, by the orientation that it notes.
+#: EXIF orientation -> how the camera stores an upright image.
 STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda upright: upright,
     2: np.fliplr,
@@ -34,8 +34,8 @@ def colours(generator: torch.Generator, height: int = 7, width: int = 11) -> np.
     return noise((height, width, 3), torch.uint8, generator).numpy()
 
 
-def saved(picture: PIL.Image.Image, path: Path, **options: Any) -> Path:
-    picture.save(path, **options)
+def saved(pil: PIL.Image.Image, path: Path, **options: Any) -> Path:
+    pil.save(path, **options)
     return path
 
 
@@ -66,11 +66,11 @@ def test_file_in_memory_is_read() -> None:
 def test_decoded_image_is_usable_after_its_file_is_removed(
     mode: str, tmp_path: Path, generator: torch.Generator
 ) -> None:
-    path = saved(PIL.Image.fromarray(colours(generator)).convert(mode), tmp_path / "picture.tif")
-    picture = decode_picture(path, upright=False)
+    path = saved(PIL.Image.fromarray(colours(generator)).convert(mode), tmp_path / "image.tif")
+    pil = decode_picture(path, upright=False)
     path.unlink()
-    assert picture.mode == {"P": "RGB", "CMYK": "RGB"}.get(mode, mode)
-    assert np.asarray(picture).any()
+    assert pil.mode == {"P": "RGB", "CMYK": "RGB"}.get(mode, mode)
+    assert np.asarray(pil).any()
 
 
 @pytest.mark.parametrize("orientation", STORED)
@@ -112,27 +112,27 @@ def test_black_and_white_has_one_channel(tmp_path: Path, generator: torch.Genera
 def test_transparency_is_dropped(mode: str, tmp_path: Path, generator: torch.Generator) -> None:
     array = noise((6, 4, len(mode)), torch.uint8, generator).numpy()
     path = saved(PIL.Image.fromarray(array), tmp_path / "cutout.png")
-    with PIL.Image.open(path) as picture:
-        assert picture.mode == mode
+    with PIL.Image.open(path) as pil:
+        assert pil.mode == mode
     assert_same(read_picture(path), as_image(array[..., :-1]))
 
 
 def test_palette_becomes_rgb(tmp_path: Path, generator: torch.Generator) -> None:
     palette = noise((256, 3), torch.uint8, generator)
     index = noise((8, 6), torch.uint8, generator)
-    picture = PIL.Image.fromarray(index.numpy())
-    picture.putpalette(palette.flatten().tolist())
+    pil = PIL.Image.fromarray(index.numpy())
+    pil.putpalette(palette.flatten().tolist())
     expected = palette[index.long()].permute(2, 0, 1)
-    assert_same(read_picture(saved(picture, tmp_path / "palette.png")), expected)
+    assert_same(read_picture(saved(pil, tmp_path / "palette.png")), expected)
     some_transparent = bytes(range(256))
-    assert_same(read_picture(saved(picture, tmp_path / "half.png", transparency=some_transparent)), expected)
+    assert_same(read_picture(saved(pil, tmp_path / "half.png", transparency=some_transparent)), expected)
 
 
 def test_palette_is_resized_as_rgb(tmp_path: Path) -> None:
-    picture = PIL.Image.fromarray(np.array([[0, 1]], dtype=np.uint8))
-    picture.putpalette([0, 0, 0, 200, 100, 50])
-    image = read_picture(saved(picture, tmp_path / "palette.png"), (1, 4))
-    expected = picture.convert("RGB").resize((4, 1), PIL.Image.Resampling.BICUBIC)
+    pil = PIL.Image.fromarray(np.array([[0, 1]], dtype=np.uint8))
+    pil.putpalette([0, 0, 0, 200, 100, 50])
+    image = read_picture(saved(pil, tmp_path / "palette.png"), (1, 4))
+    expected = pil.convert("RGB").resize((4, 1), PIL.Image.Resampling.BICUBIC)
     assert_same(image, as_image(np.asarray(expected)))
     assert len(image[0].unique()) > 2
 
@@ -186,14 +186,14 @@ def test_first_frame_of_an_animation_is_read(suffix: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("size", [(32, 48), (1, 1), (700, 900)])
 def test_size_is_height_and_width(name: str, size: tuple[int, int]) -> None:
-    with PIL.Image.open(photograph_path(name)) as picture:
-        expected = picture.convert("RGB").resize((size[1], size[0]), PIL.Image.Resampling.BICUBIC)
+    with PIL.Image.open(photograph_path(name)) as pil:
+        expected = pil.convert("RGB").resize((size[1], size[0]), PIL.Image.Resampling.BICUBIC)
     assert_same(read_picture(photograph_path(name), size), as_image(np.asarray(expected)))
 
 
 def test_returned_image_is_writable(tmp_path: Path) -> None:
     for mode in ("RGB", "L", "F"):
-        image = read_picture(saved(PIL.Image.new(mode, (3, 2)), tmp_path / "picture.tif"))
+        image = read_picture(saved(PIL.Image.new(mode, (3, 2)), tmp_path / "image.tif"))
         image += 1
         assert float(image.min()) == 1
 
@@ -231,7 +231,8 @@ def test_missing_file_and_folder_raise(tmp_path: Path) -> None:
         read_picture(tmp_path)
 
 
-@pytest.mark.parametrize("pixels", [101, 199, 201, 1000])  # Pillow warns from one limit on, and refuses from two
+# Pillow warns above the limit and raises above twice the limit.
+@pytest.mark.parametrize("pixels", [101, 199, 201, 1000])
 def test_too_large_image_raises(pixels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
     path = saved(PIL.Image.new("L", (pixels, 1)), tmp_path / "large.png")
@@ -242,19 +243,19 @@ def test_too_large_image_raises(pixels: int, tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.filterwarnings("error")
 def test_metadata_warnings_are_suppressed(tmp_path: Path) -> None:
-    picture = PIL.Image.new("P", (4, 3))
-    picture.putpalette([10, 20, 30] * 2)
-    image = read_picture(saved(picture, tmp_path / "half.png", transparency=b"\x00\x80"))
+    pil = PIL.Image.new("P", (4, 3))
+    pil.putpalette([10, 20, 30] * 2)
+    image = read_picture(saved(pil, tmp_path / "half.png", transparency=b"\x00\x80"))
     assert image[:, 0, 0].tolist() == [10, 20, 30]
 
 
 def encoded(format_name: str, mode: str) -> bytes:
     with PIL.Image.open(photograph_path("coffee")) as coffee:
-        picture = coffee.convert("RGB").resize((20, 14)).convert(mode)
+        pil = coffee.convert("RGB").resize((20, 14)).convert(mode)
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     buffer = io.BytesIO()
-    picture.save(buffer, format_name, **({"exif": exif} if format_name in ("PNG", "JPEG", "TIFF") else {}))
+    pil.save(buffer, format_name, **({"exif": exif} if format_name in ("PNG", "JPEG", "TIFF") else {}))
     return buffer.getvalue()
 
 

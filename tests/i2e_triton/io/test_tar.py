@@ -1,4 +1,4 @@
-"""Tars as others write them, and as nobody should."""
+"""Tars of other software, and invalid tars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from i2e_triton.io.tar import visible_files
 
 
 def listed(path: Path) -> list[tuple[str, bytes]]:
-    """Names and contents, read between two members."""
+    """Return names and contents. Contents are read while the members are listed."""
     found = []
     with path.open("rb") as file:
         for name, member in visible_files(file):
@@ -54,7 +54,7 @@ def test_names_are_normalized(written_name: str, name: str, tmp_path: Path) -> N
         {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "many"},
         {"GNU.sparse.map": "0,x", "GNU.sparse.size": "1"},
         {"size": "9" * 300},
-        {"size": "-5000"},  # the next header would lie before this one
+        {"size": "-5000"},  # the next header would precede this one
         {"size": "-1"},
     ],
 )

@@ -1,4 +1,4 @@
-"""Small pictures, and what every source must do."""
+"""Small images for the tests of sources, and the assertions that every source must pass."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from i2e_triton.sources import ImageRow, Source
 from tests.samples import noise
 
 
-def picture(generator: torch.Generator, height: int = 5, width: int = 7) -> PIL.Image.Image:
-    """Noise in RGB."""
+def noise_image(generator: torch.Generator, height: int = 5, width: int = 7) -> PIL.Image.Image:
+    """Return RGB noise."""
     return PIL.Image.fromarray(noise((height, width, 3), torch.uint8, generator).numpy())
 
 
 def encoded(image: PIL.Image.Image, format_name: str = "PNG", **options: object) -> bytes:
-    """The bytes of a picture file."""
+    """Return the bytes of an image file."""
     buffer = io.BytesIO()
     image.save(buffer, format_name, **options)
     return buffer.getvalue()
 
 
 def png(generator: torch.Generator) -> bytes:
-    """Noise as a PNG file."""
-    return encoded(picture(generator))
+    """Return RGB noise as a PNG file."""
+    return encoded(noise_image(generator))
 
 
 def assert_holds(source: Source, rows: list[ImageRow]) -> None:
-    """The rows as a whole, from any place on, and in the process that a pickled source arrives in."""
+    """Assert that a source and its pickled copy return the rows, from any start."""
     assert len(source) == len(rows)
     assert len({row.key for row in rows}) == len(rows)
     for copy in (source, pickle.loads(pickle.dumps(source))):

@@ -83,7 +83,7 @@ def test_missing_shards_raise(tmp_path: Path) -> None:
 
 
 def put(location: Path, names: list[str], generator: torch.Generator) -> Path:
-    """Files by their names: Parquet and tars of one picture, and pictures."""
+    """Write a file of one image for each name: Parquet, tar or image file."""
     for name in names:
         path = location / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from i2e_triton.sources.parquet import ParquetSource
 from i2e_triton.sources.source import ImageRow, SourceError
-from tests.i2e_triton.sources.builders import assert_holds, encoded, picture, png
+from tests.i2e_triton.sources.builders import assert_holds, encoded, noise_image, png
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -56,8 +56,8 @@ def test_rows_of_several_files(tmp_path: Path, images: list[bytes]) -> None:
 
 
 def test_files_of_the_datasets_library_are_read(tmp_path: Path, generator: torch.Generator) -> None:
-    pictures = [picture(generator) for _ in range(5)]
-    images, labels = [encoded(image) for image in pictures], [4, 0, 2, 2, 1]
+    decoded = [noise_image(generator) for _ in range(5)]
+    images, labels = [encoded(image) for image in decoded], [4, 0, 2, 2, 1]
     columns = {
         "image": [{"bytes": image, "path": None} for image in images],
         "fine_label": labels,

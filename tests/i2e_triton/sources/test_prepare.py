@@ -17,10 +17,10 @@ from torchvision.transforms.v2 import InterpolationMode
 
 from i2e_triton.io.pictures import PictureError
 from i2e_triton.sources import RESIZE_RULES, check_resize, prepare, prepare_batch
-from tests.i2e_triton.sources.builders import encoded, picture
+from tests.i2e_triton.sources.builders import encoded, noise_image
 from tests.samples import PHOTOGRAPHS, noise, photograph_path
 
-#: What the official data sets and notebooks do to a picture, by resize rule, at 224x224.
+#: Resize rule -> transform of the official data sets and notebooks at 224x224.
 PUBLISHED = {
     "bicubic": [v2.Resize((224, 224), InterpolationMode.BICUBIC)],
     "bilinear": [v2.Resize((224, 224))],
@@ -34,8 +34,8 @@ def official(image: bytes | PIL.Image.Image, rule: str) -> Tensor:
     return result
 
 
-def pixels(picture: PIL.Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+def pixels(image: PIL.Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def assert_same(actual: Tensor, expected: Tensor) -> None:
@@ -67,7 +67,7 @@ def test_resize_rules_differ() -> None:
 
 
 def test_size_is_height_and_width(generator: torch.Generator) -> None:
-    image = picture(generator, 40, 60)
+    image = noise_image(generator, 40, 60)
     expected = v2.functional.resize(pixels(image), [30, 20], InterpolationMode.BICUBIC, antialias=True)
     assert_same(prepare(image, (30, 20)), expected)
     assert_same(prepare(encoded(image), None), pixels(image))
@@ -81,7 +81,7 @@ def test_grey_has_three_channels(generator: torch.Generator) -> None:
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "CMYK", "LA", "HSV", "LAB", "1"])
 def test_modes_of_pil_images(mode: str, generator: torch.Generator) -> None:
-    image = PIL.Image.merge("RGBA", [picture(generator, 20, 30).getchannel(c) for c in (0, 1, 2, 0)])
+    image = PIL.Image.merge("RGBA", [noise_image(generator, 20, 30).getchannel(c) for c in (0, 1, 2, 0)])
     image = image.convert("RGB").convert(mode) if mode in ("P", "CMYK", "HSV", "LAB") else image.convert(mode)
     assert_same(prepare(image, None), pixels(image.convert("RGB")))
     assert_same(prepare(image, (224, 224)), official(image, "bicubic"))
@@ -115,7 +115,7 @@ def test_first_frame_of_an_animation_is_used() -> None:
 
 
 def test_exif_orientation_is_ignored(generator: torch.Generator) -> None:
-    stored = picture(generator, 30, 20)
+    stored = noise_image(generator, 30, 20)
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     content = encoded(stored, exif=exif)
@@ -123,7 +123,7 @@ def test_exif_orientation_is_ignored(generator: torch.Generator) -> None:
 
 
 def png_of_size(width: int, height: int) -> bytes:
-    """A PNG file that claims a size, and holds a kilobyte."""
+    """Return a PNG file of a kilobyte with any size in its header."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
     parts = [
@@ -187,19 +187,19 @@ def test_invalid_resize_rules_raise(
     with pytest.raises(ValueError, match=reason):
         check_resize(size, rule)
     with pytest.raises(ValueError, match=reason):
-        prepare(picture(generator), size, rule)
+        prepare(noise_image(generator), size, rule)
     with pytest.raises(ValueError, match=reason):
         prepare_batch([], size, rule)
 
 
 def mixed(generator: torch.Generator) -> list[bytes | PIL.Image.Image]:
-    """Pictures of many sizes and kinds, small and large, some of them damaged."""
+    """Return images of many sizes and kinds, some of them damaged."""
     deep = PIL.Image.fromarray(torch.randint(0, 65536, (9, 40), generator=generator).numpy().astype(np.uint16))
     images: list[bytes | PIL.Image.Image] = [
-        encoded(picture(generator, height, width), "JPEG")
+        encoded(noise_image(generator, height, width), "JPEG")
         for height, width in ((32, 32), (60, 50), (32, 32), (90, 100), (32, 32), (60, 50), (31, 33), (1, 1), (64, 64))
     ]
-    images += [encoded(deep), deep, encoded(picture(generator).convert("L")), picture(generator, 32, 32)]
+    images += [encoded(deep), deep, encoded(noise_image(generator).convert("L")), noise_image(generator, 32, 32)]
     images[3:3] = [DAMAGED["text"][0], DAMAGED["decompression bomb"][0]]
     return [images[place] for place in torch.randperm(len(images), generator=generator).tolist()]
 
@@ -243,7 +243,7 @@ def test_crop_does_not_keep_the_memory_of_the_image() -> None:
 
 def test_channels_are_last_in_memory(generator: torch.Generator) -> None:
     for sizes in ([(9, 9)], [(9, 9), (9, 9)], [(9, 9), (8, 8), (40, 40)]):
-        images = [encoded(picture(generator, *size)) for size in sizes]
+        images = [encoded(noise_image(generator, *size)) for size in sizes]
         ((_, stack),) = prepare_batch(images, (16, 16)).groups
         assert stack.movedim(1, -1).is_contiguous()
 

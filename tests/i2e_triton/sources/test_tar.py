@@ -143,7 +143,6 @@ def test_tar_that_shrank_raises(tmp_path: Path, generator: torch.Generator) -> N
 
 
 def test_files_of_the_tar_command_are_read(tmp_path: Path, generator: torch.Generator) -> None:
-    """With ``tar -C folder -cf a.tar .``"""
     image = png(generator)
     assert_holds(
         TarSource([written(tmp_path / "a.tar", [("./b/1.png", image), ("./b/1.cls", b"3")])]),

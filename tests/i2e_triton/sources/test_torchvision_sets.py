@@ -13,7 +13,7 @@ from torchvision import datasets
 
 from i2e_triton.sources.source import ImageRow, SourceError
 from i2e_triton.sources.torchvision_sets import FOLDERS, open_torchvision, torchvision_splits
-from tests.i2e_triton.sources.builders import assert_holds, encoded, picture, png
+from tests.i2e_triton.sources.builders import assert_holds, encoded, noise_image, png
 from tests.samples import noise
 
 CIFAR_FILES = {
@@ -23,7 +23,7 @@ CIFAR_FILES = {
 
 
 class Cifar:
-    """A small CIFAR on disk, whose checksums torchvision is told."""
+    """Write a small CIFAR, and replace torchvision's checksums by those of its files."""
 
     def __init__(self, kind: str, root: Path, generator: torch.Generator, patch: pytest.MonkeyPatch) -> None:
         train, test, meta, self._labels, names = CIFAR_FILES[kind]
@@ -70,7 +70,7 @@ def test_cifar_rows_equal_torchvision(
 
 
 class Trap:
-    """What a pickle can do to whoever opens it."""
+    """A pickle that runs code when it is loaded."""
 
     def __init__(self, sprung: Path) -> None:
         self._sprung = sprung
@@ -147,7 +147,7 @@ def test_caltech101_rows(tmp_path: Path, generator: torch.Generator) -> None:
     for name in ("BACKGROUND_Google", "Faces", "accordion"):
         (root / name).mkdir(parents=True)
         for number in (1, 2):
-            content = encoded(picture(generator), "JPEG")
+            content = encoded(noise_image(generator), "JPEG")
             (root / name / f"image_{number:04d}.jpg").write_bytes(content)
             rows.append(ImageRow(f"{name}/image_{number:04d}", content, {"Faces": 0, "accordion": 1}.get(name, -1)))
     source = open_torchvision("caltech101", tmp_path, "train", download=False)
