@@ -43,7 +43,7 @@ def tile(column: int, row: int, title: str, body: str) -> str:
 
 
 def grey_tile(plane: Tensor) -> str:
-    """Return the SVG of a plane ``[H, W]`` with values in 0..1. Each darker level of grey is drawn over the lighter ones."""
+    """Return the SVG of a plane ``[H, W]`` with values in 0..1. Darker greys are drawn over lighter ones."""
     level = (plane * GREYS).long().clamp(max=GREYS - 1)
     body = ""
     for grey in reversed(range(GREYS)):

@@ -1,15 +1,22 @@
-"""Entry point of ``i2e`` and ``python -m i2e_triton``."""
+"""``i2e`` and ``python -m i2e_triton``."""
 
 import sys
+
+_CLI_PACKAGES = ("PIL", "h5py", "numpy", "rich", "typer")
 
 
 def main() -> None:
     """Run the command line; exit with the pip command that installs a missing package."""
     try:
         from i2e_triton.cli.application import app
+
+        app()
     except ModuleNotFoundError as error:
-        sys.exit(f"i2e needs the package {error.name}: pip install 'i2e-triton[cli]'")
-    app()
+        package = str(error.name).partition(".")[0]
+        if package == "i2e_triton":
+            raise
+        extra = "cli" if package in _CLI_PACKAGES else "data"
+        sys.exit(f"i2e needs the package {package}: pip install 'i2e-triton[{extra}]'")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Annotated, Optional
 import torch
 import typer
 
-from i2e_triton.cli.options import checked_device, wrong
+from i2e_triton.cli.options import check_device, option_error
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -86,14 +86,16 @@ def evaluate(
     Exit status 1 where the file or the data do not fit, with what to change; 2 for wrong arguments.
     """
     if precision not in PRECISIONS:
-        raise wrong("--precision", f"must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+        raise option_error("--precision", f"must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if batch_size < 1:
-        raise wrong("--batch-size", f"must be at least 1, got {batch_size}")
+        raise option_error("--batch-size", f"must be at least 1, got {batch_size}")
     if workers < 0:
-        raise wrong("--workers", f"must not be negative, got {workers}")
+        raise option_error("--workers", f"must not be negative, got {workers}")
     if recipe is not None and dataset is None:
-        raise wrong("--recipe", f"{recipe!r} needs --dataset; without them, a file of i2e train says what it was")
-    where = checked_device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        raise option_error(
+            "--recipe", f"{recipe!r} needs --dataset; without them, a file of i2e train says what it was"
+        )
+    where = check_device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     with _train_extra("evaluate"):
         from .report import Settings, report
     settings = Settings(

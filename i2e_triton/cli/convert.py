@@ -1,51 +1,54 @@
-"""``i2e convert``: pictures to events."""
+"""``i2e convert``: image files to events."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
+import torch
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.text import Text
 
-from i2e_triton.cli.conversion import Report, convert_picture
-from i2e_triton.cli.inputs import Inputs, find_pictures
-from i2e_triton.cli.options import Device, Order, Timesteps
-from i2e_triton.cli.outputs import output_paths
-from i2e_triton.cli.printable import printable
-from i2e_triton.cli.report import print_reports
-from i2e_triton.cli.settings import Settings, check_settings
-from i2e_triton.formats.event_list import TIMESTEP_US
-from i2e_triton.io.pictures import PictureError
-from i2e_triton.shifts import DEFAULT_ORDER
+from i2e_triton.cli.options import (
+    DEFAULT_RATIO,
+    Device,
+    Order,
+    Ratio,
+    Size,
+    Timesteps,
+    check_choice,
+    check_device,
+    checked_by,
+    errors_of,
+    option_error,
+)
+from i2e_triton.cli.terminal import new_progress, new_table, percent, print_line, printable
+from i2e_triton.shifts import DEFAULT_ORDER, canonical_shifts
+
+if TYPE_CHECKING:
+    from i2e_triton.cli.convert_image import ConvertedImage, ConvertOptions
+
+FORMATS = ("gif", "png", "npz", "npy", "csv", "h5")
+
+
+def _check_formats(formats: str) -> str:
+    names = dict.fromkeys(name.strip().lower().removeprefix(".") for name in formats.split(","))
+    return ",".join(check_choice(name, FORMATS) for name in names)
 
 
 def convert(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE", help="Files, folders with all that is in them, and patterns such as 'photos/*.jpg'."
+            metavar="IMAGE", help="Image files, folders with their subfolders, and patterns such as 'photos/*.jpg'."
         ),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="OUT", help="Folder to write to; made if it is not there.")
-    ],
-    size: Annotated[
-        Optional[tuple[int, int]],  # noqa: UP045  # typer reads this at run time
-        typer.Option(metavar="H W", help="Resize to this height and width (bicubic) before the conversion."),
-    ] = None,
-    ratio: Annotated[
-        float,
-        typer.Option(
-            metavar="R",
-            help="Sensitivity: an event is a step of at least this share of the image's range. "
-            "The paper uses 0.12 at 224 x 224 and 0.07 at 128 x 128.",
-        ),
-    ] = 0.12,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Output folder; created if missing.")],
+    size: Size = None,
+    ratio: Ratio = DEFAULT_RATIO,
     order: Order = DEFAULT_ORDER,
     timesteps: Timesteps = 8,
     formats: Annotated[
@@ -53,83 +56,138 @@ def convert(
         typer.Option(
             "--format",
             metavar="FORMATS",
-            help="What to write for each image, with commas between: gif (animation: ON red, OFF blue), png (contact "
-            "sheet), npz (as the published data sets: bool [T,2,H,W] under arr_0), npy (the same, not compressed), "
-            "csv and h5 (event list: x, y, t, p, where p 0 is ON and 1 OFF).",
+            callback=checked_by(_check_formats),
+            help="Formats to write for each image, separated by commas: gif (animation: ON red, OFF blue), png "
+            "(contact sheet), npz (as in the official data sets: bool [T,2,H,W] as arr_0), npy (the same array, "
+            "uncompressed), csv and h5 (event list: x, y, t, p, where p is 0 for ON and 1 for OFF).",
         ),
     ] = "gif,png,npz",
     timestep_us: Annotated[
         int, typer.Option(metavar="US", help="Duration of a timestep in event lists, in microseconds.")
-    ] = TIMESTEP_US,
+    ] = 1000,
     device: Device = "cpu",
 ) -> None:
-    """Convert pictures to events, and draw or save them.
+    """Convert images to events, and draw or save them.
 
-    Results lie in OUT as the pictures do in the deepest folder that holds all IMAGEs, under the same names:
-    photos/a/1.jpg becomes OUT/a/1.gif for the IMAGE photos, and OUT/1.gif for the IMAGE photos/a/1.jpg. Names of one
-    folder that differ in their suffix alone keep it: 1.jpg.gif and 1.png.gif.
+    The files in OUT mirror the folders of the images, below the deepest folder that contains every IMAGE:
+    photos/a/1.jpg becomes OUT/a/1.gif for the IMAGE photos, and OUT/1.gif for the IMAGE photos/a/1.jpg. Images of one
+    folder that differ in their suffix only keep it: 1.jpg.gif and 1.png.gif.
 
-    Whatever Pillow opens is read: turned upright by its EXIF orientation, the first frame of an animation, without
-    transparency, grey of more than 8 bits at full precision.
+    Every image format of Pillow is read. The EXIF orientation is applied, only the first frame of an animation is used,
+    transparency is dropped, and grey of more than 8 bits keeps its precision.
 
-    A file that cannot be read is named and skipped, and the exit status is 1. Wrong arguments give the exit status 2,
-    and nothing is written.
+    Unreadable files are reported and skipped, and the exit status is 1. For invalid arguments the exit status is 2, and
+    nothing is written.
     """
-    settings = check_settings(size, ratio, order, timesteps, formats, device, timestep_us)
+    from i2e_triton.cli.convert_image import ConvertOptions, output_paths
+    from i2e_triton.cli.image_files import find_image_files
+    from i2e_triton.formats.event_list import check_duration
+
+    with errors_of("--timestep-us"):
+        check_duration(timesteps, timestep_us)
+    options = ConvertOptions(
+        size=size,
+        ratio=ratio,
+        shifts=canonical_shifts(order, timesteps),
+        device=check_device(device),
+        formats=tuple(formats.split(",")),
+        timestep_us=timestep_us,
+    )
     _check_folder(out)
-    inputs = find_pictures(images, out)
-    _check_overwriting(inputs, settings.formats)
+    files = find_image_files(images, out)
+    originals = {os.path.realpath(image) for image in files.targets}
+    for image, target in files.targets.items():
+        for path in output_paths(target, options.formats):
+            if os.path.realpath(path) in originals:
+                raise option_error("--out", f"the events of {printable(image)} would overwrite {printable(path)}")
+
     errors = Console(stderr=True)
-    for path, reason in inputs.missing.items():
-        _print_skipped(errors, path, reason)
-    reports, failed = _convert_all(inputs.targets, settings, errors)
-    print_reports(Console(), reports, settings, out)
-    skipped = len(inputs.missing) + failed
-    if skipped:
-        errors.print(f"{skipped} of {skipped + len(reports)} skipped", highlight=False)
+    for path, reason in files.unreadable.items():
+        print_line(errors, f"skipped {path}: {reason}")
+    converted = _convert_all(files.targets, options, errors)
+    _print_report(Console(), converted, options, out)
+    total = len(files.unreadable) + len(files.targets)
+    if len(converted) < total:
+        print_line(errors, f"{total - len(converted)} of {total} skipped")
         raise typer.Exit(1)
 
 
-def _convert_all(targets: Mapping[Path, Path], settings: Settings, errors: Console) -> tuple[list[Report], int]:
-    """Convert every picture that can be; return the reports and how many could not."""
-    reports: list[Report] = []
-    failed = 0
-    work: Iterable[tuple[Path, Path]] = targets.items()
-    with ExitStack() as stack:
-        if errors.is_terminal:
-            progress = stack.enter_context(Progress(console=errors, transient=True))
-            work = progress.track(work, total=len(targets), description="converting")
-        for picture, target in work:
-            try:
-                reports.append(convert_picture(picture, target, settings))
-            except PictureError as error:
-                _print_skipped(errors, picture, str(error))
-                failed += 1
-            except OSError as error:
-                _print_skipped(errors, picture, f"cannot write {printable(target)}: {error.strerror or error}")
-                failed += 1
-    return reports, failed
-
-
-def _print_skipped(errors: Console, path: Path, reason: str) -> None:
-    errors.print(f"skipped {printable(path)}: {reason}", markup=False, highlight=False, soft_wrap=True)
-
-
 def _check_folder(out: Path) -> None:
-    """Refuse to write where no folder can be."""
+    """Check that ``out`` is a folder or can be created."""
     existing = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
     if not existing.is_dir():
-        raise _wrong_folder(f"{printable(existing)} is there and is not a folder; choose another name")
+        raise option_error("--out", f"{printable(existing)} exists and is not a folder; choose another name")
 
 
-def _check_overwriting(inputs: Inputs, formats: tuple[str, ...]) -> None:
-    """Refuse to write over the pictures."""
-    originals = {os.path.realpath(picture) for picture in inputs.targets}
-    for picture, target in inputs.targets.items():
-        for path in output_paths(target, formats):
-            if os.path.realpath(path) in originals:
-                raise _wrong_folder(f"the events of {printable(picture)} would overwrite the picture {printable(path)}")
+def _convert_all(targets: dict[Path, Path], options: ConvertOptions, errors: Console) -> list[ConvertedImage]:
+    """Convert every readable image; report and skip the others."""
+    from i2e_triton.cli.convert_image import convert_image
+    from i2e_triton.io.pictures import PictureError
+
+    converted = []
+    with new_progress(errors) as progress:
+        for image, target in progress.track(targets.items(), total=len(targets), description="converting"):
+            try:
+                converted.append(convert_image(image, target, options))
+            except PictureError as error:
+                print_line(errors, f"skipped {image}: {error}")
+            except OSError as error:
+                print_line(errors, f"skipped {image}: cannot write {target}: {error.strerror or error}")
+    return converted
 
 
-def _wrong_folder(message: str) -> typer.BadParameter:
-    return typer.BadParameter(message, param_hint="'--out' / '-o'")
+def _print_report(console: Console, converted: Sequence[ConvertedImage], options: ConvertOptions, out: Path) -> None:
+    """Print one image timestep by timestep, and several images in one line each."""
+    if len(converted) == 1:
+        _print_image(console, converted[0], options)
+    elif converted:
+        _print_images(console, converted, options, out)
+
+
+def _print_image(console: Console, image: ConvertedImage, options: ConvertOptions) -> None:
+    from i2e_triton.cli.convert_image import name_vectors
+
+    height, width = image.size
+    print_line(console, f"{image.path}: {height} x {width} pixels, ratio {options.ratio:g}")
+    table = new_table("t", "motion vector", "ON", "OFF", "event rate", text_columns=2)
+    for t, (name, rates) in enumerate(zip(name_vectors(options.shifts), image.rates)):
+        table.add_row(str(t), Text(name), *_percentages(*rates))
+    table.add_section()
+    table.add_row("", "mean", *_percentages(*_mean(image.rates)), style="bold")
+    console.print(table)
+    print_line(console, "written:")
+    for path in image.files:
+        print_line(console, f"  {path}")
+
+
+def _print_images(console: Console, converted: Sequence[ConvertedImage], options: ConvertOptions, out: Path) -> None:
+    where = f"converted on {_describe(options.device)}"
+    print_line(console, f"ratio {options.ratio:g}, {len(options.shifts)} timesteps, {where}")
+    table = new_table("name", "pixels", "ON", "OFF", "event rate")
+    means = [_mean(image.rates) for image in converted]
+    for image, rates in zip(converted, means):
+        height, width = image.size
+        name = image.files[0].relative_to(out).with_suffix("")
+        table.add_row(Text(printable(name)), f"{height} x {width}", *_percentages(*rates))
+    table.add_section()
+    table.add_row(f"mean of {len(converted)}", "", *_percentages(*_mean(means)), style="bold")
+    console.print(table)
+    suffixes = ", ".join(f".{format}" for format in options.formats)
+    print_line(console, f"written to {out}, each with {suffixes}")
+
+
+def _mean(rates: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    on, off = zip(*rates)
+    return sum(on) / len(on), sum(off) / len(off)
+
+
+def _percentages(on: float, off: float) -> tuple[str, str, str]:
+    """Return the ON rate, the OFF rate, and the event rate of the paper: the share of all positions of both."""
+    return percent(on), percent(off), percent((on + off) / 2)
+
+
+def _describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"the CPU with {threads} thread{'s' * (threads > 1)}"

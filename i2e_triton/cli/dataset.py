@@ -1,175 +1,284 @@
-"""``i2e dataset``: whole data sets to events."""
+"""``i2e dataset``: data sets of images to data sets of events."""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from i2e_triton.cli.dataset_progress import Progress, print_summary
-from i2e_triton.cli.dataset_settings import Request, check_engine, check_places, check_settings, kind_of, open_sources
-from i2e_triton.cli.lazy import STYLE, DefaultGroup
-from i2e_triton.cli.options import Device, Order, Timesteps
-from i2e_triton.cli.running import stopped_by_errors
-from i2e_triton.cli.source_options import Kind
-from i2e_triton.cli.verify import verify
-from i2e_triton.formats import BITS
-from i2e_triton.pipeline.dataset import convert_dataset
-from i2e_triton.pipeline.plan import FORMATS, ROWS_PER_SHARD
+from i2e_triton.cli.options import (
+    AT_LEAST_1,
+    DEFAULT_RATIO,
+    Device,
+    Kind,
+    Order,
+    Preset,
+    Ratio,
+    Resize,
+    Size,
+    Timesteps,
+    check_choice,
+    check_device,
+    check_range,
+    checked_by,
+    errors_of,
+    option_error,
+)
+from i2e_triton.cli.terminal import exit_on_errors, new_progress, print_line
+from i2e_triton.formats import check_bits
+from i2e_triton.pipeline.plan import FORMATS, ROWS_PER_SHARD, ConversionConfig
 from i2e_triton.shifts import DEFAULT_ORDER
-from i2e_triton.sources import PRESETS
 
-INTERRUPTED = 130  #: exit status of a shell command that Ctrl-C ended
+if TYPE_CHECKING:
+    from i2e_triton.pipeline.dataset import Engine
+    from i2e_triton.sources import Source
+
+CODECS = ("zstd", "snappy", "gzip", "lz4", "none")
+ENGINES = ("local", "ray")
+_INTERRUPTED = 130  # the exit status of a shell command after Ctrl-C
 
 
+class _DefaultGroup(TyperGroup):
+    """A group that runs its first command if the arguments do not start with the name of a command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands:
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_DefaultGroup, no_args_is_help=True, help="Convert a data set of images to events, or verify it.")
+
+
+@app.command()
 def convert(
     source: Annotated[
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="Folder of images (class folders or flat), Hugging Face image Parquet, WebDataset tars, or the folder "
-            "of a torchvision data set.",
+            help="Folder of images (class folders or flat), Parquet files of images (Hugging Face), WebDataset tars, "
+            "or the root of a torchvision data set.",
         ),
     ],
     out: Annotated[
         Path,
         typer.Option(
-            "--out",
-            "-o",
-            metavar="OUT",
-            file_okay=False,
-            help="Folder to write to, outside of SOURCE; made if missing.",
+            "--out", "-o", metavar="OUT", file_okay=False, help="Output folder outside of SOURCE; created if missing."
         ),
     ],
-    preset: Annotated[
-        Optional[str],  # noqa: UP045  # typer reads this at run time
-        typer.Option(metavar="NAME", help=f"Size, ratio, resizing and splits as published: {', '.join(PRESETS)}."),
-    ] = None,
+    preset: Preset = None,
     kind: Kind = None,
     split: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="NAME", help="Convert this split alone: train, validation or test."),
+        str | None,
+        typer.Option(metavar="NAME", show_default="all", help="Split to convert: train, validation or test."),
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Let torchvision download a data set that is not there.")
+        bool, typer.Option("--download", help="Let torchvision download the data set if it is missing.")
     ] = False,
-    size: Annotated[
-        Optional[tuple[int, int]],  # noqa: UP045
-        typer.Option(metavar="H W", help="Resize to this height and width. Images keep their own size without."),
-    ] = None,
-    resize: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            metavar="RULE",
-            help="bicubic (the published data sets), bilinear (the published notebooks), or bilinear-crop (their "
-            "validation of ImageNet: the shorter side to 8/7 of the size, then the middle).",
-        ),
-    ] = None,
-    ratio: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(metavar="R", help="Sensitivity of the threshold; 0.12 without a preset."),
-    ] = None,
+    size: Size = None,
+    resize: Resize = "bicubic",
+    ratio: Ratio = DEFAULT_RATIO,
     order: Order = DEFAULT_ORDER,
     timesteps: Timesteps = 8,
     random_shifts: Annotated[
         bool,
         typer.Option(
             "--random-shifts",
-            help="Draw the motion vectors of each row; which ones depends on the seed and the row's number alone.",
+            help="Draw random motion vectors for each row. They depend on the seed and the row number only.",
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of --random-shifts.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            callback=checked_by(partial(check_range, least=0, most=2**63 - 1)),
+            help="Seed of --random-shifts.",
+        ),
+    ] = 0,
     format: Annotated[
         str,
         typer.Option(
             metavar="FORMAT",
-            help=f"{', '.join(FORMATS)}: Parquet shards in the published schema, npz files in class folders as "
-            "published, or WebDataset tars.",
+            callback=checked_by(partial(check_choice, choices=FORMATS)),
+            help="parquet (shards with the official schema), npz (files in class folders, as in the official data "
+            "sets) or tar (WebDataset).",
         ),
     ] = "parquet",
     bits: Annotated[
         str,
         typer.Option(
             metavar="BITS",
-            help=f"{' or '.join(BITS)}: records that the official code reads, or one byte a pixel and polarity.",
+            callback=checked_by(check_bits),
+            help="official (records that the official code reads) or packed (one byte per pixel and polarity).",
         ),
     ] = "official",
     compression: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="CODEC", help="Of Parquet: zstd, snappy, gzip, lz4 or none. zstd without the option."),
+        str | None,
+        typer.Option(
+            metavar="CODEC",
+            callback=checked_by(partial(check_choice, choices=CODECS)),
+            show_default="zstd",
+            help="Compression of Parquet: zstd, snappy, gzip, lz4 or none.",
+        ),
     ] = None,
-    rows_per_shard: Annotated[int, typer.Option(metavar="N", help="Images of a shard.")] = ROWS_PER_SHARD,
+    rows_per_shard: Annotated[
+        int, typer.Option(metavar="N", callback=AT_LEAST_1, help="Images per shard.")
+    ] = ROWS_PER_SHARD,
     workers: Annotated[
-        int, typer.Option(metavar="N", help="Processes that decode and resize; 0 works in this one.")
+        int,
+        typer.Option(
+            metavar="N",
+            callback=checked_by(partial(check_range, least=0)),
+            help="Processes that decode and resize; 0 uses the main process.",
+        ),
     ] = os.cpu_count() or 1,
     batch_size: Annotated[
-        int, typer.Option(metavar="N", help="Images of one conversion. The result is the same.")
+        int,
+        typer.Option(metavar="N", callback=AT_LEAST_1, help="Images per conversion. It does not change the result."),
     ] = 256,
     device: Device = "cpu",
     engine: Annotated[
-        str, typer.Option(metavar="ENGINE", help="local, or ray: the nodes of a Ray cluster. The result is the same.")
+        str,
+        typer.Option(
+            metavar="ENGINE",
+            callback=checked_by(partial(check_choice, choices=ENGINES)),
+            help="local, or ray to use the nodes of a Ray cluster. The result is the same.",
+        ),
     ] = "local",
-    log: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(metavar="FILE", help="Append what happens to this file, a JSON object a line."),
-    ] = None,
+    log: Annotated[Path | None, typer.Option(metavar="FILE", help="Append a log of JSON lines to this file.")] = None,
 ) -> None:
-    """Convert a data set of images to events.
+    """Convert a data set of images to events; `i2e dataset verify OUT` checks the result.
 
-    OUT holds shards of Parquet (train-00000-of-00013.parquet), WebDataset tars or npz files in class folders, and
-    manifest.json: settings, source, shards with checksums, event rates and the rows that were skipped because their
-    image could not be read.
+    OUT contains Parquet shards (train-00000-of-00013.parquet), WebDataset tars or npz files in class folders, and
+    manifest.json: settings, source, shards with checksums, event rates, and the rows that were skipped because their
+    image is unreadable.
 
-    Pictures are taken as they are stored, as torchvision's data sets do: an EXIF orientation is not followed.
+    Images are read as they are stored, as by torchvision: the EXIF orientation is not applied.
 
-    Killed at any moment, the same command goes on where it stopped, to the same bytes; with other settings, or files of
-    other names or sizes, it refuses. Ctrl-C finishes the shards in hand. `i2e dataset verify OUT` checks the result.
+    After an interruption, rerun the same command to resume; the result has the same bytes. Ctrl-C finishes the current
+    shards first. A rerun with other settings, or with source files of other names or sizes, is refused.
     """
-    request = Request(
-        preset=preset,
-        kind=kind,
-        split=split,
-        download=download,
+    from i2e_triton.cli.dataset_report import DatasetProgress, print_summary
+    from i2e_triton.pipeline.dataset import convert_dataset
+    from i2e_triton.sources import PRESETS, check_resize, find_kind
+
+    with errors_of("--resize"):
+        check_resize(size, resize)
+    if format == "npz" and bits != "official":
+        raise option_error("--bits", "npz files contain official bits only; use official, or another --format")
+    config = ConversionConfig(
+        ratio=ratio,
         size=size,
         resize=resize,
-        ratio=ratio,
         order=order,
         timesteps=timesteps,
         random_shifts=random_shifts,
-        seed=seed,
+        seed=seed if random_shifts else 0,
         format=format,
         bits=bits,
-        compression=compression,
+        compression=_compression(format, compression),
         rows_per_shard=rows_per_shard,
-        workers=workers,
-        batch_size=batch_size,
-        device=device,
-        engine=engine,
     )
-    settings, convert_shards = check_settings(request), check_engine(request)
+    convert_shards = _engine(engine, workers, batch_size, device)
     errors = Console(stderr=True)
     try:
-        with stopped_by_errors(errors):
-            kind = kind_of(source, request)
-            check_places(kind, source, out, log)
-            sources = open_sources(kind, source, request)
-            with Progress(errors, log) as progress:
-                manifest = convert_dataset(sources, kind, out, settings, convert_shards, progress)
+        with exit_on_errors(errors):
+            kind = kind or find_kind(source, PRESETS[preset].kind if preset else None)
+            _check_output(kind, source, out, log)
+            sources = _open_sources(source, kind, split, download, preset)
+            with DatasetProgress(errors, log) as progress:
+                manifest = convert_dataset(sources, kind, out, config, convert_shards, progress)
     except KeyboardInterrupt as error:
-        errors.print("interrupted; finished shards are kept, and the same command goes on from them", highlight=False)
-        raise typer.Exit(INTERRUPTED) from error
+        print_line(errors, "interrupted; finished shards are kept. Rerun the same command to resume")
+        raise typer.Exit(_INTERRUPTED) from error
     print_summary(Console(), manifest, out)
     if not manifest.complete:
-        errors.print("interrupted; the same command goes on from here", highlight=False)
-        raise typer.Exit(INTERRUPTED)
+        print_line(errors, "interrupted; rerun the same command to resume")
+        raise typer.Exit(_INTERRUPTED)
     if any(record.skipped for record in manifest.shards) and not any(record.rows for record in manifest.shards):
-        errors.print("no image could be read: the result is empty", highlight=False)
+        print_line(errors, "no image is readable: the result is empty")
         raise typer.Exit(1)
 
 
-app = typer.Typer(cls=DefaultGroup, **STYLE)
-app.command("convert")(convert)
-app.command("verify")(verify)
+@app.command()
+def verify(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of `i2e dataset`.")],
+) -> None:
+    """Check a data set of events against its manifest: every file, checksum, record and event count.
+
+    The problems are listed, and the exit status is 1 if there are any.
+    """
+    from i2e_triton.pipeline.verify import verify_dataset
+
+    errors = Console(stderr=True)
+    with exit_on_errors(errors), new_progress(errors) as progress:
+        task = progress.add_task("verifying", total=None)
+        verified = verify_dataset(out, lambda done, shards: progress.update(task, completed=done, total=shards))
+    for problem in verified.problems:
+        print_line(errors, problem)
+    result = f"{len(verified.problems)} problems" if verified.problems else "no problems"
+    print_line(Console(), f"{out}: {verified.shards} shards, {verified.rows:,} rows: {result}")
+    if verified.problems:
+        raise typer.Exit(1)
+
+
+def _compression(format: str, codec: str | None) -> str:
+    """Return the codec of Parquet, or "none" for the other formats."""
+    if format == "parquet":
+        return codec or "zstd"
+    if codec is not None:
+        reason = {"npz": "npz files are always deflated", "tar": "tars stay uncompressed, so that readers can seek"}
+        raise option_error("--compression", f"applies to Parquet only: {reason[format]}")
+    return "none"
+
+
+def _engine(name: str, workers: int, batch_size: int, device: str) -> Engine:
+    """Return the function that converts shards."""
+    from i2e_triton.pipeline.local_engine import EngineOptions, convert_shards
+
+    writers = max(1, workers // 4)  # the thread of a shard encodes and compresses about as fast as a few workers decode
+    if name == "local":
+        return partial(convert_shards, options=EngineOptions(workers, batch_size, check_device(device), writers))
+    if device not in ("cpu", "cuda"):
+        raise option_error("--device", f"must be cpu or cuda with --engine ray, which assigns the GPUs; got {device!r}")
+    try:
+        from i2e_triton.pipeline.ray_engine import convert_shards_with_ray
+    except ModuleNotFoundError as error:
+        raise option_error("--engine", f"ray needs the package {error.name}: pip install 'i2e-triton[ray]'") from error
+    return partial(convert_shards_with_ray, options=EngineOptions(workers, batch_size, torch.device(device), writers))
+
+
+def _open_sources(location: str, kind: str, split: str | None, download: bool, preset: str | None) -> dict[str, Source]:
+    """Open the splits of the source, or one split, by the names that they have in the result."""
+    from i2e_triton.sources import PRESETS, open_source, splits
+    from i2e_triton.sources.torchvision_sets import FOLDERS
+
+    if download and kind not in FOLDERS:
+        allowed = ", ".join(FOLDERS)
+        raise option_error("--download", f"applies to torchvision data sets ({allowed}); SOURCE is of kind {kind}")
+    names = splits(location, kind)
+    if split is not None:
+        with errors_of("--split"):
+            names = (check_choice(split, names),)
+    official = PRESETS[preset].splits if preset else {}
+    # If the source has splits of both names, each keeps its name.
+    renamed = {name: name if official.get(name) in names else official.get(name, name) for name in names}
+    path = str(Path(location).expanduser().absolute())  # worker processes may have another working directory
+    return {renamed[name]: open_source(path, kind=kind, split=name, download=download) for name in names}
+
+
+def _check_output(kind: str, location: str, out: Path, log: Path | None) -> None:
+    """Check that the result does not become a part of the source, nor the log a part of the result."""
+    from i2e_triton.sources.torchvision_sets import FOLDERS
+
+    source, result = (Path(location).expanduser() / FOLDERS.get(kind, "")).resolve(), out.resolve()
+    if source in (result, *result.parents):
+        raise option_error("--out", f"must be outside of SOURCE, which it would change; got {out} in {location}")
+    if log is not None and result in log.resolve().parents:
+        raise option_error("--log", f"must be outside of OUT, which contains the data set only; got {log}")

@@ -1,4 +1,4 @@
-"""``i2e info``: what a bug report needs."""
+"""``i2e info``: the facts that a bug report needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COLUMN = 17
 
 
 def info() -> None:
-    """Print versions, devices and what converts on them, to be pasted into a bug report."""
+    """Print versions, devices and the result of a test conversion on each. Paste the output into a bug report."""
     for name, value in _facts():
         first, *rest = value.splitlines() or [""]
         typer.echo(f"{name:{_COLUMN}}{first}")
@@ -46,8 +46,8 @@ def _facts() -> Iterator[tuple[str, str]]:
     if not devices:
         yield "CUDA devices", "none"
     yield "environment", _environment()
-    yield "on the CPU", f"vectorised PyTorch, {torch.get_num_threads()} threads"
-    yield "on CUDA", "fused Triton kernel" if HAS_TRITON else "nothing, for want of Triton"
+    yield "CPU code path", f"vectorised PyTorch, {torch.get_num_threads()} threads"
+    yield "CUDA code path", "fused Triton kernel" if HAS_TRITON else "not available: Triton is not installed"
     if HAS_TRITON:
         yield "Triton compiles", _probe("compile")
         for device in devices:
@@ -62,13 +62,13 @@ def _version(package: str) -> str:
 
 
 def _triton_version() -> str:
-    """Triton comes in packages of several names."""
+    """Return the version and the package, because packages of several names contain Triton."""
     packages = importlib.metadata.packages_distributions().get("triton", [])
-    return ", ".join(f"{_version(package)} ({package})" for package in packages) or "of unknown version"
+    return ", ".join(f"{_version(package)} ({package})" for package in packages) or "unknown version"
 
 
 def _driver() -> str:
-    """The newest CUDA version that the driver serves."""
+    """Return the newest CUDA version that the driver supports."""
     try:
         library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -81,27 +81,27 @@ def _driver() -> str:
 def _describe(device: str) -> str:
     try:
         properties = torch.cuda.get_device_properties(device)
-    except RuntimeError as error:  # whatever a broken driver brings up
+    except RuntimeError as error:
         return f"cannot be used: {error}"
     capability = f"sm_{properties.major}{properties.minor}"
     return f"{properties.name}, {capability}, {properties.total_memory / 2**30:.1f} GiB"
 
 
 def _environment() -> str:
-    """The variables that change what Triton and CUDA do."""
+    """Return the environment variables of Triton and CUDA."""
     names = sorted(name for name in os.environ if name.startswith(("TRITON_", "CUDA_", "PTXAS")))
     return "\n".join(f"{name}={os.environ[name]}" for name in names) or "no TRITON_ or CUDA_ variables"
 
 
-def _probe(what: str) -> str:
-    """Run the probe in a process of its own and return what it says, or how it failed."""
-    command = [sys.executable, "-m", "i2e_triton.cli.probe", what]
-    # Compile anew, and for the device even where the interpreter is asked for.
+def _probe(test: str) -> str:
+    """Run a test of :mod:`i2e_triton.cli.probe` in its own process and return its result, or how it failed."""
+    command = [sys.executable, "-m", "i2e_triton.cli.probe", test]
+    # Do not use Triton's cache or its interpreter, which say nothing about the compiler.
     environment = {**os.environ, "TRITON_ALWAYS_COMPILE": "1", "TRITON_INTERPRET": "0"}
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, env=environment, check=False)
     except subprocess.TimeoutExpired:
-        return f"no: nothing after {_SECONDS} s"
+        return f"no: no result after {_SECONDS} s"
     if done.returncode == 0:
         return done.stdout
     return f"no: exit status {done.returncode}\n{done.stderr.strip()}"

@@ -1,27 +1,39 @@
-"""``i2e stats``: what a data set of events holds."""
+"""``i2e stats``: event rates, entropies and sizes of a data set of events."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
 
-from i2e_triton.analysis import EventStatistics, measure_events, measure_images, plots
-from i2e_triton.analysis.events import as_json, spread_as_json
-from i2e_triton.cli.lazy import STYLE
-from i2e_triton.cli.options import wrong
-from i2e_triton.cli.running import progress_bars, stopped_by_errors
-from i2e_triton.cli.source_options import Kind, checked_kind, checked_sample
-from i2e_triton.cli.stats_report import Origin, bytes_per_image, print_statistics, shown_name
-from i2e_triton.datasets import EventDataset
-from i2e_triton.datasets.manifest import read_class_names
-from i2e_triton.io.atomic import write_whole
-from i2e_triton.pipeline.manifest import Manifest, read_manifest
-from i2e_triton.sources import RESIZE_RULES, Source, find_kind, open_source, splits
+from i2e_triton.cli.options import AT_LEAST_1, Kind, option_error
+from i2e_triton.cli.terminal import exit_on_errors, new_progress, new_table, percent, printable
+
+if TYPE_CHECKING:
+    from i2e_triton.analysis import EventStatistics, ImageStatistics
+    from i2e_triton.analysis.events import ClassRate
+    from i2e_triton.pipeline.manifest import Manifest
+    from i2e_triton.sources import Source
+
+#: If there are more classes, the table shows the first and the last of them only.
+_MOST_CLASSES = 20
+_SHOWN_AT_EACH_END = 5
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How the events are stored, and the images that were converted."""
+
+    stored: float | None  #: bytes of the event files per image, if the data set has a manifest
+    source: float | None  #: bytes of the image files per image, if known
+    images: ImageStatistics | None
 
 
 def stats(
@@ -29,52 +41,82 @@ def stats(
         str,
         typer.Argument(
             metavar="LOCATION",
-            help="What i2e dataset wrote, a data set of the Hugging Face hub, published npz folders, Parquet files or "
-            "tars.",
+            help="Output folder of i2e dataset, data set of the Hugging Face hub, official npz folders, Parquet files "
+            "or tars.",
         ),
     ],
     split: Annotated[
-        Optional[str],  # noqa: UP045  # typer reads this at run time
-        typer.Option(metavar="NAME", help="Split to measure; may be left out where there is one only."),
+        str | None,
+        typer.Option(metavar="NAME", show_default="the only one", help="Split to measure."),
     ] = None,
     source: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
-            metavar="SOURCE", help="The images that the events come from, to compare entropies and bytes with theirs."
+            metavar="SOURCE",
+            help="The images that were converted, to compare their entropies and sizes with the events'.",
         ),
     ] = None,
     kind: Kind = None,
     sample: Annotated[
-        int, typer.Option(metavar="N", help="Images of SOURCE to measure the entropy of, evenly spaced.")
+        int,
+        typer.Option(
+            metavar="N", callback=AT_LEAST_1, help="Number of images of SOURCE, evenly spaced, for the entropies."
+        ),
     ] = 1000,
     out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--out", "-o", metavar="OUT", file_okay=False, help="Folder for plots (PNG) and statistics.json."),
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="OUT", file_okay=False, help="Output folder for plots (PNG) and statistics.json."
+        ),
     ] = None,
 ) -> None:
-    """Measure a data set of events: rates per timestep, polarity and class, entropies, bytes.
+    """Measure a data set of events: rates per timestep, polarity and class, entropies, sizes.
 
-    A rate is the share of positions that hold an event. Means and standard deviations are over images, as the published
-    notebook and the paper's section on information have them; entropies are in bits, of the symbols of each image.
+    A rate is the share of positions with an event. Means and standard deviations are over images, as in the official
+    notebook and in the paper's information-theoretic analysis. Entropies are in bits, of the symbols of each image.
     """
-    sample, kind = checked_sample(sample), checked_kind(kind)
+    from i2e_triton.analysis import measure_events
+    from i2e_triton.datasets import EventDataset
+
     errors = Console(stderr=True)
-    with stopped_by_errors(errors), progress_bars(errors) as progress:
+    with exit_on_errors(errors), new_progress(errors) as progress:
         dataset = EventDataset(location, split, packed=True)
         manifest = _manifest(Path(location))
         images = None if source is None else _open_images(source, kind, split or _only_split(manifest))
-        statistics = _measure(dataset, progress)
-        origin = _origin(statistics, manifest, split, images, sample, progress)
-    print_statistics(Console(), statistics, origin)
+        task = progress.add_task("events", total=len(dataset))
+        statistics = measure_events(dataset, lambda rows: progress.advance(task, rows))
+        task = progress.add_task("images", total=0 if images is None else min(sample, len(images)))
+        origin = _origin(statistics, manifest, split, images, sample, lambda rows: progress.advance(task, rows))
+    _print_statistics(Console(), statistics, origin)
     if out is not None:
-        with stopped_by_errors(errors):
+        with exit_on_errors(errors):
             _write(out, {"location": location, "split": split}, statistics, origin)
         typer.echo(f"plots and statistics.json in {out}")
 
 
-def _measure(dataset: EventDataset, progress: Progress) -> EventStatistics:
-    task = progress.add_task("events", total=len(dataset))
-    return measure_events(dataset, lambda rows: progress.advance(task, rows))
+def _manifest(folder: Path) -> Manifest | None:
+    """Return the manifest of ``i2e dataset``, or None. A ``manifest.json`` of another program is ignored."""
+    from i2e_triton.datasets.manifest import read_class_names
+    from i2e_triton.pipeline.manifest import read_manifest
+
+    return read_manifest(folder) if read_class_names(folder) is not None else None
+
+
+def _only_split(manifest: Manifest | None) -> str | None:
+    return next(iter(manifest.rows)) if manifest is not None and len(manifest.rows) == 1 else None
+
+
+def _open_images(location: str, kind: str | None, split: str | None) -> Source:
+    """Open the split of the images with the same name, or the only split."""
+    from i2e_triton.sources import find_kind, open_source, splits
+
+    kind = kind or find_kind(location)
+    names = splits(location, kind)
+    name = names[0] if len(names) == 1 else split
+    if name not in names:
+        found = f"{location} has the splits {', '.join(names)}, but not {split!r}"
+        raise option_error("--source", f"{found}; give the file or the folder of one split")
+    return open_source(location, kind=kind, split=name)
 
 
 def _origin(
@@ -83,53 +125,34 @@ def _origin(
     split: str | None,
     images: Source | None,
     sample: int,
-    progress: Progress,
+    rows_done: Callable[[int], None],
 ) -> Origin:
-    """Gather what is known of the images and of the files."""
+    """Measure the images, and read the sizes of the files from the manifest."""
+    from i2e_triton.analysis import measure_images
+
     records = [] if manifest is None else [record for record in manifest.shards if split in (None, record.split)]
     stored = sum(record.bytes for record in records) / statistics.images if records else None
-    if images is None:
-        # A manifest sums the source's bytes over all its splits.
-        whole = manifest is not None and _only_split(manifest) is not None
-        total = manifest.source["bytes"] if manifest is not None and whole else None
-        return Origin(stored, total / statistics.images if total else None, None)
-    task = progress.add_task("images", total=min(sample, len(images)))
-    size = next(iter(statistics.sizes)) if len(statistics.sizes) == 1 else None
-    rule = RESIZE_RULES[0] if manifest is None else manifest.settings["resize"]
-    entropies = measure_images(images, sample, size, rule, lambda rows: progress.advance(task, rows))
-    return Origin(stored, images.nbytes() / len(images), entropies)
-
-
-def _manifest(folder: Path) -> Manifest | None:
-    """Read what ``i2e dataset`` wrote down; a ``manifest.json`` of something else is none."""
-    return read_manifest(folder) if read_class_names(folder) is not None else None
-
-
-def _only_split(manifest: Manifest | None) -> str | None:
-    return next(iter(manifest.rows)) if manifest is not None and len(manifest.rows) == 1 else None
-
-
-def _open_images(source: str, kind: str | None, split: str | None) -> Source:
-    """Open the split of the same name, or the only one."""
-    kind = kind or find_kind(source)
-    known = splits(source, kind)
-    name = known[0] if len(known) == 1 else split
-    if name not in known:
-        raise wrong(
-            "--source",
-            f"{source} has no split {split!r} but {', '.join(known)}; give the file or the folder of one split",
-        )
-    return open_source(source, kind=kind, split=name)
+    if images is not None:
+        size = next(iter(statistics.sizes)) if len(statistics.sizes) == 1 else None
+        rule = "bicubic" if manifest is None else manifest.settings["resize"]
+        return Origin(stored, images.nbytes() / len(images), measure_images(images, sample, size, rule, rows_done))
+    # The manifest contains the total size of the source, over all splits.
+    total = manifest.source["bytes"] if manifest is not None and _only_split(manifest) is not None else None
+    return Origin(stored, total / statistics.images if total else None, None)
 
 
 def _write(out: Path, about: dict[str, Any], statistics: EventStatistics, origin: Origin) -> None:
+    from i2e_triton.analysis import plots
+    from i2e_triton.analysis.events import as_json, spread_as_json
+    from i2e_triton.io.atomic import write_whole
+
     plots.save(plots.draw_timesteps(statistics.polarity_rates), out / "timesteps.png")
     if len(statistics.classes) > 1:
-        named = [(shown_name(label, found), found.event_rate) for label, found in statistics.classes.items()]
+        named = [(_class_name(label, found), found.event_rate) for label, found in statistics.classes.items()]
         plots.save(plots.draw_classes(named), out / "classes.png")
     if statistics.map is not None:
         plots.save(plots.draw_map(statistics.map), out / "map.png")
-    figures = {**about, **as_json(statistics), "bytes_per_image": bytes_per_image(statistics, origin)}
+    figures = {**about, **as_json(statistics), "bytes_per_image": _bytes_per_image(statistics, origin)}
     if origin.images is not None:
         figures["entropy_bits"] |= {
             "value_channel_pixel": spread_as_json(origin.images.value_entropy),
@@ -140,5 +163,74 @@ def _write(out: Path, about: dict[str, Any], statistics: EventStatistics, origin
         file.write(json.dumps(figures, indent=1, allow_nan=False).encode())
 
 
-app = typer.Typer(**STYLE)
-app.command("stats")(stats)
+def _bytes_per_image(statistics: EventStatistics, origin: Origin) -> dict[str, float]:
+    """Return the mean bytes of an image in each representation: in memory, then on disk."""
+    on_disk = {"files": origin.stored, "source images": origin.source}
+    return {**statistics.bytes, **{name: size for name, size in on_disk.items() if size is not None}}
+
+
+def _class_name(label: int, found: ClassRate) -> str:
+    return printable(found.name or str(label))
+
+
+def _print_statistics(console: Console, statistics: EventStatistics, origin: Origin) -> None:
+    sizes = [f"{height} x {width}" for height, width in statistics.sizes]
+    size = sizes[0] if len(sizes) == 1 else f"{len(sizes)} sizes"
+    console.print(f"{statistics.images:,} images, {size}, {statistics.timesteps} timesteps", highlight=False)
+    console.print(_rate_table(statistics))
+    if len(statistics.classes) > 1:
+        console.print(_class_table(statistics))
+    console.print(_entropy_table(statistics, origin.images))
+    console.print(_size_table(_bytes_per_image(statistics, origin)))
+
+
+def _rate_table(statistics: EventStatistics) -> Table:
+    table = new_table("event rate", "ON", "OFF", "mean", "std over images")
+    for t, ((on, off), both) in enumerate(zip(statistics.polarity_rates, statistics.timestep_rates)):
+        table.add_row(f"t={t}", *map(percent, (on.mean, off.mean, both.mean, both.std)))
+    means = [sum(spread.mean for spread in spreads) / len(spreads) for spreads in zip(*statistics.polarity_rates)]
+    total = statistics.event_rate
+    table.add_section()
+    table.add_row("all", *map(percent, (*means, total.mean, total.std)), style="bold")
+    return table
+
+
+def _class_table(statistics: EventStatistics) -> Table:
+    """Return the classes, sorted by event rate. If there are many, those in the middle are omitted."""
+    table = new_table("class", "images", "event rate", "std over images")
+    classes = sorted(statistics.classes.items(), key=lambda item: item[1].event_rate.mean, reverse=True)
+    omitted = len(classes) - 2 * _SHOWN_AT_EACH_END if len(classes) > _MOST_CLASSES else 0
+    for rank, (label, found) in enumerate(classes):
+        if omitted and rank == _SHOWN_AT_EACH_END:
+            table.add_row(f"… {omitted} more", "", "", "")
+        if not omitted or not _SHOWN_AT_EACH_END <= rank < _SHOWN_AT_EACH_END + omitted:
+            name = Text(_class_name(label, found), overflow="ellipsis", no_wrap=True)
+            table.add_row(name, f"{found.images:,}", *map(percent, (found.event_rate.mean, found.event_rate.std)))
+    return table
+
+
+def _entropy_table(statistics: EventStatistics, images: ImageStatistics | None) -> Table:
+    table = new_table("entropy, mean over images", "bits", "std", "maximum")
+    rows = [
+        ("one event position", statistics.event_entropy, 1),
+        ("all timesteps of a pixel, one polarity", statistics.polarity_entropy, statistics.timesteps),
+        ("all events of a pixel", statistics.pixel_entropy, 2 * statistics.timesteps),
+    ]
+    if images is not None:
+        rows.append((f"V of a pixel ({images.images:,} images)", images.value_entropy, 8))
+        rows.append(("grey level of a pixel", images.grey_entropy, 8))
+    for row, (name, entropy, most) in enumerate(rows):
+        table.add_row(name, f"{entropy.mean:.3f}", f"{entropy.std:.3f}", str(most), end_section=row in (2, 4))
+    if images is not None:
+        for name, entropy in (("one polarity", statistics.polarity_entropy), ("both", statistics.pixel_entropy)):
+            share = entropy.mean / images.value_entropy.mean if images.value_entropy.mean else float("nan")
+            table.add_row(f"kept of V: {name}", f"{share:.1%}", "", "")
+    return table
+
+
+def _size_table(sizes: dict[str, float]) -> Table:
+    source = sizes.get("source images")
+    table = new_table("size of an image", "bytes", *(("times the source",) if source else ()))
+    for name, size in sizes.items():
+        table.add_row(name, f"{size:,.0f}", *((f"{size / source:,.2f}",) if source else ()))
+    return table

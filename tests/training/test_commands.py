@@ -15,7 +15,7 @@ import torch
 import typer
 from typer.testing import CliRunner, Result
 
-import i2e_triton.cli.commands
+import i2e_triton.cli.application
 from i2e_triton import convert, event_rate
 from i2e_triton.training.commands import add_commands
 from i2e_triton.training.data import open_splits
@@ -207,14 +207,14 @@ def test_commands_of_installed_packages_are_found(monkeypatch: pytest.MonkeyPatc
     def installed(group: str) -> list[EntryPoint]:
         return [EntryPoint("training", "i2e_triton.training.commands:add_commands", group)]
 
-    monkeypatch.setattr(i2e_triton.cli.commands, "entry_points", installed)
+    monkeypatch.setattr(i2e_triton.cli.application, "entry_points", installed)
     app = typer.Typer()
-    i2e_triton.cli.commands.add_commands(app)
+    i2e_triton.cli.application.add_commands(app)
     assert [command.name for command in app.registered_commands] == ["train", "evaluate"]
 
 
 def test_the_package_declares_them() -> None:
-    (entry,) = importlib.metadata.entry_points(group=i2e_triton.cli.commands.GROUP)
+    (entry,) = importlib.metadata.entry_points(group=i2e_triton.cli.application.ENTRY_POINTS)
     assert entry.load() is add_commands
 
 

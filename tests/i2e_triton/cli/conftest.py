@@ -1,4 +1,4 @@
-"""The command line, run in this process."""
+"""Run the command line in the test process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from i2e_triton.cli.application import app
 
 @dataclass
 class Finished:
-    """What a run of the command line left."""
+    """The exit status and the output of a command."""
 
     status: int
     out: str
@@ -24,7 +24,7 @@ I2E = Callable[..., Finished]
 
 @pytest.fixture
 def i2e(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> I2E:
-    """Run ``i2e`` with these arguments, on a terminal of 80 columns."""
+    """Run ``i2e`` with these arguments on a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments: object) -> Finished:

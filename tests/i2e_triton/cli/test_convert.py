@@ -18,7 +18,7 @@ from torch import Tensor
 
 import i2e_triton
 from i2e_triton import canonical_shifts, functional
-from i2e_triton.cli import conversion, options
+from i2e_triton.cli import convert_image, options
 from i2e_triton.formats import from_event_list, load_event_list
 from i2e_triton.io.pictures import read_picture
 from tests.i2e_triton.cli.conftest import I2E
@@ -33,8 +33,8 @@ def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def picture(generator: torch.Generator) -> Callable[[str], Path]:
-    """Write noise as a picture of some name. No event rate of its 77 pixels is halfway between two that are printed."""
+def write_image(generator: torch.Generator) -> Callable[[str], Path]:
+    """Write noise as an image file. It has 77 pixels, so that no event rate is halfway between two printed values."""
 
     def write(name: str) -> Path:
         path = Path(name)
@@ -55,7 +55,7 @@ def saved_events(path: str | Path) -> Tensor:
 
 
 def frames_of(path: Path) -> Tensor:
-    """Read the events ``[T, 2, H, W]`` back from the colours of an animation."""
+    """Read the events ``[T, 2, H, W]`` back from the colors of an animation."""
     with PIL.Image.open(path) as film:
         frames = []
         for t in range(film.n_frames):
@@ -66,11 +66,11 @@ def frames_of(path: Path) -> Tensor:
 
 
 def plain(text: str) -> str:
-    """The words of a message, without its frame and its line breaks."""
+    """Remove the frame and the line breaks from a message."""
     return " ".join(re.sub(r"[│╭╮╰╯─|+]|-{3,}", " ", text).split())
 
 
-def test_a_photograph_gives_an_animation_a_contact_sheet_and_an_array(i2e: I2E) -> None:
+def test_photograph_is_written_as_gif_png_and_npz(i2e: I2E) -> None:
     finished = i2e("convert", photograph_path("coffee"), "-o", "out")
     assert finished.status == 0
     assert files_in("out") == ["coffee.gif", "coffee.npz", "coffee.png"]
@@ -83,7 +83,7 @@ def test_a_photograph_gives_an_animation_a_contact_sheet_and_an_array(i2e: I2E) 
         assert min(sheet.size) > 2 * 400  # two rows of tiles
 
 
-def test_the_array_is_the_same_uncompressed(i2e: I2E) -> None:
+def test_npy_equals_npz(i2e: I2E) -> None:
     assert i2e("convert", photograph_path("rocket"), "-o", "out", *SMALL, "--format", "npy,npz").status == 0
     assert files_in("out") == ["rocket.npy", "rocket.npz"]
     assert saved_events("out/rocket.npy").shape == (8, 2, 24, 32)
@@ -92,7 +92,7 @@ def test_the_array_is_the_same_uncompressed(i2e: I2E) -> None:
 
 @pytest.mark.parametrize("suffix", ["csv", "h5"])
 @pytest.mark.parametrize(("options", "timestep_us"), [((), 1000), (("--timestep-us", 250), 250)])
-def test_event_lists(suffix: str, options: tuple[object, ...], timestep_us: int, i2e: I2E) -> None:
+def test_event_lists_contain_the_events(suffix: str, options: tuple[object, ...], timestep_us: int, i2e: I2E) -> None:
     arguments = (photograph_path("rocket"), "-o", "out", *SMALL, "--timesteps", 5, "--format", f"{suffix},npz")
     assert i2e("convert", *arguments, *options).status == 0
     assert files_in("out") == sorted([f"rocket.{suffix}", "rocket.npz"])
@@ -102,7 +102,7 @@ def test_event_lists(suffix: str, options: tuple[object, ...], timestep_us: int,
     assert_same_events(from_event_list(listed, 5, (24, 32), timestep_us), events)
 
 
-def test_options_reach_the_conversion(i2e: I2E) -> None:
+def test_options_change_the_conversion(i2e: I2E) -> None:
     options = ("--size", 40, 40, "--ratio", 0.3, "--order", "αβγ", "--timesteps", 3, "--format", " NPZ")
     assert i2e("convert", photograph_path("chelsea"), "-o", "out", *options).status == 0
     shifts = canonical_shifts("alpha-beta-gamma", 3)
@@ -111,16 +111,19 @@ def test_options_reach_the_conversion(i2e: I2E) -> None:
     assert_same_events(saved_events("out/chelsea.npz"), expected)
 
 
+@pytest.mark.parametrize("option", ["--order", "--shuffle"])
 @pytest.mark.parametrize(("order", "name"), [("0", "alpha-beta-gamma"), ("5", "gamma-beta-alpha")])
-def test_published_orders(order: str, name: str, i2e: I2E, picture: Callable[[str], Path]) -> None:
-    path = picture("a.png")
-    assert i2e("convert", path, "-o", "out", "--order", order, "--format", "npy").status == 0
+def test_order_accepts_the_official_number(
+    option: str, order: str, name: str, i2e: I2E, write_image: Callable[[str], Path]
+) -> None:
+    path = write_image("a.png")
+    assert i2e("convert", path, "-o", "out", option, order, "--format", "npy").status == 0
     expected = i2e_triton.convert(read_picture(path), shifts=canonical_shifts(name), dtype=torch.bool)
     assert_same_events(saved_events("out/a.npy"), expected)
 
 
-def test_deep_grey_is_converted_at_full_precision(i2e: I2E, generator: torch.Generator) -> None:
-    deep = torch.randint(0, 250, (30, 40), generator=generator)  # all black, if cut to 8 bits
+def test_16_bit_grey_keeps_its_precision(i2e: I2E, generator: torch.Generator) -> None:
+    deep = torch.randint(0, 250, (30, 40), generator=generator)  # black if reduced to 8 bits
     PIL.Image.fromarray(deep.numpy().astype(np.uint16)).save("deep.png")
     assert i2e("convert", "deep.png", "-o", "out").status == 0
     events = saved_events("out/deep.npz")
@@ -128,7 +131,7 @@ def test_deep_grey_is_converted_at_full_precision(i2e: I2E, generator: torch.Gen
     assert float(events.double().mean()) > 0.2
 
 
-def test_orientation_is_applied(i2e: I2E) -> None:
+def test_exif_orientation_is_applied(i2e: I2E) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 8
     with PIL.Image.open(photograph_path("coffee")) as coffee:
@@ -141,7 +144,7 @@ def test_orientation_is_applied(i2e: I2E) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 17), (3, 5), (5, 3)])
-def test_tiny_pictures(size: tuple[int, int], i2e: I2E, generator: torch.Generator) -> None:
+def test_tiny_images_are_converted(size: tuple[int, int], i2e: I2E, generator: torch.Generator) -> None:
     image = noise((3, *size), torch.uint8, generator)
     PIL.Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save("tiny.png")
     assert i2e("convert", "tiny.png", "-o", "out").status == 0
@@ -150,8 +153,8 @@ def test_tiny_pictures(size: tuple[int, int], i2e: I2E, generator: torch.Generat
     assert_same_events(frames_of(Path("out/tiny.gif")), expected)
 
 
-def test_folders_are_mirrored_and_no_result_overwrites_another(i2e: I2E, picture: Callable[[str], Path]) -> None:
-    paths = [picture(f"photos/{name}") for name in ("1.png", "a/1.png", "a/1.bmp", "b/1.png")]
+def test_folders_are_mirrored_without_overwriting_results(i2e: I2E, write_image: Callable[[str], Path]) -> None:
+    paths = [write_image(f"photos/{name}") for name in ("1.png", "a/1.png", "a/1.bmp", "b/1.png")]
     finished = i2e("convert", "photos", "-o", "new/out", "--format", "npz")
     assert finished.status == 0
     names = ["1", "a/1.png", "a/1.bmp", "b/1"]
@@ -161,21 +164,21 @@ def test_folders_are_mirrored_and_no_result_overwrites_another(i2e: I2E, picture
         assert_same_events(saved_events(f"new/out/{name}.npz"), expected)
 
 
-def test_results_in_the_folder_are_not_converted_in_turn(i2e: I2E, picture: Callable[[str], Path]) -> None:
-    picture("photos/a.png")
+def test_results_inside_the_input_folder_are_not_converted(i2e: I2E, write_image: Callable[[str], Path]) -> None:
+    write_image("photos/a.png")
     for _ in range(2):
         assert i2e("convert", "photos", "-o", "photos/out").status == 0
         assert files_in("photos") == ["a.png", "out/a.gif", "out/a.npz", "out/a.png"]
 
 
-def test_what_cannot_be_read_is_named_skipped_and_counted(
-    i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+def test_unreadable_files_are_reported_skipped_and_counted(
+    i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 500)
-    picture("photos/first.png")
-    picture("photos/last.png")
+    write_image("photos/first.png")
+    write_image("photos/last.png")
     Path("photos/garbage.png").write_bytes(b"no picture")
-    Path("photos/half.png").write_bytes(picture("photos/half.png").read_bytes()[:-60])
+    Path("photos/half.png").write_bytes(write_image("photos/half.png").read_bytes()[:-60])
     PIL.Image.new("L", (600, 1)).save("photos/large.png")
     PIL.Image.new("L", (6000, 1)).save("photos/larger.png")
     finished = i2e("convert", "photos", "missing.jpg", "nothing/*.png", "-o", "out", "--format", "npz")
@@ -198,18 +201,18 @@ def test_what_cannot_be_read_is_named_skipped_and_counted(
     assert "mean of 2" in finished.out
 
 
-def test_only_what_cannot_be_read(i2e: I2E) -> None:
+def test_only_unreadable_arguments_give_status_1(i2e: I2E) -> None:
     finished = i2e("convert", "missing.jpg", "-o", "out")
     assert (finished.status, finished.out) == (1, "")
     assert finished.err.splitlines() == ["skipped missing.jpg: no such file or folder", "1 of 1 skipped"]
     assert not Path("out").exists()
 
 
-def test_a_full_disk_is_named_and_leaves_no_part_of_a_file(
-    i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+def test_full_disk_is_reported_and_leaves_no_partial_file(
+    i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture("photos/a.png")
-    picture("photos/b.png")
+    write_image("photos/a.png")
+    write_image("photos/b.png")
     save = np.savez_compressed
     calls: list[int] = []
 
@@ -228,10 +231,10 @@ def test_a_full_disk_is_named_and_leaves_no_part_of_a_file(
     assert files_in("out") == ["b.gif", "b.npz"]
 
 
-def test_an_interrupted_run_leaves_whole_files_only(
-    i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+def test_interrupted_run_leaves_no_partial_file(
+    i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture("a.png")
+    write_image("a.png")
     Path("out").mkdir()
     Path("out/a.npz").write_bytes(b"from an earlier run")
 
@@ -245,22 +248,23 @@ def test_an_interrupted_run_leaves_whole_files_only(
     assert Path("out/a.npz").read_bytes() == b"from an earlier run"
 
 
-def test_a_picture_too_large_for_a_gif_is_skipped_with_advice(i2e: I2E, picture: Callable[[str], Path]) -> None:
-    picture("photos/a.png")
+def test_image_too_large_for_a_gif_is_skipped_with_advice(i2e: I2E, write_image: Callable[[str], Path]) -> None:
+    write_image("photos/a.png")
     PIL.Image.new("L", (65536, 1)).save("photos/wide.png")
     finished = i2e("convert", "photos", "-o", "out", "--format", "npz,gif")
     assert finished.status == 1
     assert files_in("out") == ["a.gif", "a.npz"]
-    assert "wide.png: a GIF has at most 65535 pixels a side, this is 1 x 65536; leave gif out of" in finished.err
+    message = "wide.png: a GIF can have at most 65535 pixels a side, this one has 1 x 65536; leave gif out of --format"
+    assert message in finished.err
     assert i2e("convert", "photos", "-o", "out", "--format", "npz").status == 0
     assert saved_events("out/wide.npz").shape == (8, 2, 1, 65536)
 
 
 @pytest.mark.parametrize("name", ["csv", "h5"])
-def test_a_picture_too_large_for_an_event_list_is_skipped_with_advice(
-    name: str, i2e: I2E, picture: Callable[[str], Path]
+def test_image_too_large_for_an_event_list_is_skipped_with_advice(
+    name: str, i2e: I2E, write_image: Callable[[str], Path]
 ) -> None:
-    picture("photos/a.png")
+    write_image("photos/a.png")
     PIL.Image.new("L", (32769, 1)).save("photos/wide.png")
     finished = i2e("convert", "photos", "-o", "out", "--format", f"npz,{name}")
     assert finished.status == 1
@@ -269,10 +273,11 @@ def test_a_picture_too_large_for_an_event_list_is_skipped_with_advice(
     assert i2e("convert", "photos", "-o", "out", "--format", "npz").status == 0
 
 
-WRONG = [
+INVALID = [
     (("--ratio", -0.5), "--ratio", "must be in [0, 1], got -0.5"),
     (("--ratio", "nan"), "--ratio", "must be in [0, 1], got nan"),
     (("--ratio", "inf"), "--ratio", "must be in [0, 1], got inf"),
+    (("--ratio", 12), "--ratio", "did you mean 0.12?"),
     (("--ratio", "much"), "--ratio", ""),
     (("--timesteps", 9), "--timesteps", "must be 1 to 8, got 9"),
     (("--timesteps", 0), "--timesteps", "must be 1 to 8, got 0"),
@@ -283,8 +288,8 @@ WRONG = [
     (("--size", 32, -1), "--size", "at least 1 pixel, got 32 -1"),
     (("--size", 32), "--size", ""),
     (("--size", 100_000, 100_000), "--size", "at most 89,478,485 pixels, got 100000 x 100000 = 10,000,000,000"),
-    (("--format", "gif,jpg"), "--format", "one or more of gif, png, npz, npy, csv, h5, with commas between; got 'jpg'"),
-    (("--format", ""), "--format", "one or more of gif, png, npz, npy, csv, h5, with commas between; got ''"),
+    (("--format", "gif,jpg"), "--format", "must be one of gif, png, npz, npy, csv, h5; got 'jpg'"),
+    (("--format", ""), "--format", "must be one of gif, png, npz, npy, csv, h5; got ''"),
     (("--timestep-us", 0), "--timestep-us", "must be at least 1, got 0"),
     (("--timestep-us", -5), "--timestep-us", "must be at least 1, got -5"),
     (("--timestep-us", 2**60), "--timestep-us", "8 timesteps of 1152921504606846976 microseconds do not fit in 64"),
@@ -296,17 +301,17 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("options", "name", "message"), WRONG, ids=[" ".join(map(str, o)) for o, *_ in WRONG])
-def test_wrong_options_end_before_any_work(
+@pytest.mark.parametrize(("options", "name", "message"), INVALID, ids=[" ".join(map(str, o)) for o, *_ in INVALID])
+def test_invalid_options_are_rejected_before_any_work(
     options: tuple[object, ...],
     name: str,
     message: str,
     i2e: I2E,
-    picture: Callable[[str], Path],
+    write_image: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    path = picture("a.png")
+    path = write_image("a.png")
     finished = i2e("convert", path, "-o", "out", *options)
     assert (finished.status, finished.out) == (2, "")
     assert name in plain(finished.err)
@@ -314,8 +319,10 @@ def test_wrong_options_end_before_any_work(
     assert files_in(".") == ["a.png"]
 
 
-def test_devices_that_are_not_there(i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    path = picture("a.png")
+def test_missing_devices_are_rejected(
+    i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_image("a.png")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     finished = i2e("convert", path, "-o", "out", "--device", "cuda:2")
     assert finished.status == 2
@@ -328,31 +335,31 @@ def test_devices_that_are_not_there(i2e: I2E, picture: Callable[[str], Path], mo
 
 
 @pytest.mark.parametrize("arguments", [(), ("a.png",), ("-o", "out")])
-def test_nothing_to_convert_or_nowhere_to_write(
-    arguments: tuple[str, ...], i2e: I2E, picture: Callable[[str], Path]
+def test_missing_arguments_are_rejected(
+    arguments: tuple[str, ...], i2e: I2E, write_image: Callable[[str], Path]
 ) -> None:
-    picture("a.png")
+    write_image("a.png")
     assert i2e("convert", *arguments).status == 2
     assert files_in(".") == ["a.png"]
 
 
 @pytest.mark.parametrize("out", ["taken", "taken/out", "taken/a/b"])
-def test_a_folder_that_is_a_file(out: str, i2e: I2E, picture: Callable[[str], Path]) -> None:
-    path = picture("a.png")
+def test_output_folder_that_is_a_file_is_rejected(out: str, i2e: I2E, write_image: Callable[[str], Path]) -> None:
+    path = write_image("a.png")
     Path("taken").write_bytes(b"a file")
     finished = i2e("convert", path, "-o", out)
     assert finished.status == 2
-    # The folder of the test has a long name, so that the line may break within a word.
-    assert "taken is there and is not a folder".replace(" ", "") in plain(finished.err).replace(" ", "")
+    # The folder of the test has a long name, and the message may break within a word.
+    assert "taken exists and is not a folder".replace(" ", "") in plain(finished.err).replace(" ", "")
     assert Path("taken").read_bytes() == b"a file"
 
 
-def test_pictures_are_never_overwritten(i2e: I2E, picture: Callable[[str], Path]) -> None:
-    path = picture("photos/a.png")
+def test_images_are_never_overwritten(i2e: I2E, write_image: Callable[[str], Path]) -> None:
+    path = write_image("photos/a.png")
     before = path.read_bytes()
     finished = i2e("convert", path, "-o", "photos")
     assert finished.status == 2
-    assert "the events of photos/a.png would overwrite the picture photos/a.png" in plain(finished.err)
+    assert "the events of photos/a.png would overwrite photos/a.png" in plain(finished.err)
     Path("link").symlink_to("photos")
     assert i2e("convert", path, "-o", "link").status == 2
     assert path.read_bytes() == before
@@ -361,20 +368,20 @@ def test_pictures_are_never_overwritten(i2e: I2E, picture: Callable[[str], Path]
     assert files_in("photos") == ["a.gif", "a.png"]
 
 
-def test_a_folder_is_not_converted_into_itself(i2e: I2E, picture: Callable[[str], Path]) -> None:
-    picture("photos/a.png")
+def test_folder_is_not_converted_into_itself(i2e: I2E, write_image: Callable[[str], Path]) -> None:
+    write_image("photos/a.png")
     finished = i2e("convert", "photos", "-o", "photos/../photos")
     assert finished.status == 1
-    assert finished.err.splitlines()[0].startswith("skipped photos: the results go there; choose another folder")
+    assert finished.err.splitlines()[0].startswith("skipped photos: this is the output folder; choose another --out")
     assert files_in("photos") == ["a.png"]
     Path("photos").rename("in")
-    for status in (0, 1):  # the second time, OUT is among what the pattern matches
+    for status in (0, 1):  # in the second run the pattern matches OUT as well
         assert i2e("convert", "*", "-o", "out", "--format", "png").status == status
         assert files_in(".") == ["in/a.png", "out/a.png"]
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_the_table_of_one_picture(columns: int, i2e: I2E, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_of_one_image_lists_the_timesteps(columns: int, i2e: I2E, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(photograph_path("rocket"), "rocket.jpg")
     monkeypatch.setenv("COLUMNS", str(columns))
     out = i2e("convert", "rocket.jpg", "-o", "out", "--ratio", 0.1, "--size", 77, 91).out
@@ -388,16 +395,12 @@ def test_the_table_of_one_picture(columns: int, i2e: I2E, monkeypatch: pytest.Mo
         assert rows[t] == [str(t), vector, f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
     on, off = rates.mean(0).tolist()
     assert rows[8] == ["mean", f"{on:.2%}", f"{off:.2%}", f"{float(rates.mean()):.2%}"]
-    timing = re.fullmatch(r"conversion: (.+) ms, median of 3 calls \(the first: (.+) ms\)", lines[12])
-    assert timing is not None
-    assert min(map(float, timing.groups())) > 0
-    assert lines[13].startswith(f"on the CPU with {torch.get_num_threads()} thread")
-    assert lines[-3:] == ["out/rocket.gif", "out/rocket.png", "out/rocket.npz"]
+    assert lines[12:] == ["written:", "out/rocket.gif", "out/rocket.png", "out/rocket.npz"]
     assert max(map(len, out.splitlines())) <= columns
 
 
-def test_a_path_can_be_copied_from_the_report(i2e: I2E, picture: Callable[[str], Path]) -> None:
-    picture("photos/a.png")
+def test_paths_are_printed_without_line_breaks(i2e: I2E, write_image: Callable[[str], Path]) -> None:
+    write_image("photos/a.png")
     long = Path(
         "a folder with words in its name", "and another one in it, as long", "and a third one, to be sure of it"
     )
@@ -409,11 +412,11 @@ def test_a_path_can_be_copied_from_the_report(i2e: I2E, picture: Callable[[str],
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_the_table_of_several_pictures(
-    columns: int, i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+def test_table_of_several_images_has_one_line_each(
+    columns: int, i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long_name = "a long name with words in it, as cameras and newspapers give them to photographs 20240131"
-    paths = [picture(f"photos/{name}.png") for name in (long_name, "z", "b/[red]c")]
+    paths = [write_image(f"photos/{name}.png") for name in (long_name, "z", "b/[red]c")]
     monkeypatch.setenv("COLUMNS", str(columns))
     out = i2e("convert", "photos", "-o", "out", "--format", "npz").out
     assert max(map(len, out.splitlines())) <= columns
@@ -421,21 +424,20 @@ def test_the_table_of_several_pictures(
     rows = [line.split() for line in out.splitlines() if " 7 x 11 " in line]
     assert len(rows) == 3
     for row, (on, off) in zip(rows, torch.stack(rates).tolist()):
-        assert row[-7:-1] == ["7", "x", "11", f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
-        assert float(row[-1]) > 0
+        assert row[-6:] == ["7", "x", "11", f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
     assert [rows[0][0], rows[1][0], rows[2][0]] == ["a", "z", "b/[red]c"]
     assert all(word in out for word in long_name.split())
     on, off = torch.stack(rates).mean(0).tolist()
     (mean,) = (line for line in out.splitlines() if "mean of 3" in line)
     assert mean.split()[3:6] == [f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
     assert out.splitlines()[0].startswith("ratio 0.12, 8 timesteps, converted on the CPU")
-    assert out.splitlines()[-1] == "written under out, each with .npz"
+    assert out.splitlines()[-1] == "written to out, each with .npz"
 
 
-def test_names_that_cannot_be_printed(picture: Callable[[str], Path]) -> None:
-    """A run of its own: its output has an encoding that lacks these letters."""
-    picture("photos/ünï.png")
-    picture("photos/line\nbreak.png")
+def test_unprintable_file_names_are_replaced(write_image: Callable[[str], Path]) -> None:
+    """Run in a subprocess whose output encoding lacks these letters."""
+    write_image("photos/ünï.png")
+    write_image("photos/line\nbreak.png")
     Path(b"photos/bad\xff.png".decode(errors="surrogateescape")).write_bytes(b"no picture")
     finished = subprocess.run(
         [sys.executable, "-m", "i2e_triton", "convert", "photos", "-o", "out", "--format", "npz"],
@@ -452,23 +454,34 @@ def test_names_that_cannot_be_printed(picture: Callable[[str], Path]) -> None:
     ]
 
 
-def test_progress_is_shown_on_a_terminal_alone(
-    i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+def test_progress_is_shown_on_a_terminal_only(
+    i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture("photos/a.png")
-    picture("photos/b.png")
+    write_image("photos/a.png")
+    write_image("photos/b.png")
     assert i2e("convert", "photos", "-o", "out", "--format", "npz").err == ""
-    monkeypatch.setenv("FORCE_COLOR", "1")  # makes a terminal of any output
+    monkeypatch.setenv("FORCE_COLOR", "1")  # treats any output as a terminal
     monkeypatch.setenv("TERM", "xterm")
     assert "converting" in i2e("convert", "photos", "-o", "out", "--format", "npz").err
 
 
-def test_version_and_help(i2e: I2E) -> None:
+def test_version_and_help_are_printed(i2e: I2E) -> None:
     finished = i2e("--version")
     assert (finished.status, finished.out) == (0, f"i2e-triton {i2e_triton.__version__}\n")
     finished = i2e("convert", "--help")
     assert finished.status == 0
-    for option in ("--out", "--size", "--ratio", "--order", "--timesteps", "--format", "--timestep-us", "--device"):
+    options = (
+        "--out",
+        "--size",
+        "--ratio",
+        "--order",
+        "--shuffle",
+        "--timesteps",
+        "--format",
+        "--timestep-us",
+        "--device",
+    )
+    for option in options:
         assert option in finished.out
     assert "[default: 0.12]" in finished.out
     assert "[default: gamma-alpha-beta]" in finished.out
@@ -480,7 +493,7 @@ def test_version_and_help(i2e: I2E) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_events_are_the_same_on_a_gpu(i2e: I2E) -> None:
+def test_events_on_a_gpu_equal_those_on_the_cpu(i2e: I2E) -> None:
     for device in ("cpu", "cuda"):
         options = ("-o", device, "--format", "npz", "--device", device)
         assert i2e("convert", photograph_path("astronaut"), *options).status == 0
@@ -488,10 +501,10 @@ def test_events_are_the_same_on_a_gpu(i2e: I2E) -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
-def test_a_picture_beyond_the_memory_is_skipped(
-    error: Exception, i2e: I2E, picture: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+def test_image_that_exceeds_the_memory_is_skipped(
+    error: Exception, i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures = [picture("a.png"), picture("b.png")]
+    images = [write_image("a.png"), write_image("b.png")]
     calls = iter([error])
 
     def convert(*arguments: Any, **options: Any) -> Tensor:
@@ -499,9 +512,9 @@ def test_a_picture_beyond_the_memory_is_skipped(
             raise error
         return functional.convert(*arguments, **options)
 
-    monkeypatch.setattr(conversion, "convert", convert)
-    finished = i2e("convert", *pictures, "-o", "out", "--format", "npz")
+    monkeypatch.setattr(convert_image, "convert", convert)
+    finished = i2e("convert", *images, "-o", "out", "--format", "npz")
     assert finished.status == 1
     assert "a.png: " in finished.err
-    assert "too many for the cpu's memory; use --size" in plain(finished.err)
+    assert "do not fit in the memory of the CPU device; use --size" in plain(finished.err)
     assert files_in("out") == ["b.npz"]

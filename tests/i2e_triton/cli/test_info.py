@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 import i2e_triton
-from i2e_triton.cli import info, probe
+from i2e_triton.cli import info
 from tests.i2e_triton.cli.conftest import I2E
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 
 def facts_in(text: str) -> dict[str, str]:
-    """Read the report back: a name, at least one space, what there is to say; further lines are indented."""
+    """Parse the report: a name in the first 17 columns, then its value; further lines of a value are indented."""
     facts: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
@@ -34,8 +34,8 @@ def facts_in(text: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Put a shell script in the place of the interpreter that runs the probe."""
+def fake_probe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Replace the Python interpreter that runs the probe by a shell script."""
 
     def install(script: str) -> None:
         path = tmp_path / "python"
@@ -52,8 +52,8 @@ def no_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_devices")
-def test_versions_and_platform(i2e: I2E, answers: Callable[[str], None]) -> None:
-    answers("echo fine")
+def test_info_prints_versions_and_platform(i2e: I2E, fake_probe: Callable[[str], None]) -> None:
+    fake_probe("echo fine")
     finished = i2e("info")
     assert (finished.status, finished.err) == (0, "")
     facts = facts_in(finished.out)
@@ -66,32 +66,30 @@ def test_versions_and_platform(i2e: I2E, answers: Callable[[str], None]) -> None
     assert facts["torchvision"] == importlib.metadata.version("torchvision")
     assert facts["CUDA runtime"].split()[0] == (torch.version.cuda or "none")
     assert facts["CUDA devices"] == "none"
-    assert facts["on the CPU"] == f"vectorised PyTorch, {torch.get_num_threads()} threads"
+    assert facts["CPU code path"] == f"vectorised PyTorch, {torch.get_num_threads()} threads"
 
 
 @pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
 @pytest.mark.usefixtures("no_devices")
-def test_triton_compiles_a_kernel_even_where_it_is_told_to_interpret(
+def test_probe_compiles_a_kernel_despite_interpreter_and_cache(
     i2e: I2E, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     facts = facts_in(i2e("info").out)
     assert facts["environment"].splitlines() == [f"TRITON_CACHE_DIR={tmp_path / 'cache'}", "TRITON_INTERPRET=1"]
-    assert facts["on CUDA"] == "fused Triton kernel"
+    assert facts["CUDA code path"] == "fused Triton kernel"
     assert facts["Triton compiles"].startswith("ok (")
     assert "bytes for sm_90" in facts["Triton compiles"]
     (compiled,) = (tmp_path / "cache").rglob("*.cubin")
     before = compiled.stat().st_mtime_ns
     assert facts_in(i2e("info").out)["Triton compiles"].startswith("ok (")
-    assert compiled.stat().st_mtime_ns > before  # compiled again: a cache says nothing about the compiler
+    assert compiled.stat().st_mtime_ns > before  # compiled again, not read from the cache
 
 
 @pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
 @pytest.mark.usefixtures("no_devices")
-def test_what_keeps_triton_from_compiling_is_reported(
-    i2e: I2E, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_compile_error_is_reported(i2e: I2E, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"a file where a folder should be")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     finished = i2e("info")
@@ -103,30 +101,30 @@ def test_what_keeps_triton_from_compiling_is_reported(
 
 
 @pytest.mark.usefixtures("no_devices")
-def test_a_compiler_that_takes_its_process_with_it(
-    i2e: I2E, answers: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+def test_crash_of_the_compiler_is_reported(
+    i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(info, "HAS_TRITON", True)
-    answers("echo 'LLVM ERROR: out of registers' >&2; kill -ABRT $$")
+    fake_probe("echo 'LLVM ERROR: out of registers' >&2; kill -ABRT $$")
     finished = i2e("info")
     assert finished.status == 0
     assert facts_in(finished.out)["Triton compiles"] == "no: exit status -6\nLLVM ERROR: out of registers"
 
 
 @pytest.mark.usefixtures("no_devices")
-def test_a_compiler_that_does_not_end(
-    i2e: I2E, answers: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+def test_timeout_of_the_compiler_is_reported(
+    i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(info, "HAS_TRITON", True)
     monkeypatch.setattr(info, "_SECONDS", 0.2)
-    answers("exec sleep 60")
+    fake_probe("exec sleep 60")
     finished = i2e("info")
     assert finished.status == 0
-    assert facts_in(finished.out)["Triton compiles"] == "no: nothing after 0.2 s"
+    assert facts_in(finished.out)["Triton compiles"] == "no: no result after 0.2 s"
 
 
-def test_without_triton() -> None:
-    """A run of its own, in which Triton cannot be imported."""
+def test_info_without_triton() -> None:
+    """Run in a subprocess in which Triton cannot be imported."""
     command = (
         "import sys; sys.modules['triton'] = None; sys.argv = ['i2e', 'info']; "
         "from i2e_triton.__main__ import main; main()"
@@ -135,18 +133,18 @@ def test_without_triton() -> None:
     assert (finished.returncode, finished.stderr) == (0, "")
     facts = facts_in(finished.stdout)
     assert facts["triton"] == "not installed"
-    assert facts["on CUDA"] == "nothing, for want of Triton"
+    assert facts["CUDA code path"] == "not available: Triton is not installed"
     assert "Triton compiles" not in facts
 
 
-def test_devices_are_described_and_tried(
-    i2e: I2E, answers: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+def test_devices_are_described_and_probed(
+    i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(info, "HAS_TRITON", True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     properties = SimpleNamespace(name="NVIDIA Imaginary", major=9, minor=0, total_memory=80 * 2**30)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    answers('echo "tried $3"')
+    fake_probe('echo "tried $3"')
     facts = facts_in(i2e("info").out)
     assert facts["cuda:0"] == facts["cuda:1"] == "NVIDIA Imaginary, sm_90, 80.0 GiB"
     assert "CUDA devices" not in facts
@@ -155,46 +153,48 @@ def test_devices_are_described_and_tried(
     assert facts["cuda:1 converts"] == "tried cuda:1"
 
 
-def test_a_device_that_cannot_be_used(
-    i2e: I2E, answers: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+def test_error_of_a_device_is_reported(
+    i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(device: str) -> object:
         raise RuntimeError(f"CUDA error: {device} is on fire")
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_properties", fail)
-    answers("echo fine")
+    fake_probe("echo fine")
     finished = i2e("info")
     assert finished.status == 0
     assert facts_in(finished.out)["cuda:0"] == "cannot be used: CUDA error: cuda:0 is on fire"
 
 
-def test_triton_under_another_name(i2e: I2E, answers: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_name_of_triton_is_reported(
+    i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """PyTorch ships builds of Triton as packages of other names."""
-    answers("echo fine")
+    fake_probe("echo fine")
     monkeypatch.setattr(info, "HAS_TRITON", True)
     if HAS_TRITON:
         assert facts_in(i2e("info").out)["triton"] == f"{importlib.metadata.version('triton')} (triton)"
     monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"triton": ["numpy"]})
     assert facts_in(i2e("info").out)["triton"] == f"{np.__version__} (numpy)"
     monkeypatch.setattr(importlib.metadata, "packages_distributions", dict)
-    assert facts_in(i2e("info").out)["triton"] == "of unknown version"
+    assert facts_in(i2e("info").out)["triton"] == "unknown version"
 
 
-def test_a_package_that_is_not_installed(
-    i2e: I2E, answers: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+def test_missing_package_is_reported(
+    i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers("echo fine")
+    fake_probe("echo fine")
     monkeypatch.setattr(info, "_PACKAGES", ("numpy", "no-such-package"))
     facts = facts_in(i2e("info").out)
     assert facts["numpy"] == np.__version__
     assert facts["no-such-package"] == "not installed"
 
 
-def test_the_environment_that_matters(
-    i2e: I2E, answers: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+def test_only_triton_and_cuda_variables_are_printed(
+    i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers("echo fine")
+    fake_probe("echo fine")
     for name in list(info.os.environ):
         if name.startswith(("TRITON_", "CUDA_", "PTXAS")):
             monkeypatch.delenv(name)
@@ -206,26 +206,29 @@ def test_the_environment_that_matters(
     assert "hush" not in out
 
 
-def test_the_trial_conversion_compares_with_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert probe.convert_on("cpu") == "ok, as the CPU"
+@pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
+def test_probe_compares_the_events_with_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from i2e_triton.cli import probe
+
+    assert probe.convert_on("cpu") == "ok, the same events as on the CPU"
     right = probe.convert
     calls: list[int] = []
 
-    def wrong_the_second_time(images: Tensor, dtype: torch.dtype) -> Tensor:
+    def wrong_at_the_second_call(images: Tensor, dtype: torch.dtype) -> Tensor:
         events = right(images, dtype=dtype)
         calls.append(1)
         if len(calls) == 2:
             events[3, 2, 1, 60, 66] ^= True
         return events
 
-    monkeypatch.setattr(probe, "convert", wrong_the_second_time)
+    monkeypatch.setattr(probe, "convert", wrong_at_the_second_call)
     assert probe.convert_on("cpu") == f"WRONG: 1 of {8 * 4 * 2 * 61 * 67} events differ from the CPU"
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_real_gpu(i2e: I2E) -> None:
+def test_info_on_a_gpu(i2e: I2E) -> None:
     facts = facts_in(i2e("info").out)
     assert facts["cuda:0"].startswith(torch.cuda.get_device_name(0))
-    assert facts["cuda:0 converts"] == "ok, as the CPU"
+    assert facts["cuda:0 converts"] == "ok, the same events as on the CPU"
     assert facts["CUDA driver"].startswith("up to CUDA ")

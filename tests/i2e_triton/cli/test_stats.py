@@ -1,11 +1,11 @@
-"""``i2e stats``: the table and the files, of data sets that were just made."""
+"""``i2e stats``: the printed tables and the files."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,51 +15,39 @@ import torch
 from torch import Tensor
 
 from i2e_triton.analysis import image_entropies
-from i2e_triton.cli import dataset, stats
 from i2e_triton.sources import prepare
-from tests.i2e_triton.cli.conftest import Finished
+from tests.i2e_triton.cli.conftest import I2E
 from tests.i2e_triton.datasets.builders import photograph_events, random_events, write_npz, write_official
 from tests.i2e_triton.pipeline.builders import png, some_images
 
-Run = Callable[..., Finished]
+
+@pytest.fixture
+def run(i2e: I2E) -> I2E:
+    """Run ``i2e stats`` with these arguments."""
+    return partial(i2e, "stats")
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run ``i2e stats`` with these arguments, on a terminal of 80 columns."""
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def _run(*arguments: object) -> Finished:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            stats.app([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Finished(int(end.value.code or 0), captured.out, captured.err)
-
-    return _run
-
-
-@pytest.fixture
-def pictures(tmp_path: Path, generator: torch.Generator) -> list[Path]:
-    """An image folder of one split, with two classes."""
+def images(tmp_path: Path, generator: torch.Generator) -> list[Path]:
+    """The files of an image folder with one split and two classes."""
     paths = []
     for row, image in enumerate(some_images(5, generator)):
-        paths.append(tmp_path / "pictures" / "train" / ("cat", "dog")[row % 2] / f"{row}.png")
+        paths.append(tmp_path / "images" / "train" / ("cat", "dog")[row % 2] / f"{row}.png")
         paths[-1].parent.mkdir(parents=True, exist_ok=True)
         paths[-1].write_bytes(png(image))
     return paths
 
 
-def converted(source: Path, out: Path) -> Path:
-    """Convert images at 9 x 8 pixels with ``i2e dataset``."""
-    options = ["--size", "9", "8", "--ratio", "0.1", "--workers", "0"]
-    with pytest.raises(SystemExit) as end:
-        dataset.app([str(source), "-o", str(out), *options])
-    assert not end.value.code
+@pytest.fixture
+def converted(i2e: I2E, images: list[Path], tmp_path: Path) -> Path:
+    """The image folder converted at 9 x 8 pixels with ``i2e dataset``."""
+    out = tmp_path / "events"
+    finished = i2e("dataset", tmp_path / "images", "-o", out, "--size", 9, 8, "--ratio", 0.1, "--workers", 0)
+    assert finished.status == 0, finished.err
     return out
 
 
-def test_the_table_has_the_rates_of_the_events(run: Run, tmp_path: Path) -> None:
+def test_table_contains_the_event_rates(run: I2E, tmp_path: Path) -> None:
     events = photograph_events()
     result = run(write_official(tmp_path / "train.parquet", events))
     assert result.status == 0, result.err
@@ -73,26 +61,26 @@ def test_the_table_has_the_rates_of_the_events(run: Run, tmp_path: Path) -> None
     assert cells(result.out, "all")[2:] == [f"{dense.mean():.2%}", f"{dense.mean((1, 2, 3, 4)).std():.2%}"]
     assert cells(result.out, "dense float32") == [f"{8 * 2 * 32 * 32 * 4:,}"]
     assert cells(result.out, "packed") == [f"{2 * 32 * 32:,}"]
-    # Classes by number, the highest first.
+    # Classes are listed by number, sorted by their rate.
     rates = dense.mean((1, 2, 3, 4))
     first = result.out.split("std over images")[2].split()[1]
     assert first == str(int(rates.argmax()))
 
 
 def cells(output: str, name: str) -> list[str]:
-    """The cells of a table's row behind its name."""
+    """The cells of a row, without its name."""
     (line,) = (line for line in output.splitlines() if re.match(rf" *{re.escape(name)}  ", line))
     return line.strip().removeprefix(name).split()
 
 
-def test_many_classes_are_shown_by_their_ends(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
+def test_first_and_last_of_many_classes_are_shown(run: I2E, generator: torch.Generator, tmp_path: Path) -> None:
     result = run(write_official(tmp_path / "train.parquet", random_events(1000, generator)))
     assert result.status == 0, result.err
     assert "… 990 more" in result.out
     assert len(result.out.splitlines()) < 60
 
 
-def test_files_hold_what_was_measured(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
+def test_files_contain_the_statistics(run: I2E, generator: torch.Generator, tmp_path: Path) -> None:
     events = random_events(6, generator)
     file = write_official(tmp_path / "train.parquet", events)
     result = run(file, "-o", tmp_path / "out")
@@ -108,12 +96,12 @@ def test_files_hold_what_was_measured(run: Run, generator: torch.Generator, tmp_
     assert figures["events"] == events.sum((0, 3, 4)).tolist()
     assert figures["event_rate"]["mean"] == pytest.approx(float(events.double().mean()), abs=1e-12)
     for name in ("classes", "map", "timesteps"):
-        with PIL.Image.open(tmp_path / "out" / f"{name}.png") as picture:
-            assert picture.format == "PNG"
-            assert min(picture.size) > 200
+        with PIL.Image.open(tmp_path / "out" / f"{name}.png") as plot:
+            assert plot.format == "PNG"
+            assert min(plot.size) > 200
 
 
-def test_one_class_has_no_plot_of_classes(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
+def test_data_set_of_one_class_has_no_class_plot(run: I2E, generator: torch.Generator, tmp_path: Path) -> None:
     for row, events in enumerate(random_events(3, generator)):
         write_npz(tmp_path / "events" / "only" / f"{row}.npz", events)
     result = run(tmp_path / "events", "-o", tmp_path / "out")
@@ -122,23 +110,24 @@ def test_one_class_has_no_plot_of_classes(run: Run, generator: torch.Generator, 
     assert (tmp_path / "out" / "timesteps.png").exists()
 
 
-def test_a_converted_set_is_compared_with_its_source(run: Run, pictures: list[Path], tmp_path: Path) -> None:
-    out = converted(tmp_path / "pictures", tmp_path / "events")
-    result = run(out, "--source", tmp_path / "pictures", "-o", tmp_path / "out")
+def test_converted_data_set_is_compared_with_its_source(
+    run: I2E, converted: Path, images: list[Path], tmp_path: Path
+) -> None:
+    result = run(converted, "--source", tmp_path / "images", "-o", tmp_path / "out")
     assert result.status == 0, result.err
     *table, paths = result.out.splitlines()
     assert max(map(len, table)) <= 80
     assert paths == f"plots and statistics.json in {tmp_path / 'out'}"
     figures = json.loads((tmp_path / "out" / "statistics.json").read_bytes())
-    expected = entropies([path.read_bytes() for path in pictures])
+    expected = entropies([path.read_bytes() for path in images])
     for column, name in enumerate(("value_channel_pixel", "grey_pixel")):
         found = figures["entropy_bits"][name]
         assert found["mean"] == pytest.approx(float(expected[:, column].mean()), abs=1e-12)
         assert found["std"] == pytest.approx(float(expected[:, column].std()), abs=1e-12)
     assert figures["entropy_bits"]["images_sampled"] == 5
     sizes = figures["bytes_per_image"]
-    stored = sum(path.stat().st_size for path in out.glob("*.parquet"))
-    original = sum(path.stat().st_size for path in pictures)
+    stored = sum(path.stat().st_size for path in converted.glob("*.parquet"))
+    original = sum(path.stat().st_size for path in images)
     assert (sizes["files"], sizes["source images"]) == (stored / 5, original / 5)
     assert cells(result.out, "files") == [f"{stored / 5:,.0f}", f"{stored / original:.2f}"]
     kept = figures["entropy_bits"]["pixel"]["mean"] / float(expected[:, 0].mean())
@@ -151,13 +140,13 @@ def entropies(files: list[bytes]) -> Tensor:
     return torch.tensor([image_entropies(prepare(file, (9, 8))) for file in files], dtype=torch.float64)
 
 
-def test_a_manifest_tells_the_bytes_of_its_only_split(run: Run, pictures: list[Path], tmp_path: Path) -> None:
-    result = run(converted(tmp_path / "pictures", tmp_path / "events"))
-    original = sum(path.stat().st_size for path in pictures)
+def test_source_size_of_the_only_split_is_read_from_the_manifest(run: I2E, converted: Path, images: list[Path]) -> None:
+    result = run(converted)
+    original = sum(path.stat().st_size for path in images)
     assert cells(result.out, "source images") == [f"{original / 5:,.0f}", "1.00"]
 
 
-def test_a_manifest_of_something_else_is_left_alone(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
+def test_manifest_of_another_program_is_ignored(run: I2E, generator: torch.Generator, tmp_path: Path) -> None:
     write_official(tmp_path / "train-00000-of-00001.parquet", random_events(2, generator))
     (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
     result = run(tmp_path)
@@ -175,16 +164,16 @@ def test_a_manifest_of_something_else_is_left_alone(run: Run, generator: torch.G
         {"rows": {"train": None}},
     ],
 )
-def test_a_damaged_manifest_is_named(run: Run, pictures: list[Path], tmp_path: Path, change: dict[str, Any]) -> None:
-    path = converted(tmp_path / "pictures", tmp_path / "events") / "manifest.json"
+def test_damaged_manifest_is_an_error(run: I2E, converted: Path, change: dict[str, Any]) -> None:
+    path = converted / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
     result = run(path.parent)
     assert result.status == 1
     assert result.err.startswith(f"stopped: {path} is damaged (")
 
 
-def test_names_that_no_terminal_shows(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
-    """An escape sequence, a dollar sign, and a name that is no text."""
+def test_unprintable_class_names_are_replaced(run: I2E, generator: torch.Generator, tmp_path: Path) -> None:
+    """An escape sequence, a dollar sign, and a name that is not valid UTF-8."""
     for name in ("a\033[2Jb", "$\\frac", os.fsdecode(b"caf\xe9")):
         write_npz(tmp_path / "events" / name / "0.npz", random_events(1, generator)[0])
     result = run(tmp_path / "events", "-o", tmp_path / "out")
@@ -194,7 +183,9 @@ def test_names_that_no_terminal_shows(run: Run, generator: torch.Generator, tmp_
     assert (tmp_path / "out" / "classes.png").exists()
 
 
-def test_what_cannot_be_written_is_printed_all_the_same(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
+def test_statistics_are_printed_if_files_cannot_be_written(
+    run: I2E, generator: torch.Generator, tmp_path: Path
+) -> None:
     file = write_official(tmp_path / "train.parquet", random_events(2, generator))
     result = run(file, "-o", file)
     assert result.status == 2
@@ -205,18 +196,17 @@ def test_what_cannot_be_written_is_printed_all_the_same(run: Run, generator: tor
     assert cells(result.out, "packed") == ["126"]
 
 
-def test_the_kind_of_a_source_that_looks_like_another(run: Run, pictures: list[Path], tmp_path: Path) -> None:
-    out = converted(tmp_path / "pictures", tmp_path / "events")
-    (tmp_path / "pictures" / "MNIST" / "raw").mkdir(parents=True)
-    result = run(out, "--source", tmp_path / "pictures")
+def test_kind_overrides_the_detected_kind(run: I2E, converted: Path, tmp_path: Path) -> None:
+    (tmp_path / "images" / "MNIST" / "raw").mkdir(parents=True)
+    result = run(converted, "--source", tmp_path / "images")
     assert (result.status, "mnist in" in result.err) == (1, True)
-    result = run(out, "--source", tmp_path / "pictures", "--kind", "folder")
+    result = run(converted, "--source", tmp_path / "images", "--kind", "folder")
     assert result.status == 0, result.err
     assert "V of a pixel (5 images)" in result.out
-    assert "got 'zip'" in run(out, "--kind", "zip").err
+    assert "got 'zip'" in run(converted, "--kind", "zip").err
 
 
-def test_what_cannot_be_read_is_named(run: Run, generator: torch.Generator, tmp_path: Path) -> None:
+def test_missing_location_and_ambiguous_split_are_errors(run: I2E, generator: torch.Generator, tmp_path: Path) -> None:
     result = run(tmp_path / "nowhere")
     assert result.status == 1
     assert "nowhere: no such file or folder" in result.err
@@ -228,14 +218,14 @@ def test_what_cannot_be_read_is_named(run: Run, generator: torch.Generator, tmp_
     assert run(tmp_path, "--split", "validation").status == 0
 
 
-def test_a_source_must_have_the_split(
-    run: Run, generator: torch.Generator, pictures: list[Path], tmp_path: Path
+def test_source_without_the_split_is_an_error(
+    run: I2E, generator: torch.Generator, images: list[Path], tmp_path: Path
 ) -> None:
     events = write_official(tmp_path / "events" / "other-00000-of-00001.parquet", random_events(2, generator))
-    other = tmp_path / "pictures" / "val" / "cat" / "0.png"
+    other = tmp_path / "images" / "val" / "cat" / "0.png"
     other.parent.mkdir(parents=True)
-    other.write_bytes(pictures[0].read_bytes())
-    result = run(events.parent, "--split", "other", "--source", tmp_path / "pictures")
+    other.write_bytes(images[0].read_bytes())
+    result = run(events.parent, "--split", "other", "--source", tmp_path / "images")
     assert result.status == 2
-    assert "has no split 'other' but train, validation" in re.sub(r"[\s│]+", " ", result.err)
+    assert "has the splits train, validation, but not 'other'" in re.sub(r"[\s│]+", " ", result.err)
     assert run(events, "--sample", "0").status == 2

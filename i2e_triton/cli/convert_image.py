@@ -1,0 +1,120 @@
+"""Convert one image file: read, convert, write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from i2e_triton.formats.event_files import write_csv, write_h5
+from i2e_triton.formats.event_list import check_event_list_size, to_event_list
+from i2e_triton.formats.npz import save_npz
+from i2e_triton.functional import convert
+from i2e_triton.io.atomic import write_whole
+from i2e_triton.io.pictures import PictureError, read_picture
+from i2e_triton.shifts import convolution_weight, order_of_weight
+from i2e_triton.visualize.contact_sheet import draw_contact_sheet
+from i2e_triton.visualize.gif import check_gif_size, write_gif
+
+_SIZE_CHECKS = {"gif": check_gif_size, "csv": check_event_list_size, "h5": check_event_list_size}
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How images are converted, and what is written for each."""
+
+    size: tuple[int, int] | None  #: height and width to resize to
+    ratio: float
+    shifts: Tensor  #: motion vectors ``[T, 4]``
+    device: torch.device
+    formats: tuple[str, ...]
+    timestep_us: int  #: duration of a timestep in event lists, in microseconds
+
+
+@dataclass(frozen=True)
+class ConvertedImage:
+    """What the command prints about an image."""
+
+    path: Path
+    size: tuple[int, int]  #: height and width of the converted image
+    rates: list[tuple[float, float]]  #: ON and OFF event rate of each timestep
+    files: list[Path]  #: the written files
+
+
+def convert_image(path: Path, target: Path, options: ConvertOptions) -> ConvertedImage:
+    """Convert an image file and write its events to files named ``target`` plus a suffix.
+
+    Raises:
+        PictureError: if the image is unreadable, or too large for a format or the memory.
+        OSError: if a file cannot be written.
+    """
+    image = read_picture(path, options.size)
+    _, height, width = image.shape
+    _check_size(height, width, options.formats)
+    try:
+        shifts = options.shifts.to(options.device)
+        events = convert(image.to(options.device), options.ratio, shifts=shifts, dtype=torch.bool).cpu()
+        files = output_paths(target, options.formats)
+        for format, file in zip(options.formats, files):
+            with write_whole(file) as stream:
+                _write(stream, format, image, events, options)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        memory = f"the memory of the {options.device.type.upper()} device"
+        raise PictureError(f"{height} x {width} pixels do not fit in {memory}; use --size") from error
+    rates = [(_rate(on), _rate(off)) for on, off in events]
+    return ConvertedImage(path, (height, width), rates, files)
+
+
+def output_paths(target: Path, formats: tuple[str, ...]) -> list[Path]:
+    """Return the paths of the files of an image."""
+    return [target.with_name(f"{target.name}.{format}") for format in formats]
+
+
+def name_vectors(shifts: Tensor) -> list[str]:
+    """Name motion vectors ``[T, 4]`` of the paper by their group and their pair of numbered pixels: ``e [9,4]``."""
+    groups = order_of_weight(convolution_weight(shifts))
+    pixels = [(3 * y0 + x0 + 5, 3 * y1 + x1 + 5) for y0, x0, y1, x1 in shifts.tolist()]
+    return [f"{'abcdefgh'[group]} [{start},{end}]" for group, (start, end) in zip(groups, pixels)]
+
+
+def _rate(events: Tensor) -> float:
+    return int(events.count_nonzero()) / events.numel()
+
+
+def _write(file: BinaryIO, format: str, image: Tensor, events: Tensor, options: ConvertOptions) -> None:
+    """Write the bool events ``[T, 2, H, W]`` of an image in one format."""
+    timesteps, _, height, width = events.shape
+    match format:
+        case "gif":
+            write_gif(file, events)
+        case "png":
+            draw_contact_sheet(image, events, options.shifts, name_vectors(options.shifts)).save(file, "PNG")
+        case "npz":
+            save_npz(file, events)
+        case "npy":
+            np.save(file, events.numpy(), allow_pickle=False)
+        case "csv":
+            write_csv(file, to_event_list(events, options.timestep_us))
+        case "h5":
+            listed = to_event_list(events, options.timestep_us)
+            write_h5(file, listed, (timesteps, height, width), options.timestep_us)
+
+
+def _check_size(height: int, width: int, formats: tuple[str, ...]) -> None:
+    for format in formats:
+        try:
+            if format in _SIZE_CHECKS:
+                _SIZE_CHECKS[format](height, width)
+        except ValueError as error:
+            raise PictureError(f"{error}; leave {format} out of --format") from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """PyTorch's CPU allocator raises a plain RuntimeError."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)

@@ -1,0 +1,105 @@
+"""The image files that the arguments of a command name, and the names of their results."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import PIL.Image
+
+# Pillow recognizes files of these formats but cannot decode them without further software.
+_UNDECODABLE = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
+
+
+@dataclass
+class ImageFiles:
+    """The image files that arguments name."""
+
+    #: Each image file once, with the path of its results below the output folder, without a suffix.
+    targets: dict[Path, Path] = field(default_factory=dict)
+    #: Unreadable arguments and folders, and why.
+    unreadable: dict[Path, str] = field(default_factory=dict)
+
+
+def find_image_files(arguments: Iterable[str], out: Path) -> ImageFiles:
+    """Find the images that files, folders (with their subfolders) and patterns name.
+
+    The results mirror the folders below the deepest folder that contains all arguments. A result has the name of its
+    image without the suffix. If images of one folder differ in their suffix only, they keep it: ``a.jpg``, ``a.png``.
+
+    Hidden files, files without an image suffix and the folder ``out`` are skipped in folders.
+    """
+    found = ImageFiles()
+    roots: list[str] = []
+    images: dict[str, Path] = {}  # by absolute path, because arguments may name an image twice
+    for path in _expand(arguments, found.unreadable):
+        reason = _why_unreadable(path, out)
+        if reason:
+            found.unreadable[path] = reason
+            continue
+        files = list(_walk(path, out, found.unreadable)) if path.is_dir() else [path]
+        if not files:
+            found.unreadable[path] = "no images in this folder"
+        roots.append(os.path.abspath(path if path.is_dir() else path.parent))
+        images.update((os.path.abspath(file), file) for file in files)
+    if images:
+        base = os.path.commonpath(roots)
+        names = _target_names([Path(image).relative_to(base) for image in images])
+        found.targets = {image: out / name for image, name in zip(images.values(), names)}
+    return found
+
+
+def _expand(arguments: Iterable[str], unreadable: dict[Path, str]) -> Iterator[Path]:
+    """Expand the patterns that the shell did not expand."""
+    for argument in arguments:
+        # The name of an existing file may look like a pattern.
+        matches = [argument] if os.path.lexists(argument) else sorted(glob.glob(argument, recursive=True))
+        if not matches:
+            unreadable[Path(argument)] = "no such file or folder"
+        yield from map(Path, matches)
+
+
+def _why_unreadable(path: Path, out: Path) -> str:
+    """Return the reason why an existing path cannot be converted, or an empty string."""
+    if _same(path, out):
+        return "this is the output folder; choose another --out to convert it"
+    return "" if path.is_dir() or path.is_file() else "neither a file nor a folder"
+
+
+def _walk(folder: Path, out: Path, unreadable: dict[Path, str]) -> Iterator[Path]:
+    """List the images in a folder and its subfolders."""
+
+    def record(error: OSError) -> None:
+        unreadable[Path(error.filename)] = error.strerror or str(error)
+
+    for parent, folders, files in os.walk(folder, onerror=record):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _same(Path(parent, name), out))
+        for name in sorted(files):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _image_suffixes():
+                yield Path(parent, name)
+
+
+def _same(path: Path, other: Path) -> bool:
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
+@cache
+def _image_suffixes() -> frozenset[str]:
+    suffixes = PIL.Image.registered_extensions()
+    return frozenset(s for s, name in suffixes.items() if name in PIL.Image.OPEN and name not in _UNDECODABLE)
+
+
+def _target_names(images: Sequence[Path]) -> list[Path]:
+    """Remove the suffixes, except where two names would be equal. Some file systems ignore the case of letters."""
+    names = [image.with_suffix("") for image in images]
+    while True:
+        counts = Counter(str(name).casefold() for name in names)
+        kept = [image if counts[str(name).casefold()] > 1 else name for image, name in zip(images, names)]
+        if kept == names:
+            return names
+        names = kept

@@ -1,0 +1,72 @@
+"""Output of the commands: lines, tables, progress bars and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rich.box
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+
+def printable(text: str | Path) -> str:
+    """Replace characters that a terminal would interpret or that have no encoding."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print a line without line breaks or markup, so that paths can be copied from it."""
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def new_table(*headings: str, text_columns: int = 1) -> Table:
+    """Return an empty table whose first ``text_columns`` columns are text, and the others numbers."""
+    table = Table(box=rich.box.SIMPLE, pad_edge=False)
+    for column, heading in enumerate(headings):
+        text = column < text_columns
+        table.add_column(heading, justify="left" if text else "right", overflow="fold", no_wrap=not text)
+    return table
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with two decimals."""
+    return f"{share:.2%}"
+
+
+class _SpeedColumn(ProgressColumn):
+    """Rows per second of the last 30 seconds."""
+
+    def render(self, task: Task) -> Text:
+        """Return the speed, or nothing before the first rows are done."""
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
+def new_progress(console: Console) -> Progress:
+    """Return progress bars that count rows. They appear on a terminal only, and vanish at the end."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _SpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def exit_on_errors(console: Console) -> Iterator[None]:
+    """Print errors of files and data as one line, and exit with status 1."""
+    from i2e_triton.pipeline.manifest import ManifestError
+
+    try:
+        yield
+    except (ManifestError, ValueError, OSError) as error:
+        print_line(console, f"stopped: {' '.join(str(error).splitlines())}")
+        raise typer.Exit(1) from error
