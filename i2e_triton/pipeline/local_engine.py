@@ -72,14 +72,17 @@ def convert_shards(
         ValueError: if a source is damaged.
     """
     prepared = _loader(_RowRanges(shards, options, stopping), sources, config, options)
-    with WorkerWatch() as workers, ShardWriters(complete, options.shard_writers, shard_done) as writers:
-        while (batch := workers.next(prepared)) is not None:
-            if isinstance(batch, Failure):
-                raise batch.error()
-            if isinstance(batch, ImageBatch):
-                batch = convert_batch(batch, config, options.device)
-            writers.put(batch)
-            rows_done(batch.row_range.stop - batch.row_range.start)
+    try:
+        with WorkerWatch() as workers, ShardWriters(complete, options.shard_writers, shard_done) as writers:
+            while (batch := workers.next(prepared)) is not None:
+                if isinstance(batch, Failure):
+                    raise batch.error()
+                if isinstance(batch, ImageBatch):
+                    batch = convert_batch(batch, config, options.device)
+                writers.put(batch)
+                rows_done(batch.row_range.stop - batch.row_range.start)
+    finally:
+        del prepared  # stops the workers; the traceback of an error would keep them running
 
 
 def _loader(
