@@ -179,7 +179,7 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: torch.dtype, inputs: dict
 
 def check_augmentation(
     images: Tensor, single: bool, crop: Any, size: Any, flip: Any, interpolation: str
-) -> tuple[Tensor | None, Tensor | None, int, int, bool]:
+) -> tuple[Tensor | None, Tensor | None, tuple[int, int], bool]:
     """Check the arguments of an augmented conversion, except for the values of the boxes.
 
     Args:
@@ -191,14 +191,14 @@ def check_augmentation(
         interpolation: one of :data:`INTERPOLATIONS`.
 
     Returns:
-        Boxes ``[B, 4]`` or None, flips ``[B]`` or None, height, width, and whether nearest pixels are taken.
+        Boxes ``[B, 4]`` or None, flips ``[B]`` or None, height and width, and whether nearest pixels are taken.
     """
     height, width = images.shape[-2:] if size is None else check_size(size)
     boxes = None if crop is None else _check_crop(crop, images, single)
     flips = None if flip is None else _check_flip(flip, images, single)
     # Every pixel maps to exactly one pixel, so there is nothing to interpolate.
     same_grid = boxes is None and (height, width) == tuple(images.shape[-2:])
-    return boxes, flips, height, width, same_grid or interpolation == "nearest"
+    return boxes, flips, (height, width), same_grid or interpolation == "nearest"
 
 
 def check_interpolation(interpolation: Any) -> None:

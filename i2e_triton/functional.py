@@ -110,21 +110,19 @@ def convert(
         timesteps = shifts.shape[-2]
     dtype = check_format(dtype, packed, timesteps)
     check_interpolation(interpolation)
-    operation = torch.ops.i2e_triton.convert
     augmentation: tuple[Any, ...] = ()
     event_size: tuple[int, int] | None = None
     if crop is not None or size is not None or flip is not None:
-        operation = torch.ops.i2e_triton.convert_augmented
         augmentation = check_augmentation(batch, single, crop, size, flip, interpolation)
-        event_size = augmentation[2:4]
-    arguments = (batch, *augmentation, shifts, ratios, number, timesteps, dtype, packed)
+        event_size = augmentation[2]
+    arguments = (batch, shifts, ratios, number, timesteps, dtype, packed, *augmentation)
     if out is None:
-        events = operation(*arguments)
+        events = torch.ops.i2e_triton.convert(*arguments)
         return events.squeeze(-4) if single else events
     shape = operator.event_shape(batch, timesteps, packed, event_size)
     inputs = {"images": images, "shifts": shifts, "ratio": ratios, "crop": crop, "flip": flip}
     check_out(out, (shape[:-4] + shape[-3:]) if single else shape, dtype, inputs)
-    operation.out(*arguments, out=out.unsqueeze(-4) if single else out)
+    torch.ops.i2e_triton.convert.out(*arguments, out=out.unsqueeze(-4) if single else out)
     return out
 
 

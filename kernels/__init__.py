@@ -1,4 +1,4 @@
-"""The fused Triton kernels. They import torch and triton, and nothing of this package."""
+"""The fused Triton kernels. This package imports torch and triton, and nothing of i2e_triton."""
 
 import triton
 
@@ -8,6 +8,6 @@ if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 6):
         "pip install --upgrade torch, or convert on the CPU"
     )
 
-from .launch import convert_into, unpack_into  # older versions fail to import it, less clearly
+from .launch import convert_into, unpack_into  # after the check: older versions fail to import it, less clearly
 
 __all__ = ["convert_into", "unpack_into"]

@@ -1,16 +1,16 @@
-"""The fused conversion: value channel, range, threshold and shifted differences of an image in one pass.
+"""The fused kernels: value channel, range, threshold and shifted differences of an image in one pass.
 
-An image's threshold needs its whole range before the first event can be written. A program therefore works in two
-phases. It *measures*: reads its image once, keeps the value channel as a plane in memory and the range in registers.
-Then it *emits*: reads every neighbour from the plane, which is still in the cache, and writes the events once.
+The threshold of an image depends on its range, so that no event can be written before the whole image was read. A
+program therefore works in two phases. It *measures*: it reads its image once, writes the value channel to a plane in
+device memory and keeps the range in registers. Then it *emits*: it reads every neighbour from the plane, which is still
+in the cache, and writes each event once.
 
-Where the batch fills the device, one program does both phases of one image: one launch (``convert_kernel``). Where it
-does not, an image is shared out over several programs, and its range crosses a second launch (``measure_kernel``,
-``emit_kernel``). The phases are the same code in both.
+If the batch fills the device, one program does both phases of one image: one launch (``convert_kernel``). Otherwise
+several programs share an image, and its range passes through memory to a second launch (``measure_kernel``,
+``emit_kernel``). Both code paths call the same phases.
 
-All arithmetic is float32 (float64 for float64 images) and must not be contracted: ``a * s - b * s`` as one fused
-multiply-add rounds differently. Every launch passes
-``enable_fp_fusion=False``.
+Arithmetic is float32 (float64 for float64 images). A product and a sum must not be fused to one operation, which rounds
+differently: every launch passes ``enable_fp_fusion=False``.
 """
 
 import triton
@@ -19,132 +19,84 @@ import triton.language as tl
 from .emit import emit, threshold
 from .measure import measure
 
-#: An image's range is joined from at most this many programs.
+#: Largest number of programs per image: ``emit_kernel`` combines their ranges in one block.
 MAX_PROGRAMS = tl.constexpr(1024)
 
 
 @triton.jit
 def convert_kernel(
     images,
-    plane,
-    silent,
+    augmentation,
+    planes,
     shifts,
     ratios,
-    ratio,
-    out,
-    timesteps,
-    channels,
-    height,
-    width,
-    image_b,
-    image_c,
-    image_y,
-    image_x,
-    plane_b,
-    pitch,
-    shifts_b,
-    out_t,
-    out_b,
-    out_p,
-    out_y,
-    out_x,
+    events,
     CHANNELS: tl.constexpr,
+    INTERPOLATION: tl.constexpr,
     PACKED: tl.constexpr,
-    WORDS: tl.constexpr,
+    SWAR: tl.constexpr,
     INDEX: tl.constexpr,
     MEASURE_Y: tl.constexpr,
     MEASURE_X: tl.constexpr,
     EMIT_Y: tl.constexpr,
     EMIT_X: tl.constexpr,
 ):
-    """Convert one image per program."""
+    """Convert one image per program. The arguments are the tuples of ``arguments.py``; without augmentation, None."""
     b = tl.program_id(0).to(tl.int64)
-    plane += b * plane_b
-    if WORDS:
-        silent += b * plane_b
     lowest, highest = measure(
-        images + b * image_b, plane, 0, 1, channels, height, width, image_c, image_y, image_x, pitch,
-        CHANNELS, INDEX, MEASURE_Y, MEASURE_X,
-    )  # fmt: skip
-    tl.debug_barrier()  # the plane that the other threads wrote is read below
-    theta = threshold(lowest, highest, ratios, ratio, b)
-    emit(
-        out + b * out_b, plane, silent, shifts + b * shifts_b, theta, 0, 1, timesteps, height, width, pitch,
-        out_t, out_p, out_y, out_x, PACKED, WORDS, INDEX, EMIT_Y, EMIT_X,
-    )  # fmt: skip
+        images, augmentation, planes, b, 0, 1, CHANNELS, INTERPOLATION, INDEX, MEASURE_Y, MEASURE_X
+    )
+    tl.debug_barrier()  # other threads wrote part of the plane that is read below
+    theta = threshold(lowest, highest, ratios, b)
+    emit(events, planes, shifts, theta, b, 0, 1, PACKED, SWAR, INDEX, EMIT_Y, EMIT_X)
 
 
 @triton.jit
 def measure_kernel(
     images,
-    plane,
-    ranges,
+    augmentation,
+    planes,
+    ranges_ptr,
     programs,
-    channels,
-    height,
-    width,
-    image_b,
-    image_c,
-    image_y,
-    image_x,
-    plane_b,
-    pitch,
     CHANNELS: tl.constexpr,
+    INTERPOLATION: tl.constexpr,
     INDEX: tl.constexpr,
     MEASURE_Y: tl.constexpr,
     MEASURE_X: tl.constexpr,
 ):
-    """Measure one share of one image per program; ``ranges`` ``[B, programs, 2]`` receives its extremes."""
+    """Measure one part of one image per program; write its range to ``ranges_ptr``, ``[B, programs, 2]``."""
     b = (tl.program_id(0) // programs).to(tl.int64)
-    part = tl.program_id(0) % programs
+    program = tl.program_id(0) % programs
     lowest, highest = measure(
-        images + b * image_b, plane + b * plane_b, part, programs, channels, height, width, image_c, image_y, image_x,
-        pitch, CHANNELS, INDEX, MEASURE_Y, MEASURE_X,
-    )  # fmt: skip
-    tl.store(ranges + (b * programs + part) * 2, lowest)
-    tl.store(ranges + (b * programs + part) * 2 + 1, highest)
+        images, augmentation, planes, b, program, programs, CHANNELS, INTERPOLATION, INDEX, MEASURE_Y, MEASURE_X
+    )
+    range_ptr = ranges_ptr + (b * programs + program) * 2
+    tl.store(range_ptr, lowest)
+    tl.store(range_ptr + 1, highest)
 
 
 @triton.jit
 def emit_kernel(
-    plane,
-    silent,
-    ranges,
+    planes,
     shifts,
     ratios,
-    ratio,
-    out,
+    events,
+    ranges_ptr,
     programs,
-    timesteps,
-    height,
-    width,
-    plane_b,
-    pitch,
-    shifts_b,
-    out_t,
-    out_b,
-    out_p,
-    out_y,
-    out_x,
     PACKED: tl.constexpr,
-    WORDS: tl.constexpr,
+    SWAR: tl.constexpr,
     INDEX: tl.constexpr,
     EMIT_Y: tl.constexpr,
     EMIT_X: tl.constexpr,
 ):
-    """Write the events of one share of one image per program, from the ranges of all shares."""
+    """Write the events of one part of one image per program, from the ranges of all parts."""
     b = (tl.program_id(0) // programs).to(tl.int64)
-    part = tl.program_id(0) % programs
-    parts = tl.arange(0, MAX_PROGRAMS)
-    # Programs beyond the last repeat the first: neutral for a minimum and a maximum.
-    pointers = ranges + (b * programs + tl.where(parts < programs, parts, 0)) * 2
-    low, high = tl.load(pointers), tl.load(pointers + 1)
+    program = tl.program_id(0) % programs
+    part = tl.arange(0, MAX_PROGRAMS)
+    # Positions after the last program read the first range again, which does not change the minimum and the maximum.
+    range_ptr = ranges_ptr + (b * programs + tl.where(part < programs, part, 0)) * 2
+    low, high = tl.load(range_ptr), tl.load(range_ptr + 1)
     finite = tl.min((low == low).to(tl.int32), axis=0)
     lowest = tl.where(finite != 0, tl.min(low, axis=0), float("nan"))
-    theta = threshold(lowest, tl.max(high, axis=0), ratios, ratio, b)
-    if WORDS:
-        silent += b * plane_b
-    emit(
-        out + b * out_b, plane + b * plane_b, silent, shifts + b * shifts_b, theta, part, programs, timesteps,
-        height, width, pitch, out_t, out_p, out_y, out_x, PACKED, WORDS, INDEX, EMIT_Y, EMIT_X,
-    )  # fmt: skip
+    theta = threshold(lowest, tl.max(high, axis=0), ratios, b)
+    emit(events, planes, shifts, theta, b, program, programs, PACKED, SWAR, INDEX, EMIT_Y, EMIT_X)

@@ -1,160 +1,140 @@
-"""The second phase: an image's events, from its plane and its threshold."""
+"""The second phase: compute an image's events from its plane and its threshold."""
 
 import triton
 import triton.language as tl
 
-from .emit_swar import emit_words, level_step, write_silent_levels
-from .pixels import PAD, arithmetic, clamp, share, tile_at
+from .emit_swar import emit_swar, level_step, write_tie_break_plane
+from .pixels import HALO, arithmetic, clamp, tile_at, tile_range
 
-_SMALLEST = tl.constexpr(2.0**-149)  # the least positive float32
-_SMALLEST_DOUBLE = tl.constexpr(2.0**-1074)
+_SMALLEST_FLOAT32 = tl.constexpr(2.0**-149)
+_SMALLEST_FLOAT64 = tl.constexpr(2.0**-1074)
 
 
 @triton.jit
-def threshold(lowest, highest, ratios, ratio, b):
-    """Theta of image ``b``; the least positive number in place of 0, since a difference of 0 never is an event."""
-    if ratios is not None:
-        ratio = tl.load(ratios + b).to(lowest.dtype)
+def threshold(lowest, highest, ratios, b):
+    """Return theta of image ``b``. The smallest positive number replaces 0, so that a difference of 0 is no event."""
+    ratio = ratios.ratio
+    if ratios.ptr is not None:
+        ratio = tl.load(ratios.ptr + b).to(lowest.dtype)
     theta = (highest - lowest) * ratio
     if lowest.dtype == tl.float64:
-        return tl.where(theta <= 0, _SMALLEST_DOUBLE, theta)
+        return tl.where(theta <= 0, _SMALLEST_FLOAT64, theta)
     else:
-        return tl.where(theta <= 0, _SMALLEST, theta)
+        return tl.where(theta <= 0, _SMALLEST_FLOAT32, theta)
 
 
 @triton.jit
-def _reach(shifts, timesteps):
-    """Longest way of a microsaccade from its pixel, along either axis; at most one more than the plane's frame."""
+def emit(
+    events,
+    planes,
+    shifts,
+    theta,
+    b,
+    program,
+    programs,
+    PACKED: tl.constexpr,
+    SWAR: tl.constexpr,  # whether grey levels and events can be processed four at a time
+    INDEX: tl.constexpr,
+    BLOCK_Y: tl.constexpr,
+    BLOCK_X: tl.constexpr,
+):
+    """Write one program's part of the events of image ``b``."""
+    block: tl.constexpr = BLOCK_Y * BLOCK_X
+    if _reach(shifts, b) > HALO:
+        _emit_pixels(
+            events, planes, shifts, theta, b, program, programs, PACKED, INDEX, BLOCK_Y, BLOCK_X, IN_HALO=False
+        )
+    elif SWAR:
+        step, tied = level_step(theta)
+        if tied:
+            write_tie_break_plane(planes, step, theta, b, program, programs, INDEX, block)
+            tl.debug_barrier()  # other threads of the program wrote part of what follows reads
+            emit_swar(events, planes, shifts, step, b, program, programs, PACKED, INDEX, block, TIED=True)
+        else:
+            emit_swar(events, planes, shifts, step, b, program, programs, PACKED, INDEX, block, TIED=False)
+    else:
+        _emit_pixels(events, planes, shifts, theta, b, program, programs, PACKED, INDEX, BLOCK_Y, BLOCK_X, IN_HALO=True)
+
+
+@triton.jit
+def _reach(shifts, b):
+    """Return the largest magnitude in the motion vectors of an image, at most one more than the halo."""
+    shifts_ptr = shifts.ptr + b * shifts.stride_b
     reach = 0
-    for start in range(0, 4 * timesteps, 32):
-        component = start + tl.arange(0, 32)
-        shift = tl.load(shifts + component, mask=component < 4 * timesteps, other=0).to(tl.int64)
-        # Of any integer type: the least int64 has no magnitude.
-        limited = tl.minimum(tl.maximum(shift, -PAD - 1), PAD + 1)
+    for start in range(0, 4 * shifts.timesteps, 32):
+        position = start + tl.arange(0, 32)
+        shift = tl.load(shifts_ptr + position, mask=position < 4 * shifts.timesteps, other=0).to(tl.int64)
+        # Clamp before abs: the least int64 has no magnitude.
+        limited = tl.minimum(tl.maximum(shift, -HALO - 1), HALO + 1)
         reach = tl.maximum(reach, tl.max(tl.abs(limited.to(tl.int32)), axis=0))
     return reach
 
 
 @triton.jit
-def _shift(pointer, size, NEAR: tl.constexpr):
-    """Load one component of a motion vector; one longer than the image reaches its border and no further."""
-    shift = tl.load(pointer)
-    if NEAR:
+def _shift(shift_ptr, size, IN_HALO: tl.constexpr):
+    """Load one component of a motion vector. One longer than the image is shortened: it reaches the same border."""
+    shift = tl.load(shift_ptr)
+    if IN_HALO:
         return shift.to(tl.int32)
     else:
         return tl.minimum(tl.maximum(shift, -size), size).to(tl.int32)
 
 
 @triton.jit
-def _neighbour(plane, y, x, dy, dx, inside, height, width, pitch, INDEX: tl.constexpr, NEAR: tl.constexpr):
-    """Values at ``(y + dy, x + dx)``, clamped to the image; what is NEAR is there already."""
-    if NEAR:
-        pixel = tl.load(plane + (dy * pitch + dx) + (y.to(INDEX) * pitch + x), mask=inside, other=0)
+def _neighbour(planes, plane_ptr, y, x, dy, dx, inside, INDEX: tl.constexpr, IN_HALO: tl.constexpr):
+    """Return the values at ``(y + dy, x + dx)``, clamped to the image unless the halo holds them."""
+    if IN_HALO:
+        pixel = tl.load(plane_ptr + (dy * planes.pitch + dx) + (y.to(INDEX) * planes.pitch + x), mask=inside, other=0)
     else:
-        row, column = clamp(y + dy, height).to(INDEX), clamp(x + dx, width)
-        pixel = tl.load(plane + (row * pitch + column), mask=inside, other=0)
+        row, column = clamp(y + dy, planes.height).to(INDEX), clamp(x + dx, planes.width)
+        pixel = tl.load(plane_ptr + (row * planes.pitch + column), mask=inside, other=0)
     return arithmetic(pixel)
 
 
 @triton.jit
-def emit(
-    out,  # the events of one image
-    plane,  # pixel (0, 0) of its plane
-    silent,  # room for a second plane, or None
-    shifts,  # its microsaccade
-    theta,
-    part,
-    programs,
-    timesteps,
-    height,
-    width,
-    pitch,
-    stride_t,
-    stride_p,
-    stride_y,
-    stride_x,
-    PACKED: tl.constexpr,
-    WORDS: tl.constexpr,  # whether events and grey levels can be handled four at a time
-    INDEX: tl.constexpr,
-    BLOCK_Y: tl.constexpr,
-    BLOCK_X: tl.constexpr,
-):
-    """Write one program's share of the events of an image."""
-    block: tl.constexpr = BLOCK_Y * BLOCK_X
-    if _reach(shifts, timesteps) > PAD:
-        _emit_pixels(
-            out, plane, shifts, theta, part, programs, timesteps, height, width, pitch,
-            stride_t, stride_p, stride_y, stride_x, PACKED, INDEX, BLOCK_Y, BLOCK_X, NEAR=False,
-        )  # fmt: skip
-    elif WORDS:
-        step, tied = level_step(theta)
-        word: tl.constexpr = tl.pointer_type(tl.uint32)
-        out_words, plane_words, silent_words = out.to(word), plane.to(word), silent.to(word)
-        if tied:
-            write_silent_levels(plane, silent, step, theta, part, programs, height, width, pitch, INDEX, block)
-            tl.debug_barrier()
-            emit_words(
-                out_words, plane_words, silent_words, shifts, step, part, programs, timesteps, height, width // 4,
-                pitch // 4, stride_t // 4, stride_p // 4, stride_y // 4, PACKED, INDEX, block, TIED=True,
-            )  # fmt: skip
-        else:
-            emit_words(
-                out_words, plane_words, plane_words, shifts, step, part, programs, timesteps, height, width // 4,
-                pitch // 4, stride_t // 4, stride_p // 4, stride_y // 4, PACKED, INDEX, block, TIED=False,
-            )  # fmt: skip
-    else:
-        _emit_pixels(
-            out, plane, shifts, theta, part, programs, timesteps, height, width, pitch,
-            stride_t, stride_p, stride_y, stride_x, PACKED, INDEX, BLOCK_Y, BLOCK_X, NEAR=True,
-        )  # fmt: skip
-
-
-@triton.jit
 def _emit_pixels(
-    out,
-    plane,
+    events,
+    planes,
     shifts,
     theta,
-    part,
+    b,
+    program,
     programs,
-    timesteps,
-    height,
-    width,
-    pitch,
-    stride_t,
-    stride_p,
-    stride_y,
-    stride_x,
     PACKED: tl.constexpr,
     INDEX: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
-    NEAR: tl.constexpr,
+    IN_HALO: tl.constexpr,  # whether no motion vector is longer than the halo is wide
 ):
-    """Write one program's share of the events of an image of any type, a pixel at a time."""
-    one = tl.full((BLOCK_Y, BLOCK_X), 1, dtype=tl.float32).to(out.dtype.element_ty)
-    zero = tl.full((BLOCK_Y, BLOCK_X), 0, dtype=tl.float32).to(out.dtype.element_ty)
-    first, last = share(part, programs, height, width, BLOCK_Y, BLOCK_X)
+    """Write one program's part of the events of an image of any dtype, one pixel at a time."""
+    height, width = planes.height, planes.width
+    plane_ptr = planes.ptr + b * planes.stride_b
+    shifts_ptr = shifts.ptr + b * shifts.stride_b
+    events_ptr = events.ptr + b * events.stride_b
+    one = tl.full((BLOCK_Y, BLOCK_X), 1, dtype=tl.float32).to(events.ptr.dtype.element_ty)
+    zero = tl.full((BLOCK_Y, BLOCK_X), 0, dtype=tl.float32).to(events.ptr.dtype.element_ty)
+    first, last = tile_range(program, programs, height, width, BLOCK_Y, BLOCK_X)
     for tile in range(first, last):
         y, x, inside = tile_at(tile, height, width, BLOCK_Y, BLOCK_X)
-        target = out + (y.to(INDEX) * stride_y + x.to(INDEX) * stride_x)
+        target_ptr = events_ptr + (y.to(INDEX) * events.stride_y + x.to(INDEX) * events.stride_x)
         on_bits = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.int32)
         off_bits = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.int32)
-        for t in range(0, timesteps):
-            dy0, dx0 = _shift(shifts + 4 * t, height, NEAR), _shift(shifts + 4 * t + 1, width, NEAR)
-            dy1, dx1 = _shift(shifts + 4 * t + 2, height, NEAR), _shift(shifts + 4 * t + 3, width, NEAR)
-            before = _neighbour(plane, y, x, dy0, dx0, inside, height, width, pitch, INDEX, NEAR)
-            after = _neighbour(plane, y, x, dy1, dx1, inside, height, width, pitch, INDEX, NEAR)
-            difference = after - before
+        for t in range(0, shifts.timesteps):
+            shift_ptr = shifts_ptr + 4 * t
+            dy0, dx0 = _shift(shift_ptr, height, IN_HALO), _shift(shift_ptr + 1, width, IN_HALO)
+            dy1, dx1 = _shift(shift_ptr + 2, height, IN_HALO), _shift(shift_ptr + 3, width, IN_HALO)
+            start = _neighbour(planes, plane_ptr, y, x, dy0, dx0, inside, INDEX, IN_HALO)
+            end = _neighbour(planes, plane_ptr, y, x, dy1, dx1, inside, INDEX, IN_HALO)
+            difference = end - start
             on = difference >= theta
             off = difference <= -theta
             if PACKED:
                 on_bits |= on.to(tl.int32) << t
                 off_bits |= off.to(tl.int32) << t
             else:
-                tl.store(target, tl.where(on, one, zero), mask=inside)
-                tl.store(target + stride_p, tl.where(off, one, zero), mask=inside)
-                target += stride_t
+                tl.store(target_ptr, tl.where(on, one, zero), mask=inside)
+                tl.store(target_ptr + events.stride_p, tl.where(off, one, zero), mask=inside)
+                target_ptr += events.stride_t
         if PACKED:
-            tl.store(target, on_bits.to(tl.uint8), mask=inside)
-            tl.store(target + stride_p, off_bits.to(tl.uint8), mask=inside)
+            tl.store(target_ptr, on_bits.to(tl.uint8), mask=inside)
+            tl.store(target_ptr + events.stride_p, off_bits.to(tl.uint8), mask=inside)

@@ -1,107 +1,140 @@
-"""The first phase: an image's value channel, written to its plane, and the range of it."""
+"""The first phase: write an image's value channel to its plane, and return its range."""
 
 import triton
 import triton.language as tl
 
-from .pixels import PAD, arithmetic, clamp, comparable, share, tile_at
+from .augment import augmented_offsets, load_box
+from .pixels import HALO, arithmetic, clamp, comparable, rounded, tile_at, tile_range
 
 
 @triton.jit
 def measure(
-    images,  # pixel (0, 0) of one image
-    plane,  # pixel (0, 0) of its plane
-    part,
+    images,
+    augmentation,
+    planes,
+    b,
+    program,
     programs,
-    channels,  # their number, or None where CHANNELS is
-    height,
-    width,
-    stride_c,
-    stride_y,
-    stride_x,
-    pitch,
-    CHANNELS: tl.constexpr,  # their number where they are read without a loop, or None
+    CHANNELS: tl.constexpr,  # the number of channels if it is unrolled, or None for a loop
+    INTERPOLATION: tl.constexpr,  # "bilinear" or "nearest" for augmented images, or None
     INDEX: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
 ):
-    """Write one program's share of the value plane; return its range, NaN if a pixel is not finite."""
-    integer: tl.constexpr = images.dtype.element_ty == tl.uint8
-    # Any pixel of the image is neutral for its minimum and maximum.
-    corner, _magnitude = channel_max(images, True, channels, stride_c, CHANNELS)
-    low = tl.zeros((BLOCK_Y, BLOCK_X), dtype=corner.dtype) + corner
-    high = low
-    largest = tl.zeros((BLOCK_Y, BLOCK_X), dtype=corner.dtype)
-    first, last = share(part, programs, height, width, BLOCK_Y, BLOCK_X)
+    """Write one program's part of the plane of image ``b``; return its range, NaN if a pixel is not finite."""
+    height, width = planes.height, planes.width
+    plane_ptr = planes.ptr + b * planes.stride_b
+    image_ptr = images.ptr + b * images.stride_b
+    box = None
+    if INTERPOLATION is not None:
+        box = load_box(images, augmentation, b)
+    plane_dtype: tl.constexpr = planes.ptr.dtype.element_ty
+    integer: tl.constexpr = plane_dtype == tl.uint8
+    dtype: tl.constexpr = tl.int32 if integer else (tl.float64 if plane_dtype == tl.float64 else tl.float32)
+    greatest: tl.constexpr = 255 if integer else float("inf")
+    least: tl.constexpr = 0 if integer else float("-inf")
+    if INTERPOLATION is None:  # any pixel of the image, which does not change its range
+        corner, _magnitude = _channel_max(images, image_ptr, (0,), None, True, CHANNELS, False)
+    low = tl.full((BLOCK_Y, BLOCK_X), greatest, dtype=dtype)
+    high = tl.full((BLOCK_Y, BLOCK_X), least, dtype=dtype)
+    magnitudes = tl.zeros((BLOCK_Y, BLOCK_X), dtype=dtype)
+    first, last = tile_range(program, programs, height, width, BLOCK_Y, BLOCK_X)
     for tile in range(first, last):
         y, x, inside = tile_at(tile, height, width, BLOCK_Y, BLOCK_X)
-        pointers = images + (y.to(INDEX) * stride_y + x.to(INDEX) * stride_x)
-        value, magnitude = channel_max(pointers, inside, channels, stride_c, CHANNELS)
-        tl.store(plane + (y.to(INDEX) * pitch + x), value.to(plane.dtype.element_ty), mask=inside)
-        value = tl.where(inside, value, corner)
+        value, magnitude = _value(images, image_ptr, box, height, width, y, x, inside, CHANNELS, INTERPOLATION, INDEX)
+        tl.store(plane_ptr + (y.to(INDEX) * planes.pitch + x), value.to(plane_dtype), mask=inside)
+        if INTERPOLATION is None:  # augmented images repeat their border outside of the image; a masked load gives 0
+            value = tl.where(inside, value, corner)
         low = tl.minimum(low, value)
         high = tl.maximum(high, value)
-        largest = tl.maximum(largest, magnitude, propagate_nan=tl.PropagateNan.ALL)
-    _measure_border(
-        images, plane, part, programs, channels, height, width, stride_c, stride_y, stride_x, pitch,
-        CHANNELS, INDEX, BLOCK_X,
-    )  # fmt: skip
+        magnitudes = tl.maximum(magnitudes, magnitude, propagate_nan=tl.PropagateNan.ALL)
+    _write_halo(images, image_ptr, box, planes, plane_ptr, program, programs, CHANNELS, INTERPOLATION, INDEX, BLOCK_X)
     lowest = arithmetic(tl.min(tl.min(low, axis=1), axis=0))
     highest = arithmetic(tl.max(tl.max(high, axis=1), axis=0))
     if not integer:
-        finite = tl.min(tl.min((largest < float("inf")).to(tl.int32), axis=1), axis=0)
+        finite = tl.min(tl.min((magnitudes < float("inf")).to(tl.int32), axis=1), axis=0)
         lowest = tl.where(finite != 0, lowest, float("nan"))
     return lowest, highest
 
 
 @triton.jit
-def _measure_border(
-    images,
-    plane,
-    part,
-    programs,
-    channels,
-    height,
-    width,
-    stride_c,
-    stride_y,
-    stride_x,
-    pitch,
-    CHANNELS: tl.constexpr,
-    INDEX: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Write one program's share of the frame of repeated pixels around the plane."""
-    across = width + 2 * PAD  # a row of the frame, corners included
-    for start in range(part * BLOCK, 2 * (across + height), programs * BLOCK):
-        place = start + tl.arange(0, BLOCK)
-        row = place < 2 * across
-        beside = place - 2 * across
-        plane_y = tl.where(row, tl.where(place < across, -PAD, height), beside % height)
-        plane_x = tl.where(row, place % across - PAD, tl.where(beside < height, -PAD, width))
-        on_frame = place < 2 * (across + height)
-        y, x = clamp(plane_y, height).to(INDEX), clamp(plane_x, width).to(INDEX)
-        pointers = images + (y * stride_y + x * stride_x)
-        value, _magnitude = channel_max(pointers, on_frame, channels, stride_c, CHANNELS)
-        tl.store(plane + (plane_y.to(INDEX) * pitch + plane_x), value.to(plane.dtype.element_ty), mask=on_frame)
+def _write_halo(
+    images, image_ptr, box, planes, plane_ptr, program, programs,
+    CHANNELS: tl.constexpr, INTERPOLATION: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write one program's part of the halo. In the loop over tiles, its clamped coordinates would make loads narrow."""
+    height, width = planes.height, planes.width
+    row_length = width + 2 * HALO  # corners included
+    length = 2 * (row_length + height)
+    for start in range(program * BLOCK, length, programs * BLOCK):
+        position = start + tl.arange(0, BLOCK)  # first along the two rows, then along the two columns
+        in_row = position < 2 * row_length
+        in_column = position - 2 * row_length
+        halo_y = tl.where(in_row, tl.where(position < row_length, -HALO, height), in_column % height)
+        halo_x = tl.where(in_row, position % row_length - HALO, tl.where(in_column < height, -HALO, width))
+        inside = position < length
+        y, x = clamp(halo_y, height), clamp(halo_x, width)
+        value, _magnitude = _value(
+            images, image_ptr, box, height, width, y, x, inside, CHANNELS, INTERPOLATION, INDEX
+        )  # fmt: skip
+        pointers = plane_ptr + (halo_y.to(INDEX) * planes.pitch + halo_x)
+        tl.store(pointers, value.to(planes.ptr.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def channel_max(pointers, mask, channels, stride_c, CHANNELS: tl.constexpr):
-    """Maximum over the channels of pixels, and of their magnitudes, NaN if one is NaN."""
-    value = comparable(tl.load(pointers, mask=mask, other=0))
+def _value(
+    images, image_ptr, box, height, width, y, x, mask,
+    CHANNELS: tl.constexpr, INTERPOLATION: tl.constexpr, INDEX: tl.constexpr,
+):  # fmt: skip
+    """Return the value channel of pixels, and the largest magnitude of their channels, NaN if one is NaN."""
+    bilinear: tl.constexpr = INTERPOLATION == "bilinear"
+    if INTERPOLATION is None:
+        offsets, weights = (y.to(INDEX) * images.stride_y + x.to(INDEX) * images.stride_x,), None
+    else:
+        offsets, weights = augmented_offsets(images, box, height, width, y, x, bilinear, INDEX)
+        mask = True  # the offsets are clamped
+    return _channel_max(images, image_ptr, offsets, weights, mask, CHANNELS, bilinear)
+
+
+@triton.jit
+def _channel_max(
+    images, image_ptr, offsets, weights, mask, CHANNELS: tl.constexpr, BILINEAR: tl.constexpr
+):  # fmt: skip
+    value = _channel(image_ptr, offsets, weights, mask, BILINEAR)
     magnitude = tl.abs(value)
     if CHANNELS is not None:
         for _ in tl.static_range(1, CHANNELS):
-            pointers += stride_c
-            value, magnitude = _with_channel(value, magnitude, pointers, mask)
+            image_ptr += images.stride_c
+            channel = _channel(image_ptr, offsets, weights, mask, BILINEAR)
+            value, magnitude = _with_channel(value, magnitude, channel)
     else:
-        for _ in range(1, channels):
-            pointers += stride_c
-            value, magnitude = _with_channel(value, magnitude, pointers, mask)
+        for _ in range(1, images.channels):
+            image_ptr += images.stride_c
+            channel = _channel(image_ptr, offsets, weights, mask, BILINEAR)
+            value, magnitude = _with_channel(value, magnitude, channel)
     return value, magnitude
 
 
 @triton.jit
-def _with_channel(value, magnitude, pointers, mask):
-    channel = comparable(tl.load(pointers, mask=mask, other=0))
+def _with_channel(value, magnitude, channel):
     return tl.maximum(value, channel), tl.maximum(magnitude, tl.abs(channel), propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _channel(channel_ptr, offsets, weights, mask, BILINEAR: tl.constexpr):
+    """Load one channel of pixels, or interpolate it from four raw pixels: first along x, then along y."""
+    if BILINEAR:
+        top_left = arithmetic(tl.load(channel_ptr + offsets[0]))
+        top_right = arithmetic(tl.load(channel_ptr + offsets[1]))
+        bottom_left = arithmetic(tl.load(channel_ptr + offsets[2]))
+        bottom_right = arithmetic(tl.load(channel_ptr + offsets[3]))
+        top = _interpolate(top_left, top_right, weights[1])
+        return _interpolate(top, _interpolate(bottom_left, bottom_right, weights[1]), weights[0])
+    else:
+        return comparable(tl.load(channel_ptr + offsets[0], mask=mask, other=0))
+
+
+@triton.jit
+def _interpolate(lo, hi, weight):
+    # Not lo * (1 - weight) + hi * weight: equal neighbours must stay equal to the last bit.
+    return lo + rounded((hi - lo) * weight)

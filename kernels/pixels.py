@@ -1,16 +1,17 @@
-"""What both phases of a kernel share: pixels as numbers, and an image as tiles."""
+"""Helpers of both phases: pixel arithmetic, and the division of an image into tiles."""
 
 import triton
 import triton.language as tl
 
-#: The plane repeats the border this far out, so that neighbours within it need no clamping. The paper's reach 1 pixel.
-PAD = tl.constexpr(1)
+#: Width of the border of repeated pixels around a plane. The paper's motion vectors reach 1 pixel, so that they need no
+#: clamping.
+HALO = tl.constexpr(1)
 _UINT8_SCALE = tl.constexpr(1 / 255)
 
 
 @triton.jit
 def comparable(pixel):
-    """Widen a stored pixel to a type that orders like it: int32 for uint8, else the arithmetic type."""
+    """Widen a stored pixel to a type with the same order: int32 for uint8, otherwise the arithmetic type."""
     if pixel.dtype == tl.uint8:
         return pixel.to(tl.int32)
     elif pixel.dtype == tl.float64:
@@ -21,7 +22,7 @@ def comparable(pixel):
 
 @triton.jit
 def arithmetic(pixel):
-    """Widen a pixel to the arithmetic type; a grey level is scaled to [0, 1]."""
+    """Widen a pixel to the arithmetic type (float64 for float64, otherwise float32); scale a grey level to [0, 1]."""
     if pixel.dtype == tl.uint8 or pixel.dtype == tl.int32:
         return rounded(pixel.to(tl.float32) * _UINT8_SCALE)
     elif pixel.dtype == tl.float64:
@@ -32,10 +33,10 @@ def arithmetic(pixel):
 
 @triton.jit
 def rounded(product):
-    """A product that is added to something, which no compiler may do in one rounding with it."""
+    """Return a product that no compiler can fuse with a following addition."""
     if product.dtype == tl.float32:
-        # For sm_100, the ptxas of Triton 3.6 contracts pairs of products and differences whatever it is told. It does
-        # not see through this: the grid has one dimension, so that the program's number in the second is 0.
+        # For sm_100, the ptxas of Triton 3.6 fuses pairs of products and differences in spite of --fmad=false. It
+        # cannot fuse across this operation. program_id(1) is always 0, because the grid has one dimension.
         bits = product.to(tl.int32, bitcast=True) | tl.program_id(1)
         return bits.to(tl.float32, bitcast=True)
     else:
@@ -44,13 +45,13 @@ def rounded(product):
 
 @triton.jit
 def clamp(index, size):
-    """Move an index that is outside of the image to its border."""
+    """Move an index outside of the image to the nearest pixel of the border."""
     return tl.minimum(tl.maximum(index, 0), size - 1)
 
 
 @triton.jit
 def tile_at(tile, height, width, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr):
-    """Rows ``[BLOCK_Y, 1]`` and columns ``[1, BLOCK_X]`` of a tile, and which of its pixels are in the image."""
+    """Return rows ``[BLOCK_Y, 1]`` and columns ``[1, BLOCK_X]`` of a tile, and the mask of pixels inside the image."""
     tiles_x = tl.cdiv(width, BLOCK_X)
     y = ((tile // tiles_x) * BLOCK_Y + tl.arange(0, BLOCK_Y))[:, None]
     x = ((tile % tiles_x) * BLOCK_X + tl.arange(0, BLOCK_X))[None, :]
@@ -58,8 +59,8 @@ def tile_at(tile, height, width, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr):
 
 
 @triton.jit
-def share(part, programs, height, width, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr):
-    """First and last tile of one of the programs that work on an image."""
+def tile_range(program, programs, height, width, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr):
+    """Return the first tile of one of an image's programs, and the one after its last."""
     tiles = tl.cdiv(height, BLOCK_Y) * tl.cdiv(width, BLOCK_X)
-    share = tl.cdiv(tiles, programs)
-    return tl.minimum(part * share, tiles), tl.minimum((part + 1) * share, tiles)
+    tiles_per_program = tl.cdiv(tiles, programs)
+    return tl.minimum(program * tiles_per_program, tiles), tl.minimum((program + 1) * tiles_per_program, tiles)

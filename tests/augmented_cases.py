@@ -1,4 +1,4 @@
-"""Augmented conversions to try: boxes within and beyond images of every type, resized up and down, flipped or not."""
+"""Augmented conversions for tests: boxes inside and outside of images of every dtype, resized up and down, flipped."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from i2e_triton import canonical_shifts, random_shifts, reference
-from tests.cases import CONTENTS, IMAGE_DTYPES, LAYOUTS, arrange, filled, pack
+from tests.cases import CONTENTS, IMAGE_DTYPES, LAYOUTS, Case, arrange, filled, pack
 
 
 @dataclass
 class AugmentedCase:
-    """Arguments of one conversion; images ``[B, C, H, W]``."""
+    """The arguments of one augmented conversion; images ``[B, C, H, W]``."""
 
     images: Tensor
     shifts: Tensor
@@ -27,34 +27,41 @@ class AugmentedCase:
 
     @property
     def augmentation(self) -> dict[str, Any]:
-        """The arguments that a plain conversion does not have."""
+        """The arguments that only an augmented conversion has."""
         return {"crop": self.crop, "size": self.size, "flip": self.flip, "interpolation": self.interpolation}
 
     @property
     def nearest(self) -> bool:
-        """Whether the kernels take the nearest pixels: where it is asked for, and where no pixel leaves its place."""
+        """Whether the operator takes the nearest pixels: if asked for, or if images are not cropped or resized."""
         return self.interpolation == "nearest" or (self.crop is None and self.size in (None, self.images.shape[-2:]))
 
     def expected(self, dtype: torch.dtype = torch.bool, *, packed: bool = False) -> Tensor:
-        """Events of the specification, dense in a type or packed."""
+        """Return the events of the specification, dense with a dtype or packed."""
         events = reference.convert(self.images, self.ratio, self.shifts, **self.augmentation)
         return pack(events) if packed else events.to(dtype)
 
 
+def launched_augmentation(case: Case | AugmentedCase) -> dict[str, Any]:
+    """Return the arguments of ``launch.convert_into`` that only an augmented conversion has."""
+    if isinstance(case, Case):
+        return {}
+    return {"crop": case.crop, "flip": case.flip, "nearest": case.nearest}
+
+
 def boxes(batch: int, generator: torch.Generator, reach: int = 20, longest: int = 60) -> Tensor:
-    """Boxes ``[batch, 4]`` that begin and end within and beyond small images."""
+    """Return boxes ``[batch, 4]`` that begin and end inside and outside of small images."""
     place = torch.randint(-reach, 2 * reach, (batch, 2), generator=generator)
     return torch.cat([place, torch.randint(1, longest, (batch, 2), generator=generator)], dim=1)
 
 
 def flips(batch: int, generator: torch.Generator) -> Tensor:
-    """Which images are mirrored, ``[batch]``."""
+    """Return a random bool for each image, ``[batch]``."""
     return torch.rand(batch, generator=generator) < 0.5
 
 
 @st.composite
 def augmented_cases(draw: st.DrawFn, side: int = 40, batch: int = 3) -> AugmentedCase:
-    """Draw conversions of images to augmented ones, both up to so many pixels wide and high."""
+    """Draw augmented conversions; raw and augmented images are at most ``side`` pixels wide and high."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1), label="seed"))
     size = st.integers(1, side) | st.sampled_from([s for s in (1, 2, 4, 8, 16, 31, 32, 33) if s <= side])
     height, width = draw(size), draw(size)

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from i2e_triton.ops import allocation
 
 # Seconds that a round takes at least. The time to start and stop the clock, which waits for a GPU, is then negligible.
 _MIN_ROUND = {"cpu": 0.5e-3, "cuda": 10e-3}
@@ -71,7 +70,6 @@ def peak_memory(call: Callable[[], object], kind: str) -> int:
         before = torch.cuda.memory_allocated()
         call()
         return torch.cuda.max_memory_allocated() - before
-    allocation.empty_cache()  # a result that reuses memory allocates nothing
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         call()
     with tempfile.TemporaryDirectory() as folder:

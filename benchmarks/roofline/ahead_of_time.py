@@ -1,7 +1,7 @@
 """Compile the kernels that an operator launches, without a GPU, and read the machine code.
 
-The operator runs on the CPU with its kernels replaced by recorders. Each recorded launch is then compiled with the
-argument types, constants and alignments that Triton's launcher would pass to the compiler.
+The operator runs on the CPU with its kernels replaced by recorders. Triton's own launcher then compiles each recorded
+launch for the chosen target.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import torch
 import triton
 from torch import Tensor
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource, CompiledKernel
+from triton.compiler import CompiledKernel
+from triton.runtime.driver import driver
 
 from i2e_triton import canonical_shifts
 from i2e_triton.kernels import launch
@@ -30,26 +31,7 @@ TARGETS = {
     "sm_100": GPUTarget("cuda", 100, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
-_TYPES = {
-    torch.uint8: "u8",
-    torch.int8: "i8",
-    torch.int16: "i16",
-    torch.int32: "i32",
-    torch.int64: "i64",
-    torch.float16: "fp16",
-    torch.bfloat16: "bf16",
-    torch.float32: "fp32",
-    torch.float64: "fp64",
-}
-_KERNELS = (
-    "augment_kernel",
-    "convert_augmented_kernel",
-    "convert_kernel",
-    "emit_kernel",
-    "measure_kernel",
-    "unpack_kernel",
-)
-_OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
+_KERNELS = ("convert_kernel", "emit_kernel", "measure_kernel", "unpack_kernel")
 
 
 @dataclass(frozen=True)
@@ -67,37 +49,26 @@ def launches(
     *,
     packed: bool = False,
     timesteps: int = 8,
+    size: tuple[int, int] | None = None,
+    nearest: bool = False,
     multiprocessors: int = 132,
     warp_size: int = 32,
 ) -> list[Launch]:
-    """Return the launches that convert images on a GPU; by default one with the multiprocessors of an H100."""
-    batch, _, height, width = images.shape
-    shape = (batch, 2, height, width) if packed else (timesteps, batch, 2, height, width)
+    """Return the launches that convert images on a GPU; by default one with the multiprocessors of an H100.
+
+    With ``size``, the images are cropped, resized and flipped.
+    """
+    batch = images.shape[0]
+    event_size = images.shape[-2:] if size is None else size
+    shape = (batch, 2, *event_size) if packed else (timesteps, batch, 2, *event_size)
     out = torch.empty(shape, dtype=dtype, device=images.device)
     shifts = canonical_shifts(timesteps=timesteps)
+    augmentation: dict[str, Any] = {}
+    if size is not None:
+        crop, flip = torch.ones(batch, 4, dtype=torch.int32), torch.ones(batch, dtype=torch.bool)
+        augmentation = {"crop": crop, "flip": flip, "nearest": nearest}
     with _recording(multiprocessors, warp_size) as recorded:
-        launch.convert_into(out, images, shifts, None, 0.12, packed=packed)
-    return recorded
-
-
-def augmented_launches(
-    images: Tensor,
-    size: tuple[int, int],
-    dtype: torch.dtype,
-    *,
-    nearest: bool = False,
-    packed: bool = False,
-    multiprocessors: int = 132,
-    warp_size: int = 32,
-) -> list[Launch]:
-    """Return the launches that crop, resize, flip and convert images on a GPU."""
-    batch = images.shape[0]
-    out = torch.empty((batch, 2, *size) if packed else (8, batch, 2, *size), dtype=dtype, device=images.device)
-    crop, flip = torch.ones(batch, 4, dtype=torch.int32), torch.ones(batch, dtype=torch.bool)
-    with _recording(multiprocessors, warp_size) as recorded:
-        launch.convert_augmented_into(
-            out, images, crop, flip, canonical_shifts(), None, 0.12, nearest=nearest, packed=packed
-        )
+        launch.convert_into(out, images, shifts, None, 0.12, packed=packed, **augmentation)
     return recorded
 
 
@@ -130,17 +101,24 @@ def _recording(multiprocessors: int, warp_size: int) -> Iterator[list[Launch]]:
 
 def compile_launch(recorded: Launch, target: GPUTarget) -> CompiledKernel:
     """Compile a recorded launch for a target of :data:`TARGETS`."""
-    signature, constants, attributes = {}, {}, {}
-    for position, name in enumerate(recorded.kernel.arg_names):
-        value = recorded.arguments[name]
-        signature[name] = _type_of(value, recorded.kernel.params[position].is_constexpr)
-        if signature[name] == "constexpr":
-            constants[name] = value
-        elif _divisible(value):
-            attributes[(position,)] = [["tt.divisibility", 16]]
-    options = {name: recorded.arguments[name] for name in _OPTIONS if name in recorded.arguments}
-    source = ASTSource(recorded.kernel, signature=signature, constexprs=constants, attrs=attributes)
-    return triton.compile(source, target=target, options=options)
+    with mock.patch.object(driver, "_active", TargetDriver(target)):
+        return recorded.kernel.warmup(grid=recorded.grid, **recorded.arguments)
+
+
+class TargetDriver:
+    """The answers that Triton's launcher needs before it compiles, for a GPU that need not be present."""
+
+    def __init__(self, target: GPUTarget):
+        self.target = target
+
+    def get_current_device(self) -> GPUTarget:  # noqa: D102
+        return self.target  # Triton caches kernels per device
+
+    def get_current_stream(self, device: GPUTarget) -> int:  # noqa: D102
+        return 0
+
+    def get_current_target(self) -> GPUTarget:  # noqa: D102
+        return self.target
 
 
 def machine_code(kernel: CompiledKernel, folder: Path) -> list[str]:
@@ -164,19 +142,3 @@ def run_nvidia_tool(name: str, flags: list[str], kernel: CompiledKernel, folder:
     binary = folder / f"{kernel.hash}.cubin"
     binary.write_bytes(kernel.asm["cubin"])
     return subprocess.run([tool, *flags, binary], check=True, capture_output=True, text=True).stdout
-
-
-def _type_of(value: Any, constant: bool) -> str:
-    if constant or value is None or (isinstance(value, int) and value == 1):
-        return "constexpr"
-    if isinstance(value, Tensor):
-        return "*" + _TYPES[value.dtype]
-    if isinstance(value, float):
-        return "fp32"
-    return "i32" if -(2**31) <= value < 2**31 else "i64"
-
-
-def _divisible(value: Any) -> bool:
-    if isinstance(value, Tensor):
-        return value.data_ptr() % 16 == 0
-    return isinstance(value, int) and value % 16 == 0

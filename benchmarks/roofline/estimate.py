@@ -14,7 +14,7 @@ from benchmarks.roofline.loops import Loop, loops
 _CHANNELS, _TIMESTEPS, _SIZE = 3, 8, 224
 # Kernel functions whose loops read images, and those whose loops write events.
 _READING = ("measure",)
-_WRITING = ("emit_words", "_emit_pixels")
+_WRITING = ("emit_swar", "_emit_pixels")
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,32 @@
-"""The first phase of an augmented conversion on the CPU: crop, resize, flip and value channel, some images at a time.
+"""Augmented conversions on the CPU: crop, resize, flip and value channel of a few images at a time.
 
-A resize interpolates over columns and then over rows, each time between whole rows of memory: for the first pass,
-images are turned so that their columns are rows. Rows of results that lie alike between those of their boxes are made
-together. The second phase is that of every image on the CPU.
+Bilinear interpolation goes first along the columns and then along the rows, each time between whole rows in memory: for
+the first step, the images are transposed. :mod:`i2e_triton.ops.cpu` computes the events of the value channels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from i2e_triton.ops import allocation, cpu
-from i2e_triton.ops.augment_places import Phases, Places, Rows, places
+from i2e_triton.ops import cpu
 
-# Per thread: pixels of value channels that wait for the second phase, and values of channels that are interpolated at
-# once. Fewer pay more for calls, more of them leave the cache.
-_CHUNK_PIXELS = 1024 * 1024
-_PART_VALUES = 1536 * 1024
+# Values (of all channels) per thread and chunk. Smaller chunks cost more calls, larger ones do not stay in the cache.
+_CHUNK_VALUES = 512 * 1024
+
+
+class _Sources(NamedTuple):
+    """The two rows (or columns) of an image around each row of its augmented version, ``[B, size]`` each."""
+
+    lo: Tensor
+    hi: Tensor
+    weight: Tensor  # of ``hi``
+
+    def part(self, images: slice) -> _Sources:
+        return _Sources(*(field[images] for field in self))
 
 
 @torch.no_grad()
@@ -37,127 +44,101 @@ def convert_into(
     """Write the events of augmented images into ``out``.
 
     Args:
-        out: dense ``[T, B, 2, H, W]``, or packed ``[B, 2, H, W]`` uint8; H and W are those of the augmented images.
+        out: dense ``[T, B, 2, H, W]``, or packed ``[B, 2, H, W]`` uint8; H and W are the size of the augmented images.
         images: ``[B, C, H, W]``.
-        crop: boxes ``[B, 4]`` of (top, left, height, width), or None for all of each image.
+        crop: boxes ``[B, 4]`` of (top, left, height, width), or None for whole images.
         flip: bool ``[B]``, or None.
         shifts: motion vectors ``[T, 4]`` or ``[B, T, 4]``.
-        ratio: ``[B]``, float64 for float64 images and else float32.
-        nearest: whether to take the nearest pixels, and not to interpolate.
+        ratio: ``[B]``, float64 for float64 images, otherwise float32.
+        nearest: take the nearest pixels instead of interpolating.
         packed: whether ``out`` is packed.
     """
-    batch = images.shape[0]
+    batch, channels = images.shape[:2]
     if batch == 0:
         return
-    allocation.keep_freed()
     height, width = out.shape[-2:]
-    per_image = shifts.dim() == 3
-    rows, columns = places(images, crop, flip, (height, width), ratio.dtype, nearest)
-    several = max(1, _CHUNK_PIXELS * torch.get_num_threads() // (height * width))
-    for first in range(0, batch, several):
-        part = slice(first, first + several)
+    rows, columns = _sources(images, crop, flip, (height, width), ratio.dtype, nearest)
+    per_chunk = max(1, _CHUNK_VALUES * torch.get_num_threads() // (channels * height * width))
+    for first in range(0, batch, per_chunk):
+        chunk = slice(first, first + per_chunk)
         cpu.convert_into(
-            out[part] if packed else out[:, part],
-            _value(images[part], rows.of(part), columns.of(part), out.shape[-2:], nearest),
-            shifts[part] if per_image else shifts,
-            ratio[part],
+            out[chunk] if packed else out[:, chunk],
+            _value(images[chunk], rows.part(chunk), columns.part(chunk), nearest),
+            shifts[chunk] if shifts.dim() == 3 else shifts,
+            ratio[chunk],
             packed=packed,
         )
 
 
-def _value(images: Tensor, rows: Rows, columns: Places, size: torch.Size, nearest: bool) -> Tensor:
-    """Value channels ``[N, 1, H, W]`` of augmented images; NaN where one has a number that is not finite."""
-    several = max(1, _PART_VALUES * torch.get_num_threads() // (images.shape[1] * size.numel()))
-    value = torch.empty(len(images), *size, dtype=images.dtype if nearest else columns.way.dtype)
-    for first in range(0, len(images), several):
-        part = slice(first, first + several)
-        unfit = torch.zeros(len(value[part]), dtype=torch.bool)
-        for lines, channels in _augmented(images[part], rows.of(part), columns.of(part), nearest):
-            largest = value[part, lines]
-            _channel_max_into(largest, channels)
-            if images.is_floating_point():
-                unfit |= ~(channels.amin(dim=(0, 2, 3)).isfinite() & largest.amax(dim=(1, 2)).isfinite())
-        if bool(unfit.any()):  # the number need not be a pixel's largest
-            value[part][unfit] = math.nan
+def _sources(
+    images: Tensor, crop: Tensor | None, flip: Tensor | None, size: tuple[int, int], dtype: torch.dtype, nearest: bool
+) -> tuple[_Sources, _Sources]:
+    """Return the source rows and the source columns of augmented images; positions are rounded to ``dtype``."""
+    batch, _, height, width = images.shape
+    boxes = torch.tensor([[0, 0, height, width]]).expand(batch, 4) if crop is None else crop.long()
+    top, left, box_height, box_width = boxes[..., None].unbind(1)
+    y, x = torch.arange(size[0])[None], torch.arange(size[1])[None]
+    if flip is not None:
+        x = torch.where(flip[:, None], size[1] - 1 - x, x)
+    rows = _sources_of(y, top, box_height, height, dtype, nearest)
+    return rows, _sources_of(x, left, box_width, width, dtype, nearest)
+
+
+def _sources_of(
+    index: Tensor, start: Tensor, length: Tensor, limit: int, dtype: torch.dtype, nearest: bool
+) -> _Sources:
+    # The specification's order of rounding: scale and position are rounded once each.
+    scale = (length * torch.tensor(1 / index.shape[-1], dtype=torch.float64)).to(dtype).double()
+    centre = 0.0 if nearest else 0.5
+    position = ((index.double() + centre) * scale - centre).to(dtype).clamp_(min=0)
+    lo = torch.minimum(position.long(), length - 1)
+    hi = torch.minimum(lo + 1, length - 1)
+    return _Sources((start + lo).clamp_(0, limit - 1), (start + hi).clamp_(0, limit - 1), position - lo)
+
+
+def _value(images: Tensor, rows: _Sources, columns: _Sources, nearest: bool) -> Tensor:
+    """Return the value channels ``[N, 1, H, W]`` of augmented images; NaN for an image with a non-finite number."""
+    channels = (_nearest if nearest else _bilinear)(images, rows, columns)
+    value = cpu.channel_max(channels)
+    if images.is_floating_point():
+        finite = channels.amin(dim=(1, 2, 3)).isfinite() & value.amax(dim=(1, 2)).isfinite()
+        if not bool(finite.all()):  # the number can be in a channel that is not the largest
+            value = value.masked_fill(~finite[:, None, None], math.nan)
     return value[:, None]
 
 
-def _augmented(images: Tensor, rows: Rows, columns: Places, nearest: bool) -> Iterator[tuple[slice, Tensor]]:
-    """Some rows of augmented images after others, and all their channels ``[C, N, rows, W]``."""
-    if isinstance(rows, Phases):
-        yield from _in_phases(images, rows, columns)
-    else:
-        yield slice(None), (_nearest if nearest else _bilinear)(images, rows, columns)
-
-
-def _nearest(images: Tensor, rows: Places, columns: Places) -> Tensor:
-    """Augmented images in their own type."""
+def _nearest(images: Tensor, rows: _Sources, columns: _Sources) -> Tensor:
+    """Return augmented images ``[N, C, H, W]`` with the images' dtype."""
     image = torch.arange(len(images))[:, None, None]
-    return images.transpose(0, 1)[:, image, rows.before[:, :, None], columns.before[:, None, :]]
+    return images.transpose(0, 1)[:, image, rows.lo[:, :, None], columns.lo[:, None, :]].transpose(0, 1)
 
 
-def _in_phases(images: Tensor, rows: Phases, columns: Places) -> Iterator[tuple[slice, Tensor]]:
-    """Augmented images in the arithmetic type."""
-    # channels, images, rows, columns
-    across = _across(_rows(images, rows.framed), columns).permute(3, 0, 2, 1).contiguous()
-    steps = across[:, :, 1:] - across[:, :, :-1]
-    lines = across.shape[2] - 2
-    for phase, (above, way) in enumerate(zip(rows.above, rows.ways)):
-        first = 0 if above else 1
-        start, step = across.narrow(2, first, lines), steps.narrow(2, first, lines)
-        # One operation after another: a fused multiply-add would round differently.
-        yield slice(phase, None, len(rows.ways)), torch.mul(step, way).add_(start)
+def _bilinear(images: Tensor, rows: _Sources, columns: _Sources) -> Tensor:
+    """Return augmented images ``[N, C, H, W]`` with the arithmetic dtype: interpolate along x, then along y."""
+    height = rows.lo.shape[1]
+    if 2 * height < images.shape[2]:  # most rows are not needed
+        images = _take_rows(images, torch.stack([rows.lo, rows.hi], dim=2).flatten(1))
+        position = torch.arange(0, 2 * height, 2).expand(len(images), -1)
+        rows = _Sources(position, position + 1, rows.weight)
+    images = images.to(columns.weight.dtype).mul_(1 / 255) if images.dtype == torch.uint8 else images.to(columns.weight)
+    resized = _interpolate(
+        _take_columns(images, columns.lo), _take_columns(images, columns.hi), columns.weight[:, None, None]
+    )
+    return _interpolate(_take_rows(resized, rows.lo), _take_rows(resized, rows.hi), rows.weight[:, None, :, None])
 
 
-def _bilinear(images: Tensor, rows: Places, columns: Places) -> Tensor:
-    """Augmented images in the arithmetic type."""
-    height = rows.before.shape[1]
-    if 2 * height < images.shape[2]:  # most rows are not asked for
-        asked = torch.stack([rows.before, rows.after], dim=2).flatten(1)
-        images = _rows(images, asked)
-        order = torch.arange(0, 2 * height, 2).expand(len(images), -1)
-        rows = Places(order, order + 1, rows.way)
-    across = _across(images, columns).permute(0, 2, 3, 1).contiguous()  # images, rows, channels, columns
-    return _between(across, rows).permute(2, 0, 1, 3)
+def _take_columns(images: Tensor, columns: Tensor) -> Tensor:
+    """Return columns ``[N, W]`` of images."""
+    return images.gather(3, columns[:, None, None].expand(*images.shape[:3], -1))
 
 
-def _rows(images: Tensor, asked: Tensor) -> Tensor:
-    """Take rows ``[N, R]`` of images ``[N, C, H, W]``."""
+def _take_rows(images: Tensor, rows: Tensor) -> Tensor:
+    """Return rows ``[N, R]`` of images; copies of whole rows are faster than ``gather``."""
     first = torch.arange(images.shape[:2].numel()).view(*images.shape[:2], 1) * images.shape[2]
-    taken = images.flatten(0, 2).index_select(0, (first + asked[:, None]).flatten())
+    taken = images.flatten(0, 2).index_select(0, (first + rows[:, None]).flatten())
     return taken.unflatten(0, (*images.shape[:2], -1))
 
 
-def _across(images: Tensor, columns: Places) -> Tensor:
-    """Interpolate between the columns of images: ``[N, W, rows, C]``."""
-    turned = _scaled(images, columns.way.dtype).permute(0, 3, 2, 1).contiguous()
-    return _between(turned, columns)
-
-
-def _between(lines: Tensor, places: Places) -> Tensor:
-    """Interpolate between the lines of each image ``[N, L, ...]``, contiguous: ``[N, size, ...]``."""
-    # A line is followed by the next one, or at a border by itself, from which it does not differ.
-    steps = torch.zeros_like(lines)
-    torch.sub(lines[:, 1:], lines[:, :-1], out=steps[:, :-1])
-    first_line = torch.arange(len(lines))[:, None] * lines.shape[1]
-    stepping = torch.where(places.after > places.before, places.before, lines.shape[1] - 1)
-    start = lines.flatten(0, 1).index_select(0, (first_line + places.before).flatten())
-    step = steps.flatten(0, 1).index_select(0, (first_line + stepping).flatten())
-    # One operation after another: a fused multiply-add would round differently.
-    return step.mul_(places.way.reshape(-1, 1, 1)).add_(start).unflatten(0, places.way.shape)
-
-
-def _scaled(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Widen images to the arithmetic type, uint8 to [0, 1]."""
-    return images.to(dtype).mul_(1 / 255) if images.dtype == torch.uint8 else images.to(dtype)
-
-
-def _channel_max_into(value: Tensor, channels: Tensor) -> None:
-    """Write the largest of channels ``[C, ...]``."""
-    if len(channels) == 1:
-        value.copy_(channels[0])
-        return
-    largest = channels[0]
-    for channel in channels[1:-1]:
-        largest = torch.maximum(largest, channel)
-    torch.maximum(largest, channels[-1], out=value)
+def _interpolate(lo: Tensor, hi: Tensor, weight: Tensor) -> Tensor:
+    """Return ``lo + (hi - lo) * weight`` in the memory of ``hi``, rounded after each operation."""
+    return hi.sub_(lo).mul_(weight).add_(lo)

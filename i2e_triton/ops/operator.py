@@ -1,14 +1,17 @@
-"""The operators ``torch.ops.i2e_triton.convert``, ``convert_augmented`` and ``unpack``: schemas, and one implementation
-per device.
+"""The operators ``torch.ops.i2e_triton.convert`` and ``torch.ops.i2e_triton.unpack``.
 
-The arguments are trusted here; :func:`i2e_triton.convert` and :func:`i2e_triton.unpack` check them.
+The operators trust their arguments: :func:`i2e_triton.convert` and :func:`i2e_triton.unpack` validate them. Only the
+values of ``ratios`` and ``crop`` are checked here, because tracing does not know them. On a GPU they are not checked at
+all, which would wait for the device.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,212 +20,116 @@ from i2e_triton.checks import check_boxes, check_ratio_values
 from i2e_triton.ops import allocation, cpu, cpu_augmented
 from i2e_triton.shifts import canonical_shifts
 
-#: Triton is an optional dependency: without it, images on the CPU still convert.
+#: Triton is an optional dependency. Without it, the CPU path still works.
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 
-_ARGUMENTS = "Tensor images, Tensor? shifts, Tensor? ratios, float ratio, int timesteps, ScalarType dtype, bool packed"
-_AUGMENTATION = "Tensor? crop, Tensor? flip, SymInt height, SymInt width, bool nearest"
-_AUGMENTED = _ARGUMENTS.replace("Tensor images", f"Tensor images, {_AUGMENTATION}")
+_CONVERT = (
+    "Tensor images, Tensor? shifts, Tensor? ratios, float ratio, int timesteps, ScalarType dtype, bool packed, "
+    "Tensor? crop=None, Tensor? flip=None, SymInt[]? size=None, bool nearest=False"
+)
 _library = torch.library.Library("i2e_triton", "DEF")
-_library.define(f"convert({_ARGUMENTS}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
-_library.define(f"convert.out({_ARGUMENTS}, *, Tensor(a!) out) -> ()", tags=torch.Tag.pt2_compliant_tag)
-_library.define(f"convert_augmented({_AUGMENTED}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
-_library.define(f"convert_augmented.out({_AUGMENTED}, *, Tensor(a!) out) -> ()", tags=torch.Tag.pt2_compliant_tag)
-_library.define("unpack(Tensor packed, int timesteps, ScalarType dtype) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
+for _schema in (
+    f"convert({_CONVERT}) -> Tensor",
+    f"convert.out({_CONVERT}, *, Tensor(a!) out) -> ()",
+    "unpack(Tensor packed, int timesteps, ScalarType dtype) -> Tensor",
+):
+    _library.define(_schema, tags=torch.Tag.pt2_compliant_tag)
 
 
-def event_shape(images: Tensor, timesteps: int, packed: bool, size: tuple[int, int] | None = None) -> tuple[int, ...]:
-    """Shape of the events of images ``[B, C, H, W]``, or of their augmented versions of another size."""
+class _Arguments(NamedTuple):
+    """The arguments of ``convert``, as in its schema: the dispatcher leaves out those that have their default value."""
+
+    images: Tensor  # [B, C, H, W]
+    shifts: Tensor | None  # [T, 4] or [B, T, 4]; None for the canonical ones
+    ratios: Tensor | None  # [B]; None for ratio everywhere
+    ratio: float
+    timesteps: int
+    dtype: torch.dtype
+    packed: bool
+    crop: Tensor | None = None  # [B, 4]
+    flip: Tensor | None = None  # [B]
+    size: Sequence[int] | None = None
+    nearest: bool = False
+
+    def event_shape(self) -> tuple[int, ...]:
+        return event_shape(self.images, self.timesteps, self.packed, self.size)
+
+    def check_values(self) -> None:
+        if self.ratios is not None:
+            check_ratio_values(self.ratios)
+        if self.crop is not None:
+            check_boxes(self.crop)
+
+
+def event_shape(images: Tensor, timesteps: int, packed: bool, size: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Return the shape of the events of images ``[B, C, H, W]``, resized to ``size`` if it is not None."""
     batch = images.shape[0]
-    height, width = size or images.shape[-2:]
+    height, width = images.shape[-2:] if size is None else size
     return (batch, 2, height, width) if packed else (timesteps, batch, 2, height, width)
 
 
-def arithmetic_dtype(images: Tensor) -> torch.dtype:
-    """The type in which differences and thresholds are computed."""
-    return torch.float64 if images.dtype == torch.float64 else torch.float32
-
-
-@torch.library.impl(_library, "convert.out", "CPU")
-def _convert_out_cpu(
-    images: Tensor,
-    shifts: Tensor | None,
-    ratios: Tensor | None,
-    ratio: float,
-    timesteps: int,
-    dtype: torch.dtype,
-    packed: bool,
-    *,
-    out: Tensor,
-) -> None:
-    ratios = _ratios_on_cpu(images, ratios, ratio)
-    if shifts is None:
-        shifts = canonical_shifts(timesteps=timesteps, device="cpu")
-    cpu.convert_into(out, images, shifts, ratios, packed=packed)
-
-
-@torch.library.impl(_library, "convert", "CPU")
-def _convert_cpu(
-    images: Tensor,
-    shifts: Tensor | None,
-    ratios: Tensor | None,
-    ratio: float,
-    timesteps: int,
-    dtype: torch.dtype,
-    packed: bool,
-) -> Tensor:
-    if ratios is not None:
-        check_ratio_values(ratios)  # before any memory is taken
-    out = allocation.empty(event_shape(images, timesteps, packed), dtype)
-    _convert_out_cpu(images, shifts, ratios, ratio, timesteps, dtype, packed, out=out)
+def _convert_cpu(*arguments: Any) -> Tensor:
+    given = _Arguments(*arguments)
+    given.check_values()  # before memory is allocated
+    out = allocation.empty(given.event_shape(), given.dtype)
+    _write_cpu(out, given)
     return out
 
 
-def _ratios_on_cpu(images: Tensor, ratios: Tensor | None, ratio: float) -> Tensor:
-    """One ratio per image, checked, in the arithmetic type."""
+def _convert_out_cpu(*arguments: Any, out: Tensor) -> None:
+    given = _Arguments(*arguments)
+    given.check_values()
+    _write_cpu(out, given)
+
+
+def _write_cpu(out: Tensor, given: _Arguments) -> None:
+    images, shifts, ratios = given.images, given.shifts, given.ratios
     if ratios is None:
-        ratios = torch.full((images.shape[0],), ratio, dtype=torch.float64)
+        ratios = torch.full((len(images),), given.ratio, dtype=torch.float64, device="cpu")
+    ratios = ratios.to(torch.float64 if images.dtype == torch.float64 else torch.float32)
+    if shifts is None:
+        shifts = canonical_shifts(timesteps=given.timesteps, device="cpu")
+    if given.crop is None and given.flip is None and out.shape[-2:] == images.shape[-2:]:
+        cpu.convert_into(out, images, shifts, ratios, packed=given.packed)
     else:
-        check_ratio_values(ratios)
-    return ratios.to(arithmetic_dtype(images))
+        cpu_augmented.convert_into(
+            out, images, given.crop, given.flip, shifts, ratios, nearest=given.nearest, packed=given.packed
+        )
 
 
-@torch.library.impl(_library, "convert.out", "CUDA")
-def _convert_out_cuda(
-    images: Tensor,
-    shifts: Tensor | None,
-    ratios: Tensor | None,
-    ratio: float,
-    timesteps: int,
-    dtype: torch.dtype,
-    packed: bool,
-    *,
-    out: Tensor,
-) -> None:
-    launch = load_kernels()
-    if shifts is None:
-        shifts = _canonical_shifts_on(images.device)[:timesteps]
-    launch.convert_into(out, images, shifts, ratios, ratio, packed=packed)
-
-
-@torch.library.impl(_library, "convert", "CUDA")
-def _convert_cuda(
-    images: Tensor,
-    shifts: Tensor | None,
-    ratios: Tensor | None,
-    ratio: float,
-    timesteps: int,
-    dtype: torch.dtype,
-    packed: bool,
-) -> Tensor:
-    load_kernels()  # before any memory is taken
-    out = images.new_empty(event_shape(images, timesteps, packed), dtype=dtype)
-    _convert_out_cuda(images, shifts, ratios, ratio, timesteps, dtype, packed, out=out)
+def _convert_cuda(*arguments: Any) -> Tensor:
+    load_kernels()  # fails before memory is allocated
+    given = _Arguments(*arguments)
+    out = given.images.new_empty(given.event_shape(), dtype=given.dtype)
+    _convert_out_cuda(*arguments, out=out)
     return out
 
 
-@torch.library.impl(_library, "convert_augmented.out", "CPU")
-def _convert_augmented_out_cpu(
-    images: Tensor,
-    crop: Tensor | None,
-    flip: Tensor | None,
-    height: int,
-    width: int,
-    nearest: bool,
-    shifts: Tensor | None,
-    ratios: Tensor | None,
-    ratio: float,
-    timesteps: int,
-    dtype: torch.dtype,
-    packed: bool,
-    *,
-    out: Tensor,
-) -> None:
-    if crop is not None:
-        check_boxes(crop)
-    ratios = _ratios_on_cpu(images, ratios, ratio)
+def _convert_out_cuda(*arguments: Any, out: Tensor) -> None:
+    given, launch = _Arguments(*arguments), load_kernels()
+    shifts = given.shifts
     if shifts is None:
-        shifts = canonical_shifts(timesteps=timesteps, device="cpu")
-    cpu_augmented.convert_into(out, images, crop, flip, shifts, ratios, nearest=nearest, packed=packed)
+        shifts = _canonical_shifts_on(given.images.device)[: given.timesteps]
+    launch.convert_into(
+        out, given.images, shifts, given.ratios, given.ratio,
+        packed=given.packed, crop=given.crop, flip=given.flip, nearest=given.nearest,
+    )  # fmt: skip
 
 
-@torch.library.impl(_library, "convert_augmented", "CPU")
-def _convert_augmented_cpu(
-    images: Tensor,
-    crop: Tensor | None,
-    flip: Tensor | None,
-    height: int,
-    width: int,
-    nearest: bool,
-    shifts: Tensor | None,
-    ratios: Tensor | None,
-    ratio: float,
-    timesteps: int,
-    dtype: torch.dtype,
-    packed: bool,
-) -> Tensor:
-    if ratios is not None:
-        check_ratio_values(ratios)  # before any memory is taken, as boxes are
-    if crop is not None:
-        check_boxes(crop)
-    out = allocation.empty(event_shape(images, timesteps, packed, (height, width)), dtype)
-    _convert_augmented_out_cpu(
-        images, crop, flip, height, width, nearest, shifts, ratios, ratio, timesteps, dtype, packed, out=out
-    )
-    return out
+def _convert_fake(*arguments: Any) -> Tensor:
+    given = _Arguments(*arguments)
+    return given.images.new_empty(given.event_shape(), dtype=given.dtype)
 
 
-@torch.library.impl(_library, "convert_augmented.out", "CUDA")
-def _convert_augmented_out_cuda(
-    images: Tensor,
-    crop: Tensor | None,
-    flip: Tensor | None,
-    height: int,
-    width: int,
-    nearest: bool,
-    shifts: Tensor | None,
-    ratios: Tensor | None,
-    ratio: float,
-    timesteps: int,
-    dtype: torch.dtype,
-    packed: bool,
-    *,
-    out: Tensor,
-) -> None:
-    launch = load_kernels()
-    if shifts is None:
-        shifts = _canonical_shifts_on(images.device)[:timesteps]
-    launch.convert_augmented_into(out, images, crop, flip, shifts, ratios, ratio, nearest=nearest, packed=packed)
-
-
-@torch.library.impl(_library, "convert_augmented", "CUDA")
-def _convert_augmented_cuda(
-    images: Tensor,
-    crop: Tensor | None,
-    flip: Tensor | None,
-    height: int,
-    width: int,
-    nearest: bool,
-    shifts: Tensor | None,
-    ratios: Tensor | None,
-    ratio: float,
-    timesteps: int,
-    dtype: torch.dtype,
-    packed: bool,
-) -> Tensor:
-    load_kernels()  # before any memory is taken
-    out = images.new_empty(event_shape(images, timesteps, packed, (height, width)), dtype=dtype)
-    _convert_augmented_out_cuda(
-        images, crop, flip, height, width, nearest, shifts, ratios, ratio, timesteps, dtype, packed, out=out
-    )
-    return out
+def _convert_out_fake(*arguments: Any, out: Tensor) -> None:
+    pass
 
 
 def load_kernels() -> ModuleType:
-    """Import what launches the kernels; it imports triton, which the CPU path must not need.
+    """Import the module that launches the kernels. It imports triton, which the CPU path does not need.
 
     Raises:
-        ValueError: if Triton is not there, or too old.
+        ValueError: if Triton is not installed, or too old.
     """
     try:
         from i2e_triton.kernels import launch
@@ -231,74 +138,37 @@ def load_kernels() -> ModuleType:
     return launch
 
 
-@torch.library.impl(_library, "unpack", "CPU")
+@cache
+def _canonical_shifts_on(device: torch.device) -> Tensor:
+    """Return the canonical motion vectors on a device. Only the first call copies them there."""
+    return canonical_shifts(device=device)
+
+
 def _unpack_cpu(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
     out = allocation.empty((timesteps, *packed.shape), dtype)
     cpu.unpack_into(out, packed)
     return out
 
 
-@torch.library.impl(_library, "unpack", "CUDA")
 def _unpack_cuda(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
-    # What others converted can be read without Triton.
+    # Packed data sets can be read on a GPU without Triton.
     unpack_into = load_kernels().unpack_into if HAS_TRITON else cpu.unpack_into
     out = packed.new_empty((timesteps, *packed.shape), dtype=dtype)
     unpack_into(out, packed)
     return out
 
 
-@torch.library.register_fake("i2e_triton::convert", lib=_library)
-def _convert_fake(
-    images: Tensor,
-    shifts: Tensor | None,
-    ratios: Tensor | None,
-    ratio: float,
-    timesteps: int,
-    dtype: torch.dtype,
-    packed: bool,
-) -> Tensor:
-    return images.new_empty(event_shape(images, timesteps, packed), dtype=dtype)
-
-
-@torch.library.register_fake("i2e_triton::convert.out", lib=_library)
-def _convert_out_fake(*arguments: object, out: Tensor) -> None:
-    pass
-
-
-@torch.library.register_fake("i2e_triton::convert_augmented", lib=_library)
-def _convert_augmented_fake(
-    images: Tensor,
-    crop: Tensor | None,
-    flip: Tensor | None,
-    height: int,
-    width: int,
-    nearest: bool,
-    shifts: Tensor | None,
-    ratios: Tensor | None,
-    ratio: float,
-    timesteps: int,
-    dtype: torch.dtype,
-    packed: bool,
-) -> Tensor:
-    return images.new_empty(event_shape(images, timesteps, packed, (height, width)), dtype=dtype)
-
-
-@torch.library.register_fake("i2e_triton::convert_augmented.out", lib=_library)
-def _convert_augmented_out_fake(*arguments: object, out: Tensor) -> None:
-    pass
-
-
-@torch.library.register_fake("i2e_triton::unpack", lib=_library)
 def _unpack_fake(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
     return packed.new_empty((timesteps, *packed.shape), dtype=dtype)
 
 
-# Events have no gradient: autograd is passed by, and the result never requires one.
-for _overload in ("convert", "convert.out", "convert_augmented", "convert_augmented.out", "unpack"):
+for _overload, _cpu, _cuda, _fake in (
+    ("convert", _convert_cpu, _convert_cuda, _convert_fake),
+    ("convert.out", _convert_out_cpu, _convert_out_cuda, _convert_out_fake),
+    ("unpack", _unpack_cpu, _unpack_cuda, _unpack_fake),
+):
+    _library.impl(_overload, _cpu, "CPU")
+    _library.impl(_overload, _cuda, "CUDA")
+    torch.library.register_fake(f"i2e_triton::{_overload}", _fake, lib=_library)
+    # Events have no gradient: the result never requires one.
     _library.impl(_overload, torch.library.fallthrough_kernel, "Autograd")
-
-
-@cache
-def _canonical_shifts_on(device: torch.device) -> Tensor:
-    """Keep the default vectors on each device: only the first call there copies them, whatever its timesteps."""
-    return canonical_shifts(device=device)

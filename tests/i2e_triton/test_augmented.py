@@ -1,4 +1,4 @@
-"""Augmented conversions on the CPU: the specification's events, one operator, and errors before any work."""
+"""Augmented conversions on the CPU: equality with the specification, the operator, and argument errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from i2e_triton import canonical_shifts, convert, random_shifts, reference
 from i2e_triton.ops import cpu_augmented, operator
-from i2e_triton.ops.augment_places import places
 from tests.augmented_cases import AugmentedCase, augmented_cases, boxes, flips
 from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, poisoned
 from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
@@ -34,12 +33,12 @@ def events_of(case: AugmentedCase, **more: Any) -> Tensor:
     dtype=st.sampled_from(EVENT_DTYPES),
     packed=st.booleans(),
     layout=st.sampled_from(["contiguous", "strided"]),
-    pixels=st.sampled_from([1, 700, 2**20]),
+    values=st.sampled_from([1, 700, 2**20]),
 )
-def test_equals_specification(case: AugmentedCase, dtype: torch.dtype, packed: bool, layout: str, pixels: int) -> None:
+def test_equals_specification(case: AugmentedCase, dtype: torch.dtype, packed: bool, layout: str, values: int) -> None:
     expected = case.expected(torch.uint8 if packed else dtype, packed=packed)
     out = poisoned(expected, layout)
-    with mock.patch.multiple(cpu_augmented, _CHUNK_PIXELS=pixels, _PART_VALUES=pixels):
+    with mock.patch.object(cpu_augmented, "_CHUNK_VALUES", values):
         assert events_of(case, dtype=dtype, packed=packed, out=out) is out
     assert_same_events(out, expected)
 
@@ -50,50 +49,52 @@ def test_equals_specification(case: AugmentedCase, dtype: torch.dtype, packed: b
     length=st.integers(1, 9),
     factor=st.sampled_from([1, 2, 3, 4, 5, 8, 11]),
     extreme=st.booleans(),
-    pixels=st.sampled_from([1, 700, 2**20]),
+    values=st.sampled_from([1, 700, 2**20]),
 )
-def test_boxes_of_one_height_in_a_whole_number_of_rows(
-    case: AugmentedCase, length: int, factor: int, extreme: bool, pixels: int
+def test_boxes_of_equal_height_enlarged_by_a_whole_factor(
+    case: AugmentedCase, length: int, factor: int, extreme: bool, values: int
 ) -> None:
     case.crop = boxes(len(case.images), torch.Generator().manual_seed(length)) if case.crop is None else case.crop
     case.crop[:, 2] = length
     case.size = (length * factor, case.size[1] if case.size else 1)
-    if extreme and case.images.is_floating_point():  # so far apart that their difference overflows
+    if extreme and case.images.is_floating_point():  # their difference overflows
         case.images = torch.where(case.images > 0.5, 1, -1) * torch.finfo(case.images.dtype).max
     expected = case.expected()
     out = poisoned(expected, "contiguous")
-    with mock.patch.multiple(cpu_augmented, _CHUNK_PIXELS=pixels, _PART_VALUES=pixels):
+    with mock.patch.object(cpu_augmented, "_CHUNK_VALUES", values):
         events_of(case, dtype=torch.bool, out=out)
     assert_same_events(out, expected)
 
 
 @settings(max_examples=200, deadline=None)
 @given(case=augmented_cases(), factor=st.sampled_from([1, 2, 3, 4, 8]))
-def test_value_channels_are_the_specification_s_to_the_last_bit(case: AugmentedCase, factor: int) -> None:
-    """Events alone hardly see a rounding."""
-    if case.crop is not None and factor > 1:  # rows in phases
+def test_value_channels_equal_the_specification(case: AugmentedCase, factor: int) -> None:
+    """Different rounding of a value channel rarely changes an event."""
+    if case.crop is not None and factor > 1:
         case.crop[:, 2] = case.crop[0, 2]
         case.size = (int(case.crop[0, 2]) * factor, case.size[1] if case.size else 1)
     images, crop, size, flip = case.images, case.crop, case.size, case.flip
     augmented = reference.augment(images, crop, size, flip, case.interpolation)
     expected = augmented.amax(dim=1)
     assert size is not None
-    rows, columns = places(images, crop, flip, size, expected.dtype, case.nearest)
-    value = cpu_augmented._value(images, rows, columns, torch.Size(size), case.nearest)[:, 0]
+    rows, columns = cpu_augmented._sources(images, crop, flip, size, expected.dtype, case.nearest)
+    value = cpu_augmented._value(images, rows, columns, case.nearest)[:, 0]
     value = reference.scale(value) if case.nearest else value
     finite = augmented.isfinite().all(dim=3).all(dim=2).all(dim=1)[:, None, None]
     assert torch.equal(value.where(finite, 0), expected.where(finite, 0))
 
 
 @pytest.mark.parametrize("crop", [None, torch.zeros(0, 4, dtype=torch.int64)])
-def test_no_images(crop: Tensor | None) -> None:
+def test_empty_batch(crop: Tensor | None) -> None:
     events = convert(torch.zeros(0, 3, 8, 8), crop=crop, size=(32, 32), flip=torch.zeros(0, dtype=torch.bool))
     assert events.shape == (8, 0, 2, 32, 32)
 
 
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
-def test_photographs_up_and_down(interpolation: str, image_dtype: torch.dtype, generator: torch.Generator) -> None:
+def test_photographs_enlarged_and_reduced(
+    interpolation: str, image_dtype: torch.dtype, generator: torch.Generator
+) -> None:
     for name in PHOTOGRAPHS:
         image = photograph(name)[None, :, :300, :300]
         image = image if image_dtype == torch.uint8 else (image.double() / 255).to(image_dtype)
@@ -105,7 +106,7 @@ def test_photographs_up_and_down(interpolation: str, image_dtype: torch.dtype, g
         assert_same_events(events_of(case, dtype=torch.bool), expected)
 
 
-def test_one_image(generator: torch.Generator) -> None:
+def test_single_image_equals_its_place_in_the_batch(generator: torch.Generator) -> None:
     images = noise((2, 3, 9, 8), torch.uint8, generator)
     crop, flip = boxes(2, generator), flips(2, generator)
     batch = convert(images, 0.1, crop=crop, size=(12, 13), flip=flip)
@@ -115,7 +116,7 @@ def test_one_image(generator: torch.Generator) -> None:
         assert torch.equal(one, batch[:, i])
 
 
-def test_any_of_them_alone(generator: torch.Generator) -> None:
+def test_crop_size_and_flip_alone(generator: torch.Generator) -> None:
     images = noise((4, 3, 9, 8), torch.uint8, generator)
     plain = convert(images, 0.1, shifts=torch.tensor([[0, 0, 1, 0]]))
     flipped = convert(images, 0.1, shifts=torch.tensor([[0, 0, 1, 0]]), flip=torch.ones(4, dtype=torch.bool))
@@ -127,9 +128,9 @@ def test_any_of_them_alone(generator: torch.Generator) -> None:
     assert torch.equal(convert(images, 0.1, crop=part, size=(5, 6)), convert(images[:, :, 2:7, 1:7], 0.1))
 
 
-def test_the_range_is_that_of_the_box(generator: torch.Generator) -> None:
+def test_threshold_uses_the_range_of_the_box(generator: torch.Generator) -> None:
     image = noise((1, 1, 20, 20), torch.uint8, generator) // 8
-    image[..., 0, 0] = 255  # outside of the box, which would else have no events
+    image[..., 0, 0] = 255  # outside of the box
     crop = torch.tensor([[5, 5, 10, 10]])
     assert convert(image, 0.5, crop=crop, size=(10, 10)).any()
     assert not convert(image, 0.5)[..., 5:15, 5:15].any()
@@ -137,7 +138,7 @@ def test_the_range_is_that_of_the_box(generator: torch.Generator) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
-def test_a_strange_pixel_silences_the_boxes_that_hold_it(
+def test_non_finite_pixel_silences_the_boxes_that_contain_it(
     value: float, interpolation: str, generator: torch.Generator
 ) -> None:
     images = noise((2, 3, 20, 20), torch.float32, generator)
@@ -148,8 +149,7 @@ def test_a_strange_pixel_silences_the_boxes_that_hold_it(
     assert events[:, 1].any()
 
 
-def test_a_timestep_that_does_not_move_is_dropped(generator: torch.Generator) -> None:
-    """Cutting timesteps out is free: a motion vector of zeros compares every pixel with itself."""
+def test_motion_vector_of_zeros_drops_its_timestep(generator: torch.Generator) -> None:
     images = noise((3, 3, 16, 16), torch.uint8, generator)
     kept = torch.rand(3, 8, generator=generator) < 0.5
     shifts = random_shifts(3, generator)
@@ -158,7 +158,7 @@ def test_a_timestep_that_does_not_move_is_dropped(generator: torch.Generator) ->
     assert torch.equal(events, whole & kept.T[:, :, None, None, None])
 
 
-#: Arguments over ``convert(IMAGES, crop=BOX, size=(8, 8), flip=FLIP)``, the error, and words of its message.
+#: Arguments that replace those of ``convert(IMAGES, crop=BOX, size=(8, 8), flip=FLIP)``, the error, and its message.
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a box in a list": ({"crop": [[0, 0, 4, 5]] * 2}, TypeError, r"tensor of boxes \(top.*got list; use torch.tensor"),
     "boxes of floats": ({"crop": BOX.float()}, TypeError, r"signed integer.*got torch\.float32"),
@@ -187,20 +187,20 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_is_refused_before_any_work(name: str) -> None:
+def test_wrong_arguments_are_rejected_before_any_work(name: str) -> None:
     given, error, words = WRONG[name]
     arguments: dict[str, Any] = {"images": IMAGES, "crop": BOX, "size": (8, 8), "flip": FLIP}
     with (
-        mock.patch.object(operator.augment_cpu, "convert_into") as work,
-        mock.patch("torch.empty") as taken,
+        mock.patch.object(operator.cpu_augmented, "convert_into") as work,
+        mock.patch("torch.empty") as allocated,
         pytest.raises(error, match=words),
     ):
         convert(**{**arguments, **given})
     assert not work.called
-    assert not taken.called, "memory is taken"
+    assert not allocated.called, "memory is allocated"
 
 
-def test_bicubic_is_refused_where_nothing_is_resized() -> None:
+def test_unknown_interpolation_is_rejected_without_a_resize() -> None:
     with pytest.raises(ValueError, match="interpolation must be"):
         convert(IMAGES, interpolation="bicubic")
 
@@ -217,7 +217,7 @@ def test_out_must_not_share_memory_with_boxes() -> None:
                 convert(IMAGES, crop=crop, dtype=torch.uint8, out=out)
 
 
-OPERATOR = torch.ops.i2e_triton.convert_augmented
+OPERATOR = torch.ops.i2e_triton.convert
 KINDS = ("all", "crop", "flip", "size", "nearest packed", "empty")
 
 
@@ -226,17 +226,17 @@ def arguments(kind: str, generator: torch.Generator) -> tuple[Any, ...]:
     crop, flip = boxes(2, generator), flips(2, generator)
     rest = (canonical_shifts(), torch.tensor([0.1, 0.2]), 0.0, 8, torch.float32, False)
     return {
-        "all": (images.float(), crop, flip, 12, 11, False, *rest),
-        "crop": (images.mT, crop, None, 9, 8, False, None, None, 0.12, 5, torch.bool, False),
-        "flip": (images, None, flip, 9, 8, True, *rest),
-        "size": (images.double(), None, None, 4, 30, False, *rest),
-        "nearest packed": (images, crop, flip, 20, 3, True, None, None, 0.1, 8, torch.uint8, True),
-        "empty": (images[:0], crop[:0], flip[:0], 5, 6, False, None, None, 0.1, 8, torch.float32, False),
+        "all": (images.float(), *rest, crop, flip, (12, 11), False),
+        "crop": (images.mT, None, None, 0.12, 5, torch.bool, False, crop),
+        "flip": (images, *rest, None, flip, None, True),
+        "size": (images.double(), *rest, None, None, (4, 30)),
+        "nearest packed": (images, None, None, 0.1, 8, torch.uint8, True, crop, flip, (20, 3), True),
+        "empty": (images[:0], None, None, 0.1, 8, torch.float32, False, crop[:0], flip[:0], (5, 6), False),
     }[kind]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_passes_every_check_of_pytorch(kind: str, generator: torch.Generator) -> None:
+def test_operator_passes_opcheck(kind: str, generator: torch.Generator) -> None:
     given = arguments(kind, generator)
     results = torch.library.opcheck(OPERATOR.default, given)
     assert results == dict.fromkeys(results, "SUCCESS")
@@ -245,7 +245,7 @@ def test_passes_every_check_of_pytorch(kind: str, generator: torch.Generator) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_fake_result_is_like_the_real_one(kind: str, generator: torch.Generator) -> None:
+def test_fake_result_has_shape_strides_and_dtype_of_the_real_one(kind: str, generator: torch.Generator) -> None:
     given = arguments(kind, generator)
     real = OPERATOR(*given)
     with FakeTensorMode() as mode:
@@ -256,7 +256,7 @@ def test_the_fake_result_is_like_the_real_one(kind: str, generator: torch.Genera
 
 
 @pytest.mark.parametrize("dynamic", [None, True])
-def test_compiles_whole(dynamic: bool | None, generator: torch.Generator) -> None:
+def test_compiles_as_one_graph(dynamic: bool | None, generator: torch.Generator) -> None:
     def call(images: Tensor, crop: Tensor, flip: Tensor) -> Tensor:
         size = (2 * images.shape[2], 2 * images.shape[3])
         return convert(images, 0.1, crop=crop, size=size, flip=flip) * 2
@@ -268,9 +268,6 @@ def test_compiles_whole(dynamic: bool | None, generator: torch.Generator) -> Non
         assert_same_events(compiled(images, crop, flip), call(images, crop, flip))
 
 
-def test_is_registered_for_every_device() -> None:
-    for overload in ("i2e_triton::convert_augmented", "i2e_triton::convert_augmented.out"):
-        for key in ("CPU", "CUDA", "Meta"):
-            assert torch._C._dispatch_has_kernel_for_dispatch_key(overload, key)
+def test_augmented_events_have_no_gradient() -> None:
     leaf = IMAGES.clone().requires_grad_()
     assert not convert(leaf, size=(8, 8)).requires_grad

@@ -1,7 +1,6 @@
-"""The kernels as they are compiled for a GPU, executed on the CPU instruction by instruction.
+"""The kernels as compiled for a GPU, executed on the CPU instruction by instruction.
 
-Triton launches them as it would on such a GPU: it chooses what to compile for from the arguments that it is given. Only
-what comes after is replaced.
+Triton's own launcher specialises and compiles them as on a GPU. Only the launch itself is replaced.
 """
 
 from __future__ import annotations
@@ -16,25 +15,24 @@ from unittest import mock
 import numpy as np
 import torch
 from torch import Tensor
-from triton.backends.compiler import GPUTarget
 from triton.compiler import CompiledKernel
 from triton.runtime.driver import driver
 
-from benchmarks.roofline.ahead_of_time import TARGETS
+from benchmarks.roofline.ahead_of_time import TARGETS, TargetDriver
 from i2e_triton.kernels import launch
-from tests.augmented_cases import AugmentedCase
+from tests.augmented_cases import AugmentedCase, launched_augmentation
 from tests.cases import Case, launched_ratio, poisoned
 from tests.ptx.instructions import parse
 from tests.ptx.machine import WARP, Memory
 
 _parse = cache(parse)
-#: What kernels write to; nothing else may be written.
-_WRITTEN = ("out", "plane", "silent", "ranges")
+#: The arguments that kernels write to; memory of all others is read-only.
+_WRITTEN = ("events", "planes", "ranges_ptr", "out_ptr")
 
 
 @contextlib.contextmanager
 def gpu(target: str = "sm_90", multiprocessors: int = 1) -> Iterator[list[str]]:
-    """Make the CPU such a GPU, for what is launched; return the names of the kernels that were.
+    """Run kernels that are launched on CPU tensors as on a GPU; return the list of launched kernels' names.
 
     Memory that the launcher allocates is poisoned.
     """
@@ -45,8 +43,8 @@ def gpu(target: str = "sm_90", multiprocessors: int = 1) -> Iterator[list[str]]:
         return _Runner(kernel)
 
     with (
-        mock.patch.object(driver, "_active", _Driver(TARGETS[target])),
-        mock.patch.object(CompiledKernel, "_init_handles"),  # there is no device to load it to
+        mock.patch.object(driver, "_active", TargetDriver(TARGETS[target])),
+        mock.patch.object(CompiledKernel, "_init_handles"),  # no device to load the kernel to
         mock.patch.object(CompiledKernel, "run", property(run)),
         mock.patch.object(launch, "_device", return_value=(multiprocessors, WARP)),
         _poison(),
@@ -56,7 +54,7 @@ def gpu(target: str = "sm_90", multiprocessors: int = 1) -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def _poison() -> Iterator[None]:
-    """Fill what is allocated with NaN and with the greatest integer, as PyTorch does in deterministic mode."""
+    """Fill allocated memory with NaN or the greatest integer, as PyTorch does in deterministic mode."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
@@ -66,24 +64,8 @@ def _poison() -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-class _Driver:
-    """What Triton asks before it launches; a target of its own is a device of its own."""
-
-    def __init__(self, target: GPUTarget):
-        self.target = target
-
-    def get_current_device(self) -> int:
-        return int(self.target.arch)
-
-    def get_current_stream(self, device: int) -> int:
-        return 0
-
-    def get_current_target(self) -> GPUTarget:
-        return self.target
-
-
 class _Runner:
-    """A compiled kernel that runs all its programs, one after the other."""
+    """Runs all programs of a compiled kernel, one after the other."""
 
     def __init__(self, kernel: Any):
         self.program = _parse(kernel.asm["ptx"])
@@ -94,22 +76,34 @@ class _Runner:
     def __call__(self, programs: int, y: int, z: int, *given: Any) -> None:
         assert y == z == 1
         _stream, _function, _metadata, _launch_metadata, _enter, _exit, *arguments = given
-        named = zip(self.signature.items(), arguments, strict=True)
-        passed = {name: value for (name, kind), value in named if kind != "constexpr"}
+        passed = [
+            passed
+            for (name, types), value in zip(self.signature.items(), arguments, strict=True)
+            for passed in _passed(name, types, value)
+        ]
         memory = Memory(
             {
                 value.untyped_storage().data_ptr(): _bytes(value, name in _WRITTEN)
-                for name, value in passed.items()
+                for name, value in passed
                 if isinstance(value, Tensor)
             }
         )
-        values = [value.data_ptr() if isinstance(value, Tensor) else value for value in passed.values()]
+        values = [value.data_ptr() if isinstance(value, Tensor) else value for _, value in passed]
         for block in np.random.default_rng().permutation(programs).tolist():
             self.program.run(block, self.threads, values, memory, self.shared)
 
 
+def _passed(name: str, types: Any, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the parameters that an argument becomes: one per field of a tuple, and none for constants."""
+    if isinstance(types, tuple):
+        for field_type, field in zip(types, value, strict=True):
+            yield from _passed(name, field_type, field)
+    elif types != "constexpr":
+        yield name, value
+
+
 def _bytes(tensor: Tensor, writeable: bool) -> np.ndarray:
-    """All bytes of a tensor's storage."""
+    """Return all bytes of a tensor's storage."""
     storage = tensor.untyped_storage()
     where: Any = ctypes.c_uint8 * storage.nbytes()
     array = np.frombuffer(where.from_address(storage.data_ptr()), dtype=np.uint8)
@@ -118,7 +112,7 @@ def _bytes(tensor: Tensor, writeable: bool) -> np.ndarray:
 
 
 def convert(
-    case: Case,
+    case: Case | AugmentedCase,
     dtype: torch.dtype = torch.bool,
     *,
     packed: bool = False,
@@ -126,30 +120,17 @@ def convert(
     layout: str = "contiguous",
     target: str = "sm_90",
 ) -> Tensor:
-    """Convert into a poisoned output, as on a GPU of a kind with so many multiprocessors."""
+    """Convert into a poisoned output, as on a GPU with that many multiprocessors."""
     out = poisoned(case.expected(dtype, packed=packed), layout)
     with gpu(target, multiprocessors):
-        launch.convert_into(out, case.images, case.shifts, *launched_ratio(case.ratio), packed=packed)
-    return out
-
-
-def convert_augmented(
-    case: AugmentedCase,
-    dtype: torch.dtype = torch.bool,
-    *,
-    multiprocessors: int = 1,
-    target: str = "sm_90",
-) -> Tensor:
-    """Convert augmented images into a poisoned output, as on such a GPU."""
-    out = poisoned(case.expected(dtype))
-    given = (out, case.images, case.crop, case.flip, case.shifts, *launched_ratio(case.ratio))
-    with gpu(target, multiprocessors):
-        launch.convert_augmented_into(*given, nearest=case.nearest, packed=False)
+        launch.convert_into(
+            out, case.images, case.shifts, *launched_ratio(case.ratio), packed=packed, **launched_augmentation(case)
+        )
     return out
 
 
 def unpack_into(out: Tensor, packed: Tensor, target: str = "sm_90") -> Tensor:
-    """Spread packed events as on a GPU of a kind, and return ``out``."""
+    """Unpack events into ``out`` as on a GPU, and return it."""
     with gpu(target):
         launch.unpack_into(out, packed)
     return out

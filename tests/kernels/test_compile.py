@@ -1,15 +1,17 @@
-"""The kernels compile for GPUs that are not here, into the machine code that they should become."""
+"""The kernels compile to the expected machine code, for GPUs that need not be present."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import triton
 import triton.language as tl
+from triton.compiler import CompiledKernel
 
 from benchmarks.roofline.ahead_of_time import (
     TARGETS,
@@ -23,12 +25,14 @@ from benchmarks.roofline.ahead_of_time import (
 from tests.cases import EVENT_DTYPES, IMAGE_DTYPES
 
 NVIDIA = [name for name in TARGETS if name.startswith("sm_")]
-# bool events are written as uint8: the same kernel, as test_bool_is_uint8 shows.
+# bool events are written as uint8: the same kernel, as test_bool_and_uint8_events_use_the_same_kernel shows.
 FORMATS = [dtype for dtype in EVENT_DTYPES if dtype != torch.bool] + ["packed"]
+INTERPOLATIONS = ["bilinear", "nearest"]
+SPILLED_BY_TRITON_3_6 = ("sm_90", torch.float64, "nearest")
 
 
 def launches_for(target: str, image_dtype: torch.dtype, events: torch.dtype | str, size: int = 224) -> Iterator[Launch]:
-    """What is launched for a batch that fills a device, and for one image."""
+    """Yield the launches for a batch that fills the device, and for one image."""
     dtype = events if isinstance(events, torch.dtype) else torch.uint8
     images = torch.zeros(1, 3, size, size, dtype=image_dtype)
     warp_size = TARGETS[target].warp_size
@@ -36,16 +40,55 @@ def launches_for(target: str, image_dtype: torch.dtype, events: torch.dtype | st
         yield from launches(batch, dtype, packed=events == "packed", warp_size=warp_size)
 
 
-def test_bool_is_uint8() -> None:
+def augmented_launches_for(
+    target: str, image_dtype: torch.dtype, interpolation: str, channels: int = 3, size: tuple[int, int] = (128, 128)
+) -> Iterator[Launch]:
+    """Yield the first launch for a batch that fills the device, and for one image. Other tests have the second one."""
+    images = torch.zeros(1, channels, 32, 32, dtype=image_dtype)
+    nearest, warp_size = interpolation == "nearest", TARGETS[target].warp_size
+    for batch in (images.expand(128, -1, -1, -1), images):
+        yield launches(batch, torch.float32, size=size, nearest=nearest, warp_size=warp_size)[0]
+
+
+def assert_no_spill_and_no_fusion(launch: Launch, kernel: CompiledKernel, folder: Path) -> list[str]:
+    """Check a kernel for an NVIDIA GPU, and return its machine code."""
+    usage = resources(kernel, folder)
+    assert usage["LOCAL"] == 0
+    assert usage["STACK"] == 0, "registers are spilled"
+    assert usage["REG"] * 32 * launch.arguments["num_warps"] <= 65536
+    code = machine_code(kernel, folder)
+    assert len(code) > 100
+    assert not matching(code, r"\b(LDL|STL)\b"), "local memory"
+    assert not matching(code, r"\b(FFMA|FFMA2|DFMA)\b"), "a fused product and sum, or a division"
+    return code
+
+
+def assert_no_spill_and_no_fusion_on_amd(launch: Launch) -> list[str]:
+    """Compile a kernel for an AMD GPU, check it, and return its assembly."""
+    assembly = compile_launch(launch, TARGETS["gfx942"]).asm["amdgcn"]
+    assert re.findall(r"\.private_segment_fixed_size: (\d+)", assembly) == ["0"]
+    assert re.findall(r"\.vgpr_spill_count: *(\d+)", assembly) == ["0"]
+    lines = assembly.splitlines()
+    # A product with 1 is exact. It is how a half becomes a float.
+    products = matching(lines, r"^\s+v_(pk_)?(fma|mac|mad|fmac)_(mix_)?f(32|64)(?!.*, -?1\.0, )")
+    assert not products, "a fused product and sum"
+    return lines
+
+
+def test_bool_and_uint8_events_use_the_same_kernel() -> None:
     for as_bool, as_uint8 in zip(
         launches_for("sm_90", torch.uint8, torch.bool), launches_for("sm_90", torch.uint8, torch.uint8)
     ):
-        if "out" in as_bool.arguments:
-            assert as_bool.arguments.pop("out").dtype == as_uint8.arguments.pop("out").dtype
-        tensors = {name for name, value in as_bool.arguments.items() if isinstance(value, torch.Tensor)}
-        assert {k: v for k, v in as_bool.arguments.items() if k not in tensors} == {
-            k: v for k, v in as_uint8.arguments.items() if k not in tensors
-        }
+        assert constants_and_dtypes(as_bool.arguments) == constants_and_dtypes(as_uint8.arguments)
+
+
+def constants_and_dtypes(value: Any) -> Any:
+    """Replace the tensors in launch arguments by their dtypes."""
+    if isinstance(value, dict):
+        return {name: constants_and_dtypes(argument) for name, argument in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(constants_and_dtypes, value))
+    return value.dtype if isinstance(value, torch.Tensor) else value
 
 
 @pytest.mark.parametrize("events", FORMATS, ids=str)
@@ -53,44 +96,67 @@ def test_bool_is_uint8() -> None:
 @pytest.mark.parametrize("target", NVIDIA)
 def test_nvidia(target: str, image_dtype: torch.dtype, events: torch.dtype | str, tmp_path: Path) -> None:
     for launch in launches_for(target, image_dtype, events):
-        kernel = compile_launch(launch, TARGETS[target])
-        usage = resources(kernel, tmp_path)
-        assert usage["LOCAL"] == 0
-        assert usage["STACK"] == 0, "registers are spilled"
-        assert usage["REG"] * 32 * launch.arguments["num_warps"] <= 65536
-        code = machine_code(kernel, tmp_path)
-        assert len(code) > 100
-        assert not matching(code, r"\b(LDL|STL)\b"), "local memory"
-        assert not matching(code, r"\b(FFMA|FFMA2|DFMA)\b"), "a product and a difference in one rounding"
-        if events == torch.float32 and "out" in launch.arguments:
-            # Besides the stores of events there are those of planes, in the images' type.
+        code = assert_no_spill_and_no_fusion(launch, compile_launch(launch, TARGETS[target]), tmp_path)
+        if events == torch.float32 and "events" in launch.arguments:
+            # Besides the stores of events there are those of planes, with the images' dtype.
             assert matching(code, r"\bSTG\.E\.128\b"), "the widest stores of events"
             narrow = matching(code, r"\bSTG\.E\b(?!\.)")
             assert len(narrow) <= (1 if image_dtype == torch.float32 and "images" in launch.arguments else 0)
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
+@pytest.mark.parametrize("target", NVIDIA)
+def test_augmented_on_nvidia(
+    target: str, image_dtype: torch.dtype, interpolation: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if triton.__version__.startswith("3.6.") and (target, image_dtype, interpolation) == SPILLED_BY_TRITON_3_6:
+        reason = "ptxas spills 16 bytes per thread, so that three programs fit on a multiprocessor"
+        request.applymarker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=True))
+    for launch in augmented_launches_for(target, image_dtype, interpolation):
+        code = assert_no_spill_and_no_fusion(launch, compile_launch(launch, TARGETS[target]), tmp_path)
+        if "events" in launch.arguments:
+            assert matching(code, r"\bSTG\.E\.128\b"), "the widest stores of events"
 
 
 @pytest.mark.parametrize("events", FORMATS, ids=str)
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
 def test_amd(image_dtype: torch.dtype, events: torch.dtype | str) -> None:
     for launch in launches_for("gfx942", image_dtype, events):
-        assembly = compile_launch(launch, TARGETS["gfx942"]).asm["amdgcn"]
-        assert re.findall(r"\.private_segment_fixed_size: (\d+)", assembly) == ["0"]
-        assert re.findall(r"\.vgpr_spill_count: *(\d+)", assembly) == ["0"]
-        lines = assembly.splitlines()
-        # A product with 1 is exact, and how a half becomes a float.
-        products = matching(lines, r"^\s+v_(pk_)?(fma|mac|mad|fmac)_(mix_)?f(32|64)(?!.*, -?1\.0, )")
-        assert not products, "a product and a difference in one rounding"
-        if events == torch.float32 and "out" in launch.arguments:
+        lines = assert_no_spill_and_no_fusion_on_amd(launch)
+        if events == torch.float32 and "events" in launch.arguments:
             assert matching(lines, r"^\s+(global|buffer|flat)_store_dwordx4")
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
+def test_augmented_on_amd(image_dtype: torch.dtype, interpolation: str) -> None:
+    for launch in augmented_launches_for("gfx942", image_dtype, interpolation):
+        assert_no_spill_and_no_fusion_on_amd(launch)
 
 
 @pytest.mark.parametrize("size", [1, 2, 17])
 @pytest.mark.parametrize("target", TARGETS)
-def test_sizes_that_the_launcher_treats_as_constants(target: str, size: int) -> None:
-    """Triton makes an argument that is 1 a constant of the program."""
+def test_sizes_that_triton_makes_constants(target: str, size: int) -> None:
+    """Triton compiles an argument of value 1 as a constant."""
     images = torch.zeros(1, 1, size, 64, dtype=torch.float16)
     for launch in (*launches_for(target, torch.uint8, "packed", size), *launches(images, torch.float32, timesteps=1)):
         assert compile_launch(launch, TARGETS[target]).asm
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 17), (17, 64)], ids=str)
+@pytest.mark.parametrize("target", TARGETS)
+def test_augmented_sizes_that_triton_makes_constants(target: str, size: tuple[int, int]) -> None:
+    """Triton also compiles None as a constant."""
+    for launch in augmented_launches_for(target, torch.uint8, "bilinear", 1, size):
+        assert compile_launch(launch, TARGETS[target]).asm
+        images, augmentation = launch.arguments["images"], launch.arguments["augmentation"]
+        arguments = {
+            **launch.arguments,
+            "images": images._replace(height=1, width=1),
+            "augmentation": augmentation._replace(crop_ptr=None, flip_ptr=None),
+        }
+        assert compile_launch(Launch(launch.kernel, launch.grid, arguments), TARGETS[target]).asm
 
 
 @pytest.mark.parametrize(
@@ -98,8 +164,8 @@ def test_sizes_that_the_launcher_treats_as_constants(target: str, size: int) -> 
     [("sm_90", torch.float32), *((target, torch.uint8) for target in TARGETS)],
     ids=str,
 )
-def test_many_channels_make_no_longer_program(target: str, image_dtype: torch.dtype, tmp_path: Path) -> None:
-    """A program that grows with the channels takes minutes to compile for a few hundred of them."""
+def test_many_channels_share_one_program(target: str, image_dtype: torch.dtype, tmp_path: Path) -> None:
+    """A program that grows with the number of channels would take minutes to compile for a few hundred of them."""
     programs: list[list[bytes]] = []
     for channels in (5, 64, 1000):
         images = torch.zeros(1, channels, 64, 64, dtype=image_dtype)
@@ -113,7 +179,19 @@ def test_many_channels_make_no_longer_program(target: str, image_dtype: torch.dt
                     assert not matching(machine_code(kernel, tmp_path), r"\b(FFMA|FFMA2|DFMA)\b")
                 programs[-1].append(kernel.asm["cubin" if target in NVIDIA else "hsaco"])
     assert [len(program) for program in programs[0]] == [len(program) for program in programs[2]]
-    assert programs[1] == programs[2], "compiled anew for another number of channels"
+    assert programs[1] == programs[2], "compiled again for another number of channels"
+
+
+def test_many_channels_of_augmented_images_share_one_program() -> None:
+    programs = [
+        [
+            compile_launch(launch, TARGETS["sm_90"]).asm["cubin"]
+            for launch in augmented_launches_for("sm_90", torch.uint8, "bilinear", channels)
+        ]
+        for channels in (5, 64, 1000)
+    ]
+    assert programs[1] == programs[2], "compiled again for another number of channels"
+    assert [len(program) for program in programs[0]] == [len(program) for program in programs[2]]
 
 
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
@@ -125,13 +203,13 @@ def test_64_bit_offsets(image_dtype: torch.dtype, tmp_path: Path) -> None:
 
 
 def packed_events(layout: str) -> torch.Tensor:
-    """Packed events of a batch, all together in memory with rows of odd length, or each row apart from the next."""
+    """Return packed events of a batch: contiguous with rows of odd length, or with gaps between the rows."""
     if layout == "contiguous":
         return torch.zeros(16, 2, 225, 225, dtype=torch.uint8)
     return torch.zeros(16, 2, 224, 256, dtype=torch.uint8)[..., :224]
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "rows apart"])
+@pytest.mark.parametrize("layout", ["contiguous", "gaps"])
 @pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
 @pytest.mark.parametrize("target", NVIDIA)
 def test_unpacking_on_nvidia(target: str, dtype: torch.dtype, layout: str, tmp_path: Path) -> None:
@@ -139,10 +217,10 @@ def test_unpacking_on_nvidia(target: str, dtype: torch.dtype, layout: str, tmp_p
     kernel = compile_launch(launch, TARGETS[target])
     usage = resources(kernel, tmp_path)
     assert usage["LOCAL"] == usage["STACK"] == usage["SHARED"] == 0
-    assert usage["REG"] <= 32, "fewer warps than a multiprocessor holds"
+    assert usage["REG"] <= 32, "too many registers for full occupancy"
     code = machine_code(kernel, tmp_path)
     width = 16 // dtype.itemsize
-    assert len(matching(code, r"\bLDG\.E")) == 1, "every byte is read once"
+    assert len(matching(code, r"\bLDG\.E")) == 1, "a byte is read more than once"
     assert len(matching(code, rf"\bLDG\.E{READS[width]}\b")) == 1
     stores = matching(code, r"\bSTG\b")
     assert stores
@@ -166,7 +244,7 @@ def test_unpacking_on_amd(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("shape", [(1, 2, 1, 1), (3, 2, 1, 17), (2, 2, 37, 41), (1, 2, 2**16, 2**16)], ids=str)
 @pytest.mark.parametrize("target", TARGETS)
 def test_unpacking_of_other_sizes(target: str, shape: tuple[int, ...]) -> None:
-    """Sizes that Triton makes constants of the program, odd ones, and offsets of 64 bits."""
+    """Sizes that Triton makes constants, odd sizes, and sizes that need 64-bit offsets."""
     packed = torch.empty(shape, dtype=torch.uint8, device="meta")
     for layout in (packed, packed.transpose(2, 3)):
         for timesteps in (1, 8):
@@ -175,22 +253,22 @@ def test_unpacking_of_other_sizes(target: str, shape: tuple[int, ...]) -> None:
 
 
 @triton.jit
-def _product_and_difference(a, b, c):
-    tl.store(c, tl.load(a) * (1 / 255) - tl.load(b))
+def _product_and_difference(a_ptr, b_ptr, c_ptr):
+    tl.store(c_ptr, tl.load(a_ptr) * (1 / 255) - tl.load(b_ptr))
 
 
-def test_contraction_would_be_seen(tmp_path: Path) -> None:
-    """Without the promise the compiler does contract, so that its absence above means something."""
+def test_fusion_is_detected_if_allowed(tmp_path: Path) -> None:
+    """Without enable_fp_fusion=False the compiler does fuse, so that the assertions above can fail."""
     number = torch.zeros(1)
-    arguments = {"a": number, "b": number, "c": number}
+    arguments = {"a_ptr": number, "b_ptr": number, "c_ptr": number}
     found = []
-    for promise in (True, False):
-        launch = Launch(_product_and_difference, (1,), {**arguments, "enable_fp_fusion": not promise})
+    for fusion in (False, True):
+        launch = Launch(_product_and_difference, (1,), {**arguments, "enable_fp_fusion": fusion})
         code = machine_code(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
         found.append(bool(matching(code, r"\bFFMA\b")))
     assert found == [False, True]
 
 
 def matching(lines: list[str], pattern: str) -> list[str]:
-    """Lines that hold a pattern."""
+    """Return the lines that match a pattern."""
     return [line for line in lines if re.search(pattern, line)]

@@ -112,7 +112,7 @@ def test_every_pair_of_grey_levels(ratio: float) -> None:
 def test_augmented_equals_specification(
     case: AugmentedCase, target: str, dtype: torch.dtype, multiprocessors: int
 ) -> None:
-    events = compiled.convert_augmented(case, dtype, multiprocessors=multiprocessors, target=target)
+    events = compiled.convert(case, dtype, multiprocessors=multiprocessors, target=target)
     assert_same_events(events, case.expected(dtype))
 
 
@@ -123,7 +123,7 @@ def test_every_augmented_dtype(image_dtype: torch.dtype, interpolation: str, gen
     images = noise((2, 3, 33, 37), image_dtype, generator)
     case = AugmentedCase(images, random_shifts(2, generator), crop, (33, 36), flip, interpolation)
     for multiprocessors in (ONE, MANY):
-        assert_same_events(compiled.convert_augmented(case, multiprocessors=multiprocessors), case.expected())
+        assert_same_events(compiled.convert(case, multiprocessors=multiprocessors), case.expected())
 
 
 @settings(max_examples=8, phases=PHASES)
@@ -158,8 +158,6 @@ def operators_as_on_a_gpu() -> Iterator[None]:
     for name, implementation in {
         "convert": operator._convert_cuda,
         "convert.out": operator._convert_out_cuda,
-        "convert_augmented": operator._convert_augmented_cuda,
-        "convert_augmented.out": operator._convert_augmented_out_cuda,
         "unpack": operator._unpack_cuda,
     }.items():
         library.impl(name, implementation, "CPU", allow_override=True)
@@ -182,8 +180,7 @@ def test_public_functions(multiprocessors: int, generator: torch.Generator) -> N
         augmented = convert(images, crop=crop, size=size, flip=flip)
         resized = convert(images, size=size, packed=True)
     phases = ["convert_kernel"] if multiprocessors == ONE else ["measure_kernel", "emit_kernel"]
-    augmenting = ["convert_augmented_kernel"] if multiprocessors == ONE else ["augment_kernel", "emit_kernel"]
-    assert launched == [*phases, "unpack_kernel", *phases, *phases, *augmenting, *augmenting]
+    assert launched == [*phases, "unpack_kernel", *phases, *phases, *phases, *phases]
     usual = Case(images, canonical_shifts(), 0.12)
     assert_same_events(packed, usual.expected(packed=True))
     assert_same_events(spread, usual.expected(torch.float16))

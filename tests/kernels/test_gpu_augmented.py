@@ -108,5 +108,5 @@ def test_cuda_graph(generator: torch.Generator) -> None:
 
 def test_operator(generator: torch.Generator) -> None:
     images, crop, flip = noise((2, 3, 9, 8), torch.uint8, generator), boxes(2, generator), flips(2, generator)
-    given = (images.cuda(), crop.cuda(), flip.cuda(), 12, 11, False, None, None, 0.1, 8, torch.float32, False)
-    torch.library.opcheck(torch.ops.i2e_triton.convert_augmented.default, given)
+    given = (images.cuda(), None, None, 0.1, 8, torch.float32, False, crop.cuda(), flip.cuda(), (12, 11), False)
+    torch.library.opcheck(torch.ops.i2e_triton.convert.default, given)

@@ -35,8 +35,20 @@ def test_every_launch_forbids_contraction(batch: int, dtype: torch.dtype) -> Non
         assert recorded.arguments["enable_fp_fusion"] is False
 
 
-def test_nothing_is_launched_for_an_empty_batch() -> None:
+@pytest.mark.parametrize("batch", [1, 128])
+def test_augmented_images_use_the_same_kernels(batch: int) -> None:
+    recorded = launches(torch.zeros(batch, 3, 32, 32), torch.bool, size=(128, 128))
+    assert [launch.kernel.__name__ for launch in recorded] == (
+        ["measure_kernel", "emit_kernel"] if batch == 1 else ["convert_kernel"]
+    )
+    assert all(launch.arguments["enable_fp_fusion"] is False for launch in recorded)
+    assert recorded[0].arguments["planes"].height == 128
+    assert recorded[0].arguments["images"].height == 32
+
+
+def test_empty_batch_launches_nothing() -> None:
     assert launches(torch.zeros(0, 3, 8, 8), torch.bool) == []
+    assert launches(torch.zeros(0, 3, 8, 8), torch.bool, size=(16, 16)) == []
 
 
 def test_offsets_are_64_bit_where_they_must_be() -> None:
@@ -115,7 +127,7 @@ def test_tiles_leave_few_threads_idle() -> None:
 
 @given(st.integers(1, 5), st.integers(1, 70), st.integers(1, 70))
 def test_planes_hold_their_frames_and_begin_aligned(batch: int, height: int, width: int) -> None:
-    plane, pitch = new_plane(torch.empty(batch, 3, height, width, dtype=torch.uint8))
+    plane, pitch = new_plane(batch, height, width, torch.uint8, torch.device("cpu"))
     assert pitch % 16 == 0
     assert plane.stride(0) % 16 == 0
     storage = plane.untyped_storage()

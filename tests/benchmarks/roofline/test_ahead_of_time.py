@@ -14,14 +14,15 @@ from benchmarks.roofline.loops import loops
 def test_launches_record_the_arguments_of_a_conversion() -> None:
     images = torch.zeros(2, 5, 33, 47, dtype=torch.float16).transpose(2, 3)
     for launch in launches(images, torch.bfloat16, timesteps=3):
-        assert launch.arguments["plane"].dtype == torch.float16
-        assert (launch.arguments["height"], launch.arguments["width"]) == (47, 33)
+        planes = launch.arguments["planes"]
+        assert planes.ptr.dtype == torch.float16
+        assert (planes.height, planes.width) == (47, 33)
         if "images" in launch.arguments:
-            assert launch.arguments["images"] is images
-            assert launch.arguments["image_x"] == 47
-        if "out" in launch.arguments:
-            assert launch.arguments["out"].shape == (3, 2, 2, 47, 33)
-            assert launch.arguments["timesteps"] == 3
+            assert launch.arguments["images"].ptr is images
+            assert launch.arguments["images"].stride_x == 47
+        if "events" in launch.arguments:
+            assert launch.arguments["events"].ptr.shape == (3, 2, 2, 47, 33)
+            assert launch.arguments["shifts"].timesteps == 3
 
 
 def test_kernels_are_restored_after_recording() -> None:

@@ -51,8 +51,8 @@ def test_writing_counts_an_inner_loop_once_per_timestep() -> None:
 
 
 def test_packed_events_are_stored_once_after_the_timesteps() -> None:
-    timestep = Loop("emit_words", ["LOP3 R1"] * 10)
-    tile = Loop("emit_words", ["STG.E R1"] * 4 + ["IADD3 R1"] * 6, [timestep])  # 16 bytes: ON and OFF of 8 pixels
+    timestep = Loop("emit_swar", ["LOP3 R1"] * 10)
+    tile = Loop("emit_swar", ["STG.E R1"] * 4 + ["IADD3 R1"] * 6, [timestep])  # 16 bytes: ON and OFF of 8 pixels
     assert writing_instructions([tile], "packed") == (10 + 8 * 10) / 8
     assert writing_instructions([Loop("write_silent_levels", ["STG.E R1"])], "packed") is None
 
@@ -82,8 +82,8 @@ def test_accesses_cover_the_launched_blocks(input: str, format: str, tmp_path: P
     fastest = min(reading, key=lambda loop: reading_instructions([loop], input) or 0)
     read = arguments["MEASURE_Y"] * arguments["MEASURE_X"] * 3 * images.element_size()
     assert sum(fastest.loads) * threads == read
-    writing = [loop for loop in code if loop.function in ("emit_words", "_emit_pixels")]
+    writing = [loop for loop in code if loop.function in ("emit_swar", "_emit_pixels")]
     fastest = min(writing, key=lambda loop: writing_instructions([loop], format) or 0)
     stored = sum(fastest.stores) + 8 * sum(width for inner in fastest.inner for width in inner.stores)
-    pixels = arguments["EMIT_Y"] * arguments["EMIT_X"] * (4 if arguments["WORDS"] else 1)
+    pixels = arguments["EMIT_Y"] * arguments["EMIT_X"] * (4 if arguments["SWAR"] else 1)
     assert stored * threads == pixels * 2 * (1 if format == "packed" else 8 * dtype.itemsize)

@@ -1,4 +1,4 @@
-"""What the fast CPU path may cost: no convolution, and no memory to speak of beside its output."""
+"""Costs of the fast CPU path: no convolution, and little memory besides its output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from i2e_triton import canonical_shifts, convert, event_rate, reference, unpack
-from i2e_triton.ops import allocation
 
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.float32, torch.float64)
 OUTPUTS: dict[str, dict[str, Any]] = {
@@ -25,27 +24,26 @@ OUTPUTS: dict[str, dict[str, Any]] = {
 
 
 def operators(call: Callable[[], Tensor]) -> set[str]:
-    """Names of the PyTorch operators that a call runs."""
+    """Return the names of the PyTorch operators that a call runs."""
     with profile(activities=[ProfilerActivity.CPU]) as trace:
         call()
     return {event.name for event in trace.events()}
 
 
 def extra_bytes(call: Callable[[], Tensor], tmp_path: Path) -> int:
-    """Most memory that PyTorch holds at once during a call, less the call's result."""
-    allocation.empty_cache()  # memory that is used again would not be seen
+    """Return the peak of memory that PyTorch allocates during a call, minus the call's result."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         result = call()
     file = tmp_path / "trace.json"
     trace.export_chrome_trace(str(file))
     changes = [event for event in json.loads(file.read_text())["traceEvents"] if event["name"] == "[memory]"]
-    held = most = 0
+    held = peak = 0
     for change in sorted(changes, key=lambda event: event["ts"]):
         held += change["args"]["Bytes"]
-        most = max(most, held)
+        peak = max(peak, held)
     output = result.numel() * result.element_size()
-    assert most >= output
-    return most - output
+    assert peak >= output
+    return peak - output
 
 
 def fresh_images(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
@@ -64,7 +62,7 @@ def test_no_convolution(dtype: torch.dtype, output: str, generator: torch.Genera
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_a_large_image_takes_the_output_and_two_images_more(
+def test_large_image_needs_memory_of_two_images_besides_the_output(
     dtype: torch.dtype, output: str, generator: torch.Generator, tmp_path: Path
 ) -> None:
     images = fresh_images((1, 3, 2048, 2048), dtype, generator)
@@ -73,7 +71,7 @@ def test_a_large_image_takes_the_output_and_two_images_more(
 
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
-def test_a_longer_batch_takes_no_more_beside_its_output(
+def test_longer_batch_needs_no_more_memory_besides_the_output(
     dtype: torch.dtype, one_thread: None, generator: torch.Generator, tmp_path: Path
 ) -> None:
     images = fresh_images((128, 3, 128, 128), dtype, generator)
@@ -84,7 +82,7 @@ def test_a_longer_batch_takes_no_more_beside_its_output(
 
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
-def test_long_vectors_take_no_more_than_a_few_images(
+def test_long_motion_vectors_need_memory_of_a_few_images(
     dtype: torch.dtype, one_thread: None, generator: torch.Generator, tmp_path: Path
 ) -> None:
     images = fresh_images((1, 3, 1024, 1024), dtype, generator)
@@ -95,18 +93,18 @@ def test_long_vectors_take_no_more_than_a_few_images(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8, torch.bool], ids=str)
 @pytest.mark.parametrize("dim", [None, (1, 3, 4), 0])
-def test_event_rate_takes_a_fixed_amount_of_memory(
+def test_event_rate_needs_a_fixed_amount_of_memory(
     dtype: torch.dtype, dim: int | tuple[int, ...] | None, tmp_path: Path
 ) -> None:
     events = torch.zeros(8, 16, 2, 128, 128, dtype=dtype)
-    # Counts of 8 bytes before there are rates, whole and in parts.
+    # Counts of 8 bytes, whole and in parts, before the rates.
     counts = 4 * 8 * event_rate(events, dim).numel()
     assert extra_bytes(lambda: event_rate(events, dim), tmp_path) <= counts + 3 * 2**20
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool], ids=str)
-def test_unpacking_takes_a_timestep_beside_its_result(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_unpacking_needs_memory_of_a_timestep_besides_the_result(dtype: torch.dtype, tmp_path: Path) -> None:
     packed = torch.zeros(16, 2, 128, 128, dtype=torch.uint8)
-    # Its bits, while those of the timestep before are still there; as float32 on the way to a half.
+    # The bits of two timesteps, and for float16 a float32 copy.
     timestep = packed.numel() * (2 + 4 * (dtype == torch.float16))
     assert extra_bytes(lambda: unpack(packed, 8, dtype), tmp_path) <= timestep + 2**16

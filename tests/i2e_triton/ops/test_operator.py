@@ -150,7 +150,8 @@ def test_the_dispatcher_picks_by_device() -> None:
     assert operator.HAS_TRITON  # the test environment has it
     assert str(convert_op.default._schema) == (
         "i2e_triton::convert(Tensor images, Tensor? shifts, Tensor? ratios, float ratio, int timesteps, "
-        "ScalarType dtype, bool packed) -> Tensor"
+        "ScalarType dtype, bool packed, Tensor? crop=None, Tensor? flip=None, SymInt[]? size=None, "
+        "bool nearest=False) -> Tensor"
     )
     assert convert_op.out._schema.is_mutable
     assert not convert_op.default._schema.is_mutable

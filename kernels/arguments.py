@@ -1,0 +1,72 @@
+"""Groups of kernel arguments. Triton passes a named tuple field by field, and specialises kernels on each field."""
+
+from typing import Any, NamedTuple
+
+
+class Images(NamedTuple):
+    """Images ``[B, C, H, W]``; strides in elements."""
+
+    ptr: Any
+    channels: Any
+    height: Any
+    width: Any
+    stride_b: Any
+    stride_c: Any
+    stride_y: Any
+    stride_x: Any
+
+
+class Augmentation(NamedTuple):
+    """How images are cropped, resized and flipped."""
+
+    crop_ptr: Any  # [B, 4] of (top, left, height, width), or None for the whole image
+    flip_ptr: Any  # [B] uint8, or None
+    inverse_height: Any  # 1 / height and 1 / width of the augmented images, each as the bits of a float64:
+    inverse_width: Any  # Triton passes a Python float as float32
+
+
+class Planes(NamedTuple):
+    """The value channels of (augmented) images, each with a halo of repeated border pixels."""
+
+    ptr: Any  # pixel (0, 0) of the first plane
+    tie_break_ptr: Any  # memory for a second plane per image, laid out like the first; None without SWAR
+    height: Any
+    width: Any
+    stride_b: Any
+    pitch: Any  # elements from one row to the next
+
+
+class Shifts(NamedTuple):
+    """Motion vectors ``[T, 4]`` (``stride_b`` is 0) or ``[B, T, 4]``."""
+
+    ptr: Any
+    timesteps: Any
+    stride_b: Any
+
+
+class Ratios(NamedTuple):
+    """One ratio per image ``[B]``, or one number for all if ``ptr`` is None."""
+
+    ptr: Any
+    ratio: Any
+
+
+class Events(NamedTuple):
+    """Dense events ``[T, B, 2, H, W]``, or packed events ``[B, 2, H, W]`` (``stride_t`` is 0)."""
+
+    ptr: Any
+    stride_t: Any
+    stride_b: Any
+    stride_p: Any
+    stride_y: Any
+    stride_x: Any
+
+
+class PackedEvents(NamedTuple):
+    """Packed events ``[B, 2, H, W]``."""
+
+    ptr: Any
+    stride_b: Any
+    stride_p: Any
+    stride_y: Any
+    stride_x: Any
