@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-
 # Seconds that a round takes at least. The time to start and stop the clock, which waits for a GPU, is then negligible.
 _MIN_ROUND = {"cpu": 0.5e-3, "cuda": 10e-3}
 _BUDGET = 1.0  # seconds for all rounds of a case
