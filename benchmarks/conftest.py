@@ -75,12 +75,11 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads
         device: str,
         images: int,
         per_call: int = 1,
-        bytes_moved: int | None = None,
         memory_call: Callable[[], object] | None = None,
         once: bool = False,
         **more: Any,
     ) -> None:
-        """Measure a call.
+        """Measure a call and record its row.
 
         Args:
             suite: name of the suite.
@@ -89,10 +88,9 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads
             device: device of the row.
             images: number of images that the work converts.
             per_call: how many times ``call`` does the work.
-            bytes_moved: bytes of the images plus bytes of the events.
             memory_call: does the work once, to measure its peak memory; by default it is not measured.
-            once: measure a single call without warm-up, for work that is long and starts processes.
-            more: additional fields of the row.
+            once: measure a single call without warm-up, for work that takes long.
+            more: other fields of the row; ``bytes_moved`` is the bytes of the images plus those of the events.
         """
         kind = torch.device(device).type
         rounds, iterations = (1, 1) if once else rounds_and_iterations(warm_up(call, kind), kind)
@@ -103,7 +101,7 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads
             "images": images,
             **figures(benchmark.stats.stats, per_call),
             "iterations": iterations * per_call,
-            "bytes_moved": bytes_moved,
+            "bytes_moved": None,
             "peak_memory": peak_memory(memory_call, kind) if memory_call else None,
             "threads": threads,
             **more,

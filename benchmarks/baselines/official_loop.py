@@ -12,7 +12,7 @@ SpikingJelly's CuPy neurons. Here the caller passes the network, so that all loo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,32 +46,25 @@ class Conversion(nn.Module):
         return official.convert(images, self.weight, self.ratio)
 
 
-class Samples(Protocol):
-    """Images and labels by index."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]: ...
-
-
 class Images(Dataset[tuple[Tensor, int]]):
-    """Images with the augmentation of baseline 2 for CIFAR, as float32 ``[3, 128, 128]``.
+    """Images with the augmentation of baseline 2 for CIFAR, as float32 ``[3, 128, 128]``, and their labels.
 
     Args:
-        samples: uint8 images ``[3, 32, 32]`` and their labels.
+        samples: a data set of uint8 images ``[3, 32, 32]`` and their labels.
     """
 
-    def __init__(self, samples: Samples):
+    _transform = v2.Compose(
+        [
+            v2.Pad(4, padding_mode="edge"),
+            v2.RandomCrop(32),
+            v2.Resize((128, 128)),
+            v2.RandomHorizontalFlip(0.5),
+            v2.ToDtype(torch.float32, scale=True),
+        ]
+    )
+
+    def __init__(self, samples: Any):
         self._samples = samples
-        self._transform = v2.Compose(
-            [
-                v2.Pad(4, padding_mode="edge"),
-                v2.RandomCrop(32),
-                v2.Resize((128, 128)),
-                v2.RandomHorizontalFlip(0.5),
-                v2.ToDtype(torch.float32, scale=True),
-            ]
-        )
 
     def __len__(self) -> int:
         return len(self._samples)

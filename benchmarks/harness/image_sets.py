@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,30 +39,27 @@ def cifar10(location: Path) -> ImageSet:
 
 def like_cifar10(folder: Path) -> ImageSet:
     """Write random crops of photographs with the size and the encoding of CIFAR-10's images: JPEG, quality 75."""
-    _write(folder, 4096, (32, 32), reduce=4, quality=75)
+    _write(folder, 4096, 32, 32, reduce=4, quality=75)
     return ImageSet("crops of 32×32", folder, (128, 128), 0.07)
 
 
 def like_imagenet(folder: Path) -> ImageSet:
     """Write random crops of photographs that are about as large as ImageNet's images: JPEG, quality 90."""
-    _write(folder, 256, (375, 300), reduce=1, quality=90)
+    _write(folder, 256, 375, 300, reduce=1, quality=90)
     return ImageSet("crops of 300×375", folder, (224, 224), 0.12)
 
 
-def _write(folder: Path, count: int, size: tuple[int, int], *, reduce: int, quality: int) -> None:
+def _write(folder: Path, count: int, width: int, height: int, *, reduce: int, quality: int) -> None:
     photographs = []
     for name in PHOTOGRAPHS:
         with PIL.Image.open(photograph_path(name)) as image:
             photographs.append(image.convert("RGB").reduce(reduce))
-    encoded = [_random_crop(photographs[row % len(photographs)], size, quality) for row in range(count)]
-    images = pa.array([{"bytes": content, "path": None} for content in encoded], _IMAGE)
-    pq.write_table(pa.table({"img": images, "label": [row % 10 for row in range(count)]}), folder / "train.parquet")
-
-
-def _random_crop(photograph: PIL.Image.Image, size: tuple[int, int], quality: int) -> bytes:
-    """Return a random crop of ``size`` (width, height) as a JPEG file."""
-    left = int(torch.randint(photograph.width - size[0] + 1, ()))
-    top = int(torch.randint(photograph.height - size[1] + 1, ()))
-    file = io.BytesIO()
-    photograph.crop((left, top, left + size[0], top + size[1])).save(file, "JPEG", quality=quality)
-    return file.getvalue()
+    rows = []
+    for photograph in itertools.islice(itertools.cycle(photographs), count):
+        left = int(torch.randint(photograph.width - width + 1, ()))
+        top = int(torch.randint(photograph.height - height + 1, ()))
+        file = io.BytesIO()
+        photograph.crop((left, top, left + width, top + height)).save(file, "JPEG", quality=quality)
+        rows.append({"bytes": file.getvalue(), "path": None})
+    table = pa.table({"img": pa.array(rows, _IMAGE), "label": [row % 10 for row in range(count)]})
+    pq.write_table(table, folder / "train.parquet")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
@@ -26,16 +25,11 @@ _SIZE = 224
 # On a GPU: the time until the call returns; the time until the GPU has finished, without and with a CUDA graph; and the
 # time of the GPU for consecutive calls or replays.
 _CLOCKS = ("host", "finished", "graph, finished", "device", "graph, device")
+_CASES = [device_param("cpu", "finished"), *(device_param("cuda", c, wait="device" in c) for c in _CLOCKS)]
 
 
-def cases() -> list[Any]:
-    """Return the parameters (device, clock, input, format)."""
-    on_cpu = [device_param("cpu", "finished", *pair) for pair in SOME_PAIRS]
-    on_gpu = [device_param("cuda", c, *pair, wait="device" in c) for c in _CLOCKS for pair in SOME_PAIRS]
-    return on_cpu + on_gpu
-
-
-@pytest.mark.parametrize(("device", "clock", "input", "format"), cases())
+@pytest.mark.parametrize(("input", "format"), SOME_PAIRS)
+@pytest.mark.parametrize(("device", "clock"), _CASES)
 def test_one_image(measure: Callable[..., None], device: str, clock: str, input: str, format: str) -> None:
     """Measure the conversion of one image by one of the clocks."""
     image = random_images(1, _SIZE, input, device, "photographs")

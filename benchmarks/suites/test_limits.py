@@ -37,14 +37,14 @@ def test_copy(measure: Callable[..., None], device: str, batch: int, input: str,
     """Measure a copy that reads and writes as many bytes in total as a conversion."""
     size = image_bytes(batch, _SIZE, input) + event_bytes(batch, _SIZE, format)
     case = {"method": "copy", "input": input, "format": format, "batch": batch, "size": _SIZE}
-    measure_limit(measure, case, device, batch, size, copy_calls(device, size))
+    measure_limit(measure, case, device, batch, size)
 
 
 @pytest.mark.parametrize("device", [device_param("cuda")])
 def test_large_copy(measure: Callable[..., None], device: str) -> None:
     """Measure a copy that is large enough for the full rate of the device."""
     case = {"method": "copy", "bytes": 2 * _LARGE}
-    measure_limit(measure, case, device, 0, 2 * _LARGE, copy_calls(device, 2 * _LARGE))
+    measure_limit(measure, case, device, 0, 2 * _LARGE)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -53,27 +53,20 @@ def test_memset(measure: Callable[..., None], device: str, batch: int, format: s
     """Measure a memset of as many bytes as the events of a batch."""
     size = event_bytes(batch, _SIZE, format)
     case = {"method": "memset", "format": format, "batch": batch, "size": _SIZE}
-    measure_limit(measure, case, device, batch, size, memset_calls(device, size))
+    measure_limit(measure, case, device, batch, size)
 
 
-def measure_limit(
-    measure: Callable[..., None], case: dict[str, Any], device: str, images: int, size: int, calls: list[Call]
-) -> None:
-    """Measure alternating calls, on a GPU as a CUDA graph to exclude the time of the host."""
+def measure_limit(measure: Callable[..., None], case: dict[str, Any], device: str, images: int, size: int) -> None:
+    """Measure copies or memsets of ``size`` bytes in turn, on a GPU as a CUDA graph to exclude the time of the host."""
+    count = batches_beyond_cache(device, size)
+    # ctypes.memset does not keep the buffers alive, the local variable does.
+    buffers = [torch.ones(2, size // 2, dtype=torch.uint8, device=device) for _ in range(count)]
+    calls: list[Call]
+    if case["method"] == "copy":
+        calls = [partial(buffer[0].copy_, buffer[1]) for buffer in buffers]
+    elif device == "cuda":
+        calls = [buffer.zero_ for buffer in buffers]
+    else:
+        calls = [partial(ctypes.memset, buffer.data_ptr(), 0, size) for buffer in buffers]
     call, per_call = (cuda_graph(calls), len(calls)) if device == "cuda" else (cycle_calls(calls), 1)
     measure("limits", case, call, device=device, images=images, per_call=per_call, bytes_moved=size)
-
-
-def memset_calls(device: str, size: int) -> list[Call]:
-    """Return calls that each set other ``size`` bytes to zero."""
-    buffers = [torch.ones(size, dtype=torch.uint8, device=device) for _ in range(batches_beyond_cache(device, size))]
-    if device == "cuda":
-        return [buffer.zero_ for buffer in buffers]
-    return [lambda buffer=buffer: ctypes.memset(buffer.data_ptr(), 0, size) for buffer in buffers]  # type: ignore[misc]
-
-
-def copy_calls(device: str, size: int) -> list[Call]:
-    """Return calls that each read other ``size / 2`` bytes and write as many."""
-    count = batches_beyond_cache(device, size)
-    pairs = [torch.ones(2, size // 2, dtype=torch.uint8, device=device).unbind() for _ in range(count)]
-    return [partial(target.copy_, source) for target, source in pairs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -20,13 +21,12 @@ _PIXELS = {"cpu": 1024 * 1024, "cuda": 128 * 224 * 224}
 def cases() -> Iterator[Any]:
     """Yield the parameters (device, mode, input, format, batch, size)."""
     for device, mode in (("cpu", "eager"), ("cuda", "graph")):
-        for pair in PAIRS:
-            yield from (device_param(device, mode, *pair, batch, _SIZE) for batch in _BATCHES[device])
-        for pair in SOME_PAIRS:
-            for size in _SIZES:
-                yield device_param(device, mode, *pair, max(1, _PIXELS[device] // (size * size)), size)
-    for pair in SOME_PAIRS:  # the host limits small batches
-        yield from (device_param("cuda", "eager", *pair, batch, _SIZE) for batch in _BATCHES["cuda"])
+        for pair, batch in product(PAIRS, _BATCHES[device]):
+            yield device_param(device, mode, *pair, batch, _SIZE)
+        for pair, size in product(SOME_PAIRS, _SIZES):
+            yield device_param(device, mode, *pair, max(1, _PIXELS[device] // (size * size)), size)
+    for pair, batch in product(SOME_PAIRS, _BATCHES["cuda"]):  # the host limits small batches
+        yield device_param("cuda", "eager", *pair, batch, _SIZE)
 
 
 @pytest.mark.parametrize(("device", "mode", "input", "format", "batch", "size"), list(cases()))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks.baselines.official_loop import Conversion, Images, OfficialLoop
@@ -44,30 +44,24 @@ class Loop:
 
     Attributes:
         name: ``"ours"`` or ``"official"``.
-        network: takes images and dense events; its module ``i2e`` converts.
-        precision: type of autocast, None without autocast.
+        run: has the ``network``, ``optimizer``, ``scaler`` and the autocast type ``precision``, None without autocast.
+            The network takes images or dense events; its module ``i2e`` converts.
         step: trains on a batch in host memory.
         batches: batches in host memory, with images of the type that ``loader`` returns.
         loader: loader of training images.
+        label_smoothing: label smoothing of the loss.
     """
 
     name: str
-    network: nn.Module
-    precision: torch.dtype | None
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    label_smoothing: float
+    run: loop.Run | OfficialLoop
     step: Callable[[Tensor, Tensor], object]
     batches: list[Batch]
     loader: DataLoader[Any]
-
-    def autocast(self, device: str) -> torch.autocast:
-        """Return the autocast context of the loop."""
-        return torch.autocast(device, self.precision, enabled=self.precision is not None)
+    label_smoothing: float
 
     def case(self) -> dict[str, Any]:
         """Return the case of a row."""
-        precision = str(self.precision or torch.float32).removeprefix("torch.")
+        precision = str(self.run.precision or torch.float32).removeprefix("torch.")
         batch, size = self.batches[0][0].shape[0], self.batches[0][0].shape[-1]
         return {"loop": self.name, "model": "resnet18", "precision": precision, "batch": batch, "size": size}
 
@@ -108,16 +102,12 @@ def test_step(measure: Callable[..., None], loops: Loops, device: str, which: st
     measure("training", measured.case(), call, device=device, memory_call=step, **counts)
 
 
-def stage_cases() -> list[Any]:
-    """Return the parameters (device, stage, loop)."""
-    return [device_param(device, *case) for device in _BATCH for case in product(TRAINING_STAGES, _LOOPS)]
-
-
-@pytest.mark.parametrize(("device", "stage", "which"), stage_cases())
+@pytest.mark.parametrize("which", _LOOPS)
+@pytest.mark.parametrize(("device", "stage"), [device_param(*case) for case in product(_BATCH, TRAINING_STAGES)])
 def test_stages(measure: Callable[..., None], loops: Loops, device: str, stage: str, which: str) -> None:
     """Measure one stage of a step, or the preparation of its data without workers."""
     measured = loops(device)[which]
-    call = _STAGES[stage](measured, device)
+    call = stage_call(measured, stage, device)
     measure("training stages", {**measured.case(), "stage": stage}, call, device=device, images=_BATCH[device])
 
 
@@ -130,33 +120,17 @@ def build_loops(folder: Path, device: str) -> dict[str, Loop]:
     images = [random_images(_BATCH[device], recipe.size, "uint8", "cpu", "photographs") for _ in labels]
     samples = SourceImages(open_source(str(folder), split="train"))
     loaders = build_loaders(Splits(samples, samples, None), recipe, run.place, workers=0)
-    ours = Loop(
-        "ours",
-        run.network,
-        run.precision,
-        run.optimizer,
-        run.scaler,
-        recipe.label_smoothing,
-        partial(loop.train_step, run, epoch=0),
-        [pin(batch, device) for batch in zip(images, labels)],
-        loaders.train,
-    )
+    batches = [pin(batch, device) for batch in zip(images, labels)]
+    step = partial(loop.train_step, run, epoch=0)
+    ours = Loop("ours", run, step, batches, loaders.train, recipe.label_smoothing)
     network = train.build_network(recipe).to(device)
     network.load_state_dict(run.network.state_dict())
     network.register_module("i2e", Conversion(recipe.ratio).to(device))
     precision = torch.float16 if device == "cuda" else None
     steps = OfficialLoop(network, build_optimizer(network, recipe), recipe.label_smoothing, precision)
-    official = Loop(
-        "official",
-        network,
-        precision,
-        steps.optimizer,
-        steps.scaler,
-        recipe.label_smoothing,
-        steps.step,
-        [pin((reference.scale(batch), batch_labels), device) for batch, batch_labels in zip(images, labels)],
-        DataLoader(Images(samples), recipe.batch_size, shuffle=True, pin_memory=device == "cuda"),
-    )
+    batches = [pin((reference.scale(batch), batch_labels), device) for batch, batch_labels in zip(images, labels)]
+    loader = DataLoader(Images(samples), recipe.batch_size, shuffle=True, pin_memory=device == "cuda")
+    official = Loop("official", steps, steps.step, batches, loader, recipe.label_smoothing)
     check_equal(ours, official, device)
     return {"ours": ours, "official": official}
 
@@ -173,7 +147,7 @@ def check_equal(ours: Loop, official: Loop, device: str) -> None:
     The losses and the official events are computed on the CPU: the summation order of a GPU's convolution depends on
     the memory layout and can decide whether a neuron fires.
     """
-    networks = [copy.deepcopy(some.network).cpu() for some in (ours, official)]
+    networks = [copy.deepcopy(some.run.network).cpu() for some in (ours, official)]
     images = [some.batches[0][0][:4].cpu() for some in (ours, official)]
     labels = ours.batches[0][1][:4].cpu()
     losses = []
@@ -183,62 +157,41 @@ def check_equal(ours: Loop, official: Loop, device: str) -> None:
         assert float(logits.std(0).min()) > 0, "the network does not fire, so its loss does not depend on the images"
         losses.append(F.cross_entropy(logits, labels, label_smoothing=ours.label_smoothing))
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=0)
-    conversion = ours.network.get_submodule("i2e").eval()
+    conversion = ours.run.network.get_submodule("i2e").eval()
     assert torch.equal(conversion(images[0].to(device)).cpu(), networks[1].get_submodule("i2e")(images[1]))
     conversion.train()
 
 
-def _data(measured: Loop, device: str) -> Callable[[], object]:
-    def endless() -> Iterator[Any]:
+def stage_call(measured: Loop, stage: str, device: str) -> Callable[[], object]:
+    """Return a call that runs one stage. The data stage uses the loader; the others work on the first batch."""
+    run = measured.run
+    images, labels = (tensor.to(device) for tensor in measured.batches[0])
+
+    def data() -> Iterator[Any]:
         while True:
             yield from measured.loader
 
-    return partial(next, endless())
+    def conversion() -> Tensor:
+        with torch.no_grad(), torch.autocast(device, run.precision, enabled=run.precision is not None):
+            return run.network.get_submodule("i2e")(images)
 
+    def forward() -> Tensor:
+        with torch.autocast(device, run.precision, enabled=run.precision is not None):
+            return F.cross_entropy(run.network(events), labels, label_smoothing=measured.label_smoothing)
 
-def _conversion(measured: Loop, device: str) -> Callable[[], Tensor]:
-    images = measured.batches[0][0].to(device)
-
-    def call() -> Tensor:
-        with torch.no_grad(), measured.autocast(device):
-            return measured.network.get_submodule("i2e")(images)
-
-    return call
-
-
-def _forward(measured: Loop, device: str) -> Callable[[], Tensor]:
-    events, labels = _conversion(measured, device)(), measured.batches[0][1].to(device)
-
-    def call() -> Tensor:
-        with measured.autocast(device):
-            return F.cross_entropy(measured.network(events), labels, label_smoothing=measured.label_smoothing)
-
-    return call
-
-
-def _backward(measured: Loop, device: str) -> Callable[[], None]:
-    loss = measured.scaler.scale(_forward(measured, device)())
-
-    def call() -> None:
-        measured.optimizer.zero_grad(set_to_none=True)
+    def backward() -> None:
+        run.optimizer.zero_grad(set_to_none=True)
         loss.backward(retain_graph=True)
 
-    return call
-
-
-def _optimizer(measured: Loop, device: str) -> Callable[[], None]:
-    parameters = [parameter for parameter in measured.network.parameters() if parameter.requires_grad]
-    gradients = [1e-3 * torch.randn_like(parameter) for parameter in parameters]
-    measured.scaler.scale(torch.ones((), device=device))  # creates the scale that step() divides by
-
-    def call() -> None:
-        for parameter, gradient in zip(parameters, gradients):
+    def optimizer() -> None:
+        for parameter, gradient in gradients:
             parameter.grad = gradient
-        measured.scaler.step(measured.optimizer)
-        measured.scaler.update()
-        measured.optimizer.zero_grad(set_to_none=True)
+        run.scaler.step(run.optimizer)
+        run.scaler.update()
+        run.optimizer.zero_grad(set_to_none=True)
 
-    return call
-
-
-_STAGES = dict(zip(TRAINING_STAGES, (_data, _conversion, _forward, _backward, _optimizer)))
+    events = conversion()
+    loss = run.scaler.scale(forward())  # this also creates the scale that the optimizer stage divides by
+    gradients = [(p, 1e-3 * torch.randn_like(p)) for p in run.network.parameters() if p.requires_grad]
+    calls: tuple[Callable[[], object], ...] = (partial(next, data()), conversion, forward, backward, optimizer)
+    return dict(zip(TRAINING_STAGES, calls))[stage]
