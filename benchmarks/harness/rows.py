@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,34 +53,38 @@ def _read(path: Path) -> list[Row]:
     return [{**row, "key": _key(row["device"], row["suite"], row["case"])} for row in json.loads(text)]
 
 
-class Results:
-    """Rows that a report looks up by device, suite and case."""
+class DeviceRows:
+    """The rows of one device.
 
-    def __init__(self, rows: Iterable[Row]):
-        self.rows = list(rows)
+    Args:
+        device: name of the device.
+        rows: rows of any devices.
+    """
 
-    def devices(self, kind: str | None = None) -> list[str]:
-        """Return the names of the devices of a kind (``"cpu"``, ``"cuda"``), by default of all."""
-        return sorted({row["device"] for row in self.rows if kind in (None, row["kind"])})
+    def __init__(self, device: str, rows: Iterable[Row]):
+        self.device = device
+        self.rows = [row for row in rows if row["device"] == device]
+        self.cuda = self.rows[0]["kind"] == "cuda"
 
-    def select(self, device: str, suite: str, **case: Any) -> list[Row]:
-        """Return the rows of a device and a suite whose cases have these values."""
-        return [
-            row
-            for row in self.rows
-            if row["device"] == device and row["suite"] == suite and case.items() <= row["case"].items()
-        ]
+    def select(self, suite: str, **case: Any) -> list[Row]:
+        """Return the rows of a suite whose cases have these values."""
+        return [row for row in self.rows if row["suite"] == suite and case.items() <= row["case"].items()]
 
-    def find(self, device: str, suite: str, **case: Any) -> Row | None:
+    def find(self, suite: str, **case: Any) -> Row | None:
         """Return the one row of a case, None if it was not measured.
 
         Raises:
             LookupError: if several rows have these values.
         """
-        found = self.select(device, suite, **case)
+        found = self.select(suite, **case)
         if len(found) > 1:
-            raise LookupError(f"expected one row of {device} for {suite} {case}, found {len(found)}; name more values")
+            raise LookupError(f"expected one row of {suite} {case}, found {len(found)}; name more values")
         return found[0] if found else None
+
+
+def rows_by_device(rows: Sequence[Row]) -> list[DeviceRows]:
+    """Return the rows of each device, sorted by name."""
+    return [DeviceRows(device, rows) for device in sorted({row["device"] for row in rows})]
 
 
 def seconds_per_image(row: Row) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import triton
 
-from benchmarks.harness.rows import Results, Row, read_rows
+from benchmarks.harness.rows import DeviceRows, Row, read_rows, rows_by_device
 from benchmarks.harness.workload import SOME_PAIRS
 from benchmarks.report.plots import Plots
 from benchmarks.report.sections import SECTIONS
@@ -26,47 +26,42 @@ _PAPER_ODG, _PAPER_I2E = 29.47, 0.1
 def main() -> None:
     """Write the report of all rows."""
     with tempfile.TemporaryDirectory() as folder:
-        text = report(Results(read_rows()), _FOLDER / "plots", roofline(H100, Path(folder)))
+        text = report(read_rows(), _FOLDER / "plots", roofline(H100, Path(folder)))
     with write_whole(_FOLDER / "REPORT.md") as file:
         file.write(text.encode())
 
 
-def report(results: Results, plots: Path, roofline_table: str, gpu: Gpu = H100) -> str:
+def report(rows: list[Row], plots: Path, roofline_table: str, gpu: Gpu = H100) -> str:
     """Write the plots to a folder, which the report calls ``plots/``, and return the report as Markdown."""
-    by_device = [
-        _DEVICE_TEMPLATE.read_text().format(
-            device=device, **{name: make(results, device, Plots(plots, device)) for name, make in SECTIONS.items()}
-        )
-        for device in results.devices()
-    ]
+    by_device = rows_by_device(rows)
+    sections = []
+    for results in by_device:
+        contents = {name: make(results, Plots(plots, results.device)) for name, make in SECTIONS.items()}
+        sections.append(_DEVICE_TEMPLATE.read_text().format(device=results.device, **contents))
     return _TEMPLATE.read_text().format(
-        devices=devices(results),
-        gpu="" if results.devices("cuda") else "**No GPU has been measured yet.**",
+        devices=devices(by_device),
+        gpu="" if any(results.cuda for results in by_device) else "**No GPU has been measured yet.**",
         paper_i2e=_PAPER_I2E,
         paper_odg=_PAPER_ODG,
         paper_ratio=significant(_PAPER_ODG / _PAPER_I2E),
-        claim=claim(results),
-        by_device="\n".join(by_device).rstrip(),
-        gpu_name=gpu.name,
-        target=gpu.target,
+        claim=claim(by_device),
+        by_device="\n".join(sections).rstrip(),
+        limits=gpu,
         triton=triton.__version__,
-        multiprocessors=gpu.multiprocessors,
-        issue_rate=gpu.issue_rate,
         clock=gpu.clock / 1e9,
         copy_rate=gpu.copy_rate / 1e12,
         roofline=roofline_table,
     )
 
 
-def devices(results: Results) -> str:
+def devices(by_device: list[DeviceRows]) -> str:
     """Return the devices with their versions and dates."""
     body = []
-    for device in results.devices():
-        rows = [row for row in results.rows if row["device"] == device]
-        values = [", ".join(sorted({_environment(row, name) for row in rows})) for name in _ENVIRONMENT]
-        dates, loads = ([pick(row[name] for row in rows) for pick in (min, max)] for name in ("date", "load"))
-        days = " to ".join(dict.fromkeys(date[:10] for date in dates))
-        body.append([device, *values, days, f"{loads[0]} to {loads[1]}", str(len(rows))])
+    for results in by_device:
+        values = [", ".join(sorted({_environment(row, name) for row in results.rows})) for name in _ENVIRONMENT]
+        dates, loads = (sorted(row[name] for row in results.rows) for name in ("date", "load"))
+        days = " to ".join(dict.fromkeys([dates[0][:10], dates[-1][:10]]))
+        body.append([results.device, *values, days, f"{loads[0]} to {loads[-1]}", str(len(results.rows))])
     return table(["device", *_ENVIRONMENT, "date", "load", "rows"], body)
 
 
@@ -76,23 +71,21 @@ def _environment(row: Row, name: str) -> str:
     return str(row[name] or "–")
 
 
-def claim(results: Results) -> str:
+def claim(by_device: list[DeviceRows]) -> str:
     """Return the speed-ups over ODG, which the paper's claim is about."""
     body = []
-    for device in results.devices():
-        # tf32 is PyTorch's default on a GPU.
-        official = "official, tf32" if device in results.devices("cuda") else "official"
-        odg = results.find(device, "comparison", content="photographs", method="ODG")
-        body.append([device, "ODG", image_time(odg), ""])
+    for results in by_device:
+        odg = results.find("comparison", content="photographs", method="ODG")
+        body.append([results.device, "ODG", image_time(odg), ""])
         for name, method, format in (
-            ("official formulation", official, "float32"),
+            # tf32 is PyTorch's default on a GPU.
+            ("official formulation", "official, tf32" if results.cuda else "official", "float32"),
             ("this package, uint8 → float32", "ours", "float32"),
             ("this package, uint8 → bool", "ours", "bool"),
         ):
-            case = {"content": "photographs", "input": "uint8", "method": method, "format": format}
-            row = results.find(device, "comparison", **case)
-            body.append([device, name, image_time(row), times(odg, row)])
-    if not results.devices("cuda"):
+            row = results.find("comparison", content="photographs", input="uint8", method=method, format=format)
+            body.append([results.device, name, image_time(row), times(odg, row)])
+    if not any(results.cuda for results in by_device):
         body.append(["a GPU", "all methods", NOT_MEASURED, NOT_MEASURED])
     return table(["device", "method", "time per image", "times as fast as ODG"], body)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from benchmarks.harness.rows import Results, Row, rate_share, seconds_per_image, speed_up
+from benchmarks.harness.rows import DeviceRows, Row, rate_share, seconds_per_image, speed_up
 from benchmarks.harness.workload import (
     AUGMENTATION_METHODS,
     DATA_SET_STAGES,
@@ -31,19 +31,19 @@ _CLOCKS = {
 }
 
 
-def ours(results: Results, device: str, plots: Plots) -> str:
+def ours(results: DeviceRows, plots: Plots) -> str:
     """Return the times of this package."""
-    rows = _by_pair(results.select(device, "comparison", method="ours", content="photographs"))
+    rows = _by_pair(results.select("comparison", method="ours", content="photographs"))
     return pivot("", rows, _pair, lambda row: "time per image", image_time)
 
 
-def others(results: Results, device: str, plots: Plots) -> str:
+def others(results: DeviceRows, plots: Plots) -> str:
     """Return the times of the other methods, and the speed-up of this package over them."""
-    rows = [row for row in results.select(device, "comparison") if row["case"]["method"] != "ours"]
+    rows = [row for row in results.select("comparison") if row["case"]["method"] != "ours"]
     body, bars = [], {}
     for row in sorted(rows, key=lambda row: (row["case"]["content"] == "noise", seconds_per_image(row))):
         same = {name: row["case"][name] for name in ("input", "content")}
-        fast = {f: results.find(device, "comparison", method="ours", format=f, **same) for f in ("float32", "bool")}
+        fast = {f: results.find("comparison", method="ours", format=f, **same) for f in ("float32", "bool")}
         name = f"{_method(row)}, {same['input']} {same['content']}"
         differing = f"{row['differing']:.2%} differ" if row.get("differing") else "equal" if "differing" in row else "–"
         body.append([name, image_time(row), *(times(row, found) for found in fast.values()), differing])
@@ -53,14 +53,14 @@ def others(results: Results, device: str, plots: Plots) -> str:
     return table(["method", "time per image", "→ float32 here", "→ bool here", "events"], body) + plot
 
 
-def limits(results: Results, device: str, plots: Plots) -> str:
+def limits(results: DeviceRows, plots: Plots) -> str:
     """Return the rates of conversions as shares of the rate of a copy."""
-    large = next((row for row in results.select(device, "limits", method="copy") if "bytes" in row["case"]), None)
+    large = next((row for row in results.select("limits", method="copy") if "bytes" in row["case"]), None)
     body, bars = [], {}
-    for copy in _by_pair(results.select(device, "limits", method="copy", size=_SIZE)):
+    for copy in _by_pair(results.select("limits", method="copy", size=_SIZE)):
         same = {name: copy["case"][name] for name in ("input", "format", "batch", "size")}
-        row = results.find(device, "throughput", mode=_mode(results, device), **same)
-        memset = results.find(device, "limits", method="memset", format=same["format"], size=_SIZE)
+        row = results.find("throughput", mode=_mode(results), **same)
+        memset = results.find("limits", method="memset", format=same["format"], size=_SIZE)
         shares = [share(row, large)] if large else []
         body.append([_pair(copy), str(same["batch"]), image_time(row), *shares, share(row, copy), times(row, memset)])
         bars[_pair(copy)] = {"": 100 * rate_share(row, large or copy)} if row else {}
@@ -70,39 +70,39 @@ def limits(results: Results, device: str, plots: Plots) -> str:
     return table(head, body) + plots.bars("share-of-copy", "Share of the copy rate by format", bars, label)
 
 
-def latency(results: Results, device: str, plots: Plots) -> str:
+def latency(results: DeviceRows, plots: Plots) -> str:
     """Return the time of one image."""
-    rows = _by_pair(_in_order(results.select(device, "latency"), "clock", list(_CLOCKS)))
+    rows = _by_pair(_sorted(results.select("latency"), "clock", _CLOCKS))
     return pivot("", rows, _pair, lambda row: _CLOCKS[row["case"]["clock"]], image_time)
 
 
-def throughput(results: Results, device: str, plots: Plots, mode: str) -> str:
+def throughput(results: DeviceRows, plots: Plots, mode: str) -> str:
     """Return the time per image by batch size and format."""
-    rows = _by_pair(_sorted(results.select(device, "throughput", mode=mode, size=_SIZE), "batch"))
+    rows = _by_pair(_sorted(results.select("throughput", mode=mode, size=_SIZE), "batch"))
     text = pivot("", rows, _pair, _value("batch"), lambda row: duration(seconds_per_image(row)))
-    if mode != _mode(results, device):
+    if mode != _mode(results):
         return text
     lines = _lines(rows, "batch", lambda row: 1 / seconds_per_image(row))
     labels = {"xlabel": f"images of {_SIZE}×{_SIZE} per batch", "ylabel": "images per second"}
     return text + plots.lines("throughput", "Images per second by batch size", lines, **labels)
 
 
-def image_size(results: Results, device: str, plots: Plots) -> str:
+def image_size(results: DeviceRows, plots: Plots) -> str:
     """Return the time per pixel by image size."""
 
     def nanoseconds(row: Row) -> float:
         return 1e9 * seconds_per_image(row) / row["case"]["size"] ** 2
 
-    rows = _by_pair(_sorted(results.select(device, "throughput", mode=_mode(results, device)), "size"))
+    rows = _by_pair(_sorted(results.select("throughput", mode=_mode(results)), "size"))
     rows = [row for row in rows if row["case"]["size"] != _SIZE]  # these are at all batch sizes
     labels = {"xlabel": "height and width of an image", "ylabel": "ns per pixel"}
     plot = plots.lines("time-per-pixel", "Time per pixel by image size", _lines(rows, "size", nanoseconds), **labels)
     return pivot("", rows, _pair, _value("size"), lambda row: f"{significant(nanoseconds(row))} ns") + plot
 
 
-def memory(results: Results, device: str, plots: Plots) -> str:
+def memory(results: DeviceRows, plots: Plots) -> str:
     """Return the peak memory of a conversion."""
-    rows = [row for row in results.select(device, "comparison", content="photographs") if row["case"]["format"]]
+    rows = [row for row in results.select("comparison", content="photographs") if row["case"]["format"]]
     body = []
     for row in sorted(_by_pair(rows), key=lambda row: row["case"]["method"] != "ours"):
         events = row["bytes_moved"] - image_bytes(row["images"], _SIZE, row["case"]["input"])
@@ -111,26 +111,26 @@ def memory(results: Results, device: str, plots: Plots) -> str:
     return table(["", "peak", "events", "temporary"], body)
 
 
-def threads(results: Results, device: str, plots: Plots) -> str:
+def threads(results: DeviceRows, plots: Plots) -> str:
     """Return the time per image by number of CPU threads."""
 
     def cell(row: Row) -> str:
-        return _with(row, times(results.find(device, "threads", **{**row["case"], "threads": 1}), row))
+        return _with(row, times(results.find("threads", **{**row["case"], "threads": 1}), row))
 
-    rows = _by_pair(_sorted(results.select(device, "threads"), "threads"))
+    rows = _by_pair(_sorted(results.select("threads"), "threads"))
     rows.sort(key=lambda row: row["case"]["method"] != "ours")
     return pivot("threads", rows, lambda row: f"{_method(row)}, {_pair(row)}", _value("threads"), cell)
 
 
-def workers(results: Results, device: str, plots: Plots) -> str:
+def workers(results: DeviceRows, plots: Plots) -> str:
     """Return the time per image by number of DataLoader workers."""
-    rows = _sorted(results.select(device, "workers"), "workers")
+    rows = _sorted(results.select("workers"), "workers")
     return pivot("converted", rows, _value("convert"), _value("workers"), image_time)
 
 
-def end_to_end(results: Results, device: str, plots: Plots) -> str:
+def end_to_end(results: DeviceRows, plots: Plots) -> str:
     """Return the stages from image files to events."""
-    rows = _in_order(results.select(device, "end to end"), "stage", FILE_STAGES)
+    rows = _sorted(results.select("end to end"), "stage", FILE_STAGES)
     whole = {row["case"]["files"]: row for row in rows if row["case"]["stage"] == "all"}
     bars: dict[str, dict[str, float]] = {row["case"]["stage"]: {} for row in rows}
     for row in rows:
@@ -143,19 +143,19 @@ def end_to_end(results: Results, device: str, plots: Plots) -> str:
     return text + plots.bars("end-to-end", "Time of each stage", bars, "ms per image")
 
 
-def data_set(results: Results, device: str, plots: Plots) -> str:
+def data_set(results: DeviceRows, plots: Plots) -> str:
     """Return the time to convert a whole data set."""
     body = []
-    for row in results.select(device, "data set"):
-        case, official = row["case"], results.find(device, "data set", data=row["case"]["data"], method="official")
+    for row in results.select("data set"):
+        case, official = row["case"], results.find("data set", data=row["case"]["data"], method="official")
         name = f"{case['data']}, " + (f"`i2e dataset --workers {case['workers']}`" if case["workers"] else "official")
         body.append([name, f"{row['images']:,}", duration(row["median_s"]), image_time(row), times(official, row)])
     return table(["", "images", "time", "time per image", "speed-up over official"], body)
 
 
-def data_set_stages(results: Results, device: str, plots: Plots) -> str:
+def data_set_stages(results: DeviceRows, plots: Plots) -> str:
     """Return the stages of a conversion of a data set, and their sum."""
-    rows = _in_order(results.select(device, "data set stages"), "stage", DATA_SET_STAGES)
+    rows = _sorted(results.select("data set stages"), "stage", DATA_SET_STAGES)
     body = []
     for data in dict.fromkeys(row["case"]["data"] for row in rows):
         found = [row for row in rows if row["case"]["data"] == data]
@@ -167,22 +167,22 @@ def data_set_stages(results: Results, device: str, plots: Plots) -> str:
     return table(["data", "stage", "time per image", "share", "bytes per image on disk"], body)
 
 
-def augmentation(results: Results, device: str, plots: Plots, result: str) -> str:
+def augmentation(results: DeviceRows, plots: Plots, result: str) -> str:
     """Return the times of augmented conversion, and of torchvision followed by a conversion."""
 
     def cell(row: Row) -> str:
-        return _with(row, times(row, results.find(device, "augmentation", **{**row["case"], "method": "ours"})))
+        return _with(row, times(row, results.find("augmentation", **{**row["case"], "method": "ours"})))
 
-    rows = _in_order(results.select(device, "augmentation", result=result), "format", list(FORMATS))
-    rows = _in_order(rows, "method", AUGMENTATION_METHODS)
+    rows = _sorted(results.select("augmentation", result=result), "format", FORMATS)
+    rows = _sorted(rows, "method", AUGMENTATION_METHODS)
     return pivot("", rows, _method, lambda row: f"→ {row['case']['format']}", cell)
 
 
-def training(results: Results, device: str, plots: Plots) -> str:
+def training(results: DeviceRows, plots: Plots) -> str:
     """Return the times of training steps."""
     body = []
-    for row in _in_order(results.select(device, "training"), "loop", list(_LOOPS)):
-        case, official = row["case"], results.find(device, "training", loop="official")
+    for row in _sorted(results.select("training"), "loop", _LOOPS):
+        case, official = row["case"], results.find("training", loop="official")
         name, batch = (
             f"{_LOOPS[case['loop']]}, {case['precision']}",
             f"{case['batch']} of {case['size']}×{case['size']}",
@@ -192,18 +192,18 @@ def training(results: Results, device: str, plots: Plots) -> str:
     return table(["", "batch", "images per second", "time per image", "speed-up over official", "peak memory"], body)
 
 
-def training_stages(results: Results, device: str, plots: Plots) -> str:
+def training_stages(results: DeviceRows, plots: Plots) -> str:
     """Return the stages of a training step."""
-    rows = _in_order(results.select(device, "training stages"), "loop", list(_LOOPS))
-    rows = _in_order(rows, "stage", TRAINING_STAGES)
+    rows = _sorted(results.select("training stages"), "loop", _LOOPS)
+    rows = _sorted(rows, "stage", TRAINING_STAGES)
 
     def cell(row: Row) -> str:
-        return _with(row, part(row, results.find(device, "training", loop=row["case"]["loop"])))
+        return _with(row, part(row, results.find("training", loop=row["case"]["loop"])))
 
     return pivot("stage", rows, _value("stage"), lambda row: _LOOPS[row["case"]["loop"]], cell)
 
 
-SECTIONS: dict[str, Callable[[Results, str, Plots], str]] = {
+SECTIONS: dict[str, Callable[[DeviceRows, Plots], str]] = {
     "ours": ours,
     "others": others,
     "limits": limits,
@@ -228,16 +228,14 @@ def _value(name: str) -> Callable[[Row], Any]:
     return lambda row: row["case"][name]
 
 
-def _sorted(rows: list[Row], name: str) -> list[Row]:
-    return sorted(rows, key=_value(name))
-
-
-def _in_order(rows: list[Row], name: str, values: Sequence[str | None]) -> list[Row]:
-    return sorted(rows, key=lambda row: values.index(row["case"][name]))
+def _sorted(rows: list[Row], name: str, order: Iterable[str] | None = None) -> list[Row]:
+    """Sort rows by a value of their cases, or by its position in ``order``."""
+    positions = {value: index for index, value in enumerate(order or ())}
+    return sorted(rows, key=lambda row: positions[row["case"][name]] if order else row["case"][name])
 
 
 def _by_pair(rows: list[Row]) -> list[Row]:
-    return _in_order(_in_order(rows, "format", list(FORMATS)), "input", INPUTS)
+    return _sorted(_sorted(rows, "format", FORMATS), "input", INPUTS)
 
 
 def _lines(rows: list[Row], x: str, y: Callable[[Row], float]) -> dict[tuple[str, str], dict[int, float]]:
@@ -260,6 +258,6 @@ def _with(row: Row, ratio: str) -> str:
     return f"{image_time(row)} ({ratio})"
 
 
-def _mode(results: Results, device: str) -> str:
+def _mode(results: DeviceRows) -> str:
     """Return the mode that is compared with limits: a CUDA graph excludes the time of the host."""
-    return "graph" if device in results.devices("cuda") else "eager"
+    return "graph" if results.cuda else "eager"

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.rows import Results, make_row, rate_share, read_rows, seconds_per_image, speed_up, write_rows
+from benchmarks.harness.rows import (
+    make_row,
+    rate_share,
+    read_rows,
+    rows_by_device,
+    seconds_per_image,
+    speed_up,
+    write_rows,
+)
 from tests.benchmarks.builders import CPU, GPU, comparison, environment, row
 
 
@@ -69,18 +77,19 @@ def test_failed_write_keeps_the_old_rows(tmp_path: Path) -> None:
 
 
 def test_find_returns_the_one_matching_row() -> None:
-    results = Results([comparison("ours", "uint8", "bool", 1.0), comparison("ours", "uint8", "packed", 2.0)])
-    found = results.find(CPU, "comparison", format="packed")
+    rows = [comparison("ours", "uint8", "bool", 1.0), comparison("ours", "uint8", "packed", 2.0)]
+    rows.append(comparison("ours", "uint8", "packed", 3.0, GPU))
+    gpu, cpu = rows_by_device(rows)[::-1]
+    assert (cpu.device, gpu.device, cpu.cuda, gpu.cuda) == (CPU, GPU, False, True)
+    found = cpu.find("comparison", format="packed")
     assert found is not None
     assert found["median_s"] == 2.0
-    assert results.find(CPU, "comparison", format="float32") is None
-    assert results.find(GPU, "comparison", format="packed") is None
-    assert results.find(CPU, "limits", format="packed") is None
+    assert cpu.find("comparison", format="float32") is None
+    assert gpu.find("comparison", format="bool") is None
+    assert cpu.find("limits", format="packed") is None
     with pytest.raises(LookupError, match="found 2"):
-        results.find(CPU, "comparison", method="ours")
-    assert len(results.select(CPU, "comparison", method="ours")) == 2
-    assert results.devices("cuda") == []
-    assert results.devices() == results.devices("cpu") == [CPU]
+        cpu.find("comparison", method="ours")
+    assert len(cpu.select("comparison", method="ours")) == 2
 
 
 def test_speed_up_is_per_image() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness.rows import Results, Row, rate_share, speed_up
+from benchmarks.harness.rows import DeviceRows, Row, rate_share, speed_up
 from benchmarks.harness.workload import AUGMENTATION_METHODS, PAIRS, event_bytes, image_bytes
 from benchmarks.report.__main__ import report, roofline
 from benchmarks.report.sections import SECTIONS
@@ -85,7 +85,7 @@ def gpu_rows() -> list[Row]:
 
 
 def written(rows: list[Row], folder: Path) -> str:
-    return report(Results(rows), folder / "plots", "ROOFLINE")
+    return report(rows, folder / "plots", "ROOFLINE")
 
 
 @pytest.fixture(scope="module")
@@ -112,16 +112,16 @@ def number(cell: str) -> float:
 
 @pytest.mark.parametrize("device", [CPU, GPU])
 def test_speed_ups_are_those_of_their_rows(both: str, rows: list[Row], device: str) -> None:
-    results = Results(rows)
+    results = DeviceRows(device, rows)
     lines = [line for line in lines_of(both, device, "Speed-up over other methods") if len(line) == 5]
     assert lines[0] == ["method", "time per image", "→ float32 here", "→ bool here", "events"]
     assert len(lines) == 1 + (6 if device == GPU else 4)
     for name, _, to_float, to_bool, _ in lines[1:]:
         method, input = re.fullmatch(r"(.+), (\w+) photographs", name).groups()  # type: ignore[union-attr]
         method = method.replace("official formulation", "official")
-        slow = results.find(device, "comparison", method=method, input=input)
+        slow = results.find("comparison", method=method, input=input)
         for cell, format in ((to_float, "float32"), (to_bool, "bool")):
-            fast = results.find(device, "comparison", method="ours", input=input, format=format)
+            fast = results.find("comparison", method="ours", input=input, format=format)
             assert slow
             assert fast
             assert number(cell) == pytest.approx(speed_up(slow, fast), rel=6e-3)
@@ -129,23 +129,23 @@ def test_speed_ups_are_those_of_their_rows(both: str, rows: list[Row], device: s
 
 @pytest.mark.parametrize("device", [CPU, GPU])
 def test_shares_of_limits_are_those_of_their_rows(both: str, rows: list[Row], device: str) -> None:
-    results = Results(rows)
+    results = DeviceRows(device, rows)
     mode, batch = ("graph", 128) if device == GPU else ("eager", 64)
     lines = lines_of(both, device, "Share of the hardware's limits")
     assert len(lines) == 1 + len(PAIRS)
     for (input, format), (name, images, _, *shares, memset_times) in zip(PAIRS, lines[1:]):
         assert (name, images) == (f"{input} → {format}", str(batch))
         case = {"input": input, "format": format, "batch": batch, "size": 224}
-        fast = results.find(device, "throughput", mode=mode, **case)
-        copies = [results.find(device, "limits", method="copy", **case)]
+        fast = results.find("throughput", mode=mode, **case)
+        copies = [results.find("limits", method="copy", **case)]
         if device == GPU:
-            copies.insert(0, results.find(device, "limits", bytes=2 * 10**9))
+            copies.insert(0, results.find("limits", bytes=2 * 10**9))
         assert fast
         assert len(shares) == len(copies)
         for cell, copy in zip(shares, copies):
             assert copy
             assert number(cell) == pytest.approx(100 * rate_share(fast, copy), abs=0.51)
-        memset = results.find(device, "limits", method="memset", format=format)
+        memset = results.find("limits", method="memset", format=format)
         assert memset
         assert number(memset_times) == pytest.approx(speed_up(fast, memset), rel=6e-3)
 
