@@ -255,6 +255,14 @@ def check_integer(name: str, value: Any, minimum: int | None = None) -> int:
     return index(value)
 
 
+def check_seed(seed: Any) -> int:
+    """Return a seed from 0 to 2^64 - 1, an integer of any type, as an int."""
+    number = check_integer("seed", seed)
+    if not 0 <= number < 2**64:
+        raise ValueError(f"seed must be 0 to 2^64 - 1, got {number}")
+    return number
+
+
 def names(dtypes: tuple[torch.dtype, ...]) -> str:
     """Return the names of dtypes for a message, without ``torch.``."""
     return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)

@@ -1,7 +1,7 @@
 """The motion vectors of the microsaccade (Ma et al., AAAI 2026).
 
-A timestep compares an image with itself, moved: ``D = V(y + dy1, x + dx1) - V(y + dy0, x + dx0)``.
-Its motion vector is the row ``(dy0, dx0, dy1, dx1)``, in pixels; a microsaccade is a sequence of rows.
+A timestep is the difference of two shifted copies of the image: ``D = V(y + dy1, x + dx1) - V(y + dy0, x + dx0)``.
+Its motion vector is the row ``(dy0, dx0, dy1, dx1)`` in pixels; a microsaccade is a sequence of rows.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2e_triton.checks import check_integer, check_timesteps
+from i2e_triton.checks import check_integer, check_seed, check_timesteps
 
 Order = str | int | Sequence[int]
 
-# The 3x3 neighbourhood is numbered 1..9 in reading order and 5 is the pixel itself; (p, q) is V(q) - V(p).
-# The first pair of a group is the canonical one, the others are its equivalents.
+# The 3x3 neighbourhood is numbered 1..9 in reading order, and 5 is the pixel itself; (p, q) is V(q) - V(p).
+# The first pair of a group is the canonical one; the others are its equivalents for random selection.
 _GROUPS: tuple[tuple[tuple[int, int], ...], ...] = (
     ((5, 6), (1, 2), (2, 3), (4, 5), (7, 8), (8, 9)),  # a, length 1: alpha
     ((5, 2), (4, 1), (6, 3), (7, 4), (8, 5), (9, 6)),  # b, length 1: alpha
@@ -31,7 +31,7 @@ _GROUPS: tuple[tuple[tuple[int, int], ...], ...] = (
     ((8, 1), (9, 2)),  # h, length sqrt 5: gamma
 )
 
-#: The six orders of the paper's table 5, in the order of the published numbers 0 to 5.
+#: The six orders of the paper's table 5; their positions are the official numbers 0 to 5.
 ORDERS: dict[str, tuple[int, ...]] = {
     "alpha-beta-gamma": (0, 1, 2, 3, 4, 5, 6, 7),
     "alpha-gamma-beta": (0, 1, 4, 5, 6, 7, 2, 3),
@@ -44,27 +44,27 @@ DEFAULT_ORDER = "gamma-alpha-beta"
 
 _GREEK = str.maketrans({"α": "alpha-", "β": "beta-", "γ": "gamma-"})
 _INT64_MAX = 2**63 - 1
-# 12 is a multiple of every group's size (6, 4 and 2): one draw below 12 is uniform over each group.
+# A multiple of the size of every group (6, 4 and 2), so that one draw below 12 is uniform over each group.
 _DRAWS = 12
 
 
 def canonical_shifts(
     order: Order = DEFAULT_ORDER, timesteps: int = 8, *, device: torch.device | str | None = None
 ) -> Tensor:
-    """Return the motion vectors the paper uses for evaluation: the first pair of each group.
+    """Return the motion vectors that the paper uses for evaluation: the first pair of each group.
 
     Args:
-        order: a name from the paper's table 5 (``"gamma-alpha-beta"`` or ``"γαβ"``), its published number
-            0 to 5, or the groups themselves as distinct numbers 0 to 7 (``(4, 5, 6, 7, 0, 1, 2, 3)``).
-        timesteps: how many of the 8, as a prefix of the order (paper, figure 5).
-        device: where the result lives.
+        order: a name from the paper's table 5 (``"gamma-alpha-beta"`` or ``"γαβ"``), its official number 0 to 5, or
+            the groups as distinct numbers 0 to 7 (``(4, 5, 6, 7, 0, 1, 2, 3)``).
+        timesteps: number of timesteps, 1 to 8: a prefix of the order (paper, figure 5).
+        device: device of the result.
 
     Returns:
         int32 tensor ``[timesteps, 4]`` of ``(dy0, dx0, dy1, dx1)`` in pixels.
 
     Raises:
-        ValueError: if the order is unknown or ``timesteps`` is not in 1..8.
-        TypeError: if ``timesteps`` is not an integer.
+        TypeError: if ``timesteps`` is not an integer, or the order has the wrong type.
+        ValueError: if the order is unknown or has fewer than ``timesteps`` groups, or ``timesteps`` is not in 1..8.
     """
     return candidate_shifts(order, timesteps, device=device)[0]
 
@@ -80,19 +80,18 @@ def random_shifts(
     """Draw one motion vector of each group, uniformly: the paper's random selection.
 
     Args:
-        batch: None draws once for a whole batch, as the published code does; an integer draws anew for each of
-            that many images.
-        generator: source of the draws, on ``device``; None is PyTorch's default one.
+        batch: number of images to draw for; None draws once for a whole batch, as the official code does.
+        generator: random number generator on ``device``. Default: PyTorch's global one.
         order: see :func:`canonical_shifts`.
         timesteps: see :func:`canonical_shifts`.
-        device: where the draw happens and the result lives. The generator's device where one is given, else the CPU.
+        device: device of the draw and of the result. Default: that of the generator, or the CPU.
 
     Returns:
         int32 tensor ``[timesteps, 4]``, or ``[batch, timesteps, 4]``, of ``(dy0, dx0, dy1, dx1)`` in pixels.
 
     Raises:
-        ValueError: if the order is unknown, ``timesteps`` is not in 1..8 or ``batch`` is negative.
         TypeError: if ``timesteps`` or ``batch`` is not an integer.
+        ValueError: if the order is unknown, ``timesteps`` is not in 1..8, or ``batch`` is negative.
     """
     if batch is not None:
         batch = check_integer("batch", batch, 0)
@@ -109,56 +108,82 @@ def row_shifts(
     timesteps: int = 8,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Draw one motion vector of each group for the rows of a data set: a random selection that any process can repeat.
+    """Draw one motion vector of each group for rows of a data set; every process draws the same for a row.
 
-    The vectors of a row are a function of the seed, its number and the groups: neither the batch that it is in, the
-    worker, the device nor PyTorch's version changes them. Uniform over the vectors of each group. The numbers come from
-    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the row's number in the stream of the seed seeds a stream of its
-    own, in which each group has its place.
+    The vectors of a row depend only on the seed, the row number and the groups: not on its batch, the worker, the
+    device or the version of PyTorch. They are uniform over the vectors of each group. The random numbers come from
+    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the number at the row's position in the stream of the seed is the
+    seed of the row's own stream, and each group has a fixed position in that.
 
     Args:
         seed: 0 to 2^64 - 1.
-        rows: row numbers: one, several, or an integer tensor ``[B]``.
-        order: see :func:`canonical_shifts`. Says which timestep a group is at, and nothing about its vector.
+        rows: a row number, several, or an integer tensor ``[B]``.
+        order: see :func:`canonical_shifts`. It sets the timestep of a group and does not change its vector.
         timesteps: see :func:`canonical_shifts`.
-        device: where the result lives. The rows' device where they are a tensor, else the CPU.
+        device: device of the result. Default: that of a tensor of rows, or the CPU.
 
     Returns:
         int32 tensor ``[B, timesteps, 4]``, or ``[timesteps, 4]`` for one row, of ``(dy0, dx0, dy1, dx1)`` in pixels.
 
     Raises:
-        ValueError: if the seed, the order or ``timesteps`` is out of range, or ``rows`` has more than one dimension.
         TypeError: if the seed, a row number or ``timesteps`` is not an integer.
+        ValueError: if the seed, the order or ``timesteps`` is out of range, or ``rows`` has more than one dimension.
     """
     numbers = row_numbers(rows, device)
     groups = copied_to(torch.tensor(_groups(order, timesteps), device="cpu"), numbers.device)
     candidates = copied_to(candidate_shifts(order, timesteps, device="cpu"), numbers.device)
-    # A scalar of the CPU: a GPU takes it without a copy.
+    # A scalar on the CPU: GPU operations accept it without a copy.
     streams = splitmix64(torch.tensor(signed(check_seed(seed)), device="cpu"), numbers)
-    # The remainder of 63 bits by 12 is uniform but for one part in 10^18.
+    # The remainder of 63 bits by 12 is uniform up to one part in 10^18.
     draw = (splitmix64(streams[..., None], groups) & _INT64_MAX) % _DRAWS
     return candidates[draw, torch.arange(timesteps, device=draw.device)]
 
 
-def splitmix64(seeds: Tensor, places: Tensor) -> Tensor:
-    """Numbers at ``places`` (0 is the first) of the SplitMix64 streams of ``seeds``; all int64, the bits of uint64."""
-    number = seeds + (places + 1) * signed(0x9E3779B97F4A7C15)
+def splitmix64(seeds: Tensor, positions: Tensor) -> Tensor:
+    """Return the numbers at ``positions``, from 0, of the SplitMix64 streams of ``seeds``: int64 with uint64's bits."""
+    number = seeds + (positions + 1) * signed(0x9E3779B97F4A7C15)
     number = (number ^ _shifted_right(number, 30)) * signed(0xBF58476D1CE4E5B9)
     number = (number ^ _shifted_right(number, 27)) * signed(0x94D049BB133111EB)
     return number ^ _shifted_right(number, 31)
 
 
+def signed(number: int) -> int:
+    """Return the int64 with the bits of a uint64."""
+    return number - 2**64 if number > _INT64_MAX else number
+
+
+def _shifted_right(number: Tensor, bits: int) -> Tensor:
+    """Shift int64 to the right, filling with zeros as for a uint64."""
+    return (number >> bits) & (2 ** (64 - bits) - 1)
+
+
+def row_numbers(rows: int | Iterable[int] | Tensor, device: torch.device | str | None) -> Tensor:
+    """Return row numbers as an int64 tensor of 0 or 1 dimensions, on a device."""
+    if not isinstance(rows, Tensor):
+        try:
+            numbers = [index(row) for row in rows] if isinstance(rows, Iterable) else index(rows)
+        except TypeError as error:
+            raise TypeError(f"rows must be a row number, several, or a tensor of them; got {rows!r}") from error
+        return torch.tensor(numbers, dtype=torch.int64, device=device or "cpu")
+    if rows.is_floating_point() or rows.is_complex() or rows.dtype == torch.bool:
+        raise TypeError(f"rows must be integers, got {rows.dtype}; convert them with .long()")
+    if rows.dim() > 1:
+        raise ValueError(f"rows must be one number or a tensor [B], got shape {list(rows.shape)}")
+    return rows.to(device=device, dtype=torch.int64)
+
+
 def copied_to(table: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor of the CPU; from pinned memory to a GPU, so that the host does not wait for what the GPU does."""
+    """Copy a tensor from the CPU to a device; to a GPU from pinned memory, so that the host does not wait."""
     return table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table.to(device)
 
 
 def candidate_shifts(
     order: Order = DEFAULT_ORDER, timesteps: int = 8, *, device: torch.device | str | None = None
 ) -> Tensor:
-    """List what random selection draws from: each group's vectors, equally often, the canonical one first.
+    """Return the vectors that random selection draws from, int32 ``[12, timesteps, 4]``.
 
-    Arguments and errors are those of :func:`canonical_shifts`. Returns an int32 tensor ``[12, timesteps, 4]``.
+    Each vector of a group occurs equally often, and the canonical one is the first. Arguments and errors are those of
+    :func:`canonical_shifts`.
     """
     groups = _groups(order, timesteps)
     rows = [[_vector(*_GROUPS[group][i % len(_GROUPS[group])]) for group in groups] for i in range(_DRAWS)]
@@ -166,7 +191,7 @@ def candidate_shifts(
 
 
 def draw_shifts(candidates: Tensor, batch: int | None = None, generator: torch.Generator | None = None) -> Tensor:
-    """Draw one vector per timestep from candidates ``[N, T, 4]``: ``[T, 4]``, or ``[batch, T, 4]``, on their device."""
+    """Draw one vector per timestep from candidates ``[N, T, 4]`` on their device: ``[T, 4]`` or ``[batch, T, 4]``."""
     count, timesteps, _ = candidates.shape
     size = (timesteps,) if batch is None else (batch, timesteps)
     draw = torch.randint(count, size, generator=generator, device=candidates.device)
@@ -174,19 +199,19 @@ def draw_shifts(candidates: Tensor, batch: int | None = None, generator: torch.G
 
 
 def complete_order(order: Order) -> tuple[int, ...]:
-    """Resolve an order to the numbers of all groups; those that it leaves out come last."""
-    groups = _resolved(order)
+    """Return the numbers of all groups in an order; groups that the order omits come last."""
+    groups = _resolve(order)
     return groups + tuple(group for group in range(len(_GROUPS)) if group not in groups)
 
 
 def convolution_weight(shifts: Tensor) -> Tensor:
-    """Write motion vectors as the paper's convolution: +1 where a step ends, -1 where it starts.
+    """Return motion vectors as the kernels of the paper's convolution: +1 at the end of a step and -1 at its start.
 
     Args:
         shifts: integer tensor ``[T, 4]`` on the CPU.
 
     Returns:
-        float32 tensor ``[T, 1, 2r + 1, 2r + 1]``; ``r`` is the reach of the vectors in pixels, at least 1.
+        float32 tensor ``[T, 1, 2r + 1, 2r + 1]``; ``r`` is the largest shift in pixels, at least 1.
     """
     reach = max(1, int(shifts.long().abs().max())) if shifts.numel() else 1
     weight = torch.zeros(shifts.shape[0], 1, 2 * reach + 1, 2 * reach + 1, dtype=torch.float32, device="cpu")
@@ -197,95 +222,54 @@ def convolution_weight(shifts: Tensor) -> Tensor:
 
 
 def order_of_weight(weight: Tensor) -> tuple[int, ...]:
-    """Read the order of the groups back from a convolution of one +1 and one -1 per timestep.
+    """Return the order of the groups in a convolution: the inverse of :func:`convolution_weight`.
 
-    Any pair of a group will do: each group moves by a displacement of its own.
+    Every pair of a group is accepted: the pairs of a group have the same displacement, and no other group has it.
 
     Args:
-        weight: tensor ``[T, 1, 3, 3]``, as :func:`convolution_weight` writes it.
+        weight: tensor ``[T, 1, 3, 3]`` with one +1 and one -1 per timestep.
 
     Raises:
-        ValueError: if a kernel is not one of the paper's, or a group is there twice.
+        ValueError: if a kernel is not one of the paper's, or a group occurs twice.
     """
     flat = weight.detach().flatten(1).cpu()
     ends, starts = flat == 1, flat == -1
     if not bool((ends.sum(1) == 1).all() and (starts.sum(1) == 1).all() and ((flat != 0).sum(1) == 2).all()):
-        raise ValueError("weight must hold one +1, one -1 and else zeros for each timestep")
-    places = zip(starts.int().argmax(1).tolist(), ends.int().argmax(1).tolist())
+        raise ValueError("weight must hold one +1, one -1 and zeros for each timestep")
+    cells = zip(starts.int().argmax(1).tolist(), ends.int().argmax(1).tolist())
     known = {_displacement(pairs[0]): group for group, pairs in enumerate(_GROUPS)}
-    groups = tuple(known.get(_displacement((start + 1, end + 1)), -1) for start, end in places)
+    groups = tuple(known.get(_displacement((start + 1, end + 1)), -1) for start, end in cells)
     if -1 in groups or len(set(groups)) != len(groups):
-        raise ValueError(f"weight must hold each of the paper's motion vectors once, got groups {groups} (-1: none)")
+        raise ValueError(f"weight must hold each of the paper's motion vectors once, got groups {groups} (-1: unknown)")
     return groups
 
 
 def _groups(order: Order, timesteps: int) -> tuple[int, ...]:
-    """Resolve an order to the numbers of its first ``timesteps`` groups."""
+    """Return the numbers of the first ``timesteps`` groups of an order."""
     timesteps = check_timesteps(timesteps)
-    groups = _resolved(order)
+    groups = _resolve(order)
     if len(groups) < timesteps:
         raise ValueError(f"order {groups} has {len(groups)} groups, too few for {timesteps} timesteps")
     return groups[:timesteps]
 
 
-def _resolved(order: Order) -> tuple[int, ...]:
-    """Resolve an order to the numbers of its groups."""
-    groups = _named_order(order) if isinstance(order, (str, Integral)) else _numbered_order(order)
+def _resolve(order: Any) -> tuple[int, ...]:
+    """Return the numbers of the groups of an order: a name, an official number or the groups themselves."""
+    if isinstance(order, (str, Integral)):
+        if isinstance(order, str):
+            name = order.translate(_GREEK).strip("-").lower()
+        else:
+            name = dict(enumerate(ORDERS)).get(index(order), "")
+        if name not in ORDERS or isinstance(order, bool):
+            raise ValueError(f"order must be one of {', '.join(ORDERS)}, or 0 to {len(ORDERS) - 1}; got {order!r}")
+        return ORDERS[name]
+    try:
+        groups = tuple(index(group) for group in order)
+    except TypeError as error:
+        raise TypeError(f"order must be a name, a number or a sequence of group numbers; got {order!r}") from error
     if len(set(groups)) != len(groups) or not set(groups) <= set(range(len(_GROUPS))):
         raise ValueError(f"order must hold distinct group numbers 0 to {len(_GROUPS) - 1}, got {groups}")
     return groups
-
-
-def check_seed(seed: int) -> int:
-    """Return a seed, an integer of any type from 0 to 2^64 - 1, as an int."""
-    number = check_integer("seed", seed)
-    if not 0 <= number < 2**64:
-        raise ValueError(f"seed must be 0 to 2^64 - 1, got {number}")
-    return number
-
-
-def row_numbers(rows: int | Iterable[int] | Tensor, device: torch.device | str | None) -> Tensor:
-    """Row numbers as an int64 tensor, of one dimension or none, where the result shall live."""
-    if not isinstance(rows, Tensor):
-        try:
-            numbers = [index(row) for row in rows] if isinstance(rows, Iterable) else index(rows)
-        except TypeError as error:
-            raise TypeError(f"rows must be a row number, or several, or a tensor of them; got {rows!r}") from error
-        return torch.tensor(numbers, dtype=torch.int64, device=device or "cpu")
-    if rows.is_floating_point() or rows.is_complex() or rows.dtype == torch.bool:
-        raise TypeError(f"rows must be whole numbers, got {rows.dtype}; convert them with .long()")
-    if rows.dim() > 1:
-        raise ValueError(f"rows must be one number or a tensor [B], got shape {list(rows.shape)}")
-    return rows.to(device=device, dtype=torch.int64)
-
-
-def signed(number: int) -> int:
-    """The int64 with the bits of a uint64."""
-    return number - 2**64 if number > _INT64_MAX else number
-
-
-def _shifted_right(number: Tensor, bits: int) -> Tensor:
-    """Shift int64 to the right, zeros following as for a uint64."""
-    return (number >> bits) & (2 ** (64 - bits) - 1)
-
-
-def _numbered_order(order: Any) -> tuple[int, ...]:
-    try:
-        return tuple(index(group) for group in order)
-    except TypeError as error:
-        raise TypeError(f"order must be a name, a number, or the numbers of groups; got {order!r}") from error
-
-
-def _named_order(order: Any) -> tuple[int, ...]:
-    known = f"one of {', '.join(ORDERS)}, or 0 to {len(ORDERS) - 1}"
-    if isinstance(order, Integral):
-        if isinstance(order, bool) or not 0 <= index(order) < len(ORDERS):
-            raise ValueError(f"order must be {known}; got {order!r}")
-        return list(ORDERS.values())[index(order)]
-    name = order.translate(_GREEK).strip("-").lower()
-    if name not in ORDERS:
-        raise ValueError(f"order must be {known}; got {order!r}")
-    return ORDERS[name]
 
 
 def _vector(start: int, end: int) -> tuple[int, int, int, int]:

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from i2e_triton import canonical_shifts, convert, row_shifts
 from i2e_triton.augmentation import RandomAugmentation, RandomTimestepDrop
-from i2e_triton.checks import check_format, check_integer, check_ratio, check_size
-from i2e_triton.shifts import DEFAULT_ORDER, Order, check_seed, copied_to, signed, splitmix64
+from i2e_triton.checks import check_format, check_integer, check_ratio, check_seed, check_size
+from i2e_triton.shifts import DEFAULT_ORDER, Order, copied_to, signed, splitmix64
 from i2e_triton.training.image_set import ImageSet
 from i2e_triton.training.sampling import seed_of
 

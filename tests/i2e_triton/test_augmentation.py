@@ -1,4 +1,4 @@
-"""Random augmentations: drawn as torchvision draws, and by anyone again."""
+"""Random augmentations have torchvision's distributions and are reproducible."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ KINDS: dict[str, RandomAugmentation] = {
 }
 
 
-#: Of rows 0 to 3, of seed 12 in epoch 3.
+#: Draws of rows 0 to 3, for seed 12 in epoch 3.
 CROPS = [[0, 7, 30, 28], [4, -1, 30, 28], [5, 6, 30, 28], [-3, 0, 30, 28]]
 RESIZED = [[6, 0, 9, 10], [0, 4, 19, 20], [2, 3, 27, 24], [4, 7, 23, 23]]
 FLIPPED = [True, False, False, False]
-#: Timesteps that are kept of rows 0 to 2, of seed 5 in epoch 2.
+#: Timesteps kept of rows 0 to 2, for seed 5 in epoch 2.
 KEPT = [[0, 1, 1, 0, 0, 1, 0, 1], [1, 1, 0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0, 0]]
 
 
@@ -39,7 +39,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def images_of(batch: int, height: int = 32, width: int = 32) -> Tensor:
-    """Images of which only the shape counts."""
+    """Images of which only the shape matters."""
     return torch.zeros(1, dtype=torch.uint8).expand(batch, 3, height, width)
 
 
@@ -48,7 +48,7 @@ def same(one: Augmentation, other: Augmentation) -> bool:
 
 
 def chi_square(counts: Tensor, expected: Tensor) -> float:
-    """Sum of squared deviations, in units of its own degrees of freedom: 1 on average."""
+    """Return chi-square divided by its degrees of freedom: 1 on average."""
     counts, expected = counts[expected > 0], expected[expected > 0]
     return float(((counts - expected) ** 2 / expected).sum() / (len(expected) - 1))
 
@@ -70,11 +70,11 @@ def test_boxes_of_fixed_size_are_uniform(generator: torch.Generator) -> None:
     [
         (12, 12, (0.08, 1.0), (3 / 4, 4 / 3)),
         (9, 16, (0.3, 1.0), (0.5, 2.0)),
-        (4, 30, (0.9, 1.0), (3 / 4, 4 / 3)),  # nothing fits: the centre
+        (4, 30, (0.9, 1.0), (3 / 4, 4 / 3)),  # no box fits: the centre
         (30, 5, (0.5, 1.2), (0.4, 0.6)),
     ],
 )
-def test_boxes_of_random_size_are_torchvisions(
+def test_boxes_of_random_size_have_torchvisions_distribution(
     height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
 ) -> None:
     ours = RandomResizedCropFlip(8, scale, ratio)(images_of(200_000, height, width), generator)["crop"]
@@ -85,10 +85,10 @@ def test_boxes_of_random_size_are_torchvisions(
     assert bool((ours[:, :2] >= 0).all())
     assert bool((ours[:, :2] + ours[:, 2:] <= torch.tensor([height, width])).all())
     for columns in ([0], [1], [2, 3]):
-        name = sum(32**i * boxes[:, c] for i, c in enumerate(columns) for boxes in [ours.long()])
-        their_name = sum(32**i * theirs[:, c] for i, c in enumerate(columns))
-        expected = torch.bincount(name, minlength=1024).double() * (5000 / 200_000)
-        counts = torch.bincount(their_name, minlength=1024).double()
+        our_bins = sum(32**i * ours[:, c].long() for i, c in enumerate(columns))
+        their_bins = sum(32**i * theirs[:, c] for i, c in enumerate(columns))
+        expected = torch.bincount(our_bins, minlength=1024).double() * (5000 / 200_000)
+        counts = torch.bincount(their_bins, minlength=1024).double()
         common = expected >= 5
         if int(common.sum()) > 1:
             assert chi_square(counts[common], expected[common]) < 1 + 6 * (2 / (int(common.sum()) - 1)) ** 0.5
@@ -98,12 +98,12 @@ def test_boxes_of_random_size_are_torchvisions(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_seed_draws_the_same_again(kind: str) -> None:
+def test_same_seed_draws_the_same(kind: str) -> None:
     augment, images = KINDS[kind], images_of(50)
     assert same(augment(images, seeded(1)), augment(images, seeded(1)))
     assert not same(augment(images, seeded(1)), augment(images, seeded(2)))
-    one = seeded(1)
-    assert not same(augment(images, one), augment(images, one)), "the next batch is the same as this one"
+    generator = seeded(1)
+    assert not same(augment(images, generator), augment(images, generator)), "two batches are the same"
     torch.manual_seed(9)
     default = augment(images)
     torch.manual_seed(9)
@@ -111,8 +111,8 @@ def test_a_seed_draws_the_same_again(kind: str) -> None:
     assert same(pickle.loads(pickle.dumps(augment))(images, seeded(1)), augment(images, seeded(1)))
 
 
-def test_draws_are_what_they_always_were() -> None:
-    """Numbers written down: a resumed training, and one on another device, must find the same."""
+def test_draws_do_not_change_between_versions() -> None:
+    """A resumed training must draw the same."""
     crop = KINDS["crop"].for_rows(images_of(4), range(4), seed=12, epoch=3)
     resized = KINDS["resized crop"].for_rows(images_of(4), range(4), seed=12, epoch=3)
     assert crop["crop"].tolist() == CROPS
@@ -121,7 +121,7 @@ def test_draws_are_what_they_always_were() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_row_gets_what_seed_epoch_and_number_say(kind: str, generator: torch.Generator) -> None:
+def test_draw_of_a_row_depends_on_seed_epoch_and_number(kind: str, generator: torch.Generator) -> None:
     augment = KINDS[kind]
     rows = torch.randperm(1000, generator=generator)
     whole = augment.for_rows(images_of(1000), range(1000), 5, 2)
@@ -136,17 +136,17 @@ def test_a_row_gets_what_seed_epoch_and_number_say(kind: str, generator: torch.G
         augment.for_rows(images_of(1000), range(1000), 5),
     ):
         assert not same(whole, other)
-        assert 400 < int((whole["flip"] == other["flip"]).sum()) < 600, "flips follow those of another seed or epoch"
+        assert 400 < int((whole["flip"] == other["flip"]).sum()) < 600, "flips depend on those of another seed or epoch"
 
 
 @pytest.mark.parametrize("flip", [0.0, 0.25, 1.0])
-def test_flips_as_often_as_asked(flip: float, generator: torch.Generator) -> None:
+def test_share_of_flips(flip: float, generator: torch.Generator) -> None:
     share = float(RandomCropResizeFlip(8, flip=flip)(images_of(10_000), generator)["flip"].float().mean())
     assert abs(share - flip) <= 6 * (flip * (1 - flip) / 10_000) ** 0.5
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_are_arguments_of_a_conversion(kind: str, generator: torch.Generator) -> None:
+def test_draws_are_arguments_of_convert(kind: str, generator: torch.Generator) -> None:
     images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8, generator=generator)
     augmentation = KINDS[kind](images, seeded(4))
     events = convert(images, 0.07, **augmentation)
@@ -154,7 +154,7 @@ def test_are_arguments_of_a_conversion(kind: str, generator: torch.Generator) ->
     assert convert(images[0], 0.07, **KINDS[kind](images[0])).shape == (8, 2, *KINDS[kind].size)
 
 
-def test_timesteps_are_left_out_as_often_as_asked(generator: torch.Generator) -> None:
+def test_share_of_dropped_timesteps(generator: torch.Generator) -> None:
     shifts = random_shifts(10_000, generator)
     for drop in (0.0, 0.25, 1.0):
         drawn = RandomTimestepDrop(drop)(shifts, generator)
@@ -163,12 +163,12 @@ def test_timesteps_are_left_out_as_often_as_asked(generator: torch.Generator) ->
         assert torch.equal(drawn, shifts * ~lost[..., None])
         deviation = (drop * (1 - drop)) ** 0.5
         assert bool(((lost.double().mean(0) - drop).abs() <= 6 * deviation / 100).all())
-        # Of no pair of timesteps does one say anything about the other.
+        # Timesteps are uncorrelated.
         pairs = (lost.double() - drop).T @ (lost.double() - drop) / 10_000
         assert bool(((pairs - pairs.diag().diag()).abs() <= 6 * deviation**2 / 100).all())
 
 
-def test_a_timestep_that_is_left_out_has_no_events_and_changes_no_other(generator: torch.Generator) -> None:
+def test_dropped_timestep_has_no_events_and_changes_no_other(generator: torch.Generator) -> None:
     images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=generator)
     images[0] = 77
     whole = random_shifts(40, generator)
@@ -181,7 +181,7 @@ def test_a_timestep_that_is_left_out_has_no_events_and_changes_no_other(generato
         assert torch.equal(unpack(packed), convert(images, ratio, shifts=shifts))
 
 
-def test_a_row_loses_what_seed_epoch_and_number_say(generator: torch.Generator) -> None:
+def test_dropped_timesteps_of_a_row_depend_on_seed_epoch_and_number(generator: torch.Generator) -> None:
     drop, shifts = RandomTimestepDrop(0.5), canonical_shifts().expand(1000, -1, -1)
     whole = drop.for_rows(shifts, range(1000), 5, 2)
     rows = torch.randperm(1000, generator=generator)
@@ -192,16 +192,16 @@ def test_a_row_loses_what_seed_epoch_and_number_say(generator: torch.Generator) 
     for others in (drop.for_rows(shifts, range(1000), 6, 2), drop.for_rows(shifts, range(1000), 5)):
         assert 3700 < int((others.any(-1) == whole.any(-1)).sum()) < 4300
     flips = KINDS["crop"].for_rows(images_of(1000), range(1000), 5, 2)["flip"]
-    assert 3700 < int((flips[:, None] == whole.any(-1)).sum()) < 4300, "timesteps follow the flips"
+    assert 3700 < int((flips[:, None] == whole.any(-1)).sum()) < 4300, "timesteps depend on the flips"
 
 
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda: RandomCropResizeFlip(0), ValueError, r"size must be 1 pixel.*got \(0, 0\)"),
-        (lambda: RandomCropResizeFlip(8.5), TypeError, "size must be a whole number, or two.*got 8.5"),  # type: ignore[arg-type]
-        (lambda: RandomCropResizeFlip((8, 8, 8)), TypeError, "size must be a whole number, or two"),
-        (lambda: RandomCropResizeFlip(8, crop=(4, -1)), ValueError, r"crop must be 1 pixel.*got \(4, -1\)"),
+        (lambda: RandomCropResizeFlip(0), ValueError, r"size must be at least 1 pixel.*got \(0, 0\)"),
+        (lambda: RandomCropResizeFlip(8.5), TypeError, "size must be an integer, or two.*got 8.5"),  # type: ignore[arg-type]
+        (lambda: RandomCropResizeFlip((8, 8, 8)), TypeError, "size must be an integer, or two"),
+        (lambda: RandomCropResizeFlip(8, crop=(4, -1)), ValueError, r"crop must be at least 1 pixel.*got \(4, -1\)"),
         (lambda: RandomCropResizeFlip(8, padding=-1), ValueError, "padding must be at least 0, got -1"),
         (lambda: RandomCropResizeFlip(8, flip=1.5), ValueError, "probability from 0 to 1, got 1.5"),
         (lambda: RandomCropResizeFlip(8, padding=2.5), TypeError, "padding must be an int, got float 2.5"),  # type: ignore[arg-type]
@@ -230,20 +230,20 @@ def test_a_row_loses_what_seed_epoch_and_number_say(generator: torch.Generator) 
         (
             lambda: RandomTimestepDrop(0.1).for_rows(canonical_shifts(), [1, 2], 0),
             ValueError,
-            r"rows must be numbers \[\], got shape \[2\]",
+            r"rows must be one number per image: shape \[\], got \[2\]",
         ),
-        (lambda: KINDS["crop"].for_rows(images_of(2), [1], 0), ValueError, r"numbers \[2\], got shape \[1\]"),
+        (lambda: KINDS["crop"].for_rows(images_of(2), [1], 0), ValueError, r"shape \[2\], got \[1\]"),
         (lambda: KINDS["crop"].for_rows(images_of(2), [1, 2], -1), ValueError, "seed must be 0 to"),
-        (lambda: KINDS["crop"].for_rows(images_of(2), [1, 2], 0, -1), ValueError, "epoch must not be negative, got -1"),
+        (lambda: KINDS["crop"].for_rows(images_of(2), [1, 2], 0, -1), ValueError, "epoch must be at least 0, got -1"),
         (lambda: KINDS["crop"].for_rows(images_of(2), [1, 0.5], 0), TypeError, "rows must be a row number"),  # type: ignore[list-item]
     ],
 )
-def test_wrong_arguments_are_refused(make: Any, error: type[Exception], words: str) -> None:
+def test_wrong_arguments_raise_error(make: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         make()
 
 
-def test_a_generator_of_another_gpu_is_refused() -> None:
-    elsewhere = mock.Mock(spec=torch.Generator, device=torch.device("cuda:1"))
+def test_generator_on_another_gpu_raises_error() -> None:
+    generator = mock.Mock(spec=torch.Generator, device=torch.device("cuda:1"))
     with pytest.raises(ValueError, match="generator must be on the CPU or on the images' device cpu, got cuda:1"):
-        KINDS["crop"](images_of(2), elsewhere)
+        KINDS["crop"](images_of(2), generator)

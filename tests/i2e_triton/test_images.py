@@ -18,7 +18,7 @@ from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph, ph
 
 @pytest.fixture(autouse=True)
 def _no_warnings() -> Iterator[None]:
-    """Make an error of every warning, and have PyTorch repeat those that it gives once."""
+    """Turn warnings into errors, and make PyTorch repeat those that it gives once."""
     torch.set_warn_always(True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -34,18 +34,18 @@ def pixels(height: int, width: int, channels: int, generator: torch.Generator) -
     return noise((height, width, channels), torch.uint8, generator).numpy()
 
 
-def test_a_tensor_comes_back_as_it_is(generator: torch.Generator) -> None:
+def test_tensor_is_returned_unchanged(generator: torch.Generator) -> None:
     images = noise((2, 3, 4, 5), torch.float32, generator)
     assert as_image_tensor(images) is images
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_a_photograph_opened_with_pillow(name: str) -> None:
+def test_photograph_opened_with_pillow(name: str) -> None:
     with PIL.Image.open(photograph_path(name)) as image:
         assert_same_events(convert(image), events(photograph(name)[None])[:, 0])
 
 
-def test_a_grey_picture_has_one_channel(generator: torch.Generator) -> None:
+def test_grey_image_has_one_channel(generator: torch.Generator) -> None:
     grey = pixels(7, 9, 1, generator)[..., 0]
     for image in (PIL.Image.fromarray(grey), PIL.Image.fromarray(grey).convert("LA")):
         tensor = as_image_tensor(image)
@@ -53,7 +53,7 @@ def test_a_grey_picture_has_one_channel(generator: torch.Generator) -> None:
         assert torch.equal(tensor, torch.from_numpy(grey)[None])
 
 
-def test_a_bilevel_picture_is_black_and_white(generator: torch.Generator) -> None:
+def test_bilevel_image_becomes_0_and_255(generator: torch.Generator) -> None:
     bits = pixels(7, 9, 1, generator)[..., 0] > 127
     assert torch.equal(as_image_tensor(PIL.Image.fromarray(bits)), torch.from_numpy(bits)[None].to(torch.uint8) * 255)
 
@@ -64,7 +64,7 @@ def test_transparency_is_dropped(generator: torch.Generator) -> None:
     assert torch.equal(tensor, torch.from_numpy(colours[..., :3]).permute(2, 0, 1))
 
 
-def test_a_palette_picture_has_its_colours(generator: torch.Generator) -> None:
+def test_palette_image_has_its_colours(generator: torch.Generator) -> None:
     indices = pixels(7, 9, 1, generator)[..., 0] % 16
     palette = pixels(16, 3, 1, generator).reshape(16, 3)
     image = PIL.Image.fromarray(indices).convert("P")
@@ -74,7 +74,7 @@ def test_a_palette_picture_has_its_colours(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV"])
-def test_another_colour_space_becomes_rgb(mode: str) -> None:
+def test_other_colour_spaces_become_rgb(mode: str) -> None:
     with PIL.Image.open(photograph_path("coffee")) as image:
         other = image.convert("RGB").crop((200, 100, 260, 150)).convert(mode)
     tensor = as_image_tensor(other)
@@ -91,12 +91,12 @@ DEEP: dict[str, np.ndarray] = {
 
 
 @pytest.mark.parametrize("mode", DEEP)
-def test_a_picture_of_more_than_8_bits_keeps_its_values(mode: str) -> None:
+def test_image_of_more_than_8_bits_keeps_its_values(mode: str) -> None:
     image = PIL.Image.fromarray(DEEP[mode])
     assert image.mode == mode
     tensor = as_image_tensor(image)
     assert tensor.shape == (1, 2, 3)
-    # Whatever the scale, a level stays above the levels that it was above.
+    # The scale may differ, but the order of the values may not.
     assert np.array_equal(np.argsort(tensor.flatten().numpy()), np.argsort(DEEP[mode].flatten()))
     assert len(tensor.unique()) == len(np.unique(DEEP[mode]))
 
@@ -112,7 +112,7 @@ ARRAYS: dict[str, Callable[[Tensor], np.ndarray]] = {
 @pytest.mark.parametrize("layout", ARRAYS)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32, torch.float64], ids=str)
-def test_an_array_whose_channels_are_unmistakable(
+def test_array_with_channels_first_or_last(
     layout: str, channels: int, dtype: torch.dtype, generator: torch.Generator
 ) -> None:
     image = noise((channels, 6, 8), dtype, generator)
@@ -123,31 +123,31 @@ def test_an_array_whose_channels_are_unmistakable(
     assert_same_events(convert(array), expected)
 
 
-def test_an_array_of_grey_levels(generator: torch.Generator) -> None:
+def test_array_of_a_grey_image(generator: torch.Generator) -> None:
     for shape in ((6, 8), (1, 8), (3, 3), (1, 1)):
         grey = noise(shape, torch.uint8, generator)
         assert_same_events(convert(grey.numpy()), events(grey[None, None])[:, 0])
 
 
-def test_a_batch_of_arrays(generator: torch.Generator) -> None:
+def test_array_of_a_batch(generator: torch.Generator) -> None:
     batch = noise((4, 3, 6, 8), torch.uint8, generator)
     assert_same_events(convert(batch.numpy()), events(batch))
     assert_same_events(convert(batch.permute(0, 2, 3, 1).numpy()), events(batch))
     assert convert(batch.numpy()[:0]).shape == (8, 0, 2, 6, 8)
 
 
-def test_an_array_in_any_memory_layout(generator: torch.Generator) -> None:
+def test_array_in_any_memory_layout(generator: torch.Generator) -> None:
     array = pixels(6, 8, 3, generator)
     expected = events(torch.from_numpy(array).permute(2, 0, 1)[None])[:, 0]
-    frozen = array.copy()
-    frozen.flags.writeable = False
+    read_only = array.copy()
+    read_only.flags.writeable = False
     spread = np.repeat(np.repeat(array, 3, axis=0), 2, axis=1)
     structured = np.zeros((6, 8, 3), dtype=[("label", "u1"), ("pixel", "f4")])
     structured["pixel"] = array
     for same in (
         np.flip(np.flip(array, 0).copy(), 0),
         array[:, ::-1, ::-1].copy()[:, ::-1, ::-1],
-        frozen,
+        read_only,
         spread[::3, ::2],
         np.asfortranarray(array),
     ):
@@ -158,7 +158,7 @@ def test_an_array_in_any_memory_layout(generator: torch.Generator) -> None:
         assert_same_events(convert(same), events(levels)[:, 0])
 
 
-def test_a_frozen_flipped_array_is_neither_written_nor_warned_about(generator: torch.Generator) -> None:
+def test_read_only_array_is_not_written_and_gives_no_warning(generator: torch.Generator) -> None:
     array = pixels(6, 8, 3, generator)
     array.flags.writeable = False
     before = array.copy()
@@ -168,7 +168,7 @@ def test_a_frozen_flipped_array_is_neither_written_nor_warned_about(generator: t
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 3), (1, 8, 1), (3, 8, 1), (2, 3, 8, 3), (2, 1, 8, 3)])
-def test_an_array_that_could_be_read_twice_is_refused(shape: tuple[int, ...]) -> None:
+def test_array_with_ambiguous_channels_raises_error(shape: tuple[int, ...]) -> None:
     with pytest.raises(
         ValueError, match=r"channels \(1 or 3\) first or last.*both could be the channels; pass a tensor"
     ):
@@ -176,39 +176,39 @@ def test_an_array_that_could_be_read_twice_is_refused(shape: tuple[int, ...]) ->
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 4), (4, 6, 8), (5, 6, 8, 2)])
-def test_an_array_without_1_or_3_channels_is_refused(shape: tuple[int, ...]) -> None:
+def test_array_without_1_or_3_channels_raises_error(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"channels \(1 or 3\) first or last.*neither could be the channels"):
         convert(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize("shape", [(), (8,), (1, 1, 3, 6, 8)])
-def test_an_array_of_too_few_or_too_many_dimensions_is_refused(shape: tuple[int, ...]) -> None:
+def test_array_of_too_few_or_too_many_dimensions_raises_error(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="2 to 4 dimensions, got shape"):
         convert(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int64, np.bool_, np.complex64])
-def test_an_array_of_another_type_is_refused(dtype: type) -> None:
+def test_array_of_another_dtype_raises_error(dtype: type) -> None:
     message = rf"uint8, float16, float32, float64, got {np.dtype(dtype)}; .*\.astype\('float32'\)"
     with pytest.raises(TypeError, match=message):
         convert(np.zeros((3, 6, 8), dtype))
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int64])
-def test_an_array_of_another_type_converts_as_its_message_says(dtype: type, generator: torch.Generator) -> None:
+def test_array_of_another_dtype_converts_as_the_message_says(dtype: type, generator: torch.Generator) -> None:
     levels = torch.randint(0, 60000, (3, 6, 8), generator=generator)
     array: np.ndarray = levels.numpy().astype(dtype)
     assert_same_events(convert(array.astype("float32")), events(levels[None].float())[:, 0])
 
 
 @pytest.mark.parametrize(("dtype", "name"), [(object, "object"), ("U3", "<U3")])
-def test_an_array_of_no_numbers_is_refused(dtype: type | str, name: str) -> None:
+def test_array_without_numbers_raises_error(dtype: type | str, name: str) -> None:
     with pytest.raises(TypeError, match=name):
         convert(np.zeros((3, 6, 8), dtype))
 
 
 @pytest.mark.parametrize("images", [[[1, 2], [3, 4]], "photograph.png", None, 3.0, (torch.zeros(3, 4, 4),)])
-def test_anything_else_is_refused(images: object) -> None:
+def test_other_types_raise_error(images: object) -> None:
     message = f"images must be a tensor, a NumPy array or a PIL image, got {type(images).__name__}"
     with pytest.raises(TypeError, match=message):
         convert(images)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The specification against the paper's algorithm written as loops, and against the published formulation."""
+"""The specification equals the paper's algorithm written as loops, and the official formulation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.samples import PHOTOGRAPHS, assert_same_events, extremes, noise, phot
 
 DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 #: Pair [p, q] of each group, a to h, as the two cells (row, column) of a 3x3 kernel that hold -1 and +1.
-PUBLISHED_CELLS = (
+OFFICIAL_CELLS = (
     ((1, 1), (1, 2)),
     ((1, 1), (0, 1)),
     ((1, 1), (0, 2)),
@@ -29,7 +29,7 @@ PUBLISHED_CELLS = (
 
 
 def events_by_loops(images: Tensor, ratios: list[float], shifts: list[list[list[int]]]) -> Tensor:
-    """The design's section 2, one pixel at a time, in NumPy scalars of the arithmetic type."""
+    """The algorithm one pixel at a time, in NumPy scalars of the arithmetic type."""
     real = np.float64 if images.dtype == torch.float64 else np.float32
     batch, channels, height, width = images.shape
     pixels = images.to(torch.float64).numpy()
@@ -58,11 +58,11 @@ def events_by_loops(images: Tensor, ratios: list[float], shifts: list[list[list[
     return torch.from_numpy(events)
 
 
-def published(images: Tensor, ratio: float) -> Tensor:
-    """The published formulation for scaled images ``[B, C, H, W]``, default order: bool ``[8, B, 2, H, W]``."""
+def official(images: Tensor, ratio: float) -> Tensor:
+    """The official formulation for scaled images ``[B, C, H, W]``, default order: bool ``[8, B, 2, H, W]``."""
     weight = torch.zeros(8, 1, 3, 3)
     for t, group in enumerate((4, 5, 6, 7, 0, 1, 2, 3)):
-        start, end = PUBLISHED_CELLS[group]
+        start, end = OFFICIAL_CELLS[group]
         weight[t, 0][start] = -1
         weight[t, 0][end] = 1
     value = images.amax(dim=1, keepdim=True)
@@ -74,7 +74,7 @@ def published(images: Tensor, ratio: float) -> Tensor:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
-def test_equals_the_algorithm_one_pixel_at_a_time(dtype: torch.dtype, data: st.DataObject) -> None:
+def test_equals_loops_over_pixels(dtype: torch.dtype, data: st.DataObject) -> None:
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32), label="seed"))
     batch, channels, height, width = (data.draw(st.integers(1, top)) for top in (3, 4, 6, 7))
     shape = (batch, channels, height, width)
@@ -90,7 +90,7 @@ def test_equals_the_algorithm_one_pixel_at_a_time(dtype: torch.dtype, data: st.D
     assert_same_events(one, events_by_loops(images, ratios[:1] * batch, [shifts[0].tolist()] * batch))
 
 
-def test_a_row_of_five_pixels_by_hand() -> None:
+def test_row_of_five_pixels_by_hand() -> None:
     images = torch.tensor([[[[0.0, 0.25, 0.25, 1.0, 0.5]], [[0.0, 0.0, 0.125, 0.0, 0.0]]]])
     # Differences to the right-hand neighbour are 0.25, 0, 0.75, -0.5 and, at the border, 0; theta is 0.5, then 0.25.
     right = torch.tensor([[0, 0, 0, 1]])
@@ -101,44 +101,42 @@ def test_a_row_of_five_pixels_by_hand() -> None:
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("ratio", [0.07, 0.12])
-def test_equals_the_published_code_on_photographs(name: str, ratio: float) -> None:
+def test_equals_the_official_code_on_photographs(name: str, ratio: float) -> None:
     to_float = v2.ToDtype(torch.float32, scale=True)
     for image in (photograph(name), resized_photograph(name, 128)):
-        expected = published(to_float(image)[None], ratio)
+        expected = official(to_float(image)[None], ratio)
         assert 0.005 < expected.double().mean() < 0.3
         assert_same_events(reference.convert(image[None], ratio, canonical_shifts()), expected)
         assert_same_events(reference.convert(to_float(image)[None], ratio, canonical_shifts()), expected)
 
 
-def test_equals_the_published_code_on_normalised_and_half_precision_images() -> None:
+def test_equals_the_official_code_on_normalised_and_half_precision_images() -> None:
     normalise = v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     image = normalise(v2.functional.to_dtype(resized_photograph("coffee", 224), torch.float32, scale=True))[None]
-    assert_same_events(reference.convert(image, 0.12, canonical_shifts()), published(image, 0.12))
+    assert_same_events(reference.convert(image, 0.12, canonical_shifts()), official(image, 0.12))
     for half in (image.half(), image.bfloat16()):
-        assert_same_events(reference.convert(half, 0.12, canonical_shifts()), published(half.float(), 0.12))
+        assert_same_events(reference.convert(half, 0.12, canonical_shifts()), official(half.float(), 0.12))
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_an_order_reorders_the_timesteps_of_the_published_code(order: str) -> None:
+def test_order_permutes_the_timesteps_of_the_official_code(order: str) -> None:
     image = resized_photograph("chelsea", 96)[None]
     # Group g is timestep (g + 4) % 8 of the default order.
     timesteps = [(group + 4) % 8 for group in ORDERS[order]]
-    expected = published(v2.functional.to_dtype(image, torch.float32, scale=True), 0.12)[timesteps]
+    expected = official(v2.functional.to_dtype(image, torch.float32, scale=True), 0.12)[timesteps]
     assert_same_events(reference.convert(image, 0.12, canonical_shifts(order)), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_flat_image_fires_nothing_where_the_published_code_fires_everything(
-    dtype: torch.dtype, generator: torch.Generator
-) -> None:
+def test_flat_image_has_no_events_but_all_in_the_official_code(dtype: torch.dtype, generator: torch.Generator) -> None:
     images = noise((3, 3, 1, 1), dtype, generator).expand(3, 3, 5, 6)
     assert reference.convert(images, 0.12, canonical_shifts()).sum() == 0
-    assert published(reference.scale(images).float(), 0.12).all()
+    assert official(reference.scale(images).float(), 0.12).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
 @pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
-def test_a_strange_pixel_in_any_channel_silences_its_image_alone(
+def test_image_with_a_non_finite_pixel_has_no_events(
     dtype: torch.dtype, number: float, generator: torch.Generator
 ) -> None:
     images = noise((3, 3, 8, 9), dtype, generator)
@@ -146,16 +144,16 @@ def test_a_strange_pixel_in_any_channel_silences_its_image_alone(
     assert expected[:, 1].any()
     expected[:, 1] = False
     for channel in range(3):
-        strange = images.clone()
-        strange[1, channel, 4, 5] = number
-        assert_same_events(reference.convert(strange, 0.12, canonical_shifts()), expected)
+        changed = images.clone()
+        changed[1, channel, 4, 5] = number
+        assert_same_events(reference.convert(changed, 0.12, canonical_shifts()), expected)
 
 
-def test_scales_grey_levels_as_torchvision_does() -> None:
+def test_scale_equals_torchvision() -> None:
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     scaled = reference.scale(levels)
     assert torch.equal(scaled, v2.functional.to_dtype(levels, torch.float32, scale=True))
-    assert int((scaled != levels.float() / 255).sum()) == 126  # the multiplication is not the division
+    assert int((scaled != levels.float() / 255).sum()) == 126  # a division gives other bits
 
 
 def test_one_ratio_and_one_microsaccade_per_image(generator: torch.Generator) -> None:
