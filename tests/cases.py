@@ -1,4 +1,4 @@
-"""Conversions to try: images of every type, layout and content, with every kind of motion vectors and ratio."""
+"""Conversions for property tests: images of every dtype, layout and content, every kind of shifts and ratio."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTENTS = ("noise", "extremes", "flat", "nan", "inf", "-inf")
 
 @dataclass
 class Case:
-    """Arguments of one conversion. ``images`` ``[B, C, H, W]``, ``ratio`` a number or ``[B]``."""
+    """Arguments of one conversion: images ``[B, C, H, W]``, shifts, and a ratio, a number or ``[B]``."""
 
     images: Tensor
     shifts: Tensor
@@ -27,16 +27,16 @@ class Case:
 
     @property
     def packable(self) -> bool:
-        """Whether its timesteps fit in a byte."""
+        """Whether packed events can hold the timesteps."""
         return self.shifts.shape[-2] <= 8
 
     def expected(self, dtype: torch.dtype = torch.bool, *, packed: bool = False) -> Tensor:
-        """Events of the specification, dense in a type or packed."""
+        """Return the events of the specification, dense or packed."""
         events = reference.convert(self.images, self.ratio, self.shifts)
         return pack(events) if packed else events.to(dtype)
 
     def on(self, device: torch.device | str) -> Case:
-        """Copy to a device, strides and all."""
+        """Copy to a device with the same strides."""
         images = self.images
         extent = 1 + sum((size - 1) * stride for size, stride in zip(images.shape, images.stride()))
         flat = images.as_strided((extent,), (1,)).to(device)
@@ -45,7 +45,7 @@ class Case:
 
 
 def pack(events: Tensor) -> Tensor:
-    """Dense events ``[T, B, 2, H, W]`` as bytes, timestep ``t`` in bit ``t``."""
+    """Pack dense events ``[T, B, 2, H, W]`` into bytes, timestep ``t`` in bit ``t``."""
     packed = torch.zeros(events.shape[1:], dtype=torch.uint8)
     for t, timestep in enumerate(events):
         packed |= timestep.to(torch.uint8) << t
@@ -53,25 +53,25 @@ def pack(events: Tensor) -> Tensor:
 
 
 def unpacked(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
-    """Bytes of packed events as dense ones, contiguous; what :func:`pack` undoes."""
+    """Unpack events to contiguous dense events; the inverse of :func:`pack`."""
     return torch.stack([(packed >> t) & 1 for t in range(timesteps)]).contiguous().to(dtype)
 
 
 def launched_ratio(ratio: float | Tensor) -> tuple[Tensor | None, float]:
-    """A ratio as launchers take it: one per image, or one for all of them."""
+    """Return a ratio as the launchers take it: a tensor of one per image or None, and one number for all."""
     return (ratio, 0.0) if isinstance(ratio, Tensor) else (None, ratio)
 
 
 def poisoned(expected: Tensor, layout: str = "contiguous") -> Tensor:
-    """A place for events that differs from them in every element; ``strided`` has gaps and an order of its own."""
+    """Return a tensor that differs from ``expected`` in every element; ``strided`` has gaps and permuted strides."""
     if layout == "contiguous":
         return poison_for(expected)
-    roomy = expected.new_empty(*expected.shape[:-1], 2 * expected.shape[-1]).transpose(0, 1).contiguous()
-    return roomy.transpose(0, 1)[..., ::2].copy_(poison_for(expected))
+    larger = expected.new_empty(*expected.shape[:-1], 2 * expected.shape[-1]).transpose(0, 1).contiguous()
+    return larger.transpose(0, 1)[..., ::2].copy_(poison_for(expected))
 
 
 def arrange(images: Tensor, layout: str) -> Tensor:
-    """Lay images out in memory in one of :data:`LAYOUTS`; ``expanded`` repeats the first image and channel."""
+    """Return images in one of :data:`LAYOUTS`; ``expanded`` repeats the first image and channel."""
     match layout:
         case "channels_last":
             return images.contiguous(memory_format=torch.channels_last)
@@ -87,7 +87,7 @@ def arrange(images: Tensor, layout: str) -> Tensor:
 
 
 def filled(shape: tuple[int, ...], dtype: torch.dtype, content: str, generator: torch.Generator) -> Tensor:
-    """Images with one of :data:`CONTENTS`; grey levels are always finite."""
+    """Return images with one of :data:`CONTENTS`; uint8 images are always finite."""
     if content == "flat":
         return noise((shape[0], 1, 1, 1), dtype, generator).expand(shape).contiguous()
     if dtype == torch.uint8 or content == "noise":
@@ -95,14 +95,14 @@ def filled(shape: tuple[int, ...], dtype: torch.dtype, content: str, generator: 
     if content == "extremes":
         return extremes(shape, dtype, generator)
     images = noise(shape, dtype, generator)
-    place = [int(torch.randint(size, (), generator=generator)) for size in shape]
-    images[tuple(place)] = float(content)
+    pixel = tuple(int(torch.randint(size, (), generator=generator)) for size in shape)
+    images[pixel] = float(content)
     return images
 
 
 @st.composite
 def cases(draw: st.DrawFn, side: int = 40, batch: int = 3) -> Case:
-    """Draw conversions of images up to so many pixels wide and high."""
+    """Draw conversions of up to ``batch`` images with at most ``side`` pixels a side."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1), label="seed"))
     size = st.integers(1, side) | st.sampled_from(
         [s for s in (1, 2, 3, 4, 8, 12, 13, 16, 31, 32, 33, 36, 40) if s <= side]
@@ -126,7 +126,7 @@ def _draw_shifts(draw: st.DrawFn, shape: tuple[int, ...], generator: torch.Gener
             return random_shifts(generator=generator, order=order, timesteps=timesteps)
         case "random per image":
             return random_shifts(batch, generator, order=order, timesteps=timesteps)
-        case "enormous":  # longer than the image, which the border then answers for
+        case "enormous":  # longer than the image, so the border decides
             reach = 100
         case _:
             reach = 3

@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 @pytest.fixture
 def generator() -> torch.Generator:
-    """Fresh random numbers in every run. A failing test prints the seed; I2E_TEST_SEED repeats it."""
+    """Return a generator with a new seed in every run. A failing test prints it; I2E_TEST_SEED sets it."""
     seed = int(os.environ.get("I2E_TEST_SEED") or secrets.randbits(32))
     print(f"I2E_TEST_SEED={seed}")  # noqa: T201
     return torch.Generator().manual_seed(seed)
@@ -28,6 +28,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-# How long an example takes says something about the machine, not about the code.
-hypothesis.settings.register_profile("any machine", deadline=None)
-hypothesis.settings.load_profile("any machine")
+# The duration of an example depends on the load of the machine.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")

@@ -1,4 +1,4 @@
-"""Images to convert in tests, and comparisons that an unwritten element cannot pass."""
+"""Images for tests, and comparisons that fail for elements that were not written."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from i2e_triton import canonical_shifts, reference
 from i2e_triton.shifts import DEFAULT_ORDER, Order, candidate_shifts
 
-#: Photographs that scikit-image ships.
+#: Photographs in scikit-image.
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 
 _EXTREMES = {
     torch.float16: (0.0, 6e-8, -6e-8, 65504.0, -65504.0),
-    # The smallest normal numbers: Triton's interpreter widens subnormal ones to others.
+    # The smallest normal numbers, because Triton's interpreter converts subnormal ones wrongly.
     torch.bfloat16: (0.0, 1.18e-38, -1.18e-38, 3e38, -3e38),
     torch.float32: (0.0, 1e-45, -1e-45, 3e38, -3e38),
     torch.float64: (0.0, 5e-324, -5e-324, 1e308, -1e308),
@@ -27,27 +27,27 @@ _EXTREMES = {
 
 
 def photograph_path(name: str) -> Path:
-    """Where scikit-image keeps a photograph."""
+    """Return the path of a photograph in scikit-image."""
     (path,) = Path(skimage.__file__).with_name("data").glob(f"{name}.*")
     return path
 
 
 @cache
 def photograph(name: str) -> Tensor:
-    """One of :data:`PHOTOGRAPHS`, uint8 ``[3, H, W]``."""
+    """Return one of :data:`PHOTOGRAPHS`, uint8 ``[3, H, W]``."""
     with PIL.Image.open(photograph_path(name)) as image:
         return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
 
 
 def noise(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """Images of every grey level, or of values around [0, 1] on a grid coarse enough that many differences tie."""
+    """Return random uint8 images, or values around [0, 1] on a coarse grid, so that many differences are equal."""
     if dtype == torch.uint8:
         return torch.randint(0, 256, shape, dtype=dtype, generator=generator)
     return (torch.randint(-64, 192, shape, generator=generator).double() / 128).to(dtype)
 
 
 def extremes(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """Images of the smallest and the largest finite numbers of a floating-point type."""
+    """Return images of the smallest and largest finite numbers of a floating-point dtype."""
     values = torch.tensor(_EXTREMES[dtype], dtype=dtype)
     return values[torch.randint(len(values), shape, generator=generator)]
 
@@ -59,7 +59,7 @@ def poison_for(expected: Tensor) -> Tensor:
 
 
 def assert_same_events(actual: Tensor, expected: Tensor) -> None:
-    """Same type, same shape, same bits; else say how many differ and where the first one is."""
+    """Check dtype, shape and bits; the message says how many elements differ and where the first one is."""
     assert actual.dtype == expected.dtype, f"{actual.dtype} instead of {expected.dtype}"
     assert actual.shape == expected.shape, f"{list(actual.shape)} instead of {list(expected.shape)}"
     different = actual.cpu() != expected.cpu()
@@ -72,18 +72,18 @@ def assert_same_events(actual: Tensor, expected: Tensor) -> None:
 
 
 def resized_photograph(name: str, size: int) -> Tensor:
-    """One of :data:`PHOTOGRAPHS` at the size that networks train on: bicubic, uint8 ``[3, size, size]``."""
+    """Return one of :data:`PHOTOGRAPHS` resized bicubically, uint8 ``[3, size, size]``."""
     with PIL.Image.open(photograph_path(name)) as image:
         small = image.convert("RGB").resize((size, size), PIL.Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(small)).permute(2, 0, 1).contiguous()
 
 
 def canonical_events(images: Tensor, ratio: float = 0.12, order: Order = DEFAULT_ORDER) -> Tensor:
-    """What the specification makes of images ``[B, C, H, W]`` with the canonical vectors: float32."""
+    """Return the specification's float32 events of images ``[B, C, H, W]`` for the canonical vectors."""
     return reference.convert(images, ratio, canonical_shifts(order)).float()
 
 
 def events_of_each_candidate(images: Tensor, order: Order = DEFAULT_ORDER) -> list[list[Tensor]]:
-    """For each timestep, the events ``[B, 2, H, W]`` of every vector of its group: float32."""
+    """Return, for each timestep, the float32 events ``[B, 2, H, W]`` of every vector of its group."""
     vectors = [sorted(set(map(tuple, group))) for group in candidate_shifts(order).transpose(0, 1).tolist()]
     return [list(reference.convert(images, 0.12, torch.tensor(group)).float()) for group in vectors]
