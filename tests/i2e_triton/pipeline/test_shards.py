@@ -26,7 +26,7 @@ def test_events_are_counted_by_timestep_and_polarity(generator: torch.Generator,
 
 def test_shard_contains_rows_in_order_and_is_recorded(tmp_path: Path, generator: torch.Generator) -> None:
     images = some_images(4, generator) + some_images(4, generator, (6, 17))
-    images[2], images[5] = images[5], images[2]  # shapes mixed within batches
+    images[1], images[5] = images[5], images[1]  # batches of three rows contain both shapes
     encoded = [png(image) for image in images]
     encoded[3] = DAMAGED
     source, config, shard = MemorySource(encoded), ConversionConfig(0.1, timesteps=6), Shard("train", 0, 1, 0, 8)
