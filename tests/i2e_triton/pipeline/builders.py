@@ -1,9 +1,9 @@
-"""Sources in memory, and functions that convert them."""
+"""Sources in memory, conversions of them, and the events that the reference implementation gives."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -85,9 +85,9 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 class RecordingObserver:
-    """Records the progress, and can call ``act`` after a number of shards."""
+    """Records the progress and calls ``act`` after the given number of shards."""
 
-    def __init__(self, after: int = -1, act: object = None) -> None:
+    def __init__(self, after: int = -1, act: Callable[[], None] = lambda: None) -> None:
         self.start: tuple[int, ...] = ()
         self.rows = 0
         self.shards: list[str] = []
@@ -102,7 +102,7 @@ class RecordingObserver:
     def shard_done(self, record: ShardRecord) -> None:
         self.shards.append(record.name)
         if len(self.shards) == self._after:
-            self._act()  # type: ignore[operator]
+            self._act()
 
 
 def run(

@@ -127,14 +127,16 @@ def test_complete_folder_with_shard_without_files_is_refused(tmp_path: Path, sou
 def test_different_config_or_source_is_refused(tmp_path: Path, source: MemorySource, complete: bool) -> None:
     observer = RecordingObserver() if complete else RecordingObserver(1, lambda: os.kill(os.getpid(), signal.SIGINT))
     run(source, tmp_path, observer=observer)
-    before = files_in(tmp_path)
+    before = files_outside_work_folder(tmp_path)
     with pytest.raises(ManifestError, match=r"ratio was 0\.1 and is 0\.2"):
         run(source, tmp_path, replace(CONFIG, ratio=0.2))
     with pytest.raises(ManifestError, match="the source's"):
         run(MemorySource(source.images[:-1]), tmp_path)
-    assert {path: content for path, content in files_in(tmp_path).items() if not path.startswith(WORK_FOLDER)} == {
-        path: content for path, content in before.items() if not path.startswith(WORK_FOLDER)
-    }
+    assert files_outside_work_folder(tmp_path) == before
+
+
+def files_outside_work_folder(folder: Path) -> dict[str, bytes]:
+    return {path: content for path, content in files_in(folder).items() if not path.startswith(WORK_FOLDER)}
 
 
 def test_folder_with_other_files_is_refused(tmp_path: Path, source: MemorySource) -> None:
@@ -151,9 +153,6 @@ def test_second_process_is_refused(tmp_path: Path, source: MemorySource) -> None
 
 
 def test_partial_files_of_a_killed_run_are_removed(tmp_path: Path, source: MemorySource) -> None:
-    (tmp_path / WORK_FOLDER).mkdir()
-    (tmp_path / MANIFEST_NAME).write_bytes(b"")
-    (tmp_path / MANIFEST_NAME).unlink()
     run(source, tmp_path, observer=RecordingObserver(1, lambda: os.kill(os.getpid(), signal.SIGINT)))
     (tmp_path / ".i2e-0123456789abcdef.part").write_bytes(b"half")
     run(source, tmp_path)
