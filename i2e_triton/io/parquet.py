@@ -12,18 +12,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def open_parquet(path: Path, buffer_size: int = 0) -> pq.ParquetFile:
+def open_parquet(path: Path, buffer_size: int = 0, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
     """Open a Parquet file. The file name may contain bytes that are not UTF-8.
 
     Args:
         path: path of the file.
         buffer_size: number of bytes of a column to read at once. 0 reads the column of a whole row group.
+        metadata: metadata from an earlier opening of the file. Default: None, read it from the file.
 
     Raises:
         pyarrow.ArrowException: if the file is not a Parquet file or is damaged.
         OSError: if the file cannot be read.
     """
-    return pq.ParquetFile(pa.OSFile(os.fsencode(path)), buffer_size=buffer_size)
+    return pq.ParquetFile(pa.OSFile(os.fsencode(path)), buffer_size=buffer_size, metadata=metadata)
 
 
 def label_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:

@@ -43,13 +43,13 @@ def test_cache_drops_the_oldest_row_groups_beyond_its_limit(
     path = write_official(tmp_path / "some.parquet", random_events(9, generator), row_group_size=3)
     dataset = EventDataset(path)
     dataset[0]
-    (table,) = dataset._records._tables.values()  # type: ignore[attr-defined]
-    monkeypatch.setattr(parquet, "_CACHED_BYTES", groups_in_cache * table.nbytes)
+    ((_, size),) = dataset._records._cache.values()  # type: ignore[attr-defined]
+    monkeypatch.setattr(parquet, "_CACHED_BYTES", groups_in_cache * size)
     dataset = EventDataset(path)
     groups = row_groups_read(monkeypatch)
     for row in (0, 3, 6, 0, 6):
         dataset[row]
-        assert len(dataset._records._tables) <= groups_in_cache  # type: ignore[attr-defined]
+        assert len(dataset._records._cache) <= groups_in_cache  # type: ignore[attr-defined]
     assert groups == expected
 
 
