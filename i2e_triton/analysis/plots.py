@@ -18,8 +18,8 @@ from i2e_triton.analysis.calibration import Calibration, CurvePoint, curve_colum
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.visualize.drawing import GROUND, OFF, ON
 
-#: Matplotlib settings of all plots of this package.
-STYLE: Any = {
+#: Matplotlib settings of all plots of the package.
+_STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -34,6 +34,13 @@ _NAMED = 4  #: classes named at each end of the curve
 _DPI = 150
 
 
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure, sized in inches, and its axes in the style of the package's plots."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.add_subplot()
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG file.
 
@@ -46,15 +53,15 @@ def save(figure: Figure, path: Path) -> None:
 
 def draw_timesteps(rates: Sequence[tuple[Spread, Spread]]) -> Figure:
     """Draw ON and OFF event rates of each timestep as bars, with the standard deviation over images."""
-    figure, axes = _figure(0.7 * len(rates) + 1.6, 3.6)
-    for polarity, (name, offset, colour) in enumerate((("ON", -0.2, _hex(ON)), ("OFF", 0.2, _hex(OFF)))):
+    figure, axes = new_figure(0.7 * len(rates) + 1.6, 3.6)
+    for polarity, (name, offset, color) in enumerate((("ON", -0.2, _hex(ON)), ("OFF", 0.2, _hex(OFF)))):
         spreads = [pair[polarity] for pair in rates]
         axes.bar(
             np.arange(len(spreads)) + offset,
             [100 * spread.mean for spread in spreads],
             0.38,
             yerr=[100 * np.nan_to_num(spread.std) for spread in spreads],
-            color=colour,
+            color=color,
             ecolor=_DARK,
             capsize=2,
             label=name,
@@ -79,11 +86,11 @@ def draw_classes(rates: Sequence[tuple[str, Spread]]) -> Figure:
 def draw_map(rates: npt.NDArray[np.float64]) -> Figure:
     """Draw mean event rates ``[2, H, W]`` as one image for ON and one for OFF, with the same scale."""
     highest = max(100 * float(np.max(rates)), 1e-9)
-    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
         figure = Figure(figsize=(7.2, 3.4), layout="constrained")
-        for axes, rate, name, colour in zip(figure.subplots(1, 2), rates, ("ON", "OFF"), (ON, OFF)):
-            colours = LinearSegmentedColormap.from_list(name, [_hex(GROUND), _hex(colour), "black"])
-            image = axes.imshow(100 * rate, cmap=colours, vmin=0, vmax=highest, interpolation="nearest")
+        for axes, rate, name, color in zip(figure.subplots(1, 2), rates, ("ON", "OFF"), (ON, OFF)):
+            colors = LinearSegmentedColormap.from_list(name, [_hex(GROUND), _hex(color), "black"])
+            image = axes.imshow(100 * rate, cmap=colors, vmin=0, vmax=highest, interpolation="nearest")
             axes.set_title(name, loc="left")
             axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
             figure.colorbar(image, ax=axes, label="event rate, %", shrink=0.85)
@@ -95,7 +102,7 @@ def draw_curve(curve: Sequence[CurvePoint], calibration: Calibration) -> Figure:
     columns = curve_columns(curve)
     ratios, means, stds = columns["ratio"], 100 * columns["event_rate"], 100 * np.nan_to_num(columns["std_over_images"])
     found = calibration.found
-    figure, axes = _figure(6.0, 3.8)
+    figure, axes = new_figure(6.0, 3.8)
     axes.plot(ratios, means, color=_DARK, marker=".", label="mean")
     axes.fill_between(ratios, np.maximum(means - stds, 0), means + stds, color=_DARK, alpha=0.15, linewidth=0)
     rate = 100 * found.event_rate.mean
@@ -115,7 +122,7 @@ def draw_curve(curve: Sequence[CurvePoint], calibration: Calibration) -> Figure:
 
 
 def _draw_class_bars(names: list[str], means: npt.NDArray[np.float64], stds: npt.NDArray[np.float64]) -> Figure:
-    figure, axes = _figure(6.4, 0.9 + 0.24 * len(names))
+    figure, axes = new_figure(6.4, 0.9 + 0.24 * len(names))
     axes.barh(range(len(names)), means, xerr=stds, color=_LIGHT, ecolor=_DARK, capsize=2)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="event rate, % (mean and standard deviation over images)", xlim=(0, None))
@@ -125,7 +132,7 @@ def _draw_class_bars(names: list[str], means: npt.NDArray[np.float64], stds: npt
 
 
 def _draw_class_curve(names: list[str], means: npt.NDArray[np.float64], stds: npt.NDArray[np.float64]) -> Figure:
-    figure, axes = _figure(7.2, 4.4)
+    figure, axes = new_figure(7.2, 4.4)
     ranks = np.arange(len(names))
     axes.plot(ranks, means, color=_DARK)
     axes.fill_between(ranks, np.maximum(means - stds, 0), means + stds, color=_DARK, alpha=0.15, linewidth=0)
@@ -137,14 +144,8 @@ def _draw_class_curve(names: list[str], means: npt.NDArray[np.float64], stds: np
     return figure
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.add_subplot()
-
-
-def _hex(colour: tuple[int, int, int]) -> str:
-    return "#" + bytes(colour).hex()
+def _hex(color: tuple[int, int, int]) -> str:
+    return "#" + bytes(color).hex()
 
 
 def _shortened(name: str, length: int = 32) -> str:

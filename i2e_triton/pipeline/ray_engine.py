@@ -97,7 +97,7 @@ def convert_shards_with_ray(
         raise  # a bug: keep the traceback
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        raise OSError(f"Ray: {reason}. Finished shards are kept, rerun the same command to resume") from error
+        raise OSError(f"Ray: {reason}. Finished shards are kept; rerun the same command to resume") from error
     if failures:
         raise failures[0].error()
 

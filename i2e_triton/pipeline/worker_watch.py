@@ -55,7 +55,7 @@ class WorkerWatch:
             if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker (pid"):
                 raise
             raise OSError(
-                f"{self._reason(error)}; finished shards are kept, rerun the same command to resume"
+                f"{self._reason(error)}; finished shards are kept; rerun the same command to resume"
             ) from error
 
     def _child_changed(self, number: int, frame: FrameType | None) -> None:

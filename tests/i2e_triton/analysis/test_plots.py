@@ -37,7 +37,7 @@ def bars_of(axes: Axes) -> list[Rectangle]:
     return [patch for patch in axes.patches if isinstance(patch, Rectangle)]
 
 
-def colour_of(bar: Rectangle) -> tuple[int, ...]:
+def color_of(bar: Rectangle) -> tuple[int, ...]:
     return tuple(round(255 * part) for part in to_rgb(bar.get_facecolor()))
 
 
@@ -46,7 +46,7 @@ def test_timesteps_are_drawn_as_on_and_off_bars(tmp_path: Path) -> None:
     figure = plots.draw_timesteps(rates)
     bars = bars_of(only_axes(figure))
     assert [bar.get_height() for bar in bars] == pytest.approx([8, 1, 7, 2])
-    assert [colour_of(bar) for bar in bars] == [ON, ON, OFF, OFF]
+    assert [color_of(bar) for bar in bars] == [ON, ON, OFF, OFF]
     assert_renders(figure, tmp_path / "timesteps.png")
 
 
