@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 
 from i2e_triton.cli.options import (
-    AT_LEAST_1,
     Device,
     Kind,
     Order,
@@ -26,6 +25,7 @@ from i2e_triton.cli.options import (
     check_device,
     checked_by,
     errors_of,
+    in_range,
 )
 from i2e_triton.cli.terminal import exit_on_errors, new_progress
 from i2e_triton.shifts import DEFAULT_ORDER, canonical_shifts
@@ -43,8 +43,7 @@ def _check_rate(rate: float) -> float:
 
 def calibrate(
     source: Annotated[
-        str,
-        typer.Argument(metavar="SOURCE", help="Data set of images, as for i2e dataset. Nothing is downloaded."),
+        str, typer.Argument(metavar="SOURCE", help="Data set of images, as for i2e dataset. Nothing is downloaded.")
     ],
     rate: Annotated[
         float,
@@ -65,7 +64,7 @@ def calibrate(
     sample: Annotated[
         int,
         typer.Option(
-            metavar="N", callback=AT_LEAST_1, help="Number of images to measure, evenly spaced over the split."
+            metavar="N", callback=in_range(1), help="Number of images to measure, evenly spaced over the split."
         ),
     ] = 1000,
     order: Order = DEFAULT_ORDER,

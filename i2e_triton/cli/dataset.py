@@ -13,7 +13,6 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from i2e_triton.cli.options import (
-    AT_LEAST_1,
     DEFAULT_RATIO,
     Device,
     Kind,
@@ -25,9 +24,10 @@ from i2e_triton.cli.options import (
     Timesteps,
     check_choice,
     check_device,
-    check_range,
     checked_by,
     errors_of,
+    in_range,
+    one_of,
     option_error,
 )
 from i2e_triton.cli.terminal import exit_on_errors, new_progress, print_line
@@ -94,18 +94,13 @@ def convert(
         ),
     ] = False,
     seed: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            callback=checked_by(partial(check_range, least=0, most=2**63 - 1)),
-            help="Seed of --random-shifts.",
-        ),
+        int, typer.Option(metavar="N", callback=in_range(0, 2**63 - 1), help="Seed of --random-shifts.")
     ] = 0,
     format: Annotated[
         str,
         typer.Option(
             metavar="FORMAT",
-            callback=checked_by(partial(check_choice, choices=FORMATS)),
+            callback=one_of(FORMATS),
             help="parquet (shards with the official schema), npz (files in class folders, as in the official data "
             "sets) or tar (WebDataset).",
         ),
@@ -122,32 +117,30 @@ def convert(
         str | None,
         typer.Option(
             metavar="CODEC",
-            callback=checked_by(partial(check_choice, choices=CODECS)),
+            callback=one_of(CODECS),
             show_default="zstd",
             help="Compression of Parquet: zstd, snappy, gzip, lz4 or none.",
         ),
     ] = None,
     rows_per_shard: Annotated[
-        int, typer.Option(metavar="N", callback=AT_LEAST_1, help="Images per shard.")
+        int, typer.Option(metavar="N", callback=in_range(1), help="Images per shard.")
     ] = ROWS_PER_SHARD,
     workers: Annotated[
         int,
         typer.Option(
-            metavar="N",
-            callback=checked_by(partial(check_range, least=0)),
-            help="Processes that decode and resize; 0 uses the main process.",
+            metavar="N", callback=in_range(0), help="Processes that decode and resize; 0 uses the main process."
         ),
     ] = os.cpu_count() or 1,
     batch_size: Annotated[
         int,
-        typer.Option(metavar="N", callback=AT_LEAST_1, help="Images per conversion. It does not change the result."),
+        typer.Option(metavar="N", callback=in_range(1), help="Images per conversion. It does not change the result."),
     ] = 256,
     device: Device = "cpu",
     engine: Annotated[
         str,
         typer.Option(
             metavar="ENGINE",
-            callback=checked_by(partial(check_choice, choices=ENGINES)),
+            callback=one_of(ENGINES),
             help="local, or ray to use the nodes of a Ray cluster. The result is the same.",
         ),
     ] = "local",
@@ -207,9 +200,7 @@ def convert(
 
 
 @app.command()
-def verify(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of `i2e dataset`.")],
-) -> None:
+def verify(out: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of `i2e dataset`.")]) -> None:
     """Check a data set of events against its manifest: every file, checksum, record and event count.
 
     The problems are listed, and the exit status is 1 if there are any.

@@ -22,13 +22,13 @@ from i2e_triton.shifts import ORDERS, canonical_shifts
 DEFAULT_RATIO = 0.12
 
 
-def option_error(option: str, message: str) -> typer.BadParameter:
-    """Return an error of an option. Raised, it ends the command with status 2."""
-    return typer.BadParameter(message, param_hint=f"'{option}'")
+def option_error(option: str | None, message: str) -> typer.BadParameter:
+    """Return the error that ends a command with status 2. A callback need not name its option."""
+    return typer.BadParameter(message, param_hint=option and f"'{option}'")
 
 
 @contextmanager
-def errors_of(option: str) -> Iterator[None]:
+def errors_of(option: str | None = None) -> Iterator[None]:
     """Turn a ValueError into an error of an option."""
     try:
         yield
@@ -40,21 +40,10 @@ def checked_by(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return an option callback for a check that returns the value or raises ValueError. None is not checked."""
 
     def callback(value: Any) -> Any:
-        try:
+        with errors_of():
             return None if value is None else check(value)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from error
 
     return callback
-
-
-def check_range(value: int, least: int, most: float = math.inf) -> int:
-    """Return a value from ``least`` to ``most``, or raise ValueError."""
-    if not least <= value <= most:
-        raise ValueError(
-            f"must be at least {least}, got {value}" if most == math.inf else f"must be {least} to {most}, got {value}"
-        )
-    return value
 
 
 def check_choice(value: str, choices: Collection[str]) -> str:
@@ -64,27 +53,40 @@ def check_choice(value: str, choices: Collection[str]) -> str:
     return value
 
 
-def check_device(name: str) -> torch.device:
-    """Return the device with this name.
+def one_of(choices: Collection[str]) -> Callable[[Any], Any]:
+    """Return an option callback that checks a choice."""
+    return checked_by(partial(check_choice, choices=choices))
 
-    Raises:
-        typer.BadParameter: if the name is invalid, or conversion on the device is impossible.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise option_error("--device", f"must be cpu, cuda or cuda:N, got {name!r}") from error
-    if device.type not in ("cpu", "cuda"):
-        raise option_error("--device", f"must be cpu, cuda or cuda:N, got {name!r}")
-    if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if count == 0:
-            raise option_error("--device", f"PyTorch finds no CUDA device for {name!r}; omit the option to use the CPU")
-        if (device.index or 0) >= count:
-            raise option_error("--device", f"there are {count} CUDA devices, cuda:0 to cuda:{count - 1}; got {name!r}")
-        if not HAS_TRITON:
-            raise option_error("--device", f"{name!r} needs Triton, which is not installed; pip install triton")
-        with errors_of("--device"):
+
+def in_range(least: int, most: float = math.inf) -> Callable[[Any], Any]:
+    """Return an option callback that checks a number from ``least`` to ``most``."""
+
+    def check(value: int) -> int:
+        if not least <= value <= most:
+            allowed = f"{least} to {most}" if most < math.inf else f"at least {least}"
+            raise ValueError(f"must be {allowed}, got {value}")
+        return value
+
+    return checked_by(check)
+
+
+def check_device(name: str) -> torch.device:
+    """Return the device of ``--device``, on which a conversion must be possible."""
+    with errors_of("--device"):
+        try:
+            device = torch.device(name)
+        except RuntimeError:
+            device = None
+        if device is None or device.type not in ("cpu", "cuda"):
+            raise ValueError(f"must be cpu, cuda or cuda:N, got {name!r}")
+        if device.type == "cuda":
+            count = torch.cuda.device_count()
+            if count == 0:
+                raise ValueError(f"PyTorch finds no CUDA device for {name!r}; omit the option to use the CPU")
+            if (device.index or 0) >= count:
+                raise ValueError(f"there are {count} CUDA devices, cuda:0 to cuda:{count - 1}; got {name!r}")
+            if not HAS_TRITON:
+                raise ValueError(f"{name!r} needs Triton, which is not installed; pip install triton")
             load_kernels()
     return device
 
@@ -125,15 +127,11 @@ def _apply_preset(context: typer.Context, name: str | None) -> str | None:
         return None
     from i2e_triton.sources import PRESETS
 
-    try:
+    with errors_of():
         preset = PRESETS[check_choice(name, PRESETS)]
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     context.default_map = {"size": preset.size, "ratio": preset.ratio, "resize": preset.resize}
     return name
 
-
-AT_LEAST_1 = checked_by(partial(check_range, least=1))
 
 Ratio = Annotated[
     float,
@@ -157,9 +155,7 @@ Order = Annotated[
 Timesteps = Annotated[
     int,
     typer.Option(
-        metavar="T",
-        callback=checked_by(partial(check_range, least=1, most=PAPER_TIMESTEPS)),
-        help="Number of timesteps, 1 to 8: the first of ORDER.",
+        metavar="T", callback=in_range(1, PAPER_TIMESTEPS), help="Number of timesteps, 1 to 8: the first of ORDER."
     ),
 ]
 Size = Annotated[

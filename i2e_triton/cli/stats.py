@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from i2e_triton.cli.options import AT_LEAST_1, Kind, option_error
+from i2e_triton.cli.options import Kind, in_range, option_error
 from i2e_triton.cli.terminal import exit_on_errors, new_progress, new_table, percent, printable
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def stats(
         ),
     ],
     split: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", show_default="the only one", help="Split to measure."),
+        str | None, typer.Option(metavar="NAME", show_default="the only one", help="Split to measure.")
     ] = None,
     source: Annotated[
         str | None,
@@ -60,7 +59,7 @@ def stats(
     sample: Annotated[
         int,
         typer.Option(
-            metavar="N", callback=AT_LEAST_1, help="Number of images of SOURCE, evenly spaced, for the entropies."
+            metavar="N", callback=in_range(1), help="Number of images of SOURCE, evenly spaced, for the entropies."
         ),
     ] = 1000,
     out: Annotated[

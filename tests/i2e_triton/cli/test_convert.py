@@ -177,7 +177,7 @@ def test_unreadable_files_are_reported_skipped_and_counted(
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 500)
     write_image("photos/first.png")
     write_image("photos/last.png")
-    Path("photos/garbage.png").write_bytes(b"no picture")
+    Path("photos/garbage.png").write_bytes(b"no image")
     Path("photos/half.png").write_bytes(write_image("photos/half.png").read_bytes()[:-60])
     PIL.Image.new("L", (600, 1)).save("photos/large.png")
     PIL.Image.new("L", (6000, 1)).save("photos/larger.png")
@@ -438,7 +438,7 @@ def test_unprintable_file_names_are_replaced(write_image: Callable[[str], Path])
     """Run in a subprocess whose output encoding lacks these letters."""
     write_image("photos/ünï.png")
     write_image("photos/line\nbreak.png")
-    Path(b"photos/bad\xff.png".decode(errors="surrogateescape")).write_bytes(b"no picture")
+    Path(b"photos/bad\xff.png".decode(errors="surrogateescape")).write_bytes(b"no image")
     finished = subprocess.run(
         [sys.executable, "-m", "i2e_triton", "convert", "photos", "-o", "out", "--format", "npz"],
         capture_output=True,

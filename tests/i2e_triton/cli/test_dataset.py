@@ -58,8 +58,8 @@ def test_parquet_of_class_folders_is_read_by_the_official_code(i2e: I2E, images:
     files = [f"cat/{row}.png" for row in (0, 2, 4, 6)] + [f"dog/{row}.png" for row in (1, 3)]
     assert table["label"].to_pylist() == [0, 0, 0, 0, 1, 1]
     for record, file in zip(table["data"].to_pylist(), files, strict=True):
-        with PIL.Image.open(images / file) as picture:
-            image = v2.functional.pil_to_tensor(picture)
+        with PIL.Image.open(images / file) as opened:
+            image = v2.functional.pil_to_tensor(opened)
         assert_same_events(torch.from_numpy(read_with_official_code(record, tmp_path)).bool(), expected(image, 0.1))
 
 
@@ -79,8 +79,8 @@ def test_preset_equals_the_official_pipeline(i2e: I2E, tmp_path: Path, name: str
     size, ratio = {"cifar10": (128, 0.07), "mnist": (32, 0.10)}[name]
     (tmp_path / "in" / "0").mkdir(parents=True)
     path = tmp_path / "in" / "0" / "a.jpg"
-    with PIL.Image.open(photograph_path("rocket")) as picture:
-        picture.crop((200, 100, 240, 130)).save(path)
+    with PIL.Image.open(photograph_path("rocket")) as opened:
+        opened.crop((200, 100, 240, 130)).save(path)
     assert (
         i2e("dataset", tmp_path / "in", "-o", tmp_path / "out", "--preset", name, "--kind", "folder", *HERE).status == 0
     )
@@ -88,8 +88,8 @@ def test_preset_equals_the_official_pipeline(i2e: I2E, tmp_path: Path, name: str
     transform = v2.Compose(
         [v2.PILToTensor(), v2.Resize((size, size), v2.InterpolationMode.BICUBIC), v2.ToDtype(torch.float32, scale=True)]
     )
-    with PIL.Image.open(path) as picture:
-        image = transform(picture.convert("RGB"))
+    with PIL.Image.open(path) as opened:
+        image = transform(opened.convert("RGB"))
     assert_same_events(decode_record(record), expected(image, ratio))
 
 
@@ -100,9 +100,9 @@ def test_options_override_a_preset(i2e: I2E, images: Path, tmp_path: Path) -> No
     assert (settings["ratio"], settings["size"], settings["resize"]) == (0.3, [20, 24], "bilinear")
 
 
-def write(folder: Path, name: str, picture: PIL.Image.Image, **options: Any) -> None:
+def write(folder: Path, name: str, image: PIL.Image.Image, **options: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    picture.save(folder / name, **options)
+    image.save(folder / name, **options)
 
 
 def test_every_kind_of_image_file_is_converted_or_skipped(i2e: I2E, tmp_path: Path, generator: torch.Generator) -> None:
@@ -129,11 +129,11 @@ def test_every_kind_of_image_file_is_converted_or_skipped(i2e: I2E, tmp_path: Pa
     table = pq.read_table(tmp_path / "out" / "train-00000-of-00001.parquet")
     assert table["label"].to_pylist() == [-1] * 7
     for record, file in zip(table["data"].to_pylist(), sorted(source.iterdir()), strict=False):
-        with PIL.Image.open(file) as picture:
+        with PIL.Image.open(file) as opened:
             if "grey16" in file.name:
-                tensor = torch.from_numpy(np.array(picture).astype(np.float32))[None]
+                tensor = torch.from_numpy(np.array(opened).astype(np.float32))[None]
             else:
-                tensor = v2.functional.pil_to_tensor(picture.convert("RGB"))
+                tensor = v2.functional.pil_to_tensor(opened.convert("RGB"))
         assert_same_events(decode_record(record), expected(tensor, 0.12))
 
 
@@ -188,7 +188,7 @@ def test_preset_keeps_validation_and_test_splits_separate(i2e: I2E, tmp_path: Pa
         (("--split", "test"), "must be one of train; got 'test'"),
         (("--resize", "nearest"), "must be one of bicubic"),
         (("--resize", "bilinear-crop", "--size", 4, 5), "needs a square size"),
-        (("--ratio", "nan"), "must be finite"),
+        (("--ratio", "nan"), "must be in [0, 1]"),
         (("--timesteps", 9), "must be 1 to 8"),
         (("--rows-per-shard", 0), "must be at least 1"),
         (("--batch-size", 0), "must be at least 1"),
