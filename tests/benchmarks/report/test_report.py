@@ -12,6 +12,7 @@ import pytest
 from benchmarks.harness.rows import DeviceRows, Row, rate_share, speed_up
 from benchmarks.harness.workload import AUGMENTATION_METHODS, PAIRS, event_bytes, image_bytes
 from benchmarks.report.__main__ import report, roofline
+from benchmarks.report.plots import Plots
 from benchmarks.report.sections import SECTIONS
 from benchmarks.roofline.estimate import H100, copy_seconds, issue_seconds, kernel_figures
 from tests.benchmarks.builders import CPU, GPU, comparison, row
@@ -148,6 +149,27 @@ def test_shares_of_limits_are_those_of_their_rows(both: str, rows: list[Row], de
         memset = results.find("limits", method="memset", format=format)
         assert memset
         assert number(memset_times) == pytest.approx(speed_up(fast, memset), rel=6e-3)
+
+
+@pytest.mark.parametrize(("section", "columns"), [("others", [2, 3]), ("limits", [3])])
+def test_bars_show_the_numbers_of_the_table(
+    rows: list[Row], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, section: str, columns: list[int]
+) -> None:
+    plotted: dict[str, dict[str, float]] = {}
+
+    def bars(
+        self: Plots, name: str, alt: str, groups: dict[str, dict[str, float]], *label: str, log: bool = False
+    ) -> str:
+        plotted.update(groups)
+        return ""
+
+    monkeypatch.setattr(Plots, "bars", bars)
+    lines = SECTIONS[section](DeviceRows(GPU, rows), Plots(tmp_path, GPU)).splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert list(plotted) == [line[0] for line in cells]
+    for line in cells:
+        expected = [number(line[column].split(" ")[0]) for column in columns]
+        assert list(plotted[line[0]].values()) == pytest.approx(expected, rel=6e-3, abs=0.51)
 
 
 def test_tables_contain_the_values_of_their_rows(both: str) -> None:
