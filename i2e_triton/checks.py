@@ -49,20 +49,21 @@ def check_images(images: Tensor) -> None:
         )
     if images.layout != torch.strided:
         raise TypeError(f"images must be dense, got {images.layout}; convert them with .to_dense()")
-    shape = list(images.shape)
-    if images.dim() not in (3, 4):
-        hint = "; add the channel dimension with .unsqueeze(-3)" if images.dim() == 2 else ""
-        raise ValueError(f"images must be [C, H, W] or [B, C, H, W], got shape {shape}{hint}")
-    if 0 in images.shape[-3:]:
-        raise ValueError(f"images must have at least one channel and one pixel, got shape {shape}")
-    # The channels come first: the width of a traced program may be a symbol, which a comparison would guard.
-    if images.shape[-3] > 4 and images.shape[-1] in (3, 4):
-        order = "2, 0, 1" if images.dim() == 3 else "0, 3, 1, 2"
+    shape = images.shape
+    if len(shape) not in (3, 4):
+        hint = "; add the channel dimension with .unsqueeze(-3)" if len(shape) == 2 else ""
+        raise ValueError(f"images must be [C, H, W] or [B, C, H, W], got shape {list(shape)}{hint}")
+    channels, height, width = shape[-3:]
+    if channels == 0 or height == 0 or width == 0:
+        raise ValueError(f"images must have at least one channel and one pixel, got shape {list(shape)}")
+    # Skipped while tracing, because the comparisons would restrict a dynamic number of channels.
+    if not torch.compiler.is_compiling() and channels > 4 and width in (3, 4):
+        order = "2, 0, 1" if len(shape) == 3 else "0, 3, 1, 2"
         raise ValueError(
-            f"images must be [C, H, W] or [B, C, H, W], got shape {shape} with the channels last; "
+            f"images must be [C, H, W] or [B, C, H, W], got shape {list(shape)} with the channels last; "
             f"use images.permute({order})"
         )
-    if images.device.type not in ("cpu", "cuda", "meta"):
+    if not (images.is_cpu or images.is_cuda or images.is_meta):
         raise ValueError(f"images must be on the CPU or a CUDA device, got {images.device}; move them with .to()")
 
 

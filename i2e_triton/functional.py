@@ -89,7 +89,7 @@ def convert(
     """
     images = as_image_tensor(images)
     check_images(images)
-    if images.device.type == "cuda" and not operator.HAS_TRITON:
+    if images.is_cuda and not operator.HAS_TRITON:
         raise ValueError(
             f"images on {images.device} need Triton, which is not installed: pip install triton, or convert on the CPU"
         )
