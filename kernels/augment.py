@@ -25,7 +25,7 @@ class Box(NamedTuple):
     width: Any
     scale_y: Any  # float64: pixels of the box per pixel of the augmented image
     scale_x: Any
-    flipped: Any  # whether the image is mirrored, or None if no image is
+    flipped: Any
 
 
 @triton.jit
@@ -43,11 +43,10 @@ def load_box(images, augmentation, b):
     double: tl.constexpr = images.ptr.dtype.element_ty == tl.float64
     scale_y = _scale(height, augmentation.inverse_height, double)
     scale_x = _scale(width, augmentation.inverse_width, double)
-    if augmentation.flip_ptr is None:
-        return Box(top, left, height, width, scale_y, scale_x, None)
-    else:
+    flipped = False
+    if augmentation.flip_ptr is not None:
         flipped = tl.load(augmentation.flip_ptr + b) != 0
-        return Box(top, left, height, width, scale_y, scale_x, flipped)
+    return Box(top, left, height, width, scale_y, scale_x, flipped)
 
 
 @triton.jit
@@ -81,13 +80,12 @@ def augmented_offsets(images, box, height, width, y, x, BILINEAR: tl.constexpr, 
     ``height`` and ``width`` are those of the augmented image; ``y`` and ``x`` outside of it are clamped.
 
     Returns:
-        Four offsets (top left, top right, bottom left, bottom right) and the weights of the bottom row and of the right
-        column; or for nearest pixels one offset and None.
+        Four offsets (top left, top right, bottom left, bottom right), or one for nearest pixels, and the weights of the
+        bottom row and of the right column. Nearest pixels do not use the weights; Triton 3.6 cannot return None.
     """
     double: tl.constexpr = images.ptr.dtype.element_ty == tl.float64
     y, x = clamp(y, height), clamp(x, width)
-    if box.flipped is not None:
-        x = tl.where(box.flipped, width - 1 - x, x)
+    x = tl.where(box.flipped, width - 1 - x, x)
     y_lo, y_hi, weight_y = _source(y, box.scale_y, box.height, BILINEAR, double)
     x_lo, x_hi, weight_x = _source(x, box.scale_x, box.width, BILINEAR, double)
     row_lo = clamp(box.top + y_lo, images.height).to(INDEX) * images.stride_y
@@ -96,6 +94,6 @@ def augmented_offsets(images, box, height, width, y, x, BILINEAR: tl.constexpr, 
         row_hi = clamp(box.top + y_hi, images.height).to(INDEX) * images.stride_y
         column_hi = clamp(box.left + x_hi, images.width).to(INDEX) * images.stride_x
         offsets = (row_lo + column_lo, row_lo + column_hi, row_hi + column_lo, row_hi + column_hi)
-        return offsets, (weight_y, weight_x)
     else:
-        return (row_lo + column_lo,), None
+        offsets = (row_lo + column_lo,)
+    return offsets, (weight_y, weight_x)

@@ -100,6 +100,7 @@ def _value(
 def _channel_max(
     images, image_ptr, offsets, weights, mask, CHANNELS: tl.constexpr, BILINEAR: tl.constexpr
 ):  # fmt: skip
+    """Return the value channel of the pixels at some offsets, and the largest magnitude of their channels."""
     value = _channel(image_ptr, offsets, weights, mask, BILINEAR)
     magnitude = tl.abs(value)
     if CHANNELS is not None:
