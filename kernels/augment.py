@@ -40,9 +40,8 @@ def load_box(images, augmentation, b):
         left = tl.minimum(tl.maximum(tl.load(box_ptr + 1).to(tl.int64), -_MAX_DISTANCE), _MAX_DISTANCE).to(tl.int32)
         height = tl.minimum(tl.maximum(tl.load(box_ptr + 2).to(tl.int64), 1), _MAX_LENGTH).to(tl.int32)
         width = tl.minimum(tl.maximum(tl.load(box_ptr + 3).to(tl.int64), 1), _MAX_LENGTH).to(tl.int32)
-    double: tl.constexpr = images.ptr.dtype.element_ty == tl.float64
-    scale_y = _scale(height, augmentation.inverse_height, double)
-    scale_x = _scale(width, augmentation.inverse_width, double)
+    scale_y = _scale(height, augmentation.inverse_height, images.ptr.dtype.element_ty == tl.float64)
+    scale_x = _scale(width, augmentation.inverse_width, images.ptr.dtype.element_ty == tl.float64)
     flipped = False
     if augmentation.flip_ptr is not None:
         flipped = tl.load(augmentation.flip_ptr + b) != 0
@@ -94,6 +93,6 @@ def augmented_offsets(images, box, height, width, y, x, BILINEAR: tl.constexpr, 
         row_hi = clamp(box.top + y_hi, images.height).to(INDEX) * images.stride_y
         column_hi = clamp(box.left + x_hi, images.width).to(INDEX) * images.stride_x
         offsets = (row_lo + column_lo, row_lo + column_hi, row_hi + column_lo, row_hi + column_hi)
+        return offsets, (weight_y, weight_x)
     else:
-        offsets = (row_lo + column_lo,)
-    return offsets, (weight_y, weight_x)
+        return (row_lo + column_lo,), (weight_y, weight_x)

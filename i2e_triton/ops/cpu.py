@@ -1,11 +1,11 @@
 """The fast CPU path: comparisons of shifted planes, without a convolution; and unpacking.
 
-Two kinds of arithmetic give the reference's bits. Floating-point images are compared as the paper writes it.
-uint8 images are compared as grey levels, by bytes: whether a pixel fires depends on two of 256 levels and on theta,
-so each level has a highest *silent* level that does not fire against it, and an event is ``V(q) > silent(V(p))``.
-Where theta falls on a whole grey level, a table of silent levels holds what float32 makes of each pair.
+Two kinds of arithmetic give the bits of the specification. Floating-point images are compared as the paper writes it.
+uint8 images are compared as bytes: whether a pixel fires depends on two of 256 grey levels and on theta. For each level
+p there is a highest level ``limit(p)`` that does not fire against it, and q fires if ``q > limit(p)``. If theta is so
+close to a whole number of levels that float32 rounding decides (a tie), a table holds the limit of each level.
 
-Work goes in chunks that stay in the last-level cache: several small images, or a band of rows of a large one.
+The work is divided into chunks that stay in the last-level cache: several small images, or some rows of a large one.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-# Per thread. Fewer pixels pay more for calls and for pages of the output that are written in parts, more of them leave
-# the cache.
+# Per thread. Smaller chunks cost more calls and write pages of the output in parts; larger ones do not stay in the
+# cache.
 _CHUNK_PIXELS = 512 * 1024
 
 
 class _GreyLevels:
-    """Arithmetic on uint8 images ``[N, C, H, W]`` of one chunk. A neighbour is two planes: levels and silent levels."""
+    """Arithmetic on a chunk of uint8 images ``[N, C, H, W]``. A neighbour is two planes: levels and limits."""
 
     dtype = torch.uint8
     planes = 2
@@ -33,27 +33,27 @@ class _GreyLevels:
         low, high = _range(self.value)
         levels, smallest, largest = _grey_level_steps()
         theta = (levels[high.long()] - levels[low.long()]) * ratio
-        # The smallest step of levels that may fire. It fires from every level if its smallest rounding does.
+        # The smallest distance of levels at which a pair fires. If its smallest difference fires, all pairs do.
         step = torch.searchsorted(largest, theta).clamp_(min=1)
         tied = (step < 256) & (smallest[step.clamp(max=255)] < theta)
-        self._tied = [(i, _silent_levels(levels, step[i], theta[i])) for i in tied.nonzero().flatten().tolist()]
+        self._ties = [(i, _tie_break_table(levels, step[i], theta[i])) for i in tied.nonzero().flatten().tolist()]
         self._less = (step - 1).to(torch.uint8)[:, None, None]
         self._cap = (256 - step).to(torch.uint8)[:, None, None]
 
-    def complete(self, levels: Tensor, silent: Tensor) -> None:
-        """Write the silent levels of levels ``[N, rows, W]``."""
-        torch.minimum(levels, self._cap, out=silent).add_(self._less)
-        for i, table in self._tied:
-            torch.index_select(table, 0, levels[i].flatten().int(), out=silent[i].view(-1))
+    def complete(self, levels: Tensor, limits: Tensor) -> None:
+        """Write the limits of the levels ``[N, rows, W]``."""
+        torch.minimum(levels, self._cap, out=limits).add_(self._less)
+        for i, table in self._ties:
+            torch.index_select(table, 0, levels[i].flatten().int(), out=limits[i].view(-1))
 
-    def compare(self, before: Sequence[Tensor], after: Sequence[Tensor], on: Tensor, off: Tensor) -> None:
-        """Write the events between two neighbours, each levels and their silent levels."""
-        torch.gt(after[0], before[1], out=on)
-        torch.gt(before[0], after[1], out=off)
+    def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor) -> None:
+        """Write the events between two neighbours, each of them levels and limits."""
+        torch.gt(end[0], start[1], out=on)
+        torch.gt(start[0], end[1], out=off)
 
 
 class _Floats:
-    """Arithmetic on floating-point images ``[N, C, H, W]`` of one chunk. A neighbour is one plane of values."""
+    """Arithmetic on a chunk of floating-point images ``[N, C, H, W]``. A neighbour is one plane of values."""
 
     planes = 1
 
@@ -62,20 +62,20 @@ class _Floats:
         self.dtype = ratio.dtype
         low, high = _range(self.value)
         theta = (high - low) * ratio
-        # D >= theta and D > 0 is D > bound, where bound is the number before theta, or 0.
+        # D >= theta and D > 0 together are D > bound, with bound the number before theta, or 0.
         bound = torch.nextafter(theta, torch.zeros_like(theta))
-        # NaN and infinity show in the extremes of the image; no comparison with NaN holds.
+        # NaN and infinity are in the extremes of the image. A comparison with NaN is false, so there are no events.
         lowest = low if images.shape[1] == 1 else images.amin(dim=(1, 2, 3))
         finite = lowest.isfinite() & high.isfinite()
         self._above = torch.where(finite, bound, math.nan)[:, None, None]
         self._below = -self._above
 
     def complete(self, values: Tensor) -> None:
-        """Do nothing: the comparison needs the values ``[N, rows, W]`` alone."""
+        """Do nothing: the comparison needs no plane other than the values ``[N, rows, W]``."""
 
-    def compare(self, before: Sequence[Tensor], after: Sequence[Tensor], on: Tensor, off: Tensor) -> None:
-        """Write the events between two neighbours, each one plane."""
-        torch.sub(after[0], before[0], out=on)  # the difference, where the cache will want the events
+    def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor) -> None:
+        """Write the events between two neighbours, each of them one plane of values."""
+        torch.sub(end[0], start[0], out=on)  # the difference goes to memory that must be in the cache anyway
         torch.lt(on, self._below, out=off)
         torch.gt(on, self._above, out=on)
 
@@ -91,7 +91,7 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
         out: dense ``[T, B, 2, H, W]``, or packed ``[B, 2, H, W]`` uint8.
         images: ``[B, C, H, W]``.
         shifts: motion vectors ``[T, 4]`` or ``[B, T, 4]``.
-        ratio: ``[B]``, float64 for float64 images and else float32.
+        ratio: ``[B]``, float64 for float64 images, otherwise float32.
         packed: whether ``out`` is packed.
     """
     if packed:
@@ -101,21 +101,21 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
     if out.numel() == 0:
         return
     batch, _, height, width = images.shape
-    # A vector longer than the image reaches its border and no further.
+    # A vector longer than the image is shortened: it reaches the same border.
     limits = torch.tensor([height - 1, width - 1] * 2)
     microsaccades = shifts.long().clamp(-limits, limits).tolist()
     per_image = shifts.dim() == 3
     arithmetic = _GreyLevels if images.dtype == torch.uint8 else _Floats
     pixels = _CHUNK_PIXELS * torch.get_num_threads()
-    near: dict[tuple[int, int], _Near] = {}
+    shared: dict[tuple[int, int], _SharedPlanes] = {}
     for first, last in _ranges(batch, 1 if per_image else pixels // (height * width)):
         chunk = arithmetic(images[first:last], ratio[first:last])
         events = out[first:last] if packed else out[:, first:last]
         vectors = microsaccades[first] if per_image else microsaccades
         if per_image:
-            near.clear()
+            shared.clear()
         for top, bottom in _ranges(height, pixels // width):
-            _write(events[..., top:bottom, :], chunk, _neighbours(chunk, vectors, top, bottom, near), packed)
+            _write(events[..., top:bottom, :], chunk, _neighbours(chunk, vectors, top, bottom, shared), packed)
 
 
 def unpack_into(out: Tensor, packed: Tensor) -> None:
@@ -128,17 +128,17 @@ def unpack_into(out: Tensor, packed: Tensor) -> None:
     half = out.dtype == torch.float16
     for t, timestep in enumerate(out.view(torch.uint8) if out.dtype == torch.bool else out):
         bits = packed.bitwise_right_shift(t).bitwise_and_(1)
-        timestep.copy_(bits.float() if half else bits)  # PyTorch converts bytes to halves one by one
+        timestep.copy_(bits.float() if half else bits)  # uint8 to float16 is not vectorised
 
 
-_Neighbours = Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]]  # before and after, for each timestep
+_Neighbours = Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]]  # start and end, for each timestep
 
 
-class _Near:
-    """The neighbours of some images' rows by the paper's vectors, which share the planes of three columns.
+class _SharedPlanes:
+    """The neighbours at the paper's motion vectors, as views into one plane per ``dx``.
 
-    A plane holds whole rows, and some above and below: a neighbour at any ``dy`` is one contiguous run of it. Planes
-    stay where they are from chunk to chunk, and so do the neighbours.
+    A plane has whole rows, and a few more above and below, so that a neighbour at any ``dy`` is a contiguous slice. The
+    planes are reused from chunk to chunk.
     """
 
     def __init__(self, chunk: _Chunk, vectors: list[list[int]], images: int, rows: int):
@@ -150,7 +150,7 @@ class _Near:
         self._pairs = [(self._at(dy0, dx0), self._at(dy1, dx1)) for dy0, dx0, dy1, dx1 in vectors]
 
     def of(self, chunk: _Chunk, top: int) -> _Neighbours:
-        """Return the neighbours of the rows of a chunk from ``top`` on, until those of another one are asked for."""
+        """Return the neighbours of a chunk's rows from ``top`` on: views that the next call overwrites."""
         middle = self._planes[0]
         _take_rows(chunk.value, top - self._reach, top + self._rows + self._reach, middle[0])
         for dx, planes in self._planes.items():
@@ -163,21 +163,21 @@ class _Near:
 
 
 def _neighbours(
-    chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int, near: dict[tuple[int, int], _Near]
+    chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int, shared: dict[tuple[int, int], _SharedPlanes]
 ) -> _Neighbours:
-    """Give the neighbours of rows of a chunk; ``near`` keeps the planes of the sizes that came before."""
+    """Return the neighbours of rows of a chunk. ``shared`` holds the planes to reuse, by number of images and rows."""
     images, rows = chunk.value.shape[0], bottom - top
     reach = max(abs(dy) for vector in vectors for dy in vector[::2])
     columns = {dx for vector in vectors for dx in vector[1::2]}
     if len(columns) > 3 or reach > rows // 4 + 1:
-        return _far(chunk, vectors, top, bottom)
-    if (images, rows) not in near:
-        near[images, rows] = _Near(chunk, vectors, images, rows)
-    return near[images, rows].of(chunk, top)
+        return _planes_on_demand(chunk, vectors, top, bottom)
+    if (images, rows) not in shared:
+        shared[images, rows] = _SharedPlanes(chunk, vectors, images, rows)
+    return shared[images, rows].of(chunk, top)
 
 
-def _far(chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int) -> _Neighbours:
-    """Make each neighbour when it is asked for: together, those of long vectors would fill the memory."""
+def _planes_on_demand(chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int) -> _Neighbours:
+    """Yield neighbours in new planes. Many different vectors would need too much memory all at once."""
     shape = (chunk.value.shape[0], bottom - top, chunk.value.shape[2])
 
     def at(dy: int, dx: int) -> Sequence[Tensor]:
@@ -195,14 +195,14 @@ def _far(chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int) -> _Nei
 def _write(events: Tensor, chunk: _Chunk, neighbours: _Neighbours, packed: bool) -> None:
     """Write the events between neighbours."""
     if not packed and _writes_directly(chunk.dtype, events.dtype):
-        for timestep, (before, after) in zip(events.unbind(0), neighbours):
-            chunk.compare(before, after, *timestep.unbind(1))
+        for timestep, (start, end) in zip(events.unbind(0), neighbours):
+            chunk.compare(start, end, *timestep.unbind(1))
         return
     scratch = events.new_empty((2, *events.shape[-4:-3], *events.shape[-2:]), dtype=chunk.dtype)
-    # PyTorch converts bytes to halves one by one, but vectorises both steps of the way over float32.
+    # PyTorch does not vectorise uint8 to float16, but both conversions by way of float32.
     half_from_bytes = events.dtype == torch.float16 and chunk.dtype == torch.uint8
-    for t, (before, after) in enumerate(neighbours):
-        chunk.compare(before, after, *scratch.unbind(0))
+    for t, (start, end) in enumerate(neighbours):
+        chunk.compare(start, end, *scratch.unbind(0))
         if packed:
             events.add_(_bytes(scratch).transpose(0, 1), alpha=1 << t)
         else:
@@ -215,8 +215,8 @@ def _take_rows(value: Tensor, first: int, last: int, out: Tensor) -> None:
 
 
 def _move(value: Tensor, dx: int, out: Tensor) -> None:
-    """Copy contiguous ``[N, rows, W]`` moved by ``dx``, replicating the border; not at all where that is ``out``."""
-    if dx > 0:  # all of it in one run, and then the border, where that brought the ends of other rows
+    """Copy contiguous ``[N, rows, W]``, shifted by ``dx`` columns and with a replicated border, to ``out``."""
+    if dx > 0:  # one copy of all rows, which shifts pixels of other rows into the border; then the border
         out.view(-1)[:-dx] = value.view(-1)[dx:]
         out[..., -dx:] = value[..., -1:]
     elif dx < 0:
@@ -227,7 +227,7 @@ def _move(value: Tensor, dx: int, out: Tensor) -> None:
 
 
 def channel_max(images: Tensor) -> Tensor:
-    """The HSV value channel of ``[N, C, H, W]``; one pass per channel is faster than a reduction."""
+    """Return the HSV value channel of ``[N, C, H, W]``. One pass per channel is faster than a reduction."""
     value = images[:, 0]
     if images.shape[1] > 1:
         value = torch.maximum(value, images[:, 1])
@@ -237,12 +237,12 @@ def channel_max(images: Tensor) -> Tensor:
 
 
 def _range(value: Tensor) -> tuple[Tensor, Tensor]:
-    """Lowest and highest value per image; ``aminmax`` over a dimension is ten times slower than these two."""
+    """Return the lowest and highest value per image. ``aminmax`` over a dimension is ten times slower than both."""
     return value.amin(dim=(1, 2)), value.amax(dim=(1, 2))
 
 
 def _writes_directly(arithmetic: torch.dtype, events: torch.dtype) -> bool:
-    """Whether PyTorch vectorises a comparison of one type that writes the other."""
+    """Return whether PyTorch vectorises a comparison of one dtype that writes the other."""
     return arithmetic == events or (arithmetic == torch.uint8 and events == torch.bool)
 
 
@@ -252,21 +252,21 @@ def _bytes(events: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _grey_level_steps() -> tuple[Tensor, Tensor, Tensor]:
-    """The 256 levels in float32, and for each step of 0 to 255 levels its smallest and largest float32 difference."""
+    """Return the 256 levels in float32, and the smallest and largest difference of levels at each distance 0 to 255."""
     levels = torch.arange(256, dtype=torch.uint8).to(torch.float32) * (1 / 255)
     differences = [levels[step:] - levels[: 256 - step] for step in range(256)]
     return levels, torch.stack([d.min() for d in differences]), torch.stack([d.max() for d in differences])
 
 
-def _silent_levels(levels: Tensor, step: Tensor, theta: Tensor) -> Tensor:
-    """For one image, the highest level that does not fire against each level: uint8 ``[256]``."""
+def _tie_break_table(levels: Tensor, step: Tensor, theta: Tensor) -> Tensor:
+    """Return the limit of each level of one image, uint8 ``[256]``."""
     level = torch.arange(256)
     fires = levels[(level + step).clamp(max=255)] - levels >= theta
     return (level + step - fires.long()).clamp_(max=255).to(torch.uint8)
 
 
 def _ranges(stop: int, size: int) -> Iterator[tuple[int, int]]:
-    """Cut ``0..stop`` into runs of ``size`` (at least 1), the last one shorter."""
+    """Divide ``range(stop)`` into ranges of ``size`` (at least 1); the last one may be shorter."""
     size = max(size, 1)
     for first in range(0, stop, size):
         yield first, min(first + size, stop)

@@ -1,4 +1,4 @@
-"""The module in a model that two processes train together."""
+"""The module in a model that is trained by two processes (DistributedDataParallel)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def images() -> torch.Tensor:
 
 
 def train_a_step(rank: int, folder: str) -> None:
-    """One process of two: a step of gradient descent on its half of the images, canonical and then drawn."""
+    """Run one of two processes: a step on its half of the images with canonical, then one with random vectors."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     torch.set_num_threads(1)
     alone = network().eval()
@@ -40,7 +40,7 @@ def train_a_step(rank: int, folder: str) -> None:
     result = {"canonical": alone.state_dict()["2.weight"].clone()}
 
     model.train()
-    torch.manual_seed(rank)  # each process draws its own vectors
+    torch.manual_seed(rank)  # each process draws different vectors
     optimiser.zero_grad()
     loss_of(model, images()[2 * rank : 2 * rank + 2]).backward()
     optimiser.step()
@@ -55,7 +55,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     for key in ("canonical", "drawn", "state"):
         assert torch.equal(first[key], second[key])
 
-    # The step that one process takes over the mean of the two halves.
+    # One process takes the same step on the mean loss of both halves.
     alone = network().eval()
     optimiser = torch.optim.SGD(alone.parameters(), lr=0.1)
     first_half, second_half = images().chunk(2)

@@ -1,4 +1,4 @@
-"""The kernels of augmented conversions equal the specification bit for bit, in Triton's interpreter."""
+"""Augmented conversions by the kernels equal the specification bit for bit in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, arrange
 from tests.kernels.conftest import Interpreter
 from tests.samples import assert_same_events, noise, photograph
 
-#: One program converts a whole image; or several share it.
+#: Multiprocessors of the device. With ONE, one program converts a whole image; with MANY, several programs share it.
 ONE, MANY = 1, 132
 
 
@@ -44,10 +44,10 @@ def test_equals_specification(
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
-def test_every_image_type(
+def test_every_image_dtype(
     interpret: Interpreter, image_dtype: torch.dtype, interpolation: str, generator: torch.Generator
 ) -> None:
-    """Up in one direction and down in the other, each from another part of the image and beyond it."""
+    """Enlarged in one direction and reduced in the other; each box is partly outside of its image."""
     crop = torch.tensor([[-3, 5, 20, 60], [2, 9, 50, 20]])
     flip = torch.tensor([True, False])
     images = noise((2, 3, 53, 47), image_dtype, generator)
@@ -57,8 +57,10 @@ def test_every_image_type(
 
 
 @pytest.mark.parametrize("image_dtype", [torch.uint8, torch.float32, torch.float64], ids=str)
-def test_the_last_bit(interpret: Interpreter, image_dtype: torch.dtype, generator: torch.Generator) -> None:
-    """At the ratio 0, two values that differ at all are an event: those that are equal must be so to the last bit."""
+def test_equal_values_stay_equal_to_the_last_bit(
+    interpret: Interpreter, image_dtype: torch.dtype, generator: torch.Generator
+) -> None:
+    """With ratio 0, any difference is an event."""
     levels = torch.tensor([0.1, 0.3, 0.7], dtype=torch.float64)
     levels = (255 * levels if image_dtype == torch.uint8 else levels).to(image_dtype)
     images = levels[torch.randint(3, (2, 2, 12, 14), generator=generator)]
@@ -72,19 +74,21 @@ def test_the_last_bit(interpret: Interpreter, image_dtype: torch.dtype, generato
 
 @pytest.mark.parametrize("multiprocessors", [ONE, MANY])
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
-def test_planes_are_the_augmented_images_to_the_last_bit(
+def test_planes_equal_the_augmented_images(
     interpreter: ProcessPoolExecutor, image_dtype: torch.dtype, multiprocessors: int, generator: torch.Generator
 ) -> None:
-    from tests.kernels.interpreted import augmented_planes  # named here, run there
+    from tests.kernels.interpreted import (
+        augmented_planes,
+    )  # imported here only to name it: it runs in the other process
 
     images = torch.rand(2, 2, 30, 700, generator=generator)
     images = (images * 255 if image_dtype == torch.uint8 else images).to(image_dtype)
     crop, flip = torch.tensor([[-3, 5, 20, 690], [0, -40, 29, 300]]), torch.tensor([True, False])
     planes = interpreter.submit(augmented_planes, images, crop, flip, (25, 333), multiprocessors).result()
     value = augment(images, crop, (25, 333), flip).amax(1)
-    framed = F.pad(value[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
-    assert planes.dtype == framed.dtype
-    assert torch.equal(planes, framed)
+    padded = F.pad(value[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    assert planes.dtype == padded.dtype
+    assert torch.equal(planes, padded)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -103,7 +107,7 @@ def test_every_number_of_channels(interpret: Interpreter, channels: int, generat
     assert not interpret(case).any()
 
 
-def test_a_photograph_as_training_augments_it(interpret: Interpreter, generator: torch.Generator) -> None:
+def test_photograph_augmented_as_in_training(interpret: Interpreter, generator: torch.Generator) -> None:
     image = photograph("astronaut")[None, :, 40:72, 200:232]
     crop = torch.tensor([[-3, 2, 32, 32]])
     case = AugmentedCase(image, random_shifts(1, generator), crop, (128, 128), torch.tensor([True]), ratio=0.07)
@@ -113,8 +117,10 @@ def test_a_photograph_as_training_augments_it(interpret: Interpreter, generator:
 
 
 @pytest.mark.parametrize("integer", [torch.int8, torch.int64])
-def test_no_box_reads_beyond_an_image(interpret: Interpreter, integer: torch.dtype, generator: torch.Generator) -> None:
-    """A GPU checks no values: boxes are clamped, so that any are safe, and those without area have one pixel."""
+def test_no_box_reads_outside_of_an_image(
+    interpret: Interpreter, integer: torch.dtype, generator: torch.Generator
+) -> None:
+    """On a GPU the values of boxes are clamped instead of checked; a box without area becomes one pixel."""
     least, largest = torch.iinfo(integer).min, torch.iinfo(integer).max
     images = noise((3, 1, 9, 11), torch.uint8, generator)
     wild = torch.tensor([[least, largest, least, largest], [2, 3, 0, 8], [3, 1, 5, least]], dtype=integer)
@@ -125,5 +131,5 @@ def test_no_box_reads_beyond_an_image(interpret: Interpreter, integer: torch.dty
     unsafe = AugmentedCase(images, canonical_shifts(), wild, (12, 8))
     unsafe.expected = safe.expected  # type: ignore[method-assign]
     expected = safe.expected()
-    assert expected[:, 1:].flatten(2).any(2).any(0).all(), "a box without area has the pixels of its first line"
+    assert expected[:, 1:].flatten(2).any(2).any(0).all(), "a box without area has no pixel"
     assert_same_events(interpret(unsafe), expected)

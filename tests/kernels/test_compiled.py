@@ -1,7 +1,6 @@
-"""The compiled kernels equal the specification bit for bit: what NVIDIA's GPUs are given, executed in NumPy.
+"""The compiled kernels equal the specification bit for bit: their PTX is executed in NumPy.
 
-Beyond what Triton's interpreter shows, they show what its compiler makes of the kernels as they are launched: types,
-rounding, alignment, reductions over threads, barriers.
+Unlike Triton's interpreter, this covers the compiler: dtypes, rounding, alignment, reductions over threads, barriers.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from tests.kernels import compiled
 from tests.kernels.test_compile import FORMATS, NVIDIA
 from tests.samples import assert_same_events, noise, photograph
 
-#: One program converts a whole image; or several share it.
+#: Multiprocessors of the device. With ONE, one program converts a whole image; with MANY, several programs share it.
 ONE, MANY = 1, 132
 TARGETS = st.sampled_from(NVIDIA)
-#: A smaller example of what failed is not worth the minutes in which it is searched for.
+#: Shrinking a failing example takes minutes.
 PHASES = tuple(phase for phase in Phase if phase != Phase.shrink)
 
 
@@ -56,7 +55,7 @@ def test_every_dtype(image_dtype: torch.dtype, events: torch.dtype | str, genera
 
 
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
-def test_every_image_dtype_shared_out(image_dtype: torch.dtype, generator: torch.Generator) -> None:
+def test_every_image_dtype_with_several_programs(image_dtype: torch.dtype, generator: torch.Generator) -> None:
     case = Case(noise((2, 3, 33, 36), image_dtype, generator), random_shifts(2, generator), torch.tensor([0.1, 0.3]))
     assert_same_events(compiled.convert(case, multiprocessors=MANY), case.expected())
 
@@ -69,24 +68,22 @@ def test_every_content(multiprocessors: int, generator: torch.Generator) -> None
 
 
 @pytest.mark.parametrize("image_dtype", [torch.uint8, torch.float32], ids=str)
-def test_more_channels_than_are_unrolled(image_dtype: torch.dtype, generator: torch.Generator) -> None:
+def test_more_channels_than_unrolled(image_dtype: torch.dtype, generator: torch.Generator) -> None:
     case = Case(noise((2, 6, 19, 20), image_dtype, generator), canonical_shifts(), 0.12)
-    assert not torch.equal(case.images.amax(1), case.images[:, :-1].amax(1)), (
-        "the last channel is nowhere the brightest"
-    )
+    assert not torch.equal(case.images.amax(1), case.images[:, :-1].amax(1)), "the last channel is never the maximum"
     assert_same_events(compiled.convert(case), case.expected())
 
 
 @pytest.mark.parametrize("image_dtype", [torch.uint8, torch.float32], ids=str)
-def test_only_the_last_of_many_vectors_is_long(image_dtype: torch.dtype, generator: torch.Generator) -> None:
+def test_last_of_many_vectors_is_long(image_dtype: torch.dtype, generator: torch.Generator) -> None:
     shifts = torch.tensor([[0, 0, 0, 1]] * 9 + [[0, 0, -7, 5]])
     case = Case(noise((1, 1, 12, 16), image_dtype, generator), shifts, 0.12)
     assert_same_events(compiled.convert(case), case.expected())
 
 
 @pytest.mark.parametrize("target", NVIDIA)
-def test_a_photograph_by_all_warps_of_a_program(target: str) -> None:
-    """The second plane of a tie crosses a barrier, too."""
+def test_photograph_by_all_warps_of_a_program(target: str) -> None:
+    """The warps exchange the plane and, for a tie, the tie-break plane through a barrier."""
     for ratio in (0.12, 0.2):
         case = Case(photograph("astronaut")[None, :, 96:168, 180:252], canonical_shifts(), ratio)
         events = compiled.convert(case, torch.uint8, packed=True, target=target)
@@ -135,7 +132,7 @@ def test_every_augmented_dtype(image_dtype: torch.dtype, interpolation: str, gen
     layout=st.sampled_from(LAYOUTS),
     target=TARGETS,
 )
-def test_unpacking_equals_the_bits(
+def test_unpack_equals_the_bits(
     seed: int, shape: tuple[int, ...], timesteps: int, dtype: torch.dtype, layout: str, target: str
 ) -> None:
     packed = arrange(noise(shape, torch.uint8, torch.Generator().manual_seed(seed)), layout)
@@ -152,8 +149,8 @@ def test_unpack(dtype: torch.dtype, layout: str, generator: torch.Generator) -> 
 
 
 @pytest.fixture
-def operators_as_on_a_gpu() -> Iterator[None]:
-    """The operators' implementations for GPUs, for tensors on the CPU."""
+def cuda_implementations() -> Iterator[None]:
+    """Use the operators' CUDA implementations for CPU tensors."""
     library = torch.library.Library("i2e_triton", "IMPL")
     for name, implementation in {
         "convert": operator._convert_cuda,
@@ -165,7 +162,7 @@ def operators_as_on_a_gpu() -> Iterator[None]:
     library._destroy()
 
 
-@pytest.mark.usefixtures("operators_as_on_a_gpu")
+@pytest.mark.usefixtures("cuda_implementations")
 @pytest.mark.parametrize("multiprocessors", [ONE, MANY])
 def test_public_functions(multiprocessors: int, generator: torch.Generator) -> None:
     images, size = noise((2, 3, 33, 36), torch.uint8, generator), (34, 40)

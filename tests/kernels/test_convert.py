@@ -1,4 +1,4 @@
-"""The kernels equal the specification bit for bit, in Triton's interpreter."""
+"""The kernels equal the specification bit for bit in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arr
 from tests.kernels.conftest import Interpreter
 from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
 
-#: One program converts a whole image; or several share it.
+#: Multiprocessors of the device. With ONE, one program converts a whole image; with MANY, several programs share it.
 ONE, MANY = 1, 132
 
 
@@ -74,11 +74,11 @@ def test_every_content(
 
 @pytest.mark.parametrize("multiprocessors", [ONE, MANY])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_one_strange_pixel_silences_its_image_alone(
+def test_non_finite_pixel_silences_only_its_image(
     interpret: Interpreter, value: float, multiprocessors: int, generator: torch.Generator
 ) -> None:
     images = noise((2, 3, 40, 40), torch.float32, generator)
-    images[0, 0, 0, 0] = 5  # so that the strange channel is not the maximum, or is, by its own value alone
+    images[0, 0, 0, 0] = 5
     images[0, 2, 39, 17] = value
     case = Case(images, canonical_shifts(), 0.12)
     events = interpret(case, multiprocessors=multiprocessors)
@@ -91,7 +91,7 @@ def test_one_strange_pixel_silences_its_image_alone(
 @pytest.mark.parametrize("multiprocessors", [ONE, MANY])
 def test_many_channels(interpret: Interpreter, channels: int, multiprocessors: int, generator: torch.Generator) -> None:
     images = torch.randn((1, channels, 33, 32), generator=generator)
-    assert not torch.equal(images.amax(1), images[:, :-1].amax(1)), "the last channel is nowhere the brightest"
+    assert not torch.equal(images.amax(1), images[:, :-1].amax(1)), "the last channel is never the maximum"
     for same in (images.mul(40).clamp(0, 255).to(torch.uint8), arrange(images, "channels_last")):
         case = Case(same, canonical_shifts(), 0.12)
         assert_same_events(interpret(case, multiprocessors=multiprocessors), case.expected())
@@ -101,7 +101,7 @@ def test_many_channels(interpret: Interpreter, channels: int, multiprocessors: i
 
 
 def pairs_of_levels() -> torch.Tensor:
-    """An image ``[1, 1, 256, 512]`` with every pair of grey levels beside each other."""
+    """Return an image ``[1, 1, 256, 512]`` in which every ordered pair of grey levels is adjacent."""
     levels = torch.arange(256, dtype=torch.uint8)
     return torch.stack([levels[:, None].expand(256, 256), levels.expand(256, 256)], dim=2).reshape(1, 1, 256, 512)
 
@@ -120,7 +120,7 @@ def test_thresholds_between_grey_levels(interpret: Interpreter, ratio: float) ->
 
 @pytest.mark.parametrize("ratio", [0.125, 0.25, 0.5, 1.0])
 def test_ties_of_floats(interpret: Interpreter, ratio: float, generator: torch.Generator) -> None:
-    """Multiples of 1/256 with a range of 1: many differences are the threshold itself, and fire."""
+    """Multiples of 1/256 with a range of 1: many differences equal the threshold exactly, and fire."""
     images = torch.randint(0, 257, (1, 1, 30, 50), generator=generator) / 256
     images[..., 0, :2] = torch.tensor([0.0, 1.0])
     case = Case(images, canonical_shifts(), ratio)
@@ -136,20 +136,20 @@ def test_ties_of_floats(interpret: Interpreter, ratio: float, generator: torch.G
 def test_ties_of_every_vector(
     interpret: Interpreter, packed: bool, multiprocessors: int, generator: torch.Generator
 ) -> None:
-    """A range of 250 levels at the ratio 0.12 puts the threshold on level 30, where float32 fires some pairs only."""
+    """With a range of 250 levels and ratio 0.12, theta is level 30, and float32 rounding decides which pairs fire."""
     images = torch.randint(0, 251, (2, 1, 40, 44), dtype=torch.uint8, generator=generator)
     images[..., 0, 0], images[..., 0, 1] = 0, 250
     case = Case(images, random_shifts(2, generator), 0.12)
     tied = images.long().diff(dim=-1).abs() == 30
     fired = Case(images, torch.tensor([[0, 0, 0, 1]]), 0.12).expected()[0].any(1, keepdim=True)[..., :-1]
-    assert 0 < int((tied & fired).sum()) < int(tied.sum()), "no tie in this image: draw again"
+    assert 0 < int((tied & fired).sum()) < int(tied.sum()), "no tie in this image: use another seed"
     events = interpret(case, torch.uint8, packed=packed, multiprocessors=multiprocessors)
     assert_same_events(events, case.expected(torch.uint8, packed=packed))
 
 
 @pytest.mark.parametrize("out_offset", [0, 1, 4])
-def test_events_at_any_address(interpret: Interpreter, out_offset: int, generator: torch.Generator) -> None:
-    """Four events are written at once only where they begin on a whole word."""
+def test_out_at_any_address(interpret: Interpreter, out_offset: int, generator: torch.Generator) -> None:
+    """Four events are written at once only if they are aligned to 4 bytes."""
     case = Case(noise((1, 3, 12, 16), torch.uint8, generator), canonical_shifts(), 0.12)
     expected = case.expected(torch.uint8)
     room = torch.full((expected.numel() + out_offset,), 77, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""The kernels on a real GPU, against the specification on the CPU."""
+"""The kernels on a GPU equal the specification on the CPU."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_every_layout_without_a_copy(layout: str, batch: int, generator: torch.G
     expected = case.expected()
     there = case.on("cuda")
     out = poisoned(expected.to("cuda"))
-    convert(there.images, 0.12, dtype=torch.bool, out=out)  # so that memory of compilation does not count
+    convert(there.images, 0.12, dtype=torch.bool, out=out)  # so that memory for compilation does not count
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
@@ -131,7 +131,7 @@ def test_more_than_2_to_the_31_elements(generator: torch.Generator) -> None:
     assert bool((out[:, :519] == out[:, :1]).all())
 
 
-def test_an_image_of_more_than_2_to_the_31_events(generator: torch.Generator) -> None:
+def test_image_with_more_than_2_to_the_31_events(generator: torch.Generator) -> None:
     if torch.cuda.mem_get_info()[0] < 12 * 2**30:
         pytest.skip("needs 12 GiB of free GPU memory")
     tile = noise((1, 512, 512), torch.uint8, generator)
@@ -149,7 +149,7 @@ def test_another_stream(generator: torch.Generator) -> None:
     expected = case.expected()
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
-        # The conversion must wait for the copy on its own stream, and for nothing on another.
+        # The conversion must run on the current stream, after the copy.
         images = case.images.pin_memory().to("cuda", non_blocking=True)
         events = convert(images, 0.12, dtype=torch.bool)
     stream.synchronize()
@@ -157,7 +157,7 @@ def test_another_stream(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 128])
-def test_no_wait_for_the_gpu(batch: int) -> None:
+def test_convert_does_not_synchronize(batch: int) -> None:
     images = torch.rand(batch, 3, 64, 64, device="cuda")
     ratios = torch.full((batch,), 0.1, device="cuda")
     shifts = random_shifts(batch, device="cuda")
@@ -189,8 +189,7 @@ def test_cuda_graph(batch: int, generator: torch.Generator) -> None:
         assert_same_events(events, Case(fresh, canonical_shifts(), 0.12).expected(packed=True))
 
 
-def test_two_threads_of_contexts(generator: torch.Generator) -> None:
-    """Conversions from several threads at once do not disturb one another."""
+def test_several_threads_convert_at_once(generator: torch.Generator) -> None:
     cases = [Case(noise((4, 3, 64, 64), torch.uint8, generator), canonical_shifts(), 0.1) for _ in range(4)]
     results: dict[int, Tensor] = {}
     threads = [
@@ -206,7 +205,7 @@ def test_two_threads_of_contexts(generator: torch.Generator) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one CUDA device")
-def test_the_other_device(generator: torch.Generator) -> None:
+def test_second_device(generator: torch.Generator) -> None:
     case = Case(noise((3, 3, 64, 64), torch.uint8, generator), canonical_shifts(), 0.1)
     with torch.cuda.device(0):
         events = convert(case.images.to("cuda:1"), 0.1, dtype=torch.bool)
@@ -236,7 +235,7 @@ def test_unpack(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Gen
     packed = noise(shape, torch.uint8, generator)
     for there in (packed.cuda(), torch.cat([packed, packed], dim=-1).cuda()[..., : shape[-1]]):
         for timesteps in (1, 5, 8):
-            # What the allocator hands out again is poisoned.
+            # Poisons the memory that the allocator reuses.
             torch.full((timesteps, *shape), 77, device="cuda").to(dtype)
             assert_same_events(unpack(there, timesteps, dtype), unpack(packed, timesteps, dtype))
 
@@ -265,7 +264,7 @@ def test_unpack_as_an_operator(generator: torch.Generator) -> None:
     assert_same_events(compiled(packed.cuda()), unpack(packed, 5) * 2)
 
 
-def test_wrong_device_is_refused() -> None:
+def test_wrong_device_is_rejected() -> None:
     images = torch.rand(2, 3, 8, 8, device="cuda")
     with pytest.raises(ValueError, match="shifts must be on the images' device cuda:0, got cpu"):
         convert(images, shifts=canonical_shifts())

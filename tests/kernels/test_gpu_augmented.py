@@ -1,4 +1,4 @@
-"""Augmented conversions on a real GPU, against the specification on the CPU."""
+"""Augmented conversions on a GPU equal the specification on the CPU."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_equals_specification(case: AugmentedCase, dtype: torch.dtype, packed: b
 @pytest.mark.parametrize("batch", [1, 128])
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
-def test_cifar_as_training_augments_it(
+def test_cifar_augmented_as_in_training(
     image_dtype: torch.dtype, interpolation: str, batch: int, generator: torch.Generator
 ) -> None:
     images = noise((batch, 3, 32, 32), image_dtype, generator)
@@ -59,14 +59,14 @@ def test_cifar_as_training_augments_it(
         assert_same_events(convert_on_gpu(case, dtype, packed=packed), case.expected(dtype, packed=packed))
 
 
-def test_large_images_down(generator: torch.Generator) -> None:
+def test_large_images_reduced(generator: torch.Generator) -> None:
     images = noise((3, 3, 500, 375), torch.uint8, generator)
     crop = boxes(3, generator, reach=200, longest=400)
     case = AugmentedCase(images, random_shifts(3, generator), crop, (224, 224), flips(3, generator))
     assert_same_events(convert_on_gpu(case), case.expected())
 
 
-def test_no_wait_for_the_gpu() -> None:
+def test_convert_does_not_synchronize() -> None:
     images = torch.randint(0, 256, (128, 3, 32, 32), dtype=torch.uint8, device="cuda")
     rows = torch.arange(128, device="cuda")
     on_gpu = torch.Generator("cuda")
@@ -80,7 +80,7 @@ def test_no_wait_for_the_gpu() -> None:
             torch.cuda.set_sync_debug_mode("default")
 
 
-def test_draws_the_same_on_the_gpu() -> None:
+def test_cpu_and_gpu_draw_the_same() -> None:
     images = torch.zeros(5000, 1, 32, 48, dtype=torch.uint8)
     for augment in (RandomCropResizeFlip(128), RandomResizedCropFlip(128)):
         here = augment(images, torch.Generator().manual_seed(5))

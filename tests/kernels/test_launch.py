@@ -1,4 +1,4 @@
-"""Sizes, memory and launches, as the host chooses them."""
+"""The host side of the kernels: block sizes, memory and launches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from i2e_triton.kernels.launch import new_plane, programs_and_warps, tile_shape
 H100 = 132  # multiprocessors
 
 
-def test_one_launch_where_the_batch_fills_the_device() -> None:
+def test_batch_that_fills_the_device_has_one_launch() -> None:
     for batch in (99, 128, 1024):
         (only,) = launches(torch.zeros(batch, 3, 64, 66), torch.bool, multiprocessors=H100)
         assert only.kernel.__name__ == "convert_kernel"
         assert only.grid == (batch,)
 
 
-def test_two_launches_share_one_image_out() -> None:
+def test_single_image_has_two_launches_with_several_programs() -> None:
     measure, emit = launches(torch.zeros(1, 3, 224, 224), torch.bool, multiprocessors=H100)
     assert (measure.kernel.__name__, emit.kernel.__name__) == ("measure_kernel", "emit_kernel")
     assert measure.grid == emit.grid
@@ -30,7 +30,7 @@ def test_two_launches_share_one_image_out() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
 @pytest.mark.parametrize("batch", [1, 128])
-def test_every_launch_forbids_contraction(batch: int, dtype: torch.dtype) -> None:
+def test_every_launch_disables_fusion(batch: int, dtype: torch.dtype) -> None:
     for recorded in launches(torch.zeros(batch, 3, 64, 64), dtype):
         assert recorded.arguments["enable_fp_fusion"] is False
 
@@ -51,14 +51,14 @@ def test_empty_batch_launches_nothing() -> None:
     assert launches(torch.zeros(0, 3, 8, 8), torch.bool, size=(16, 16)) == []
 
 
-def test_offsets_are_64_bit_where_they_must_be() -> None:
+def test_offsets_have_64_bits_only_if_necessary() -> None:
     image = torch.empty(1, 1, 1, 1).expand(1, 3, 16384, 16384)
     indices = [recorded.arguments["INDEX"].name for recorded in launches(image, torch.bool, timesteps=1)]
     assert indices == ["int32", "int32"]
     # The events of one image at 8 timesteps are 2^32 elements.
     indices = [recorded.arguments["INDEX"].name for recorded in launches(image, torch.bool, timesteps=8)]
     assert indices == ["int64", "int64"]
-    # A batch of packed events is larger than an image's, which alone is what offsets are within.
+    # The batch has more elements, but offsets are within one image.
     batch = torch.empty(10, 3, 16384, 8192, dtype=torch.uint8, device="meta")
     indices = [recorded.arguments["INDEX"].name for recorded in launches(batch, torch.uint8, packed=True)]
     assert indices == ["int32", "int32"]
@@ -70,11 +70,11 @@ def packed_events(*shape: int) -> torch.Tensor:
     return torch.empty(shape, dtype=torch.uint8, device="meta")
 
 
-def test_unpacking_has_64_bit_offsets_where_it_must() -> None:
+def test_unpack_offsets_have_64_bits_only_if_necessary() -> None:
     for shape, timesteps, index in (
         ((64, 2, 1024, 2048), 7, "int32"),
         ((64, 2, 1024, 2048), 8, "int64"),  # 2^31 events
-        ((1, 2, 2**15, 2**15 - 1), 1, "int64"),  # what sticks out of the last block reaches beyond 2^31
+        ((1, 2, 2**15, 2**15 - 1), 1, "int64"),  # the last block reaches beyond 2^31
         ((1, 2, 2**16, 2**16), 1, "int64"),
     ):
         (launch,) = unpack_launches(packed_events(*shape), torch.bool, timesteps=timesteps)
@@ -84,19 +84,19 @@ def test_unpacking_has_64_bit_offsets_where_it_must() -> None:
 
 
 @given(st.integers(1, 300), st.integers(1, 2**15), st.integers(1, 2**15), st.booleans(), st.integers(1, 8))
-def test_unpacking_covers_every_event(batch: int, height: int, width: int, apart: bool, timesteps: int) -> None:
+def test_unpack_covers_every_event(batch: int, height: int, width: int, apart: bool, timesteps: int) -> None:
     packed = packed_events(batch, 2, height, width + 1)[..., :-1] if apart else packed_events(batch, 2, height, width)
     (recorded,) = unpack_launches(packed, torch.float16, timesteps=timesteps)
     rows, columns, block_y, block_x = (recorded.arguments[name] for name in ("rows", "width", "BLOCK_Y", "BLOCK_X"))
     assert rows * columns == packed.numel()
     assert recorded.grid == (-(-rows // block_y) * -(-columns // block_x),)
     assert recorded.grid[0] < 2**31
-    assert block_y * block_x <= 4 * 32 * 8, "a thread writes more than the widest store at once"
-    assert block_x >= min(32, columns), "neighbouring threads write far apart"
+    assert block_y * block_x <= 4 * 32 * 8, "a thread writes more than one widest store"
+    assert block_x >= min(32, columns), "neighbouring threads write distant addresses"
     assert recorded.arguments["enable_fp_fusion"] is False
 
 
-def test_nothing_is_launched_to_unpack_nothing() -> None:
+def test_empty_unpack_launches_nothing() -> None:
     assert unpack_launches(packed_events(0, 2, 8, 8), torch.bool) == []
 
 
@@ -105,7 +105,7 @@ def test_programs(batch: int, height: int, width: int, multiprocessors: int) -> 
     programs, warps = programs_and_warps(batch, height, width, multiprocessors)
     assert 1 <= programs <= MAX_PROGRAMS.value
     assert warps in (4, 16)
-    assert batch * programs <= max(batch, 9 * multiprocessors), "more programs than are worth their start"
+    assert batch * programs <= max(batch, 9 * multiprocessors), "too many programs"
 
 
 @given(st.integers(1, 10_000), st.integers(1, 10_000), st.sampled_from([256, 512, 2048, 4096]))
@@ -115,7 +115,7 @@ def test_tiles_are_powers_of_two_and_fit(height: int, width: int, pixels: int) -
     assert columns & (columns - 1) == 0
     assert rows * columns <= pixels
     assert rows * columns == pixels or rows * columns < 2 * height * width
-    assert columns >= min(32, width), "neighbouring threads take pixels far apart"
+    assert columns >= min(32, width), "neighbouring threads take distant pixels"
 
 
 def test_tiles_leave_few_threads_idle() -> None:
@@ -126,18 +126,18 @@ def test_tiles_leave_few_threads_idle() -> None:
 
 
 @given(st.integers(1, 5), st.integers(1, 70), st.integers(1, 70))
-def test_planes_hold_their_frames_and_begin_aligned(batch: int, height: int, width: int) -> None:
+def test_planes_have_halos_and_are_aligned(batch: int, height: int, width: int) -> None:
     plane, pitch = new_plane(batch, height, width, torch.uint8, torch.device("cpu"))
     assert pitch % 16 == 0
     assert plane.stride(0) % 16 == 0
     storage = plane.untyped_storage()
     assert (plane.data_ptr() - storage.data_ptr()) % 16 == 0
-    places = [
+    offsets = [
         plane.storage_offset() + b * plane.stride(0) + y * pitch + x
         for b in range(batch)
         for y in range(-1, height + 1)
         for x in range(-1, width + 1)
     ]
-    assert min(places) >= 0
-    assert max(places) < storage.nbytes()
-    assert len(set(places)) == len(places)
+    assert min(offsets) >= 0
+    assert max(offsets) < storage.nbytes()
+    assert len(set(offsets)) == len(offsets)

@@ -1,4 +1,4 @@
-"""The unpacking kernel equals the bits of its bytes, in Triton's interpreter."""
+"""The unpack kernel writes the bits of its bytes, in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.samples import assert_same_events, noise, photograph
 def unpack_interpreted(
     interpreter: ProcessPoolExecutor, packed: Tensor, timesteps: int, dtype: torch.dtype, index: str = "int32"
 ) -> tuple[Tensor, Tensor]:
-    """Unpack with the interpreted kernel into a poisoned output; return that, and what it should be."""
-    from tests.kernels.interpreted import unpack_into  # named here, run there
+    """Unpack with the interpreted kernel into a poisoned output; return it and the expected events."""
+    from tests.kernels.interpreted import unpack_into  # imported here only to name it: it runs in the other process
 
     expected = unpacked(packed, timesteps, dtype)
     return interpreter.submit(unpack_into, poisoned(expected), packed, index).result(), expected
@@ -55,7 +55,7 @@ def test_every_dtype_and_shape(
     interpreter: ProcessPoolExecutor, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator
 ) -> None:
     packed = noise(shape, torch.uint8, generator)
-    # The second is not contiguous: its rows lie apart from each other.
+    # The second tensor is not contiguous: it has gaps between its rows.
     for same in (packed, torch.cat([packed, packed], dim=-1)[..., : shape[-1]]):
         assert_same_events(*unpack_interpreted(interpreter, same, 8, dtype))
 
@@ -65,7 +65,7 @@ def test_bytes_at_any_address(interpreter: ProcessPoolExecutor, generator: torch
     assert_same_events(*unpack_interpreted(interpreter, memory[3:].view(1, 2, 12, 16), 5, torch.float32))
 
 
-def test_the_events_of_a_photograph(interpreter: ProcessPoolExecutor) -> None:
+def test_events_of_a_photograph(interpreter: ProcessPoolExecutor) -> None:
     case = Case(photograph("coffee")[None, :, 100:200, 100:220], canonical_shifts(), 0.12)
     events, _ = unpack_interpreted(interpreter, case.expected(packed=True), 8, torch.float32)
     assert 0.003 < events.mean() < 0.3

@@ -1,4 +1,4 @@
-"""Programs and how they run: warp by warp, lane by lane where they part, with memory that is watched."""
+"""Executes programs warp by warp, with diverging lanes and with checked memory accesses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from .numbers import register_type, width
 
 WARP = 32
-#: A warp that executes more instructions than this does not end.
+#: A warp that executes more instructions than this is assumed to be in an endless loop.
 _MOST_STEPS = 10**7
 LANES = np.arange(WARP)
 
@@ -20,21 +20,21 @@ Execute = Callable[["Warp", np.ndarray], None]
 
 
 class MachineError(Exception):
-    """What a GPU would answer with an error, or with nonsense."""
+    """An operation that fails or is undefined on a GPU."""
 
 
 class Memory:
-    """Allocations at their addresses: bytes that can be reached nowhere else."""
+    """Allocations by address. An access outside of them is an error."""
 
     def __init__(self, allocations: dict[int, np.ndarray]):
         assert all(base % 16 == 0 for base in allocations)
         self.allocations = allocations
 
     def access(self, addresses: np.ndarray, kind: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Elements of the allocation that all addresses lie in, and the index of each one's first.
+        """Return the elements of the allocation that contains all addresses, and the index of each address.
 
         Raises:
-            MachineError: an access of ``count`` elements is not aligned to its own size, or leaves the allocation.
+            MachineError: an access of ``count`` elements is not aligned to its size, or is outside of the allocation.
         """
         size = width(kind) // 8
         first, end = int(addresses.min()), int(addresses.max()) + size * count
@@ -49,7 +49,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Warp:
-    """Threads that execute together, and what they see."""
+    """Threads that execute together, their registers, parameters and memories."""
 
     registers: dict[str, np.ndarray]
     special: dict[str, np.ndarray]
@@ -59,7 +59,7 @@ class Warp:
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction: it executes, or branches to a label, or waits for the program's other warps, or ends it."""
+    """One instruction: it executes, branches to a label, waits at a barrier, or ends the program."""
 
     text: str
     guard: Read | None = None
@@ -71,24 +71,24 @@ class Instruction:
 
 @dataclass
 class Program:
-    """A kernel that can be run."""
+    """A kernel that can be executed."""
 
     instructions: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     parameters: list[str] = field(default_factory=list)
-    registers: dict[str, tuple[str, int]] = field(default_factory=dict)  # type and number, by prefix
+    registers: dict[str, tuple[str, int]] = field(default_factory=dict)  # type and count, by prefix
 
     def run(self, block: int, threads: int, values: Sequence[int | float], memory: Memory, shared: int) -> None:
         """Run one program of a grid of one dimension.
 
-        A warp runs until a barrier before the next one begins, in random order, so that a thread which reads too early
-        what another warp writes reads something else. The lanes of a warp run in step, which no GPU promises.
-        Registers and shared memory begin with random bits.
+        Each warp runs up to a barrier before the next one starts, in random order, so that a missing barrier gives
+        wrong results. The lanes of a warp run in lockstep, which a GPU does not guarantee. Registers and shared memory
+        start with random bits.
 
         Args:
-            block: its number in the grid.
-            threads: their number in it, a multiple of 32.
-            values: of the parameters; those after the last are 0.
+            block: index of the program in the grid.
+            threads: threads of the program, a multiple of 32.
+            values: values of the parameters; missing ones are 0.
             memory: global memory.
             shared: bytes of shared memory.
         """
@@ -118,30 +118,30 @@ class Program:
         return registers
 
     def _execute(self, warp: Warp) -> Iterator[str]:
-        """Execute a warp and pause at each barrier. Of lanes that have parted, those furthest behind go on first."""
-        place, active = 0, np.ones(WARP, dtype=bool)
+        """Execute a warp and yield at each barrier. Diverged lanes with the lowest program counter run first."""
+        counter, active = 0, np.ones(WARP, dtype=bool)
         ahead: dict[int, np.ndarray] = {}
         for _ in range(_MOST_STEPS):
-            if ahead and place >= min(ahead):
-                ahead[place] = active | ahead.get(place, False)
-                place = min(ahead)
-                active = ahead.pop(place)
-            instruction = self.instructions[place]
-            place += 1
+            if ahead and counter >= min(ahead):
+                ahead[counter] = active | ahead.get(counter, False)
+                counter = min(ahead)
+                active = ahead.pop(counter)
+            instruction = self.instructions[counter]
+            counter += 1
             lanes = active if instruction.guard is None else active & instruction.guard(warp)
             if not lanes.any():
                 continue
             if instruction.waits or instruction.ends:
                 if not lanes.all():
-                    raise MachineError(f"{instruction.text}: not all lanes of a warp come here together")
+                    raise MachineError(f"{instruction.text}: not all lanes of a warp reach this together")
                 if instruction.ends:
                     return
                 yield instruction.text
             elif instruction.label is not None:
                 rest = active & ~lanes
                 if rest.any():
-                    ahead[place] = rest | ahead.get(place, False)
-                place, active = self.labels[instruction.label], lanes
+                    ahead[counter] = rest | ahead.get(counter, False)
+                counter, active = self.labels[instruction.label], lanes
             else:
                 assert instruction.execute is not None
                 try:
@@ -160,7 +160,7 @@ def _special(block: int, first_thread: int) -> dict[str, np.ndarray]:
 
 
 def statements(source: str) -> tuple[list[str], list[str]]:
-    """Parameters of the kernel in a text, and its labels (with a colon), declarations and instructions."""
+    """Return the parameters of a kernel, and its statements: labels (with a colon), declarations and instructions."""
     found = re.search(r"\.entry \w+\((.*?)\).*?^\{(.*?)^\}", source, re.DOTALL | re.MULTILINE)
     assert found, "no kernel"
     head, body = found.groups()

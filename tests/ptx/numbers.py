@@ -1,4 +1,4 @@
-"""The bits of registers as numbers of PTX's types, and back. All arrays have one element for each lane of a warp."""
+"""Conversion between register bits and numbers of PTX types. All arrays have one element per lane of a warp."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _FLOAT = {"f16": np.float16, "bf16": np.float32, "f32": np.float32, "f64": np.fl
 
 
 def width(kind: str) -> int:
-    """Bits of a type."""
+    """Return the number of bits of a type."""
     digits = re.match(r"\D+(\d+)(x2)?", kind)
     assert digits, f"{kind} has no width"
     return int(digits[1]) * (2 if digits[2] else 1)
 
 
 def is_float(kind: str) -> bool:
-    """Whether a type's numbers are of floating point."""
+    """Return whether a type is floating-point."""
     return kind.removesuffix("x2") in _FLOAT
 
 
 def register_type(kind: str) -> np.dtype:
-    """How a register of a type is kept: as bits."""
+    """Return the NumPy dtype that holds the bits of a register."""
     return np.dtype(bool if kind == "pred" else _UNSIGNED[width(kind)])
 
 
 def number_type(kind: str) -> np.dtype:
-    """How the numbers of a type are calculated with: those of bf16 as float32, which holds them all."""
+    """Return the NumPy dtype for arithmetic; bf16 is computed as float32."""
     if kind == "pred":
         return np.dtype(bool)
     kind = kind.removesuffix("x2")
@@ -40,7 +40,7 @@ def number_type(kind: str) -> np.dtype:
 
 
 def numbers(bits: np.ndarray, kind: str) -> np.ndarray:
-    """Read the low bits of registers as numbers; of pairs (x2), ``[lanes, 2]``."""
+    """Return the low bits of registers as numbers; for pairs (x2), ``[lanes, 2]``."""
     bits = bits.astype(register_type(kind), copy=False)
     if kind.endswith("x2"):
         single = kind.removesuffix("x2")
@@ -51,7 +51,7 @@ def numbers(bits: np.ndarray, kind: str) -> np.ndarray:
 
 
 def bits(values: np.ndarray, kind: str) -> np.ndarray:
-    """Write numbers as bits; a float32 is rounded to bf16."""
+    """Return the bits of numbers; float32 is rounded to bf16."""
     if kind.endswith("x2"):
         return np.ascontiguousarray(bits(values, kind.removesuffix("x2"))).view(register_type(kind))[:, 0]
     values = values.astype(number_type(kind), copy=False)
@@ -63,7 +63,7 @@ def bits(values: np.ndarray, kind: str) -> np.ndarray:
 
 
 def write(register: np.ndarray, values: np.ndarray, kind: str, lanes: np.ndarray) -> None:
-    """Write numbers to the lanes of a register, which may be wider than they are: signed ones keep their sign."""
+    """Write numbers to the lanes of a register; in a wider register, signed numbers are sign-extended."""
     if kind[0] == "s" and not kind.endswith("x2"):
         extended = values.astype(number_type(kind)).astype(_SIGNED[8 * register.itemsize]).view(register.dtype)
     else:

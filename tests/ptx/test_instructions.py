@@ -1,4 +1,4 @@
-"""Instructions mean what they should, by what PyTorch and Python make of the same bits."""
+"""Instructions give the same results as PyTorch and Python."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ SIGNED = {16: torch.int16, 32: torch.int32, 64: torch.int64}
 
 
 def run(body: str, *arrays: np.ndarray, threads: int = WARP, shared: int = 0) -> None:
-    """Run the instructions of a kernel on arrays, whose addresses are in ``%rd1`` and so on; ``%r0`` is the thread."""
+    """Run instructions on arrays, whose addresses are in ``%rd1``, ``%rd2``, ...; ``%r0`` is the thread."""
     parameters = ",\n".join(f".param .u64 kernel_param_{i}" for i in range(len(arrays)))
     loads = "".join(f"ld.param.b64 %rd{i + 1}, [kernel_param_{i}];\n" for i in range(len(arrays)))
     registers = ".reg .pred %p<9>;\n.reg .b16 %rs<99>;\n.reg .b32 %r<99>;\n.reg .b64 %rd<99>;\n"
     source = f".entry kernel(\n{parameters}\n)\n{{\n{registers}{loads}mov.u32 %r0, %tid.x;\n{body}\nret;\n}}\n"
-    # Far apart, so that one cannot be left for another.
+    # Distant addresses, so that no access reaches another array.
     places = [2**20 * (i + 1) for i in range(len(arrays))]
     memory = Memory({place: array.reshape(-1).view(np.uint8) for place, array in zip(places, arrays)})
     parse(source).run(0, threads, places, memory, shared)
 
 
 def calculate(opcode: str, result: int, *operands: Tensor, constants: str = "") -> Tensor:
-    """Results of an instruction, as integers of so many bits, for operands that are ``[32]`` each."""
+    """Return the results of an instruction as integers of ``result`` bits, for operands ``[32]``."""
     arrays = [operand.contiguous().view(SIGNED[8 * operand.element_size()]).numpy() for operand in operands]
     out = np.zeros(WARP, dtype=f"int{result}")
     kinds = {16: "%rs", 32: "%r", 64: "%rd"}
@@ -46,7 +46,7 @@ def calculate(opcode: str, result: int, *operands: Tensor, constants: str = "") 
 
 
 def random_bits(generator: torch.Generator, bits: int) -> Tensor:
-    """Integers of so many bits, small ones and extreme ones among them."""
+    """Return integers of ``bits`` bits; some are small and some extreme."""
     wide = torch.randint(-(2**63), 2**63 - 1, (WARP,), generator=generator)
     values = wide >> (64 - bits)
     values[:12] = torch.randint(-20, 20, (12,), generator=generator)
@@ -55,17 +55,17 @@ def random_bits(generator: torch.Generator, bits: int) -> Tensor:
 
 
 def random_floats(generator: torch.Generator) -> Tensor:
-    """Of any bits, and of a few that are special."""
+    """Return float32 numbers with random bits, and some special ones."""
     values = random_bits(generator, 32).view(torch.float32)
     values[:16] = torch.tensor(
         [0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1, -1, 0.5, 1.5, 2.5, 3e9, -3e9, 2**-149] * 2
     )[torch.randint(26, (16,), generator=generator)]
-    # Of signalling NaN, the functions of C make another NaN.
+    # C functions change the bits of a signalling NaN.
     return values.where(values == values, torch.nan)
 
 
 INTEGERS: dict[str, tuple[int, int, Callable[[int, int], int]]] = {
-    # Bits of the operands, bits of the result, and that of two signed numbers.
+    # Bits of the operands, bits of the result, and the result for two signed numbers.
     "add.s32": (32, 32, lambda a, b: a + b),
     "sub.s16": (16, 16, lambda a, b: a - b),
     "mul.lo.s32": (32, 32, lambda a, b: a * b),
@@ -132,7 +132,7 @@ def test_permuted_bytes(generator: torch.Generator) -> None:
 
 
 def same_numbers(found: Tensor, expected: Tensor) -> bool:
-    """Whether bits are those of numbers; any NaN is as good as another."""
+    """Return whether bits are those of the expected numbers; all NaNs are equal."""
     number = expected == expected
     found = found.view(expected.dtype)
     integer = SIGNED[8 * expected.element_size()]
@@ -152,7 +152,7 @@ def test_arithmetic_of_floats(name: str, generator: torch.Generator) -> None:
     assert same_numbers(found[:, 1], getattr(torch, name)(b, a))
 
 
-def test_a_half_less_a_float(generator: torch.Generator) -> None:
+def test_float16_minus_float32(generator: torch.Generator) -> None:
     a, b = random_floats(generator).half(), random_floats(generator)
     assert same_numbers(calculate("sub.rn.f32.f16", 32, a, b), a.float() - b)
 
@@ -199,7 +199,7 @@ def test_halves(dtype: torch.dtype, generator: torch.Generator) -> None:
     assert same_numbers(calculate(f"cvt.rn.{kind}.f32", 16, a), a.to(dtype))
     assert same_numbers(calculate(f"cvt.f32.{kind}", 32, a.to(dtype)), a.to(dtype).float())
     found = calculate(f"cvt.rn.{kind}x2.f32", 32, a, b).view(torch.int16).view(WARP, 2)
-    assert same_numbers(found[:, 1], a.to(dtype)), "the first is the higher half"
+    assert same_numbers(found[:, 1], a.to(dtype)), "the first operand is the higher half"
     assert same_numbers(found[:, 0], b.to(dtype))
 
 
@@ -220,7 +220,7 @@ def test_doubles_to_integers(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize(("kind", "bits"), [("s8", 8), ("s16", 16)])
-def test_what_is_too_large_keeps_its_low_bits_and_their_sign(kind: str, bits: int, generator: torch.Generator) -> None:
+def test_conversion_to_a_narrow_integer_keeps_the_low_bits(kind: str, bits: int, generator: torch.Generator) -> None:
     a = random_bits(generator, 32)
     low = [(x + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1) for x in a.tolist()]
     assert calculate(f"cvt.{kind}.s32", 32, a).tolist() == low
@@ -234,7 +234,7 @@ def test_integers_to_floats(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("mask", [1, 4, 16, 31])
-def test_what_another_lane_has(mask: int, generator: torch.Generator) -> None:
+def test_exchange_between_lanes(mask: int, generator: torch.Generator) -> None:
     a = random_bits(generator, 32)
     lanes = torch.arange(WARP)
     assert torch.equal(calculate("shfl.sync.bfly.b32", 32, a, constants=f", {mask}, 31, -1"), a[lanes ^ mask])
@@ -245,13 +245,13 @@ def test_what_another_lane_has(mask: int, generator: torch.Generator) -> None:
 @pytest.mark.parametrize("trans", [".trans", ""])
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_matrices(count: int, trans: str, generator: torch.Generator) -> None:
-    """A matrix comes to the lanes with two numbers of a row in each, and goes back as it was."""
+    """Each lane loads two numbers of a row, and stores them back unchanged."""
     matrices = random_bits(generator, 16)[:1] + torch.arange(count * 64, dtype=torch.int16).view(count, 8, 8)
     seen, back = np.zeros((WARP, count, 2), dtype=np.int16), np.zeros((count, 8, 8), dtype=np.int16)
     names = ", ".join(f"%r{10 + i}" for i in range(count))
     form = f"sync.aligned.m8n8.x{count}{trans}.shared.b16"
     body = (
-        # Each lane brings a row, if there are so many, and takes one back.
+        # Each lane with a row writes it, and reads one back.
         f"setp.lt.s32 %p1, %r0, {8 * count};\nmul.wide.u32 %rd10, %r0, 16;\nshl.b32 %r1, %r0, 4;\n"
         "selp.b32 %r1, %r1, 0, %p1;\nadd.s64 %rd11, %rd10, %rd1;\nadd.s64 %rd12, %rd10, %rd3;\n"
         "@%p1 ld.global.v4.b32 {%r2, %r3, %r4, %r5}, [ %rd11 + 0 ];\n"
@@ -280,6 +280,6 @@ def test_matrices(count: int, trans: str, generator: torch.Generator) -> None:
      "ld.param.v2.b32 {%r1, %r2}, [kernel_param_0]", "ld.global.v2.b32 %r1, [ %rd1 + 0 ]", ".local .b32 %x",
      "add.rn.f64 %rd1, %rd1, 0f3F800000", "add.rn.f32 %r1, %r1, 1"],
 )  # fmt: skip
-def test_what_is_not_known_or_may_be_contracted_is_refused(unknown: str) -> None:
+def test_unknown_and_fusible_instructions_are_rejected(unknown: str) -> None:
     with pytest.raises(NotImplementedError):
         run(f"{unknown};", np.zeros(WARP, dtype=np.int32))

@@ -1,4 +1,4 @@
-"""The machine notices what a GPU would, and what a GPU would not."""
+"""The machine detects errors, including some that a GPU does not report."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ from tests.ptx.machine import WARP, MachineError
 
 
 @triton.jit
-def _roll(numbers, out, waits: tl.constexpr, block: tl.constexpr):
-    place = tl.arange(0, block)
-    tl.store(out + place, tl.load(numbers + place))
+def _roll(numbers_ptr, out_ptr, waits: tl.constexpr, block: tl.constexpr):
+    position = tl.arange(0, block)
+    tl.store(out_ptr + position, tl.load(numbers_ptr + position))
     if waits:
         tl.debug_barrier()
-    moved = tl.load(out + (place + 32) % block)
+    moved = tl.load(out_ptr + (position + 32) % block)
     tl.debug_barrier()
-    tl.store(out + place, moved)
+    tl.store(out_ptr + position, moved)
 
 
 @triton.jit
-def _copy(numbers, out, length, block: tl.constexpr):
-    place = tl.program_id(0) * block + tl.arange(0, block)
-    tl.store(out + place, tl.load(numbers + place, mask=place < length), mask=place < length)
+def _copy(numbers_ptr, out_ptr, length, block: tl.constexpr):
+    position = tl.program_id(0) * block + tl.arange(0, block)
+    inside = position < length
+    tl.store(out_ptr + position, tl.load(numbers_ptr + position, mask=inside), mask=inside)
 
 
 @triton.jit
-def _clear(numbers, out):
-    tl.store(numbers, tl.load(out))
+def _clear(numbers_ptr, out_ptr):
+    tl.store(numbers_ptr, tl.load(out_ptr))
 
 
 @triton.jit
-def _greatest(numbers, out, block: tl.constexpr):
-    tl.store(out, tl.max(tl.load(numbers + tl.arange(0, block)), axis=0))
+def _greatest(numbers_ptr, out_ptr, block: tl.constexpr):
+    tl.store(out_ptr, tl.max(tl.load(numbers_ptr + tl.arange(0, block)), axis=0))
 
 
 def rolled(waits: bool) -> tuple[Tensor, Tensor]:
-    """What a kernel with a barrier or without one makes of numbers, and what it should make of them."""
+    """Return the result of a kernel with or without a barrier, and the expected result."""
     numbers = torch.arange(1, 129, dtype=torch.int32)
     out = torch.zeros_like(numbers)
     with gpu():
@@ -50,18 +51,18 @@ def rolled(waits: bool) -> tuple[Tensor, Tensor]:
     return out, numbers.roll(-32)
 
 
-def test_a_barrier_is_waited_for() -> None:
+def test_warps_wait_at_a_barrier() -> None:
     found, expected = rolled(waits=True)
     assert torch.equal(found, expected)
 
 
-def test_a_missing_barrier_is_noticed() -> None:
+def test_missing_barrier_is_detected() -> None:
     found, expected = rolled(waits=False)
     assert not torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100"])
-def test_the_greatest_number_of_all_threads(target: str, generator: torch.Generator) -> None:
+def test_maximum_over_all_threads(target: str, generator: torch.Generator) -> None:
     numbers = torch.randint(-999, 999, (1024,), generator=generator, dtype=torch.int32)
     out = torch.zeros(1, dtype=torch.int32)
     with gpu(target):
@@ -70,7 +71,7 @@ def test_the_greatest_number_of_all_threads(target: str, generator: torch.Genera
 
 
 def copied(length: int, claimed: int) -> Tensor:
-    """Copy numbers with a kernel that believes them to be more or fewer than they are."""
+    """Copy numbers with a kernel that is given the length ``claimed``."""
     numbers = torch.arange(1, length + 1, dtype=torch.int32)
     out = torch.zeros_like(numbers)
     with gpu():
@@ -85,25 +86,25 @@ def test_masks(length: int) -> None:
 
 
 @pytest.mark.parametrize("beyond", [1, 200])
-def test_an_access_beyond_an_allocation_is_noticed(beyond: int) -> None:
+def test_access_outside_of_an_allocation_is_detected(beyond: int) -> None:
     with pytest.raises(MachineError, match=r"ld\.global.*not within an allocation"):
         copied(100, 100 + beyond)
 
 
-def test_an_input_that_is_written_is_noticed() -> None:
+def test_write_to_an_input_is_detected() -> None:
     numbers, out = torch.ones(2, dtype=torch.int32), torch.zeros(2, dtype=torch.int32)
     with gpu(), pytest.raises(ValueError, match="read-only"):
         _clear[(1,)](numbers, out)
     assert numbers.tolist() == [1, 1]
 
 
-def test_an_access_that_is_not_aligned_is_noticed() -> None:
+def test_unaligned_access_is_detected() -> None:
     with pytest.raises(MachineError, match="not a multiple of the 8 bytes"):
         by_hand.run("ld.global.v2.b32 {%r1, %r2}, [ %rd1 + 4 ];", np.zeros(WARP, dtype=np.int32))
 
 
-def test_a_warp_may_part_and_meet_again() -> None:
-    """Every third lane counts in a loop as often as its number says, the others skip it; then all shuffle."""
+def test_lanes_diverge_and_converge() -> None:
+    """Every third lane runs a loop, once more than its index; the others skip it. Then all lanes shuffle."""
     out = np.zeros(WARP, dtype=np.int32)
     by_hand.run(
         """
@@ -131,18 +132,18 @@ def test_a_warp_may_part_and_meet_again() -> None:
 @pytest.mark.parametrize(
     "instruction", ["@%p1 bar.sync 0", "@%p1 redux.sync.max.s32 %r1, %r0, -1", "redux.sync.max.s32 %r1, %r0, 255"]
 )
-def test_what_a_warp_must_do_together(instruction: str) -> None:
+def test_instructions_that_need_all_lanes(instruction: str) -> None:
     with pytest.raises(MachineError, match="not all lanes"):
         by_hand.run(f"setp.lt.s32 %p1, %r0, 7;\n{instruction};", np.zeros(WARP, dtype=np.int32))
 
 
-def test_a_barrier_that_some_warps_do_not_come_to() -> None:
+def test_barrier_that_some_warps_skip_is_detected() -> None:
     body = "setp.lt.s32 %p1, %r0, 32;\n@%p1 bra $end;\nbar.sync 0;\n$end:\nmov.b32 %r1, 0;"
     with pytest.raises(MachineError, match="others have ended"):
         by_hand.run(body, np.zeros(WARP, dtype=np.int32), threads=2 * WARP)
 
 
-def test_registers_begin_with_anything() -> None:
+def test_registers_start_with_random_bits() -> None:
     seen = [np.zeros(WARP, dtype=np.int32) for _ in range(2)]
     for out in seen:
         by_hand.run("mad.wide.u32 %rd10, %r0, 4, %rd1;\nst.global.b32 [ %rd10 + 0 ], { %r50 };", out)

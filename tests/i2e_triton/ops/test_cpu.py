@@ -1,4 +1,4 @@
-"""The fast CPU path equals the specification bit for bit, whatever it is given."""
+"""The fast CPU path equals the specification bit for bit, for all kinds of arguments."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ LAYOUTS = (
     "flipped",
     "transposed",
 )
-# Many chunks and bands even of small images, and, last, one of each.
+# The small numbers give many chunks even for small images.
 CHUNK_PIXELS = (1, 25, 200, 800, cpu._CHUNK_PIXELS)
 
 
 def laid_out(images: Tensor, layout: str) -> Tensor:
-    """The images in another layout in memory, and with some repeated where the layout repeats them."""
+    """Return the images in another memory layout. Layouts that repeat elements change the images."""
     shape = images.shape
     if layout == "channels_last":
         return images.contiguous(memory_format=torch.channels_last)
@@ -48,7 +48,7 @@ def laid_out(images: Tensor, layout: str) -> Tensor:
     if layout == "expanded rows":
         return images[:, :, :1].expand(shape)
     if layout == "flipped":
-        # A tensor has no negative strides; what comes of a flip and a slice is a view with an offset.
+        # flip copies, because tensors have no negative strides. The slice is a view with an offset.
         return torch.nn.functional.pad(images.flip(-1), (3, 2, 1, 1))[:, :, 1:-1, 3:-2]
     if layout == "transposed":
         return images.transpose(2, 3).contiguous().transpose(2, 3)
@@ -56,16 +56,16 @@ def laid_out(images: Tensor, layout: str) -> Tensor:
 
 
 def output_like(expected: Tensor, *, strided: bool) -> Tensor:
-    """A poisoned output for the events, with gaps between its elements where strided."""
+    """Return a poisoned output for the events, with gaps between its elements if strided."""
     if not strided:
-        return poison_for(expected).contiguous()  # the specification's are not
+        return poison_for(expected).contiguous()  # the specification's events are not contiguous
     gaps = torch.ones([size + 1 for size in expected.shape], dtype=expected.dtype).repeat_interleave(2, -1)
     view = gaps.transpose(-1, -2).contiguous().transpose(-1, -2)[tuple(slice(size) for size in expected.shape)]
     return view.copy_(poison_for(expected))
 
 
 def ratio_on_a_tie(images: Tensor, generator: torch.Generator) -> float:
-    """A ratio for which theta falls on, or a rounding beside, a difference that the first image has."""
+    """Return a ratio for which theta is, except for rounding, a difference of two pixels of the first image."""
     value = reference.scale(images[:1]).amax(1).flatten().double()
     spread = float(value.max() - value.min())
     first, second = value[torch.randint(len(value), (2,), generator=generator)].tolist()
@@ -160,7 +160,7 @@ def test_equals_the_specification(one_thread: None, data: st.DataObject) -> None
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("events", [*EVENT_DTYPES, "packed"], ids=str)
-def test_equals_the_specification_on_photographs(name: str, events: torch.dtype | str, one_thread: None) -> None:
+def test_photographs_equal_the_specification(name: str, events: torch.dtype | str, one_thread: None) -> None:
     scaled = reference.scale(photograph(name))
     for image in (photograph(name), scaled.half(), scaled.bfloat16(), scaled, scaled.double()):
         expected = reference.convert(image[None], 0.12, canonical_shifts())[:, 0]
@@ -172,7 +172,7 @@ def test_equals_the_specification_on_photographs(name: str, events: torch.dtype 
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_batch_of_several_chunks_and_an_image_of_several_bands(
+def test_batch_of_several_chunks_and_image_of_several_chunks(
     dtype: torch.dtype, threads: int, one_thread: None
 ) -> None:
     torch.set_num_threads(threads)
@@ -187,9 +187,9 @@ def test_a_batch_of_several_chunks_and_an_image_of_several_bands(
         assert_same_events(out, expected)
 
 
-def test_an_image_of_8192_by_8192(one_thread: None, generator: torch.Generator) -> None:
+def test_image_of_8192_by_8192(one_thread: None, generator: torch.Generator) -> None:
     image = noise((1, 8192, 8192), torch.uint8, generator)
-    image[:, ::64, ::64], image[:, 1::64, ::64] = 0, 255  # every part below has the range of the whole
+    image[:, ::64, ::64], image[:, 1::64, ::64] = 0, 255  # every part has the range of the whole image
     events = convert(image, packed=True)
     for top, left in ((0, 0), (0, 8092), (8092, 0), (8092, 8092), (4070, 33)):
         part = (..., slice(top, top + 100), slice(left, left + 100))
@@ -200,7 +200,7 @@ def test_an_image_of_8192_by_8192(one_thread: None, generator: torch.Generator) 
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("shift_dtype", SHIFT_DTYPES, ids=str)
-def test_a_vector_beyond_the_image_reaches_its_border(
+def test_vector_longer_than_the_image_reaches_the_border(
     dtype: torch.dtype, shift_dtype: torch.dtype, generator: torch.Generator
 ) -> None:
     images = noise((2, 2, 5, 9), dtype, generator)
@@ -208,7 +208,7 @@ def test_a_vector_beyond_the_image_reaches_its_border(
     longest = torch.tensor([[limits.min, 0, limits.max, 1], [0, limits.min, -1, limits.max]], dtype=shift_dtype)
     long = torch.randint(-127, 128, (6, 4), generator=generator).to(shift_dtype)
     shifts = torch.cat([longest, long])
-    # Clamped to the image's size, a vector means the same.
+    # Clamping a vector to the image's size changes no event.
     expected = reference.convert(images, 0.1, shifts.to(torch.int64).clamp(-9, 9))
     assert expected.any()
     out = poison_for(expected)
@@ -218,7 +218,7 @@ def test_a_vector_beyond_the_image_reaches_its_border(
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES[1:], ids=str)
-def test_a_strange_pixel_below_the_maximum_silences_its_image_alone(
+def test_non_finite_pixel_below_the_maximum_silences_only_its_image(
     dtype: torch.dtype, number: float, generator: torch.Generator
 ) -> None:
     images = noise((3, 3, 8, 9), dtype, generator)
@@ -236,7 +236,7 @@ def test_a_strange_pixel_below_the_maximum_silences_its_image_alone(
 
 
 def grey_level_pairs() -> Tensor:
-    """A row in which every grey level stands to the right of every other and of itself: ``[1, 1, 1, 65537]``."""
+    """Return an image of one row in which every ordered pair of grey levels is adjacent, ``[1, 1, 1, 65537]``."""
     row = [level for a in range(256) for level in (a, *(either for b in range(a + 1, 256) for either in (a, b)))]
     pairs = torch.tensor([*row, 0], dtype=torch.uint8)
     assert len({*zip(pairs[:-1].tolist(), pairs[1:].tolist())}) == 256 * 256

@@ -1,4 +1,4 @@
-"""The registered operator: what PyTorch asks of one, in every mode that a program may be in."""
+"""The registered operators: PyTorch's checks of operators, fake tensors, autograd modes and threads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def photographs(size: int = 32) -> Tensor:
 
 
 def arguments(kind: str) -> tuple[Any, ...]:
-    """Arguments of the operator: images, shifts, ratios, ratio, timesteps, dtype, packed."""
+    """Return arguments of the operator: images, shifts, ratios, ratio, timesteps, dtype, packed."""
     images = photographs()
     floats = reference.scale(images)
     ratios = torch.tensor([0.1, 0.2], dtype=torch.float64)
@@ -49,14 +49,14 @@ KINDS = ("default", "floats", "double", "half", "ratios", "packed", "strided", "
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_passes_every_check_of_pytorch(kind: str) -> None:
+def test_convert_passes_opcheck(kind: str) -> None:
     results = torch.library.opcheck(convert_op.default, arguments(kind))
     assert results == dict.fromkeys(results, "SUCCESS")
     assert {"test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"} <= set(results)
 
 
 @pytest.mark.parametrize("kind", ["default", "floats", "packed", "empty"])
-def test_passes_every_check_of_pytorch_with_an_output(kind: str) -> None:
+def test_out_variant_passes_opcheck(kind: str) -> None:
     given = arguments(kind)
     out = torch.zeros_like(convert_op.default(*given))
     results = torch.library.opcheck(convert_op.out, given, {"out": out})
@@ -64,7 +64,7 @@ def test_passes_every_check_of_pytorch_with_an_output(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_fake_result_is_like_the_real_one(kind: str) -> None:
+def test_fake_result_has_shape_strides_and_dtype_of_the_real_one(kind: str) -> None:
     given = arguments(kind)
     real = convert_op(*given)
     with FakeTensorMode() as mode:
@@ -81,7 +81,7 @@ def test_the_fake_result_is_like_the_real_one(kind: str) -> None:
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
 @pytest.mark.parametrize("kind", ["batch", "single", "strided", "empty"])
-def test_unpacking_passes_every_check_of_pytorch(kind: str, dtype: torch.dtype, generator: torch.Generator) -> None:
+def test_unpack_passes_opcheck(kind: str, dtype: torch.dtype, generator: torch.Generator) -> None:
     packed = noise((3, 2, 6, 8), torch.uint8, generator)
     packed = {"batch": packed, "single": packed[0], "strided": packed.mT[..., ::2], "empty": packed[:0]}[kind]
     results = torch.library.opcheck(torch.ops.i2e_triton.unpack.default, (packed, 5, dtype))
@@ -93,7 +93,7 @@ def test_unpacking_passes_every_check_of_pytorch(kind: str, dtype: torch.dtype, 
         assert (other.shape, other.stride(), other.dtype) == (real.shape, real.stride(), dtype)
 
 
-def test_unpacking_is_one_operator_on_every_device() -> None:
+def test_unpack_is_registered_for_every_device() -> None:
     for key in ("CPU", "CUDA", "Meta"):
         assert torch._C._dispatch_has_kernel_for_dispatch_key("i2e_triton::unpack", key)
     with FakeTensorMode():
@@ -101,7 +101,7 @@ def test_unpacking_is_one_operator_on_every_device() -> None:
 
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
-def test_unpacking_on_a_gpu_needs_no_triton(
+def test_unpack_on_a_gpu_works_without_triton(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
 ) -> None:
     monkeypatch.setattr(operator, "HAS_TRITON", False)
@@ -110,7 +110,7 @@ def test_unpacking_on_a_gpu_needs_no_triton(
 
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
-def test_convert_has_shape_type_and_device_without_data(dtype: torch.dtype) -> None:
+def test_fake_convert_has_shape_dtype_and_device(dtype: torch.dtype) -> None:
     with FakeTensorMode():
         for device in ("cpu", "cuda"):
             images = torch.empty(4, 3, 8, 9, device=device)
@@ -127,7 +127,7 @@ def test_convert_has_shape_type_and_device_without_data(dtype: torch.dtype) -> N
     assert convert(torch.empty(4, 3, 8, 9, device="meta"), dtype=dtype).device.type == "meta"
 
 
-def test_an_output_without_data_comes_back_as_it_is() -> None:
+def test_fake_convert_returns_out_itself() -> None:
     with FakeTensorMode():
         images, out = torch.empty(4, 3, 8, 9), torch.empty(8, 4, 2, 8, 9)
         assert convert(images, out=out) is out
@@ -135,18 +135,18 @@ def test_an_output_without_data_comes_back_as_it_is() -> None:
     assert convert(images, out=out) is out
 
 
-def test_outputs_beyond_32_bits_have_their_shape() -> None:
+def test_fake_convert_of_more_than_2_to_the_31_events() -> None:
     events = convert(torch.empty(4096, 3, 1024, 1024, device="meta"))
     assert events.numel() == 8 * 4096 * 2 * 1024 * 1024 > 2**31
 
 
 @pytest.mark.parametrize("key", ["CPU", "CUDA", "Meta"])
-def test_is_registered_for_every_device(key: str) -> None:
+def test_convert_is_registered_for_every_device(key: str) -> None:
     for overload in ("i2e_triton::convert", "i2e_triton::convert.out"):
         assert torch._C._dispatch_has_kernel_for_dispatch_key(overload, key)
 
 
-def test_the_dispatcher_picks_by_device() -> None:
+def test_schema_of_convert() -> None:
     assert operator.HAS_TRITON  # the test environment has it
     assert str(convert_op.default._schema) == (
         "i2e_triton::convert(Tensor images, Tensor? shifts, Tensor? ratios, float ratio, int timesteps, "
@@ -171,7 +171,7 @@ MODES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32], ids=str)
-def test_converts_the_same_in_every_mode(mode: str, dtype: torch.dtype) -> None:
+def test_every_mode_gives_the_same_events(mode: str, dtype: torch.dtype) -> None:
     images = photographs(48)
     images = images if dtype == torch.uint8 else reference.scale(images).to(dtype)
     expected = reference.convert(images, 0.12, canonical_shifts())
@@ -187,8 +187,8 @@ def test_converts_the_same_in_every_mode(mode: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("first", ["inference_mode", "meta device", "deterministic"])
-def test_what_the_first_call_keeps_serves_every_later_one(first: str) -> None:
-    # Tables are kept from the first call: a fresh process makes it in a mode, and goes on without.
+def test_tables_cached_in_a_mode_work_without_the_mode(first: str) -> None:
+    # The first call caches tables. A new process makes it in a mode, and later calls without the mode.
     code = f"""
 import contextlib, torch, i2e_triton
 from i2e_triton import reference, canonical_shifts
@@ -208,7 +208,7 @@ assert layer.weight.grad is not None and leaf.grad is None
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_the_gradient_of_a_network_stops_at_the_events() -> None:
+def test_gradient_stops_at_the_events() -> None:
     images = reference.scale(photographs()).requires_grad_()
     layer = torch.nn.Linear(32, 2)
     events = convert(images)
@@ -219,17 +219,17 @@ def test_the_gradient_of_a_network_stops_at_the_events() -> None:
     assert torch.equal(layer.weight.grad, expected.expand(2, 32))
 
 
-def test_writing_an_output_is_noticed_by_autograd() -> None:
+def test_writing_out_invalidates_saved_tensors() -> None:
     images = photographs()
     weight = torch.ones(8, 2, 2, 32, 32, requires_grad=True)
     out = torch.ones(8, 2, 2, 32, 32)
-    product = (out * weight).sum()  # keeps out for its gradient
+    product = (out * weight).sum()  # saves out for its gradient
     convert(images, out=out)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         product.backward()
 
 
-def test_many_threads_may_convert_at_once(generator: torch.Generator) -> None:
+def test_several_threads_convert_at_once(generator: torch.Generator) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     batches = [noise((2, 3, 40, 30), torch.uint8, generator) for _ in range(16)]
@@ -239,7 +239,7 @@ def test_many_threads_may_convert_at_once(generator: torch.Generator) -> None:
         assert_same_events(events, reference.convert(images, 0.12, canonical_shifts()).float())
 
 
-def test_an_old_triton_is_refused_as_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_triton_raises_value_error(monkeypatch: pytest.MonkeyPatch) -> None:
     triton = pytest.importorskip("triton")
     monkeypatch.setattr(triton, "__version__", "3.2.0")
     for name in [name for name in sys.modules if name.startswith("i2e_triton.kernels")]:

@@ -73,12 +73,12 @@ def test_compiles_writing_an_output(dynamic: bool, generator: torch.Generator) -
     for shape in ((2, 3, 8, 9), (3, 3, 5, 4)):
         images = noise(shape, torch.uint8, generator)
         expected = expected_events(images).float()
-        out = torch.full(expected.shape, torch.nan)  # contiguous, as Dynamo asks of every out
+        out = torch.full(expected.shape, torch.nan)  # contiguous: Dynamo requires it of every out
         assert_same_events(compiled(images, out), expected + 1)
         assert_same_events(out, expected)
 
 
-def test_a_dynamic_graph_is_compiled_once(generator: torch.Generator) -> None:
+def test_dynamic_graph_is_compiled_once(generator: torch.Generator) -> None:
     graphs = []
 
     def count(graph: torch.fx.GraphModule, _: Any) -> Any:
@@ -105,7 +105,7 @@ class Network(nn.Module):
         return self.events(images) * self.scale
 
 
-def test_a_ratio_that_changes_compiles(generator: torch.Generator) -> None:
+def test_compiles_with_different_ratios(generator: torch.Generator) -> None:
     compiled = torch.compile(convert, fullgraph=True, backend="aot_eager")
     images = noise((2, 3, 8, 9), torch.uint8, generator)
     for ratio in (0.12, 0.2, 0.05, 1, 0):
@@ -113,7 +113,7 @@ def test_a_ratio_that_changes_compiles(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("dynamic", [None, True])
-def test_a_network_with_the_module_compiles(dynamic: bool | None, generator: torch.Generator) -> None:
+def test_network_with_the_module_compiles(dynamic: bool | None, generator: torch.Generator) -> None:
     network = Network().eval()
     compiled = torch.compile(network, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     images = noise((2, 3, 8, 9), torch.uint8, generator)
@@ -125,7 +125,7 @@ def test_a_network_with_the_module_compiles(dynamic: bool | None, generator: tor
 
 
 @pytest.mark.parametrize("per_sample", [False, True])
-def test_a_network_that_draws_compiles_and_draws_anew(per_sample: bool, generator: torch.Generator) -> None:
+def test_compiled_network_draws_new_vectors_in_each_call(per_sample: bool, generator: torch.Generator) -> None:
     network = Network(per_sample=per_sample).train()
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     images = noise((1, 3, 8, 9), torch.uint8, generator)
@@ -151,7 +151,7 @@ def test_exports_with_a_dynamic_batch_and_size(generator: torch.Generator) -> No
     assert "i2e_triton.convert.default" in calls
 
 
-def test_an_exported_program_is_saved_and_loaded(generator: torch.Generator, tmp_path: Any) -> None:
+def test_exported_program_can_be_saved_and_loaded(generator: torch.Generator, tmp_path: Any) -> None:
     images = noise((2, 3, 8, 9), torch.float32, generator)
     program = torch.export.export(I2E(0.2, packed=True).eval(), (images,), strict=True)
     torch.export.save(program, tmp_path / "events.pt2")
@@ -159,7 +159,7 @@ def test_an_exported_program_is_saved_and_loaded(generator: torch.Generator, tmp
     assert_same_events(loaded(images), pack(expected_events(images, 0.2)))
 
 
-def test_shifts_are_data_to_a_compiled_program(generator: torch.Generator) -> None:
+def test_other_shifts_do_not_recompile(generator: torch.Generator) -> None:
     compiled = torch.compile(
         lambda images, shifts: convert(images, shifts=shifts, dtype=torch.bool), fullgraph=True, backend="aot_eager"
     )

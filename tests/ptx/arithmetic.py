@@ -1,0 +1,201 @@
+"""Instructions that compute with numbers: sums, products, extremes, comparisons and conversions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+
+import numpy as np
+
+from .form import Form
+from .machine import Execute, Warp
+from .numbers import bits, is_float, number_type, width
+
+
+def of_one_type(calculate: Callable[..., np.ndarray]) -> Callable[[Form], Execute]:
+    def make(form: Form) -> Execute:
+        form.knows()
+        sources = form.sources()
+        return form.result(lambda warp: calculate(*(source(warp) for source in sources)))
+
+    return make
+
+
+def _add(form: Form) -> Execute:
+    """``add`` and ``sub``; the first number may have a smaller type."""
+    kind, first = form.kinds[0], form.kinds[-1]
+    # Without .rn, ptxas may fuse the sum with a product.
+    if form.flags != ({"rn"} if is_float(kind) else set()) or first not in (kind, "f16", "bf16"):
+        raise form.unknown()
+    left, right = form.source(1, first), form.source(2, kind)
+    calculate = np.add if form.name == "add" else np.subtract
+    return form.result(lambda warp: calculate(left(warp), right(warp)), kind)
+
+
+def _multiply(form: Form) -> Execute:
+    """``mul`` and ``mad``; for integers, the low half, the high half or all of the product."""
+    if is_float(form.kind):
+        if form.name != "mul" or form.flags != {"rn"}:
+            raise form.unknown()
+        first, second = form.sources()
+        return form.result(lambda warp: first(warp) * second(warp))
+    (part,) = form.flags
+    whole = form.kind[0] + str(2 * width(form.kind)) if part != "lo" else form.kind
+    if part not in ("lo", "wide", "hi") or (part == "hi" and form.name == "mad"):
+        raise form.unknown()
+    first, second = form.source(1), form.source(2)
+    added = form.source(3, whole) if form.name == "mad" else None
+
+    def values(warp: Warp) -> np.ndarray:
+        product = first(warp).astype(number_type(whole)) * second(warp)
+        if part == "hi":
+            return product >> width(form.kind)
+        return product if added is None else product + added(warp)
+
+    return form.result(values, form.kind if part == "hi" else whole)
+
+
+def _divide(calculate: Callable[..., np.ndarray]) -> Callable[[Form], Execute]:
+    def make(form: Form) -> Execute:
+        if form.kind not in ("s32", "u32"):
+            raise form.unknown()
+        return of_one_type(calculate)(form)
+
+    return make
+
+
+def _quotient(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the quotient, rounded towards zero; the result of a division by zero is undefined."""
+    left, right = left.astype(np.int64), np.where(right == 0, 1, right).astype(np.int64)
+    return np.sign(left) * np.sign(right) * (np.abs(left) // np.abs(right))
+
+
+def _remainder(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return left.astype(np.int64) - _quotient(left, right) * right
+
+
+def choice(form: Form) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return ``min`` or ``max``. Without the flag NaN, a number wins over NaN; -0 is less than 0."""
+    largest = "max" in (form.name, *form.flags)
+    with_nan, without_nan = (np.maximum, np.fmax) if largest else (np.minimum, np.fmin)
+    choose: np.ufunc = with_nan if "NaN" in form.flags or not is_float(form.kind) else without_nan
+
+    def extreme(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        chosen = choose(left, right)
+        if is_float(form.kind):
+            negative = (np.logical_and if largest else np.logical_or)(np.signbit(left), np.signbit(right))
+            chosen = np.where((left == 0) & (right == 0), np.where(negative, -0.0, 0.0), chosen)
+        return chosen
+
+    return extreme
+
+
+def _extreme(form: Form) -> Execute:
+    form.knows("NaN", "relu")
+    choose, sources = choice(form), form.sources()
+    relu = "relu" in form.flags
+    if relu and is_float(form.kind):
+        raise form.unknown()
+
+    def values(warp: Warp) -> np.ndarray:
+        chosen = reduce(choose, (source(warp) for source in sources))
+        return np.maximum(chosen, 0) if relu else chosen
+
+    return form.result(values)
+
+
+_COMPARE: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}
+
+
+def _compare(form: Form) -> Execute:
+    """``setp``: comparisons with NaN are false, or true if they end with u."""
+    (flag,) = form.flags
+    left, right = form.sources()
+    unordered_too = is_float(form.kind) and (flag in ("nan", "num") or flag.removesuffix("u") in _COMPARE)
+    if flag not in _COMPARE and not unordered_too:
+        raise form.unknown()
+
+    def values(warp: Warp) -> np.ndarray:
+        a, b = left(warp), right(warp)
+        unordered = (a != a) | (b != b)
+        if flag in ("nan", "num"):
+            return unordered == (flag == "nan")
+        return np.where(unordered, flag.endswith("u"), _COMPARE[flag.removesuffix("u")](a, b))
+
+    return form.result(values, "pred")
+
+
+def _select(form: Form) -> Execute:
+    form.knows()
+    yes, no, which = form.source(1), form.source(2), form.source(3, "pred")
+    return form.result(lambda warp: np.where(which(warp), yes(warp), no(warp)))
+
+
+def _convert(form: Form) -> Execute:
+    """``cvt``: rounds to nearest; to integers towards zero, saturated; or down to a whole number."""
+    to, of = form.kinds
+    if to in ("f16x2", "bf16x2") and of == "f32" and form.flags == {"rn"}:
+        return _convert_pair(form, to.removesuffix("x2"), of)
+    source = form.source(1, of)
+    if (to, of) == ("f32", "f32") and form.flags in ({"rmi"}, {"rmi", "ftz"}):
+        return form.result(
+            lambda warp: np.floor(_without_denormals(source(warp)) if "ftz" in form.flags else source(warp)), to
+        )
+    if to in ("s32", "u32") and of in ("f32", "f64") and form.flags == {"rzi"}:
+        return form.result(lambda warp: _towards_zero(source(warp), to), to)
+    if form.flags != _ROUNDING.get((to, of), None if is_float(to) or is_float(of) else set()):
+        raise form.unknown()
+    return form.result(source, to)
+
+
+#: The flags of conversions that round, and of exact ones.
+_ROUNDING: dict[tuple[str, str], set[str]] = {
+    **{(to, of): {"rn"} for to in ("f32", "f64") for of in ("s16", "u16", "s32", "u32", "s64", "u64")},
+    **{("f32", "f64"): {"rn"}, ("f16", "f32"): {"rn"}, ("bf16", "f32"): {"rn"}},
+    **{("f32", "f16"): set(), ("f32", "bf16"): set(), ("f64", "f32"): set()},
+}
+
+
+def _without_denormals(value: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(value) < np.finfo(np.float32).tiny, np.copysign(np.float32(0), value), value)
+
+
+def _towards_zero(value: np.ndarray, to: str) -> np.ndarray:
+    """Round towards zero and saturate. NaN becomes 0, but for float64 only the highest bit is set."""
+    limits = np.iinfo(number_type(to))
+    whole = np.clip(np.trunc(np.nan_to_num(value.astype(np.float64))), limits.min, limits.max).astype(np.int64)
+    return np.where(np.isnan(value), 2**31 if value.dtype == np.float64 else 0, whole)
+
+
+def _convert_pair(form: Form, to: str, of: str) -> Execute:
+    high, low = form.source(1, of), form.source(2, of)
+
+    def values(warp: Warp) -> np.ndarray:
+        halves = [bits(source(warp), to) for source in (low, high)]
+        return np.stack(halves, axis=1).view(np.uint32)[:, 0]
+
+    return form.result(values, "b32")
+
+
+ARITHMETIC: dict[str, Callable[[Form], Execute]] = {
+    "abs": of_one_type(np.abs),
+    "add": _add,
+    "cvt": _convert,
+    "div": _divide(_quotient),
+    "mad": _multiply,
+    "max": _extreme,
+    "min": _extreme,
+    "mul": _multiply,
+    "neg": of_one_type(np.negative),
+    "rem": _divide(_remainder),
+    "selp": _select,
+    "setp": _compare,
+    "sub": _add,
+}

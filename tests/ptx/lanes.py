@@ -1,0 +1,80 @@
+"""Instructions that exchange numbers between the lanes of a warp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+
+import numpy as np
+
+from .arithmetic import choice
+from .form import Form, names_of
+from .machine import LANES, WARP, Execute, MachineError, Warp
+from .memory import address_of
+from .numbers import write
+
+
+def _reduce(form: Form) -> Execute:
+    """``redux``: every lane gets the minimum or the maximum of all lanes."""
+    if form.flags not in ({"sync", "min"}, {"sync", "max"}) or form.kind not in ("s32", "u32", "f32"):
+        raise form.unknown()
+    choose, value, members = choice(form), form.source(1), form.source(2, "s32")
+
+    def values(warp: Warp) -> np.ndarray:
+        if (members(warp) != -1).any():
+            raise MachineError("not all lanes of a warp are in the mask")
+        lanes = value(warp)
+        return np.full(WARP, reduce(choose, lanes), dtype=lanes.dtype)
+
+    return by_all_lanes(form.result(values))
+
+
+def _shuffle(form: Form) -> Execute:
+    """``shfl``: read the value of the lane with an index (idx), or with the own index XOR a mask (bfly)."""
+    if form.flags not in ({"sync", "bfly"}, {"sync", "idx"}) or form.operands[3:] != ["31", "-1"]:
+        raise form.unknown()
+    value, lane = form.source(1), form.source(2, "u32")
+    own = LANES if "bfly" in form.flags else np.zeros(WARP, dtype=np.int64)
+    return by_all_lanes(form.result(lambda warp: value(warp)[own ^ (lane(warp) & np.uint32(31))]))
+
+
+def by_all_lanes(execute: Execute) -> Execute:
+    def checked(warp: Warp, lanes: np.ndarray) -> None:
+        if not lanes.all():
+            raise MachineError("not all lanes of a warp take part")
+        execute(warp, lanes)
+
+    return checked
+
+
+def _matrices(form: Form) -> Execute:
+    """``ldmatrix`` and ``stmatrix``: matrices of 8 by 8 numbers of 16 bits in shared memory.
+
+    Each lane has the address of one row, and two adjacent numbers of a row (with trans, of a column) of every matrix.
+    """
+    loads = form.name == "ldmatrix"
+    names, address = names_of(form.operands[not loads]), address_of(form.operands[loads])
+    if form.flags.difference(("trans",)) != {"sync", "aligned", "m8n8", f"x{len(names)}", "shared"}:
+        raise form.unknown()
+    row, column = LANES[:, None] // 4, LANES[:, None] % 4 * 2 + np.arange(2)
+    if "trans" in form.flags:
+        row, column = column, row
+
+    def execute(warp: Warp, lanes: np.ndarray) -> None:
+        elements, rows = warp.memories["shared"].access(address(warp)[: 8 * len(names)], "b16", 8)
+        for matrix, name in enumerate(names):
+            place = rows[8 * matrix + row] + column
+            if loads:
+                write(warp.registers[name], elements[place].view(np.uint32)[:, 0], "b32", lanes)
+            else:
+                elements[place] = warp.registers[name][:, None].view(np.uint16)
+
+    return by_all_lanes(execute)
+
+
+BETWEEN_LANES: dict[str, Callable[[Form], Execute]] = {
+    "ldmatrix": _matrices,
+    "redux": _reduce,
+    "shfl": _shuffle,
+    "stmatrix": _matrices,
+}
