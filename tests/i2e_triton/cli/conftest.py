@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+import PIL.Image
 import pytest
+import torch
 
 from i2e_triton.cli.application import app
+from tests.samples import noise
 
 
 @dataclass
@@ -35,3 +40,31 @@ def i2e(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Finished(int(end.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the test in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def write_image(generator: torch.Generator) -> Callable[[str], Path]:
+    """Write noise as an image file. It has 77 pixels, so that no event rate is halfway between two printed values."""
+
+    def write(name: str) -> Path:
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(noise((7, 11, 3), torch.uint8, generator).numpy()).save(path)
+        return path
+
+    return write
+
+
+def files_in(folder: str | Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.is_dir())
+
+
+def plain(text: str) -> str:
+    """Remove the frame and the line breaks from a message."""
+    return " ".join(re.sub(r"[│╭╮╰╯─|+]|-{3,}", " ", text).split())

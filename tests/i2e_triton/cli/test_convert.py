@@ -1,11 +1,8 @@
+"""``i2e convert``: the written files."""
+
 from __future__ import annotations
 
 import errno
-import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,35 +15,14 @@ from torch import Tensor
 
 import i2e_triton
 from i2e_triton import canonical_shifts, functional
-from i2e_triton.cli import convert_image, options
+from i2e_triton.cli import convert_image
 from i2e_triton.formats import from_event_list, load_event_list
 from i2e_triton.io.pictures import read_picture
-from tests.i2e_triton.cli.conftest import I2E
+from tests.i2e_triton.cli.conftest import I2E, files_in, plain
 from tests.samples import assert_same_events, noise, photograph, photograph_path, resized_photograph
 
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
 SMALL = ("--size", 24, 32)
-
-
-@pytest.fixture(autouse=True)
-def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def write_image(generator: torch.Generator) -> Callable[[str], Path]:
-    """Write noise as an image file. It has 77 pixels, so that no event rate is halfway between two printed values."""
-
-    def write(name: str) -> Path:
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        PIL.Image.fromarray(noise((7, 11, 3), torch.uint8, generator).numpy()).save(path)
-        return path
-
-    return write
-
-
-def files_in(folder: str | Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.is_dir())
 
 
 def saved_events(path: str | Path) -> Tensor:
@@ -63,11 +39,6 @@ def frames_of(path: Path) -> Tensor:
             red, _, blue = torch.from_numpy(np.array(film.convert("RGB"))).int().unbind(-1)
             frames.append(torch.stack([red > blue, red < blue]))
     return torch.stack(frames)
-
-
-def plain(text: str) -> str:
-    """Remove the frame and the line breaks from a message."""
-    return " ".join(re.sub(r"[│╭╮╰╯─|+]|-{3,}", " ", text).split())
 
 
 def test_photograph_is_written_as_gif_png_and_npz(i2e: I2E) -> None:
@@ -271,224 +242,6 @@ def test_image_too_large_for_an_event_list_is_skipped_with_advice(
     assert files_in("out") == [f"a.{name}", "a.npz"]
     assert f"32768 x 32768 pixels, got 1 x 32769; leave {name} out of --format" in finished.err
     assert i2e("convert", "photos", "-o", "out", "--format", "npz").status == 0
-
-
-INVALID = [
-    (("--ratio", -0.5), "--ratio", "must be in [0, 1], got -0.5"),
-    (("--ratio", "nan"), "--ratio", "must be in [0, 1], got nan"),
-    (("--ratio", "inf"), "--ratio", "must be in [0, 1], got inf"),
-    (("--ratio", 12), "--ratio", "did you mean 0.12?"),
-    (("--ratio", "much"), "--ratio", ""),
-    (("--timesteps", 9), "--timesteps", "must be 1 to 8, got 9"),
-    (("--timesteps", 0), "--timesteps", "must be 1 to 8, got 0"),
-    (("--timesteps", 2.5), "--timesteps", ""),
-    (("--order", "best"), "--order", "gamma-beta-alpha, or 0 to 5; got 'best'"),
-    (("--order", 6), "--order", "gamma-beta-alpha, or 0 to 5; got 6"),
-    (("--size", 0, 32), "--size", "at least 1 pixel, got 0 32"),
-    (("--size", 32, -1), "--size", "at least 1 pixel, got 32 -1"),
-    (("--size", 32), "--size", ""),
-    (("--size", 100_000, 100_000), "--size", "at most 89,478,485 pixels, got 100000 x 100000 = 10,000,000,000"),
-    (("--format", "gif,jpg"), "--format", "must be one of gif, png, npz, npy, csv, h5; got 'jpg'"),
-    (("--format", ""), "--format", "must be one of gif, png, npz, npy, csv, h5; got ''"),
-    (("--timestep-us", 0), "--timestep-us", "must be at least 1, got 0"),
-    (("--timestep-us", -5), "--timestep-us", "must be at least 1, got -5"),
-    (("--timestep-us", 2**60), "--timestep-us", "8 timesteps of 1152921504606846976 microseconds do not fit in 64"),
-    (("--timestep-us", 0.5), "--timestep-us", ""),
-    (("--device", "tpu"), "--device", "must be cpu, cuda or cuda:N, got 'tpu'"),
-    (("--device", "meta"), "--device", "must be cpu, cuda or cuda:N, got 'meta'"),
-    (("--device", "cuda"), "--device", "finds no CUDA device for 'cuda'"),
-    (("--sizes", 1, 2), "--sizes", ""),
-]
-
-
-@pytest.mark.parametrize(("options", "name", "message"), INVALID, ids=[" ".join(map(str, o)) for o, *_ in INVALID])
-def test_invalid_options_are_rejected_before_any_work(
-    options: tuple[object, ...],
-    name: str,
-    message: str,
-    i2e: I2E,
-    write_image: Callable[[str], Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    path = write_image("a.png")
-    finished = i2e("convert", path, "-o", "out", *options)
-    assert (finished.status, finished.out) == (2, "")
-    assert name in plain(finished.err)
-    assert message in plain(finished.err)
-    assert files_in(".") == ["a.png"]
-
-
-def test_missing_devices_are_rejected(
-    i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_image("a.png")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    finished = i2e("convert", path, "-o", "out", "--device", "cuda:2")
-    assert finished.status == 2
-    assert "there are 2 CUDA devices, cuda:0 to cuda:1; got 'cuda:2'" in plain(finished.err)
-    monkeypatch.setattr(options, "HAS_TRITON", False)
-    finished = i2e("convert", path, "-o", "out", "--device", "cuda:1")
-    assert finished.status == 2
-    assert "'cuda:1' needs Triton, which is not installed" in plain(finished.err)
-    assert files_in(".") == ["a.png"]
-
-
-@pytest.mark.parametrize("arguments", [(), ("a.png",), ("-o", "out")])
-def test_missing_arguments_are_rejected(
-    arguments: tuple[str, ...], i2e: I2E, write_image: Callable[[str], Path]
-) -> None:
-    write_image("a.png")
-    assert i2e("convert", *arguments).status == 2
-    assert files_in(".") == ["a.png"]
-
-
-@pytest.mark.parametrize("out", ["taken", "taken/out", "taken/a/b"])
-def test_output_folder_that_is_a_file_is_rejected(out: str, i2e: I2E, write_image: Callable[[str], Path]) -> None:
-    path = write_image("a.png")
-    Path("taken").write_bytes(b"a file")
-    finished = i2e("convert", path, "-o", out)
-    assert finished.status == 2
-    # The folder of the test has a long name, and the message may break within a word.
-    assert "taken exists and is not a folder".replace(" ", "") in plain(finished.err).replace(" ", "")
-    assert Path("taken").read_bytes() == b"a file"
-
-
-def test_images_are_never_overwritten(i2e: I2E, write_image: Callable[[str], Path]) -> None:
-    path = write_image("photos/a.png")
-    before = path.read_bytes()
-    finished = i2e("convert", path, "-o", "photos")
-    assert finished.status == 2
-    assert "the events of photos/a.png would overwrite photos/a.png" in plain(finished.err)
-    Path("link").symlink_to("photos")
-    assert i2e("convert", path, "-o", "link").status == 2
-    assert path.read_bytes() == before
-    assert files_in("photos") == ["a.png"]
-    assert i2e("convert", path, "-o", "photos", "--format", "gif").status == 0
-    assert files_in("photos") == ["a.gif", "a.png"]
-
-
-def test_folder_is_not_converted_into_itself(i2e: I2E, write_image: Callable[[str], Path]) -> None:
-    write_image("photos/a.png")
-    finished = i2e("convert", "photos", "-o", "photos/../photos")
-    assert finished.status == 1
-    assert finished.err.splitlines()[0].startswith("skipped photos: this is the output folder; choose another --out")
-    assert files_in("photos") == ["a.png"]
-    Path("photos").rename("in")
-    for status in (0, 1):  # in the second run the pattern matches OUT as well
-        assert i2e("convert", "*", "-o", "out", "--format", "png").status == status
-        assert files_in(".") == ["in/a.png", "out/a.png"]
-
-
-@pytest.mark.parametrize("columns", [80, 120])
-def test_table_of_one_image_lists_the_timesteps(columns: int, i2e: I2E, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copy(photograph_path("rocket"), "rocket.jpg")
-    monkeypatch.setenv("COLUMNS", str(columns))
-    out = i2e("convert", "rocket.jpg", "-o", "out", "--ratio", 0.1, "--size", 77, 91).out
-    image = read_picture(Path("rocket.jpg"), (77, 91))
-    rates = i2e_triton.convert(image, 0.1).double().mean((2, 3))
-    lines = [line.strip() for line in out.splitlines() if line.strip()]
-    assert lines[0] == "rocket.jpg: 77 x 91 pixels, ratio 0.1"
-    vectors = ["e [9,4]", "f [4,3]", "g [3,8]", "h [8,1]", "a [5,6]", "b [5,2]", "c [5,3]", "d [5,1]"]
-    rows = [re.split(r"\s{2,}", line) for line in lines[3:12]]
-    for t, (vector, (on, off)) in enumerate(zip(vectors, rates.tolist())):
-        assert rows[t] == [str(t), vector, f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
-    on, off = rates.mean(0).tolist()
-    assert rows[8] == ["mean", f"{on:.2%}", f"{off:.2%}", f"{float(rates.mean()):.2%}"]
-    assert lines[12:] == ["written:", "out/rocket.gif", "out/rocket.png", "out/rocket.npz"]
-    assert max(map(len, out.splitlines())) <= columns
-
-
-def test_paths_are_printed_without_line_breaks(i2e: I2E, write_image: Callable[[str], Path]) -> None:
-    write_image("photos/a.png")
-    long = Path(
-        "a folder with words in its name", "and another one in it, as long", "and a third one, to be sure of it"
-    )
-    finished = i2e("convert", "photos/a.png", "photos/missing.png", "-o", long, "--format", "npz")
-    assert f"  {long}/a.npz" in finished.out.splitlines()
-    assert i2e("convert", long / "missing.png", "-o", "out").err.splitlines()[0] == (
-        f"skipped {long}/missing.png: no such file or folder"
-    )
-
-
-@pytest.mark.parametrize("columns", [80, 120])
-def test_table_of_several_images_has_one_line_each(
-    columns: int, i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    long_name = "a long name with words in it, as cameras and newspapers give them to photographs 20240131"
-    paths = [write_image(f"photos/{name}.png") for name in (long_name, "z", "b/[red]c")]
-    monkeypatch.setenv("COLUMNS", str(columns))
-    out = i2e("convert", "photos", "-o", "out", "--format", "npz").out
-    assert max(map(len, out.splitlines())) <= columns
-    rates = [i2e_triton.convert(read_picture(path)).double().mean((0, 2, 3)) for path in paths]
-    rows = [line.split() for line in out.splitlines() if " 7 x 11 " in line]
-    assert len(rows) == 3
-    for row, (on, off) in zip(rows, torch.stack(rates).tolist()):
-        assert row[-6:] == ["7", "x", "11", f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
-    assert [rows[0][0], rows[1][0], rows[2][0]] == ["a", "z", "b/[red]c"]
-    assert all(word in out for word in long_name.split())
-    on, off = torch.stack(rates).mean(0).tolist()
-    (mean,) = (line for line in out.splitlines() if "mean of 3" in line)
-    assert mean.split()[3:6] == [f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
-    assert out.splitlines()[0].startswith("ratio 0.12, 8 timesteps, converted on the CPU")
-    assert out.splitlines()[-1] == "written to out, each with .npz"
-
-
-def test_unprintable_file_names_are_replaced(write_image: Callable[[str], Path]) -> None:
-    """Run in a subprocess whose output encoding lacks these letters."""
-    write_image("photos/ünï.png")
-    write_image("photos/line\nbreak.png")
-    Path(b"photos/bad\xff.png".decode(errors="surrogateescape")).write_bytes(b"no image")
-    finished = subprocess.run(
-        [sys.executable, "-m", "i2e_triton", "convert", "photos", "-o", "out", "--format", "npz"],
-        capture_output=True,
-        check=False,
-        env={**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "80"},
-    )
-    assert finished.returncode == 1
-    assert b"?n?" in finished.stdout
-    assert b"line?break" in finished.stdout
-    assert finished.stderr.splitlines() == [
-        b"skipped photos/bad?.png: not an image that Pillow can read",
-        b"1 of 3 skipped",
-    ]
-
-
-def test_progress_is_shown_on_a_terminal_only(
-    i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_image("photos/a.png")
-    write_image("photos/b.png")
-    assert i2e("convert", "photos", "-o", "out", "--format", "npz").err == ""
-    monkeypatch.setenv("FORCE_COLOR", "1")  # treats any output as a terminal
-    monkeypatch.setenv("TERM", "xterm")
-    assert "converting" in i2e("convert", "photos", "-o", "out", "--format", "npz").err
-
-
-def test_version_and_help_are_printed(i2e: I2E) -> None:
-    finished = i2e("--version")
-    assert (finished.status, finished.out) == (0, f"i2e-triton {i2e_triton.__version__}\n")
-    finished = i2e("convert", "--help")
-    assert finished.status == 0
-    options = (
-        "--out",
-        "--size",
-        "--ratio",
-        "--order",
-        "--shuffle",
-        "--timesteps",
-        "--format",
-        "--timestep-us",
-        "--device",
-    )
-    for option in options:
-        assert option in finished.out
-    assert "[default: 0.12]" in finished.out
-    assert "[default: gamma-alpha-beta]" in finished.out
-    assert max(map(len, finished.out.splitlines())) <= 80
-    assert i2e("convert", "-h").out == finished.out
-    assert "convert" in i2e("--help").out
-    assert "info" in i2e("--help").out
 
 
 @pytest.mark.gpu
