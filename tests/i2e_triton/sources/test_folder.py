@@ -128,6 +128,14 @@ def test_fingerprint_changes_with_names_and_sizes(change: str, tmp_path: Path, g
     assert FolderSource(root).fingerprint() != before
 
 
+def test_fingerprint_is_the_same_in_every_version(tmp_path: Path) -> None:
+    for name in ("b/1.png", "a-b/2.png", "a/more/3.jpg", "a/4.PNG"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"12345")
+    expected = "fccfc9ea68064e95e5d11c720ddafc9e08a13db85d12e0ddcd0845d93175e9f3"
+    assert FolderSource(tmp_path).fingerprint() == expected
+
+
 def test_fingerprint_of_a_flat_folder_changes_with_names(tmp_path: Path, generator: torch.Generator) -> None:
     written(tmp_path, ["1.png", "2.png"], generator)
     before = FolderSource(tmp_path).fingerprint()

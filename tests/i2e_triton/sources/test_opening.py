@@ -125,6 +125,20 @@ def test_kind_and_splits_are_found(
         open_source(location, split="dev")
 
 
+def test_folder_with_two_data_sets_raises(tmp_path: Path, generator: torch.Generator) -> None:
+    location = str(put(tmp_path, ["mnist/train.parquet", "fashion/train.parquet"], generator))
+    with pytest.raises(SourceError, match=r"more than one data set; choose one of .*fashion, .*mnist$"):
+        splits(location)
+    assert splits(f"{location}/mnist") == ("train",)
+
+
+def test_folder_of_events_raises(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "0.npz").touch()
+    with pytest.raises(SourceError, match=r"holds events \(npz files\), not images"):
+        find_kind(str(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["one.parquet", "one.tar"])
 def test_single_file_is_opened(name: str, tmp_path: Path, generator: torch.Generator) -> None:
     location = str(put(tmp_path, [name, "other.parquet", "other.tar"], generator) / name)
