@@ -3,9 +3,9 @@
 Needs NumPy and h5py: ``pip install 'i2e-triton[data]'``.
 """
 
-from i2e_triton.formats.errors import RecordError
 from i2e_triton.formats.event_files import load_event_list, save_event_list
 from i2e_triton.formats.event_list import EVENT_DTYPE, from_event_list, to_event_list
+from i2e_triton.formats.npy import RecordError
 from i2e_triton.formats.npz import load_npz, save_npz
 from i2e_triton.formats.record import (
     BITS,

@@ -20,9 +20,8 @@ import h5py
 import numpy as np
 from torch import Tensor
 
-from i2e_triton.formats.errors import RecordError
 from i2e_triton.formats.event_list import EVENT_DTYPE, TIMESTEP_US, check_fields, checked_event_list, to_event_list
-from i2e_triton.formats.npy import LARGEST_ARRAY, LARGEST_HEADER, read_npy_header
+from i2e_triton.formats.npy import LARGEST_ARRAY, LARGEST_HEADER, RecordError, read_npy_header
 from i2e_triton.io.atomic import write_whole
 
 EVENT_LIST_SUFFIXES = (".csv", ".npy", ".h5")

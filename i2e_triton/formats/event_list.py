@@ -15,8 +15,7 @@ from torch import Tensor
 
 from i2e_triton.checks import check_integer
 from i2e_triton.formats.dense import dense_array
-from i2e_triton.formats.errors import RecordError
-from i2e_triton.formats.npy import LARGEST_ARRAY
+from i2e_triton.formats.npy import LARGEST_ARRAY, RecordError
 
 #: Tonic's type of an event: column, row, time in microseconds, polarity.
 EVENT_DTYPE = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.bool_)])

@@ -11,8 +11,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.lib import format as npy_format
 
-from i2e_triton.formats.errors import RecordError
-
 Content: TypeAlias = bytes | bytearray | memoryview
 
 #: ``np.save`` writes headers of 128 or 192 bytes for arrays of events.
@@ -22,6 +20,10 @@ LARGEST_ARRAY = 2**31
 
 # Errors that a malicious header raises: NumPy evaluates it as Python literals and then as a dtype.
 _DAMAGE = (ValueError, TypeError, LookupError, SyntaxError, ArithmeticError, MemoryError, RecursionError)
+
+
+class RecordError(ValueError):
+    """A record or file is damaged or holds something else than events. The message says what is wrong."""
 
 
 @dataclass(frozen=True)

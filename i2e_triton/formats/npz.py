@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from i2e_triton.formats.dense import dense_array
-from i2e_triton.formats.errors import RecordError
-from i2e_triton.formats.npy import LARGEST_ARRAY, LARGEST_HEADER, NpyHeader, read_npy_header
+from i2e_triton.formats.npy import LARGEST_ARRAY, LARGEST_HEADER, NpyHeader, RecordError, read_npy_header
 from i2e_triton.io.atomic import write_whole
 
 File: TypeAlias = str | os.PathLike[str] | BinaryIO

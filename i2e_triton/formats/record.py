@@ -16,8 +16,7 @@ from torch import Tensor
 
 from i2e_triton.checks import PACKED_TIMESTEPS, check_timesteps
 from i2e_triton.formats.dense import dense_array
-from i2e_triton.formats.errors import RecordError
-from i2e_triton.formats.npy import Content, npy_header, read_npy_header
+from i2e_triton.formats.npy import Content, RecordError, npy_header, read_npy_header
 from i2e_triton.functional import unpack
 
 #: Kinds of records: one bit per event position, as in the official data sets, or one byte per pixel and polarity.

@@ -30,7 +30,7 @@ def find_kind(path: Path) -> str | None:
 
     * A file: its suffix decides.
     * A folder: sub-folders with npz files decide first, then folders ``train`` and ``val`` with image files: archives
-      of a data set often lie beside its folders. Then Parquet files in the folder or in ``data/``: a data set of the
+      of a data set are often beside its folders. Then Parquet files in the folder or in ``data/``: a data set of the
       Hugging Face hub may have example images in other folders. Then sub-folders with image files, and last Parquet
       files and tars in the folder or its sub-folders.
 

@@ -119,8 +119,8 @@ def _cat(parts: list[Tensor]) -> Tensor:
 
 
 def _decode(image: bytes | PIL.Image.Image) -> Tensor:
-    picture = decode_picture(io.BytesIO(image), upright=False) if isinstance(image, bytes) else in_plain_mode(image)
-    return pil_to_tensor(picture.convert("RGB") if picture.mode == "L" else picture)
+    decoded = decode_picture(io.BytesIO(image), upright=False) if isinstance(image, bytes) else in_plain_mode(image)
+    return pil_to_tensor(decoded.convert("RGB") if decoded.mode == "L" else decoded)
 
 
 def _resize(images: Tensor, size: tuple[int, int] | None, rule: str) -> Tensor:
