@@ -140,7 +140,7 @@ def test_ctrl_c_at_a_terminal_finishes_the_open_shard(tmp_path: Path, images: Pa
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers as well
     process.join(60)
     assert process.exitcode == 130, log.read_text()
-    assert "interrupted; the same command goes on from here" in log.read_text()
+    assert "interrupted; rerun the same command to resume" in log.read_text()
     assert "Traceback" not in log.read_text()
     manifest = read_manifest(out)
     assert manifest is not None
