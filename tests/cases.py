@@ -27,7 +27,7 @@ class Case:
 
     @property
     def packable(self) -> bool:
-        """Whether packed events can hold the timesteps."""
+        """Return whether packed events can hold the timesteps."""
         return self.shifts.shape[-2] <= 8
 
     def expected(self, dtype: torch.dtype = torch.bool, *, packed: bool = False) -> Tensor:

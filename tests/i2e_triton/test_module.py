@@ -114,10 +114,10 @@ def test_evaluation_mode_is_deterministic(images: Tensor) -> None:
 @pytest.mark.parametrize("training", [False, True])
 def test_single_image_as_tensor_pil_image_and_array(per_sample: bool, training: bool, images: Tensor) -> None:
     image = images[0]
-    picture = PIL.Image.fromarray(image.permute(1, 2, 0).numpy())
+    pil_image = PIL.Image.fromarray(image.permute(1, 2, 0).numpy())
     candidates = events_of_each_candidate(image[None])
     module = I2E(per_sample=per_sample).train(training)
-    for same in (image, picture, image.numpy(), image.permute(1, 2, 0).numpy()):
+    for same in (image, pil_image, image.numpy(), image.permute(1, 2, 0).numpy()):
         events = module(same)
         assert events.shape == (8, 2, 12, 10)
         for step, group in zip(events, candidates):
