@@ -40,7 +40,16 @@ _LAZY_MODULES = {
     "visualize": "cli",
 }
 
-if not TYPE_CHECKING:  # a type checker would accept every misspelt name
+if TYPE_CHECKING:
+    from i2e_triton import analysis as analysis
+    from i2e_triton import datasets as datasets
+    from i2e_triton import formats as formats
+    from i2e_triton import pipeline as pipeline
+    from i2e_triton import sources as sources
+    from i2e_triton import training as training
+    from i2e_triton import transforms as transforms
+    from i2e_triton import visualize as visualize
+else:  # with __getattr__, a type checker would accept every misspelt name
 
     def __getattr__(name: str) -> ModuleType:
         """Import a module of :data:`_LAZY_MODULES`.

@@ -206,11 +206,19 @@ print(torch.equal(i2e_triton.convert(image), expected))
 
 
 def imports_of(file: Path) -> Iterator[str]:
-    """Every name that a file imports, anywhere in it: ``a.b`` of ``import a.b`` and ``from a import b``."""
+    """Yield the names that a file imports when it runs: ``a.b`` for ``import a.b`` and ``from a import b``."""
     package = file.relative_to(ROOT).with_suffix("").parts[:-1]
     if package[0] in LINKED:
         package = ("i2e_triton", *package)
-    for node in ast.walk(ast.parse(file.read_text())):
+    tree = ast.parse(file.read_text())
+    unused = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for part in node.body
+        for child in ast.walk(part)
+    }
+    for node in set(ast.walk(tree)) - unused:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
