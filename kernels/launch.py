@@ -244,7 +244,7 @@ def _extent(tensor: Tensor) -> int:
 
 
 def _index(*extents: int) -> tl.dtype:
-    """Return the integer dtype of offsets within an extent, with room for a block that reaches beyond its end."""
+    """Return the integer dtype of offsets within an extent, with room for a block that reaches past its end."""
     return tl.int32 if max(extents) < 2**31 - 2**16 else tl.int64
 
 

@@ -50,8 +50,8 @@ def launched_augmentation(case: Case | AugmentedCase) -> dict[str, Any]:
 
 def boxes(batch: int, generator: torch.Generator, reach: int = 20, longest: int = 60) -> Tensor:
     """Return boxes ``[batch, 4]`` that begin and end inside and outside of small images."""
-    place = torch.randint(-reach, 2 * reach, (batch, 2), generator=generator)
-    return torch.cat([place, torch.randint(1, longest, (batch, 2), generator=generator)], dim=1)
+    corner = torch.randint(-reach, 2 * reach, (batch, 2), generator=generator)
+    return torch.cat([corner, torch.randint(1, longest, (batch, 2), generator=generator)], dim=1)
 
 
 def flips(batch: int, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-_LARGE_BYTES = 4 * 1024 * 1024  # two huge pages: at least one lies within the result
+_LARGE_BYTES = 4 * 1024 * 1024  # two huge pages: at least one is within the result
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

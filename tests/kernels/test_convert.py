@@ -125,9 +125,9 @@ def test_ties_of_floats(interpret: Interpreter, ratio: float, generator: torch.G
     images[..., 0, :2] = torch.tensor([0.0, 1.0])
     case = Case(images, canonical_shifts(), ratio)
     expected = case.expected()
-    beyond = Case(images, canonical_shifts(), ratio + 1e-6).expected()
-    assert expected[:, :, 0].sum() > beyond[:, :, 0].sum()
-    assert expected[:, :, 1].sum() > beyond[:, :, 1].sum()
+    stricter = Case(images, canonical_shifts(), ratio + 1e-6).expected()
+    assert expected[:, :, 0].sum() > stricter[:, :, 0].sum()
+    assert expected[:, :, 1].sum() > stricter[:, :, 1].sum()
     assert_same_events(interpret(case), expected)
 
 

@@ -93,15 +93,15 @@ def test_cpu_and_gpu_draw_the_same() -> None:
 
 def test_cuda_graph(generator: torch.Generator) -> None:
     images, crop, flip = noise((128, 3, 32, 32), torch.uint8, generator), boxes(128, generator), flips(128, generator)
-    place = images.cuda(), crop.cuda(), flip.cuda()
-    convert(place[0], 0.1, crop=place[1], flip=place[2], size=(64, 64), packed=True)
+    inputs = images.cuda(), crop.cuda(), flip.cuda()
+    convert(inputs[0], 0.1, crop=inputs[1], flip=inputs[2], size=(64, 64), packed=True)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        events = convert(place[0], 0.1, crop=place[1], flip=place[2], size=(64, 64), packed=True)
+        events = convert(inputs[0], 0.1, crop=inputs[1], flip=inputs[2], size=(64, 64), packed=True)
     for _ in range(2):
         images, crop, flip = images.flip(0), boxes(128, generator), flips(128, generator)
-        for there_, here in zip(place, (images, crop, flip)):
-            there_.copy_(here)
+        for on_gpu, fresh in zip(inputs, (images, crop, flip)):
+            on_gpu.copy_(fresh)
         graph.replay()
         assert_same_events(events, convert(images, 0.1, crop=crop, flip=flip, size=(64, 64), packed=True))
 

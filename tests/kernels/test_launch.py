@@ -74,7 +74,7 @@ def test_unpack_offsets_have_64_bits_only_if_necessary() -> None:
     for shape, timesteps, index in (
         ((64, 2, 1024, 2048), 7, "int32"),
         ((64, 2, 1024, 2048), 8, "int64"),  # 2^31 events
-        ((1, 2, 2**15, 2**15 - 1), 1, "int64"),  # the last block reaches beyond 2^31
+        ((1, 2, 2**15, 2**15 - 1), 1, "int64"),  # the last block reaches past 2^31
         ((1, 2, 2**16, 2**16), 1, "int64"),
     ):
         (launch,) = unpack_launches(packed_events(*shape), torch.bool, timesteps=timesteps)
@@ -84,8 +84,8 @@ def test_unpack_offsets_have_64_bits_only_if_necessary() -> None:
 
 
 @given(st.integers(1, 300), st.integers(1, 2**15), st.integers(1, 2**15), st.booleans(), st.integers(1, 8))
-def test_unpack_covers_every_event(batch: int, height: int, width: int, apart: bool, timesteps: int) -> None:
-    packed = packed_events(batch, 2, height, width + 1)[..., :-1] if apart else packed_events(batch, 2, height, width)
+def test_unpack_covers_every_event(batch: int, height: int, width: int, gaps: bool, timesteps: int) -> None:
+    packed = packed_events(batch, 2, height, width + 1)[..., :-1] if gaps else packed_events(batch, 2, height, width)
     (recorded,) = unpack_launches(packed, torch.float16, timesteps=timesteps)
     rows, columns, block_y, block_x = (recorded.arguments[name] for name in ("rows", "width", "BLOCK_Y", "BLOCK_X"))
     assert rows * columns == packed.numel()

@@ -65,9 +65,9 @@ def _move(form: Form) -> Execute:
     def execute(warp: Warp, lanes: np.ndarray) -> None:
         read = np.stack([source(warp) for source in sources], axis=1)
         written = read.view(register_type(narrow if len(to) > 1 else wide))
-        for place, name in enumerate(to):
+        for index, name in enumerate(to):
             if name != "_":  # discarded
-                write(warp.registers[name], written[:, place], narrow if len(to) > 1 else wide, lanes)
+                write(warp.registers[name], written[:, index], narrow if len(to) > 1 else wide, lanes)
 
     return execute
 

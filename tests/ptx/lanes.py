@@ -63,11 +63,11 @@ def _matrices(form: Form) -> Execute:
     def execute(warp: Warp, lanes: np.ndarray) -> None:
         elements, rows = warp.memories["shared"].access(address(warp)[: 8 * len(names)], "b16", 8)
         for matrix, name in enumerate(names):
-            place = rows[8 * matrix + row] + column
+            index = rows[8 * matrix + row] + column
             if loads:
-                write(warp.registers[name], elements[place].view(np.uint32)[:, 0], "b32", lanes)
+                write(warp.registers[name], elements[index].view(np.uint32)[:, 0], "b32", lanes)
             else:
-                elements[place] = warp.registers[name][:, None].view(np.uint16)
+                elements[index] = warp.registers[name][:, None].view(np.uint16)
 
     return by_all_lanes(execute)
 

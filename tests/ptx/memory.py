@@ -66,8 +66,8 @@ def _store(form: Form) -> Execute:
 
     def execute(warp: Warp, lanes: np.ndarray) -> None:
         elements, index = warp.memories[memory].access(address(warp)[lanes], kind, len(sources))
-        for place, source in enumerate(sources):
-            elements[index + place] = bits(source(warp), kind)[lanes]
+        for offset, source in enumerate(sources):
+            elements[index + offset] = bits(source(warp), kind)[lanes]
 
     return execute
 

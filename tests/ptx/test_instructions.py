@@ -22,9 +22,9 @@ def run(body: str, *arrays: np.ndarray, threads: int = WARP, shared: int = 0) ->
     registers = ".reg .pred %p<9>;\n.reg .b16 %rs<99>;\n.reg .b32 %r<99>;\n.reg .b64 %rd<99>;\n"
     source = f".entry kernel(\n{parameters}\n)\n{{\n{registers}{loads}mov.u32 %r0, %tid.x;\n{body}\nret;\n}}\n"
     # Distant addresses, so that no access reaches another array.
-    places = [2**20 * (i + 1) for i in range(len(arrays))]
-    memory = Memory({place: array.reshape(-1).view(np.uint8) for place, array in zip(places, arrays)})
-    parse(source).run(0, threads, places, memory, shared)
+    addresses = [2**20 * (i + 1) for i in range(len(arrays))]
+    memory = Memory({address: array.reshape(-1).view(np.uint8) for address, array in zip(addresses, arrays)})
+    parse(source).run(0, threads, addresses, memory, shared)
 
 
 def calculate(opcode: str, result: int, *operands: Tensor, constants: str = "") -> Tensor:
@@ -125,7 +125,7 @@ def test_permuted_bytes(generator: torch.Generator) -> None:
     expected = []
     for x, y, chosen in zip(a.tolist(), b.tolist(), selector.tolist()):
         eight = (x % 2**32 | y % 2**32 << 32).to_bytes(8, "little")
-        choices = [chosen % 2**32 >> 4 * place & 15 for place in range(4)]
+        choices = [chosen % 2**32 >> 4 * byte & 15 for byte in range(4)]
         made = [(255 if eight[c & 7] > 127 else 0) if c & 8 else eight[c & 7] for c in choices]
         expected.append(int.from_bytes(bytes(made), "little", signed=True))
     assert calculate("prmt.b32", 32, a, b, selector).tolist() == expected

@@ -85,10 +85,10 @@ def test_masks(length: int) -> None:
     assert copied(length + 5, length).tolist() == [*range(1, length + 1), 0, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("beyond", [1, 200])
-def test_access_outside_of_an_allocation_is_detected(beyond: int) -> None:
+@pytest.mark.parametrize("excess", [1, 200])
+def test_access_outside_of_an_allocation_is_detected(excess: int) -> None:
     with pytest.raises(MachineError, match=r"ld\.global.*not within an allocation"):
-        copied(100, 100 + beyond)
+        copied(100, 100 + excess)
 
 
 def test_write_to_an_input_is_detected() -> None:
