@@ -13,7 +13,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
+# One thread per test process: pytest-xdist already uses every core.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 QUICK := tests/i2e_triton tests/test_documents.py
 
 .PHONY: demo test test-all quick check bench train-demo clean
