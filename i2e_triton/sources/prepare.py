@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
 
 from i2e_triton.images import in_plain_mode
 from i2e_triton.io.pictures import PictureError, decode_picture
+from i2e_triton.sources.resize import center_crop, resize, resize_shorter_side
 
 #: How images are resized. ``bicubic``: as in the official data sets. ``bilinear``: as in the official notebooks.
 #: ``bilinear-crop``: as in the official notebook for ImageNet's validation split, which resizes the shorter side to 8/7
@@ -66,7 +67,10 @@ def prepare(image: bytes | PIL.Image.Image, size: tuple[int, int] | None, rule: 
 
 
 def prepare_batch(
-    images: Iterable[bytes | PIL.Image.Image], size: tuple[int, int] | None, rule: str = "bicubic"
+    images: Iterable[bytes | PIL.Image.Image],
+    size: tuple[int, int] | None,
+    rule: str = "bicubic",
+    pixels: float = math.inf,
 ) -> PreparedImages:
     """Return the results of :func:`prepare` for many images. Small images of equal shape are resized in one call.
 
@@ -74,6 +78,8 @@ def prepare_batch(
         images: as for :func:`prepare`. At most one image that is larger than ``size`` is in memory at a time.
         size: height and width in pixels. None keeps the size of each image.
         rule: one of :data:`RESIZE_RULES`. Default: ``"bicubic"``.
+        pixels: stop after the image with which the results have this many pixels. Default: take all images. From an
+            iterator, the next call takes the images that follow.
 
     Returns:
         The images, bit for bit as from :func:`prepare`, and the errors of images that are damaged or too large.
@@ -92,6 +98,10 @@ def prepare_batch(
                 ready.add([position], _resize(decoded, size, rule)[None])
         except PictureError as error:
             damaged[position] = error
+            continue
+        pixels -= decoded.shape[-2] * decoded.shape[-1] if size is None else size[0] * size[1]
+        if pixels <= 0:
+            break
     for positions, stack in small.joined():
         ready.add(positions, _resize(stack, size, rule))
     return PreparedImages(ready.joined(), damaged)
@@ -120,21 +130,22 @@ def _cat(parts: list[Tensor]) -> Tensor:
 
 def _decode(image: bytes | PIL.Image.Image) -> Tensor:
     decoded = decode_picture(io.BytesIO(image), upright=False) if isinstance(image, bytes) else in_plain_mode(image)
-    return pil_to_tensor(decoded.convert("RGB") if decoded.mode == "L" else decoded)
+    pixels = torch.from_numpy(np.array(decoded.convert("RGB") if decoded.mode == "L" else decoded))
+    return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
 
 
 def _resize(images: Tensor, size: tuple[int, int] | None, rule: str) -> Tensor:
     if size is None:
         return images
     if rule == "bilinear-crop":
-        centre = center_crop(_resize_shorter_side(images, round(size[0] * 8 / 7)), list(size))
+        centre = center_crop(_resize_shorter_side(images, round(size[0] * 8 / 7)), size)
         return centre.movedim(-3, -1).contiguous().movedim(-1, -3)  # a copy frees the memory outside of the crop
-    return resize(images, list(size), InterpolationMode(rule), antialias=True)
+    return resize(images, size, rule)
 
 
 def _resize_shorter_side(images: Tensor, side: int) -> Tensor:
-    shorter, longer = sorted(images.shape[-2:])
+    height, width = resize_shorter_side(*images.shape[-2:], side)
     limit = PIL.Image.MAX_IMAGE_PIXELS
-    if limit is not None and side * side * longer > limit * shorter:
+    if limit is not None and height * width > limit:
         raise PictureError(f"too narrow: resized to {side} pixels wide, it would have more than {limit:,} pixels")
-    return resize(images, [side], InterpolationMode.BILINEAR, antialias=True)
+    return resize(images, (height, width), "bilinear")

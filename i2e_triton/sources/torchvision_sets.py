@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-from torchvision.datasets import CIFAR10, CIFAR100, MNIST, Caltech101, Caltech256, FashionMNIST
 
 from i2e_triton.sources.folder import FolderSource
 from i2e_triton.sources.source import WHOLE, ImageRow, Source, SourceError
 
-_ARRAYS = {"cifar10": CIFAR10, "cifar100": CIFAR100, "mnist": MNIST, "fashion-mnist": FashionMNIST}
-_FOLDERS = {"caltech101": Caltech101, "caltech256": Caltech256}
+_ARRAYS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+_FOLDERS = {"caltech101": "Caltech101", "caltech256": "Caltech256"}
 #: Folder of each data set below torchvision's root.
 FOLDERS = {
     "cifar10": "cifar-10-batches-py",
@@ -51,7 +50,7 @@ def open_torchvision(kind: str, root: Path, split: str, download: bool) -> Sourc
         if kind in _ARRAYS:
             return ArraySource(kind, root, split, download)
         if download:
-            _FOLDERS[kind](root, download=True)
+            _dataset_class(_FOLDERS[kind])(root, download=True)
         return FolderSource(folder, without=_NO_CLASS, nested=False)
     except SourceError:
         raise
@@ -114,7 +113,13 @@ class ArraySource:
         return {**self.__dict__, "_arrays": None}
 
     def _open(self, download: bool) -> Any:
-        return _ARRAYS[self._kind](self._root, train=self._split == "train", download=download)
+        return _dataset_class(_ARRAYS[self._kind])(self._root, train=self._split == "train", download=download)
+
+
+def _dataset_class(name: str) -> Any:
+    import torchvision.datasets  # takes as long as importing PyTorch, and the other sources do not need it
+
+    return getattr(torchvision.datasets, name)
 
 
 def _arrays(dataset: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -182,3 +184,9 @@ def test_expected_kind_is_used_for_an_empty_location(
 def test_missing_location_raises(kind: str, tmp_path: Path) -> None:
     with pytest.raises((SourceError, OSError), match=r"missing"):
         open_source(str(tmp_path / "missing"), kind=kind, split="train")
+
+
+def test_sources_do_not_import_torchvision() -> None:
+    """It takes as long as importing PyTorch, and only the data sets that torchvision downloads need it."""
+    code = "import i2e_triton.sources, sys; print('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "False\n"

@@ -1,0 +1,56 @@
+"""Resize rules, bit for bit as ``torchvision.transforms.v2`` resizes tensors on the CPU, antialiased.
+
+torchvision itself is not used here: importing it takes as long as importing PyTorch.
+"""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+
+def resize(images: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """Resize images ``[..., C, H, W]``, uint8 or float32, to a height and width in pixels.
+
+    Args:
+        images: channels are last in memory.
+        size: height and width in pixels.
+        mode: ``"bicubic"`` or ``"bilinear"``.
+
+    Returns:
+        Images of the same dtype, with the channels last in memory.
+    """
+    if images.shape[-2:] == size:
+        return images
+    batch = images.reshape(-1, *images.shape[-3:])
+    if len(batch) == 1 and batch.is_contiguous(memory_format=torch.channels_last):
+        # With this stride PyTorch keeps the channels last for a single image too (pytorch issue 68430).
+        batch = batch.as_strided(batch.shape, (batch.numel(), *batch.stride()[1:]))
+    as_float = batch.dtype == torch.uint8 and not _resizes_uint8(mode)
+    if as_float:
+        batch = batch.to(torch.float32)
+    batch = interpolate(batch, size, mode=mode, align_corners=False, antialias=True)
+    if as_float:
+        batch = batch.round_().to(torch.uint8)
+    return batch.reshape(*images.shape[:-2], *size)
+
+
+def resize_shorter_side(height: int, width: int, side: int) -> tuple[int, int]:
+    """Return height and width in pixels of an image whose shorter side is resized to ``side``."""
+    longer = side * max(height, width) // min(height, width)
+    return (side, longer) if height <= width else (longer, side)
+
+
+def center_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return a view of the centre of images ``[..., H, W]``, which are not smaller than ``size``."""
+    top, left = (round((whole - part) / 2) for whole, part in zip(images.shape[-2:], size))
+    return images[..., top : top + size[0], left : left + size[1]]
+
+
+def _resizes_uint8(mode: str) -> bool:
+    """Return whether torchvision resizes uint8 without a conversion to float32. The last bit differs."""
+    with_simd = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    return mode == "bicubic" or with_simd or platform.machine() in ("aarch64", "arm64")
