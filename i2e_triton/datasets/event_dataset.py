@@ -34,9 +34,9 @@ class EventDataset(EventSplit, Dataset[tuple[Any, Any]]):
     times faster.
 
     Class names come from the Hugging Face metadata of Parquet files and from the ``manifest.json`` of ``i2e dataset``.
-    Without these, class folders are numbered in the sorted order of their names, as torchvision's ``DatasetFolder``
-    does in the official training code. The class folders of official CIFAR-100 are numbers that are sorted as text:
-    the label of folder ``2`` is 12 (``classes[12] == "2"``).
+    Without these, the names of class folders are the labels if they are the integers 0 to N-1, padded with zeros or
+    not, as in official CIFAR-100. Other class folders are numbered in the sorted order of their names, as torchvision's
+    ``DatasetFolder`` does for all names. It gives the folder ``2`` of CIFAR-100 the label 12.
 
     Args:
         location: one of

@@ -1,8 +1,9 @@
-"""Npz files in class folders, as the official code writes them."""
+"""Npz files in class folders, as the official code writes them, and the names of these folders."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,40 @@ import pyarrow as pa
 from i2e_triton.checks import PACKED_TIMESTEPS
 from i2e_triton.datasets.records import EventRow, Records, even_group_offsets
 from i2e_triton.io.location import is_data_file, walk_folders
+
+#: Folder of the rows without a label. No other folder that :func:`label_folders` names is equal to it.
+UNLABELLED = "unlabelled"
+_WORDNET_ID = re.compile("n[0-9]{8}")
+
+
+def label_folders(classes: Sequence[str]) -> list[str]:
+    """Return the folder of each label in a converted data set.
+
+    The folders are the class names if these are WordNet ids (``n01440764``, as in ImageNet), and otherwise the label
+    numbers, padded with zeros to one width. torchvision's ``DatasetFolder`` then finds the same labels, provided that
+    every class has a row and that WordNet ids are sorted.
+    """
+    if len(set(classes)) == len(classes) and all(map(_WORDNET_ID.fullmatch, classes)):
+        return list(classes)
+    width = len(str(len(classes) - 1))
+    return [f"{label:0{width}d}" for label in range(len(classes))]
+
+
+def labels_by_name(folders: Sequence[str]) -> dict[str, int]:
+    """Return the label of each class folder of a data set without a manifest, in the order of the labels.
+
+    The labels are the names if these are the integers 0 to N-1, padded with zeros or not. Otherwise the sorted folders
+    are numbered, as torchvision's ``DatasetFolder`` does.
+    """
+    numbers = {name: int(name) for name in folders if is_number(name)}
+    if len(numbers) == len(folders) and sorted(numbers.values()) == list(range(len(folders))):
+        return dict(sorted(numbers.items(), key=lambda item: item[1]))
+    return {name: label for label, name in enumerate(sorted(folders))}
+
+
+def is_number(folder: str) -> bool:
+    """Return whether a folder name consists of the digits 0 to 9."""
+    return folder.isascii() and folder.isdecimal()
 
 
 class NpzRecords(Records):

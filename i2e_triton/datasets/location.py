@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Union
 
-from i2e_triton.datasets.folder import NpzRecords, npz_files
+from i2e_triton.datasets.folder import NpzRecords, labels_by_name, npz_files
 from i2e_triton.datasets.manifest import ClassNames, read_class_names
 from i2e_triton.datasets.parquet import ParquetRecords
 from i2e_triton.datasets.records import Records
@@ -112,7 +112,8 @@ def _chosen_split(folder: Path, split: str | None, splits: Collection[str]) -> s
 def _open_npz(root: Path, names: ClassNames | None) -> NpzRecords:
     folders = sub_folders(root)
     if names is None:
-        return NpzRecords(root, {name: label for label, name in enumerate(folders)}, tuple(folders))
+        labels = labels_by_name(folders)
+        return NpzRecords(root, labels, tuple(labels))
     return NpzRecords(root, names.of_folders(folders), names.names)
 
 

@@ -1,4 +1,4 @@
-"""Read the class names from the ``manifest.json`` of ``i2e dataset``."""
+"""Read the class names and the layout of npz files from the ``manifest.json`` of ``i2e dataset``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from i2e_triton.datasets.folder import UNLABELLED, is_number, label_folders
 from i2e_triton.formats import RecordError
 
 _NAME = "manifest.json"
-_UNLABELLED = "unlabelled"  # folder of images without a label
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class ClassNames:
     """The classes of a converted data set."""
 
     names: tuple[str, ...] | None  #: None if the source had no class names
+    label_folders: bool = False  #: npz files are in :func:`label_folders`; False: in folders with class names
 
     def of_folders(self, folders: Sequence[str]) -> dict[str, int]:
         """Return the label of each class folder.
@@ -25,11 +26,13 @@ class ClassNames:
         Raises:
             ValueError: if a folder is not a class.
         """
-        known = {_UNLABELLED: -1}
+        known = {UNLABELLED: -1}
         if self.names is None:
-            known |= {name: int(name) for name in folders if name.isdecimal()}
+            known |= {name: int(name) for name in folders if is_number(name)}
+        elif self.label_folders:
+            known |= {name: label for label, name in enumerate(label_folders(self.names))}
         else:
-            # The folder of the class "T-shirt/top" is T-shirt, with a folder top in it.
+            # Earlier versions used the class names. The folder of the class "T-shirt/top" is T-shirt.
             known |= {name.split("/")[0]: label for label, name in enumerate(self.names)}
         unknown = [name for name in folders if name not in known]
         if unknown:
@@ -53,7 +56,7 @@ def read_class_names(folder: Path) -> ClassNames | None:
         raise RecordError(f"{path}: not JSON, or damaged: {error}") from error
     if not isinstance(content, dict) or not content.keys() >= {"classes", "complete"}:
         return None
-    names, complete = content["classes"], content["complete"]
+    names, complete, settings = content["classes"], content["complete"], content.get("settings")
     if not isinstance(complete, bool):
         raise RecordError(f"{path}: complete must be true or false, got {complete!r:.80}")
     if not complete:
@@ -62,4 +65,4 @@ def read_class_names(folder: Path) -> ClassNames | None:
         return ClassNames(None)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RecordError(f"{path}: classes must be a list of strings")
-    return ClassNames(tuple(names))
+    return ClassNames(tuple(names), isinstance(settings, dict) and settings.get("folders") == "labels")

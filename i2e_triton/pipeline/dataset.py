@@ -28,7 +28,6 @@ from i2e_triton.pipeline.manifest import (
 )
 from i2e_triton.pipeline.plan import ConversionConfig, Shard, plan_shards
 from i2e_triton.pipeline.shards import complete_shard
-from i2e_triton.pipeline.writers import check_class_folders
 from i2e_triton.sources import Source
 
 
@@ -88,13 +87,11 @@ def convert_dataset(
 
     Raises:
         ManifestError: if ``out`` contains a different conversion or other files, or another process writes to it.
-        ValueError: if the splits have different classes, or a key or class cannot be the name of an npz file.
+        ValueError: if the splits have different classes.
         OSError: if reading or writing fails. Finished shards are kept, and a later run resumes.
     """
     out = out.absolute()  # workers may have another working directory
     wanted = _new_manifest(sources, kind, config)
-    if config.format == "npz":
-        check_class_folders(wanted.classes)
     with _lock(out):
         found = _existing_manifest(out, wanted)
         if found is not None and found.complete:

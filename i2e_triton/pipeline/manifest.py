@@ -55,6 +55,7 @@ class ShardRecord:
     events: tuple[tuple[int, int], ...]  #: ON and OFF events of each timestep
     pixels: int  #: of all images together
     skipped: tuple[SkippedRow, ...]
+    labels_sha256: str | None = None  #: digest of the labels in order; None in manifests of earlier versions
 
     @staticmethod
     def from_json(record: Any) -> ShardRecord:
@@ -78,6 +79,7 @@ class ShardRecord:
                 SkippedRow(_take_count(row, "row"), _take(row, "key", str), _take(row, "reason", str))
                 for row in _take(record, "skipped", list)
             ),
+            labels_sha256=None if record.get("labels_sha256") is None else _take(record, "labels_sha256", str),
         )
 
 

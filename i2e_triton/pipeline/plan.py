@@ -42,7 +42,9 @@ class ConversionConfig:
 
     def as_json(self) -> dict[str, Any]:
         """Return the values that the manifest stores, and that must be the same to resume."""
-        return {**asdict(self), "size": None if self.size is None else list(self.size), "bits": self.stored_bits}
+        stored = {**asdict(self), "size": None if self.size is None else list(self.size), "bits": self.stored_bits}
+        # Earlier versions named the folders of npz files after the classes. Readers need to know.
+        return {**stored, "folders": "labels"} if self.format == "npz" else stored
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -25,7 +27,6 @@ def complete_shard(
 
     Raises:
         OSError: if a file cannot be written. The shard is then not recorded.
-        ValueError: if a key or class cannot be the name of an npz file.
     """
     encoder = _Encoder(config)
     files = write_shard(out, shard, encoder.encode_rows(batches), config, classes)
@@ -36,6 +37,7 @@ def complete_shard(
         paths=files.paths,
         bytes=files.bytes,
         sha256=files.sha256,
+        labels_sha256=digest_labels(encoder.labels),
         events=tuple((int(on), int(off)) for on, off in encoder.events),
         pixels=encoder.pixels,
         skipped=tuple(encoder.skipped),
@@ -52,6 +54,7 @@ class _Encoder:
         self.rows = 0
         self.pixels = 0
         self.events = np.zeros((config.timesteps, 2), dtype=np.int64)
+        self.labels: list[int] = []
         self.skipped: list[SkippedRow] = []
 
     def encode_rows(self, batches: Iterable[EventBatch]) -> Iterator[EncodedRow]:
@@ -66,6 +69,7 @@ class _Encoder:
                 records.update(zip(numbers, encode(packed, self._config)))
             for number in sorted(records):
                 key, label = batch.keys_and_labels[number]
+                self.labels.append(label)
                 yield EncodedRow(number, key, label, records[number])
 
 
@@ -86,3 +90,8 @@ def count_events(packed: Tensor, timesteps: int) -> np.ndarray:
     bits = np.arange(256)[:, None] >> np.arange(timesteps) & 1
     histograms = [np.bincount(packed[:, polarity].numpy().ravel(), minlength=256) for polarity in (0, 1)]
     return np.stack([histogram @ bits for histogram in histograms], axis=1)
+
+
+def digest_labels(labels: npt.ArrayLike) -> str:
+    """Return the SHA-256 of labels as little-endian int64."""
+    return hashlib.sha256(np.asarray(labels, dtype="<i8").tobytes()).hexdigest()

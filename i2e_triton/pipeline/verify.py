@@ -6,18 +6,21 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from i2e_triton.datasets.decoding import RowDecoder
+from i2e_triton.datasets.folder import NpzRecords
+from i2e_triton.datasets.location import open_records
 from i2e_triton.datasets.parquet import ParquetRecords
-from i2e_triton.datasets.records import EventRow
+from i2e_triton.datasets.records import EventRow, Records
 from i2e_triton.datasets.tar import TarRecords
 from i2e_triton.formats import RecordError, load_npz
 from i2e_triton.pipeline.manifest import MANIFEST_NAME, Manifest, ManifestError, ShardRecord, read_manifest
-from i2e_triton.pipeline.shards import count_events
+from i2e_triton.pipeline.shards import count_events, digest_labels
 
 _CHUNK = 1 << 20
 
@@ -32,7 +35,11 @@ class Verification:
 
 
 def verify_dataset(out: Path, shard_done: Callable[[int, int], None]) -> Verification:
-    """Verify the files of a complete data set: their names, sizes, digests, records, rows and events.
+    """Verify a complete data set against its manifest.
+
+    The names, sizes and digests of all files, and the rows, pixels and events of all shards are compared. If they are
+    correct, each split is opened as :class:`i2e_triton.datasets.EventDataset` opens it, and its classes, rows and
+    labels are compared.
 
     Args:
         out: output folder of ``i2e dataset``.
@@ -47,11 +54,20 @@ def verify_dataset(out: Path, shard_done: Callable[[int, int], None]) -> Verific
         raise ManifestError(f"{out} has no {MANIFEST_NAME}; pass the output folder of i2e dataset")
     if not manifest.complete:
         raise ManifestError(f"the conversion in {out} is not complete; rerun the same command to resume it")
-    problems = [f"{path}: not in the manifest" for path in _unknown_files(out, manifest)]
+    problems: list[str] = []
     for done, record in enumerate(manifest.shards, 1):
         problems += _problems_of(out, record, manifest)
         shard_done(done, len(manifest.shards))
-    return Verification(len(manifest.shards), sum(record.rows for record in manifest.shards), tuple(problems))
+    if not problems:
+        problems = [problem for split in manifest.rows for problem in _reader_problems(out, split, manifest)]
+    unknown = [f"{path}: not in the manifest" for path in _unknown_files(out, manifest)]
+    rows = sum(record.rows for record in manifest.shards)
+    return Verification(len(manifest.shards), rows, (*unknown, *problems))
+
+
+def damaged_shards(out: Path, manifest: Manifest) -> list[ShardRecord]:
+    """Return the shards whose files are missing, or whose bytes or contents differ from the manifest."""
+    return [record for record in manifest.shards if _problems_of(out, record, manifest)]
 
 
 def _unknown_files(out: Path, manifest: Manifest) -> list[str]:
@@ -119,3 +135,36 @@ def _rows(out: Path, record: ShardRecord, format: str, timesteps: int) -> Iterat
     records = ParquetRecords(paths) if format == "parquet" else TarRecords(paths, None)
     for _, row in records.read(range(len(records))):
         yield row
+
+
+def _reader_problems(out: Path, split: str, manifest: Manifest) -> Iterator[str]:
+    """Open a split as users do, and compare its classes, rows and labels with the manifest."""
+    shards = [record for record in manifest.shards if record.split == split]
+    rows = sum(record.rows for record in shards)
+    if not rows:
+        return  # a split of npz files without rows has no folder
+    try:
+        records = open_records(out, split)
+        labels = _labels_in_order(out, records, shards)
+    except (ValueError, OSError) as error:
+        yield f"{split}: {error}"
+        return
+    if records.classes != manifest.classes:
+        yield f"{split}: its readers find other class names than those of the manifest"
+    if not len(records) == len(labels) == rows:
+        yield f"{split}: its readers find {len(records)} rows, but the manifest says {rows}"
+        return
+    remaining = iter(labels)
+    for record in shards:
+        found = digest_labels(list(islice(remaining, record.rows)))
+        if record.labels_sha256 not in (None, found):
+            yield f"{record.name}: its readers find other labels than those that were written"
+
+
+def _labels_in_order(out: Path, records: Records, shards: list[ShardRecord]) -> list[int]:
+    """Return the labels that a reader finds, in the order in which the rows were written."""
+    if not isinstance(records, NpzRecords):
+        return records.labels().tolist()
+    labels = {str(row.content): row.label for _, row in records.read(range(len(records)))}
+    paths = (str(out / path) for record in shards for path in record.paths)
+    return [labels[path] for path in paths if path in labels]

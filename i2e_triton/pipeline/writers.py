@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import tarfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from i2e_triton.datasets.folder import UNLABELLED, label_folders
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.pipeline.plan import ConversionConfig, Shard
 
@@ -24,6 +24,9 @@ ROW_GROUP_BYTES = 256 * 1024
 
 #: Folder names of the official notebooks for the npz files of a split, where they differ from the split's name.
 _NPZ_FOLDERS = {"validation": "val"}
+
+#: Width of the label folders of npz files if the source has no class names, so that the largest label is unknown.
+_LABEL_WIDTH = 5
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,6 @@ def write_shard(
 
     Raises:
         OSError: if a file cannot be written. The incomplete file is removed.
-        ValueError: if a key or class cannot be the name of an npz file.
     """
     if config.format == "npz":
         return _write_npz_files(out, shard, rows, classes)
@@ -64,31 +66,6 @@ def write_shard(
         else:
             _write_tar(hashing, rows, config)
     return WrittenFiles((path.name,), hashing.size, hashing.hash.hexdigest())
-
-
-def npz_path(shard: Shard, row: EncodedRow, classes: tuple[str, ...] | None) -> str:
-    """Return the path of a row's npz file: in a folder of its class, as torchvision's ``DatasetFolder`` expects.
-
-    Raises:
-        ValueError: if the class or the key leads out of that folder.
-    """
-    folder = "unlabelled" if row.label < 0 else str(row.label) if classes is None else classes[row.label]
-    path = f"{folder}/{row.key.removeprefix(folder + '/')}"
-    if "\0" in path or not all(part.strip(".") for part in path.split("/")):
-        raise ValueError(f"the key {row.key!r} of class {folder!r} cannot name a file; use --format parquet")
-    return f"{_NPZ_FOLDERS.get(shard.split, shard.split)}/{path}.npz"
-
-
-def check_class_folders(classes: tuple[str, ...] | None) -> None:
-    """Check that no two classes share a top-level folder of npz files, as ``a/b`` and ``a/c`` would.
-
-    Raises:
-        ValueError: if two classes share one. The message names the folder.
-    """
-    folders = Counter(name.split("/")[0] for name in classes or ())
-    for folder, count in folders.items():
-        if count > 1:
-            raise ValueError(f"{count} classes would have the folder {folder!r}; use --format parquet")
 
 
 def parquet_schema(config: ConversionConfig, classes: tuple[str, ...] | None) -> pa.Schema:
@@ -133,9 +110,19 @@ def _add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 def _write_npz_files(
     out: Path, shard: Shard, rows: Iterable[EncodedRow], classes: tuple[str, ...] | None
 ) -> WrittenFiles:
+    """Write the files ``<split>/<label folder>/<row>.npz``.
+
+    Keys and class names are no file names: some are hidden, invalid, or the same file as another one.
+    """
+    split = _NPZ_FOLDERS.get(shard.split, shard.split)
+    folders = None if classes is None else label_folders(classes)
     paths, size, digest = [], 0, hashlib.sha256()
     for row in rows:
-        path = npz_path(shard, row, classes)
+        if row.label < 0:
+            folder = UNLABELLED
+        else:
+            folder = f"{row.label:0{_LABEL_WIDTH}d}" if folders is None else folders[row.label]
+        path = f"{split}/{folder}/{row.row:09d}.npz"
         with write_whole(out / path) as file:
             file.write(row.record)
         digest.update(row.record)

@@ -295,11 +295,11 @@ def test_interrupt_reports_that_finished_shards_are_kept(
 def test_verify_names_the_damaged_npz_file(i2e: I2E, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     i2e("dataset", images, "-o", out, "--format", "npz", *HERE)
-    (out / "train" / "dog" / "3.npz").write_bytes(b"PK")
+    (out / "train" / "1" / "000000004.npz").write_bytes(b"PK")
     end = i2e("dataset", "verify", out)
     assert end.status == 1
-    assert "train/dog/3.npz: " in end.err
-    assert "train/dog/1.npz" not in end.err
+    assert "train/1/000000004.npz: " in end.err
+    assert "train/1/000000003.npz" not in end.err
 
 
 def test_verify_lists_the_problems(i2e: I2E, images: Path, tmp_path: Path) -> None:

@@ -184,6 +184,32 @@ def test_converted_class_folders_may_be_nested(tmp_path: Path) -> None:
         EventDataset(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("folders", "classes"),
+    [
+        # The label of an integer is the integer. Sorted as text, 2 would have the label 4.
+        ([str(label) for label in range(12)], [str(label) for label in range(12)]),
+        ([f"{label:03d}" for label in range(12)], [f"{label:03d}" for label in range(12)]),
+        (["0", "01", "2"], ["0", "01", "2"]),
+        # Other names are sorted as torchvision sorts them.
+        (["1", "2", "10"], ["1", "10", "2"]),
+        (["0", "00", "1"], ["0", "00", "1"]),
+        (["0", "1", "2", "owl"], ["0", "1", "2", "owl"]),
+        (["1", "\N{ARABIC-INDIC DIGIT ZERO}"], ["1", "\N{ARABIC-INDIC DIGIT ZERO}"]),
+        (["n02", "n1"], ["n02", "n1"]),
+    ],
+)
+def test_labels_of_class_folders_without_manifest(tmp_path: Path, folders: list[str], classes: list[str]) -> None:
+    events = random_events(len(folders), torch.Generator(), (1, 2, 3, 3))
+    for name, sample in zip(folders, events):
+        write_npz(tmp_path / "val" / name / "x.npz", sample)
+    dataset = EventDataset(tmp_path, "val", dtype=torch.bool)
+    assert dataset.classes == classes
+    for row, (found, label) in enumerate(dataset[row] for row in range(len(folders))):
+        assert label == row
+        assert_same_events(found, events[folders.index(classes[label])])
+
+
 def test_labels_of_converted_folders_without_class_names(tmp_path: Path) -> None:
     for folder in ("0", "2", "10"):
         write_npz(tmp_path / "train" / folder / "x.npz", random_events(1, torch.Generator())[0])

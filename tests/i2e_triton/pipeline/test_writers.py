@@ -1,20 +1,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import datasets
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from i2e_triton.pipeline.plan import ConversionConfig, Shard
-from i2e_triton.pipeline.writers import ROW_GROUP_BYTES, EncodedRow, check_class_folders, npz_path, write_shard
+from i2e_triton.pipeline.writers import ROW_GROUP_BYTES, EncodedRow, write_shard
 from tests.i2e_triton.pipeline.builders import files_in
 
 CLASSES = ("cat", "dog")
@@ -68,12 +66,6 @@ def test_row_group_ends_with_the_row_that_fills_it(tmp_path: Path) -> None:
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [3, 3, 1]
 
 
-def test_classes_sharing_a_folder_are_refused() -> None:
-    check_class_folders(("T-shirt/top", "Trouser", "top"))
-    with pytest.raises(ValueError, match="2 classes would have the folder 'a'; use --format parquet"):
-        check_class_folders(("a/b", "a/c"))
-
-
 def test_tar_has_webdataset_members(tmp_path: Path, rows: list[EncodedRow]) -> None:
     write_shard(tmp_path, SHARD, rows, ConversionConfig(0.1, format="tar", timesteps=3), CLASSES)
     with tarfile.open(tmp_path / "train-00001-of-00003.tar") as tar:
@@ -86,32 +78,30 @@ def test_tar_has_webdataset_members(tmp_path: Path, rows: list[EncodedRow]) -> N
     assert not contents
 
 
-def test_npz_files_are_in_class_folders(tmp_path: Path) -> None:
-    file = io.BytesIO()
-    np.savez_compressed(file, np.ones((1, 2, 1, 1), bool))
-    rows = [
-        EncodedRow(0, "cat/a", 0, file.getvalue()),
-        EncodedRow(1, "cat/deep/a", 0, b"1"),
-        EncodedRow(2, "2", 1, b"2"),
-    ]
-    written = write_shard(tmp_path, SHARD, rows, ConversionConfig(0.1, format="npz"), CLASSES)
-    assert written.paths == ("train/cat/a.npz", "train/cat/deep/a.npz", "train/dog/2.npz")
-    with np.load(tmp_path / "train/cat/a.npz") as archive:
-        assert archive["arr_0"].all()
+@pytest.mark.parametrize(
+    ("classes", "folders"),
+    [
+        (("cat", "dog", "owl"), ["0", "2", "unlabelled"]),
+        (tuple("abcdefghijk"), ["00", "02", "unlabelled"]),  # 11 classes
+        (("n01440764", "n01443537", "n01484850"), ["n01440764", "n01484850", "unlabelled"]),
+        (("n01440764", "n01443537", "tench"), ["0", "2", "unlabelled"]),
+        (("n01440764", "n01443537", "n01440764"), ["0", "2", "unlabelled"]),  # two classes of one name
+        (None, ["00000", "00002", "unlabelled"]),
+    ],
+)
+def test_npz_files_are_in_label_folders(tmp_path: Path, classes: tuple[str, ...] | None, folders: list[str]) -> None:
+    rows = [EncodedRow(8 + i, "../key", label, b"%d" % i) for i, label in enumerate((0, 2, -1))]
+    written = write_shard(tmp_path, SHARD, rows, ConversionConfig(0.1, format="npz"), classes)
+    assert written.paths == tuple(f"train/{name}/{row:09d}.npz" for row, name in zip((8, 9, 10), folders))
+    assert files_in(tmp_path) == {path: b"%d" % i for i, path in enumerate(written.paths)}
 
 
-@pytest.mark.parametrize("key", ["../../escape", "cat/../../escape", "/etc/passwd", "a//b", "", "nul\0"])
-@pytest.mark.parametrize("label", [0, 1])
-def test_key_leading_out_of_the_folder_is_refused(key: str, label: int) -> None:
-    with pytest.raises(ValueError, match="cannot name a file; use --format parquet"):
-        npz_path(SHARD, EncodedRow(0, key, label, b""), ("cat", ".."))
-
-
-def test_folders_without_class_names_are_numbered() -> None:
-    assert npz_path(SHARD, EncodedRow(7, "7", 3, b""), None) == "train/3/7.npz"
-    assert npz_path(SHARD, EncodedRow(7, "7", -1, b""), None) == "train/unlabelled/7.npz"
+def test_npz_files_of_validation_are_in_the_folder_of_the_official_notebooks(tmp_path: Path) -> None:
+    rows = [EncodedRow(0, "0", 1, b"")]
     shard = replace(SHARD, split="validation")
-    assert npz_path(shard, EncodedRow(7, "cat/7", 0, b""), CLASSES) == "val/cat/7.npz"  # as in the official notebooks
+    assert write_shard(tmp_path, shard, rows, ConversionConfig(0.1, format="npz"), CLASSES).paths == (
+        "val/1/000000000.npz",
+    )
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])
