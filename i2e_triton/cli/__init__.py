@@ -1,4 +1,4 @@
 """The command line ``i2e``, one module per command. Needs ``pip install 'i2e-triton[cli]'``.
 
-The modules import what a command needs when it runs, so that ``i2e --help`` is fast and needs the ``cli`` extra only.
+A command imports its dependencies when it runs, so that ``i2e --help`` is fast and needs only the ``cli`` extra.
 """

@@ -16,7 +16,7 @@ app = typer.Typer(
     name="i2e",
     add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode="markdown",  # joins the lines of a paragraph of a docstring
+    rich_markup_mode="markdown",  # joins the lines of a docstring paragraph
     pretty_exceptions_enable=False,  # bug reports need a plain traceback
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -26,13 +26,13 @@ app.command("stats")(stats.stats)
 app.command("calibrate")(calibrate.calibrate)
 app.command("info")(info.info)
 
-#: Entry points of functions that add commands to the application. :mod:`i2e_triton.training` adds its commands this
-#: way, because nothing in the package imports training.
+#: Group of the entry points. Each is a function that adds commands to the application. :mod:`i2e_triton.training`
+#: registers its commands this way, because the rest of the package must not import it.
 ENTRY_POINTS = "i2e_triton.commands"
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Add the commands of the installed packages, sorted by the name of their entry point."""
+    """Add the commands that installed packages register as entry points, sorted by the name of the entry point."""
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         entry.load()(app)
 
@@ -40,8 +40,8 @@ def add_commands(app: typer.Typer) -> None:
 add_commands(app)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"i2e-triton {__version__}")
         raise typer.Exit
 
@@ -52,7 +52,7 @@ def main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Convert images to events, as an event camera would see them during a microsaccade."""
+    """Convert images to events, as an event camera would record them during a microsaccade."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a file name that the encoding lacks must not end a long run
+            stream.reconfigure(errors="replace")  # a file name that cannot be encoded must not abort a long run

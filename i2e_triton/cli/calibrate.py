@@ -1,4 +1,4 @@
-"""``i2e calibrate``: the ratio that gives a requested event rate."""
+"""``i2e calibrate``: find the ratio that gives a requested event rate."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from i2e_triton.cli.options import (
     Resize,
     Size,
     Timesteps,
+    as_option_error,
     check_choice,
     check_device,
     checked_by,
-    errors_of,
     in_range,
 )
 from i2e_triton.cli.terminal import exit_on_errors, new_progress
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 def _check_rate(rate: float) -> float:
     if not 0 < rate < 1:
-        raise ValueError(f"must be between 0 and 1, a share of all event positions, got {rate}")
+        raise ValueError(f"must be between 0 and 1, got {rate}; 0.05 is 5 %")
     return rate
 
 
@@ -50,7 +50,8 @@ def calibrate(
         typer.Option(
             metavar="RATE",
             callback=checked_by(_check_rate),
-            help="Requested mean event rate as a share of all event positions: 0.05 is 5 %.",
+            help="Requested mean event rate: the fraction of event positions (timesteps x polarities x pixels) that "
+            "have an event. 0.05 is 5 %.",
         ),
     ],
     kind: Kind = None,
@@ -83,31 +84,31 @@ def calibrate(
 ) -> None:
     """Find the ratio that gives a data set of images a requested mean event rate.
 
-    A sample of the images is read once and converted at the ratios of a curve from 0 to 1. A bisection in steps of
-    0.0001 follows. The printed rate was measured at the printed ratio.
+    A sample of the images is read once and converted at several ratios from 0 to 1. A bisection then finds the ratio
+    with a resolution of 0.0001. The printed event rate was measured at the printed ratio.
     """
     from i2e_triton.analysis.calibration import RATIOS, find_ratio, measure_curve, read_sample
     from i2e_triton.sources import check_resize
 
-    with errors_of("--resize"):
+    with as_option_error("--resize"):
         check_resize(size, resize)
-    shifts, where = canonical_shifts(order, timesteps), check_device(device)
+    shifts, torch_device = canonical_shifts(order, timesteps), check_device(device)
     errors = Console(stderr=True)
     with exit_on_errors(errors), new_progress(errors) as progress:
-        images = _open(source, kind, split, preset)
-        reading = progress.add_task("reading", total=min(sample, len(images)))
-        read = read_sample(
+        images = _open_split(source, kind, split, preset)
+        task = progress.add_task("reading", total=min(sample, len(images)))
+        image_sample = read_sample(
             images,
             sample,
             size=size,
             rule=resize,
             shifts=shifts,
-            device=where,
-            rows_done=lambda rows: progress.advance(reading, rows),
+            device=torch_device,
+            rows_done=lambda rows: progress.advance(task, rows),
         )
-        curve = measure_curve(read, progress.track(RATIOS, description="converting"))
-        calibration = find_ratio(read, curve, rate)
-    _print(calibration, rate, read, len(images))
+        curve = measure_curve(image_sample, progress.track(RATIOS, description="converting"))
+        calibration = find_ratio(image_sample, curve, rate)
+    _print_result(calibration, rate, image_sample, len(images))
     options: dict[str, object] = {
         "--preset": preset,
         "--kind": kind,
@@ -117,27 +118,27 @@ def calibrate(
         "--order": None if order == DEFAULT_ORDER else order,
         "--timesteps": None if timesteps == 8 else timesteps,
     }
-    typer.echo(f"next: {_command(source, calibration.found.ratio, options)}")
+    typer.echo(f"next: {_dataset_command(source, calibration.found.ratio, options)}")
     if out is not None:
         with exit_on_errors(errors):
-            _write(out, curve, calibration)
+            _write_curve(out, curve, calibration)
         typer.echo(f"curve: {out / 'calibration.png'}, {out / 'calibration.csv'}")
 
 
-def _open(location: str, kind: str | None, split: str | None, preset: str | None) -> Source:
+def _open_split(location: str, kind: str | None, split: str | None, preset: str | None) -> Source:
     from i2e_triton.sources import PRESETS, find_kind, open_source, splits
 
     kind = kind or find_kind(location, PRESETS[preset].kind if preset else None)
     names = splits(location, kind)
-    with errors_of("--split"):
+    with as_option_error("--split"):
         split = check_choice(split or names[0], names)
     return open_source(location, kind=kind, split=split)
 
 
-def _print(calibration: Calibration, requested: float, sample: ImageSample, rows: int) -> None:
+def _print_result(calibration: Calibration, requested: float, sample: ImageSample, rows: int) -> None:
     found, (above, below) = calibration.found, calibration.around
     typer.echo(f"ratio {found.ratio:g}: mean event rate {found.event_rate.mean:.3%}, requested {requested:.3%}")
-    typer.echo(f"  neighbors: {_rate_at(above)}, {_rate_at(below)}")
+    typer.echo(f"  adjacent ratios: {_rate_at(above)}, {_rate_at(below)}")
     error = found.event_rate.std / math.sqrt(sample.images)
     typer.echo(f"  from {sample.images:,} images of {rows:,}; standard error of the mean {error:.3%}")
     if sample.unreadable:
@@ -148,8 +149,8 @@ def _rate_at(point: CurvePoint) -> str:
     return f"{point.event_rate.mean:.3%} at {point.ratio:g}"
 
 
-def _command(source: str, ratio: float, options: dict[str, object]) -> str:
-    """Return the shell command that converts the data set with the measured settings."""
+def _dataset_command(source: str, ratio: float, options: dict[str, object]) -> str:
+    """Return the ``i2e dataset`` command with this ratio and the options of the calibration."""
     words = ["i2e", "dataset", source, "-o", "OUT", "--ratio", f"{ratio:g}"]
     for option, value in options.items():
         if value is not None:
@@ -157,7 +158,7 @@ def _command(source: str, ratio: float, options: dict[str, object]) -> str:
     return shlex.join(words)
 
 
-def _write(out: Path, curve: Sequence[CurvePoint], calibration: Calibration) -> None:
+def _write_curve(out: Path, curve: Sequence[CurvePoint], calibration: Calibration) -> None:
     from i2e_triton.analysis import plots
     from i2e_triton.analysis.calibration import curve_columns
     from i2e_triton.io.atomic import write_whole

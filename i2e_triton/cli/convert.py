@@ -1,4 +1,4 @@
-"""``i2e convert``: image files to events."""
+"""``i2e convert``: convert image files to events."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from i2e_triton.cli.options import (
     Ratio,
     Size,
     Timesteps,
+    as_option_error,
     check_choice,
     check_device,
     checked_by,
-    errors_of,
     option_error,
 )
 from i2e_triton.cli.terminal import new_progress, new_table, percent, print_line, printable
@@ -43,7 +43,7 @@ def convert(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE", help="Image files, folders with their subfolders, and patterns such as 'photos/*.jpg'."
+            metavar="IMAGE", help="Image files, folders (with subfolders), and patterns such as 'photos/*.jpg'."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Output folder; created if missing.")],
@@ -69,21 +69,21 @@ def convert(
 ) -> None:
     """Convert images to events, and draw or save them.
 
-    The files in OUT mirror the folders of the images, below the deepest folder that contains every IMAGE:
-    photos/a/1.jpg becomes OUT/a/1.gif for the IMAGE photos, and OUT/1.gif for the IMAGE photos/a/1.jpg. Images of one
-    folder that differ in their suffix only keep it: 1.jpg.gif and 1.png.gif.
+    OUT has the same subfolders as the deepest folder that contains every IMAGE: photos/a/1.jpg is written to
+    OUT/a/1.gif if IMAGE is photos, and to OUT/1.gif if IMAGE is photos/a/1.jpg. If two images of a folder differ only
+    in their suffix, the results keep it: 1.jpg.gif and 1.png.gif.
 
-    Every image format of Pillow is read. The EXIF orientation is applied, only the first frame of an animation is used,
-    transparency is dropped, and grey of more than 8 bits keeps its precision.
+    All image formats that Pillow can read are supported. The EXIF orientation is applied, only the first frame of an
+    animation is used, transparency is dropped, and grey images of more than 8 bits keep their precision.
 
-    Unreadable files are reported and skipped, and the exit status is 1. For invalid arguments the exit status is 2, and
-    nothing is written.
+    Unreadable files are reported and skipped; the exit status is then 1. If an argument is invalid, nothing is written
+    and the exit status is 2.
     """
     from i2e_triton.cli.convert_image import ConvertOptions, output_paths
     from i2e_triton.cli.image_files import find_image_files
     from i2e_triton.formats.event_list import check_duration
 
-    with errors_of("--timestep-us"):
+    with as_option_error("--timestep-us"):
         check_duration(timesteps, timestep_us)
     options = ConvertOptions(
         size=size,
@@ -137,7 +137,7 @@ def _convert_all(targets: dict[Path, Path], options: ConvertOptions, errors: Con
 
 
 def _print_report(console: Console, converted: Sequence[ConvertedImage], options: ConvertOptions, out: Path) -> None:
-    """Print one image timestep by timestep, and several images in one line each."""
+    """Print a table of the timesteps if there is one image, and a table of the images if there are several."""
     if len(converted) == 1:
         _print_image(console, converted[0], options)
     elif converted:
@@ -145,13 +145,13 @@ def _print_report(console: Console, converted: Sequence[ConvertedImage], options
 
 
 def _print_image(console: Console, image: ConvertedImage, options: ConvertOptions) -> None:
-    from i2e_triton.cli.convert_image import name_vectors
+    from i2e_triton.cli.convert_image import vector_labels
 
     height, width = image.size
     print_line(console, f"{image.path}: {height} x {width} pixels, ratio {options.ratio:g}")
     table = new_table("t", "motion vector", "ON", "OFF", "event rate", text_columns=2)
-    for t, (name, rates) in enumerate(zip(name_vectors(options.shifts), image.rates)):
-        table.add_row(str(t), Text(name), *_percentages(*rates))
+    for t, (label, rates) in enumerate(zip(vector_labels(options.shifts), image.rates)):
+        table.add_row(str(t), Text(label), *_percentages(*rates))
     table.add_section()
     table.add_row("", "mean", *_percentages(*_mean(image.rates)), style="bold")
     console.print(table)
@@ -161,8 +161,8 @@ def _print_image(console: Console, image: ConvertedImage, options: ConvertOption
 
 
 def _print_images(console: Console, converted: Sequence[ConvertedImage], options: ConvertOptions, out: Path) -> None:
-    where = f"converted on {_describe(options.device)}"
-    print_line(console, f"ratio {options.ratio:g}, {len(options.shifts)} timesteps, {where}")
+    device = _device_name(options.device)
+    print_line(console, f"ratio {options.ratio:g}, {len(options.shifts)} timesteps, converted on {device}")
     table = new_table("name", "pixels", "ON", "OFF", "event rate")
     means = [_mean(image.rates) for image in converted]
     for image, rates in zip(converted, means):
@@ -182,11 +182,11 @@ def _mean(rates: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _percentages(on: float, off: float) -> tuple[str, str, str]:
-    """Return the ON rate, the OFF rate, and the event rate of the paper: the share of all positions of both."""
+    """Return the ON rate, the OFF rate and their mean, which is the event rate of the paper."""
     return percent(on), percent(off), percent((on + off) / 2)
 
 
-def _describe(device: torch.device) -> str:
+def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Convert one image file: read, convert, write."""
+"""Read one image file, convert it and write the results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SIZE_CHECKS = {"gif": check_gif_size, "csv": check_event_list_size, "h5": check
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """How images are converted, and what is written for each."""
+    """How images are converted, and which files are written for each."""
 
     size: tuple[int, int] | None  #: height and width to resize to
     ratio: float
@@ -37,7 +37,7 @@ class ConvertOptions:
 
 @dataclass(frozen=True)
 class ConvertedImage:
-    """What the command prints about an image."""
+    """What the command prints about a converted image."""
 
     path: Path
     size: tuple[int, int]  #: height and width of the converted image
@@ -49,7 +49,7 @@ def convert_image(path: Path, target: Path, options: ConvertOptions) -> Converte
     """Convert an image file and write its events to files named ``target`` plus a suffix.
 
     Raises:
-        PictureError: if the image is unreadable, or too large for a format or the memory.
+        PictureError: if the image cannot be read, is too large for an output format, or does not fit in memory.
         OSError: if a file cannot be written.
     """
     image = read_picture(path, options.size)
@@ -65,19 +65,23 @@ def convert_image(path: Path, target: Path, options: ConvertOptions) -> Converte
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        memory = f"the memory of the {options.device.type.upper()} device"
-        raise PictureError(f"{height} x {width} pixels do not fit in {memory}; use --size") from error
+        reason = f"not enough memory on {options.device} to convert {height} x {width} pixels"
+        raise PictureError(f"{reason}; pass a smaller --size") from error
     rates = [(_rate(on), _rate(off)) for on, off in events]
     return ConvertedImage(path, (height, width), rates, files)
 
 
 def output_paths(target: Path, formats: tuple[str, ...]) -> list[Path]:
-    """Return the paths of the files of an image."""
+    """Return the path of the output file of each format."""
     return [target.with_name(f"{target.name}.{format}") for format in formats]
 
 
-def name_vectors(shifts: Tensor) -> list[str]:
-    """Name motion vectors ``[T, 4]`` of the paper by their group and their pair of numbered pixels: ``e [9,4]``."""
+def vector_labels(shifts: Tensor) -> list[str]:
+    """Return a label such as ``e [9,4]`` for each of the paper's motion vectors ``[T, 4]``.
+
+    The letter is the paper's group. The numbers are the first and the last pixel of the vector in the 3x3 neighborhood,
+    numbered 1 to 9 in reading order.
+    """
     groups = order_of_weight(convolution_weight(shifts))
     pixels = [(3 * y0 + x0 + 5, 3 * y1 + x1 + 5) for y0, x0, y1, x1 in shifts.tolist()]
     return [f"{'abcdefgh'[group]} [{start},{end}]" for group, (start, end) in zip(groups, pixels)]
@@ -94,7 +98,7 @@ def _write(file: BinaryIO, format: str, image: Tensor, events: Tensor, options: 
         case "gif":
             write_gif(file, events)
         case "png":
-            draw_contact_sheet(image, events, options.shifts, name_vectors(options.shifts)).save(file, "PNG")
+            draw_contact_sheet(image, events, options.shifts, vector_labels(options.shifts)).save(file, "PNG")
         case "npz":
             save_npz(file, events)
         case "npy":
@@ -102,8 +106,8 @@ def _write(file: BinaryIO, format: str, image: Tensor, events: Tensor, options: 
         case "csv":
             write_csv(file, to_event_list(events, options.timestep_us))
         case "h5":
-            listed = to_event_list(events, options.timestep_us)
-            write_h5(file, listed, (timesteps, height, width), options.timestep_us)
+            event_list = to_event_list(events, options.timestep_us)
+            write_h5(file, event_list, (timesteps, height, width), options.timestep_us)
 
 
 def _check_size(height: int, width: int, formats: tuple[str, ...]) -> None:
@@ -116,5 +120,5 @@ def _check_size(height: int, width: int, formats: tuple[str, ...]) -> None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """PyTorch's CPU allocator raises a plain RuntimeError."""
+    # PyTorch's CPU allocator raises a plain RuntimeError.
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)

@@ -22,10 +22,10 @@ from i2e_triton.cli.options import (
     Resize,
     Size,
     Timesteps,
+    as_option_error,
     check_choice,
     check_device,
     checked_by,
-    errors_of,
     in_range,
     one_of,
     option_error,
@@ -161,7 +161,7 @@ def convert(
     from i2e_triton.pipeline.dataset import convert_dataset
     from i2e_triton.sources import PRESETS, check_resize, find_kind
 
-    with errors_of("--resize"):
+    with as_option_error("--resize"):
         check_resize(size, resize)
     if format == "npz" and bits != "official":
         raise option_error("--bits", "npz files contain official bits only; use official, or another --format")
@@ -255,7 +255,7 @@ def _open_sources(location: str, kind: str, split: str | None, download: bool, p
         raise option_error("--download", f"applies to torchvision data sets ({allowed}); SOURCE is of kind {kind}")
     names = splits(location, kind)
     if split is not None:
-        with errors_of("--split"):
+        with as_option_error("--split"):
             names = (check_choice(split, names),)
     official = PRESETS[preset].splits if preset else {}
     # If the source has splits of both names, each keeps its name.

@@ -1,4 +1,4 @@
-"""The image files that the arguments of a command name, and the names of their results."""
+"""Find the image files that command-line arguments name, and choose the paths of the results."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from pathlib import Path
 
 import PIL.Image
 
-# Pillow recognizes files of these formats but cannot decode them without further software.
+# Pillow identifies these formats, but cannot decode them without additional software.
 _UNDECODABLE = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
 
 
 @dataclass
 class ImageFiles:
-    """The image files that arguments name."""
+    """The result of :func:`find_image_files`."""
 
-    #: Each image file once, with the path of its results below the output folder, without a suffix.
+    #: Path of the results of each image file: in the output folder, without a suffix.
     targets: dict[Path, Path] = field(default_factory=dict)
-    #: Unreadable arguments and folders, and why.
+    #: Arguments and folders that cannot be read, and why.
     unreadable: dict[Path, str] = field(default_factory=dict)
 
 
 def find_image_files(arguments: Iterable[str], out: Path) -> ImageFiles:
-    """Find the images that files, folders (with their subfolders) and patterns name.
+    """Find the images of the arguments: image files, folders (with subfolders) and patterns.
 
-    The results mirror the folders below the deepest folder that contains all arguments. A result has the name of its
-    image without the suffix. If images of one folder differ in their suffix only, they keep it: ``a.jpg``, ``a.png``.
+    The path of a result in ``out`` is the path of its image relative to the deepest folder that contains all arguments,
+    without the suffix. If two images of a folder differ only in their suffix, both keep it: ``a.jpg``, ``a.png``.
 
-    Hidden files, files without an image suffix and the folder ``out`` are skipped in folders.
+    In folders, hidden files, files without an image suffix and the folder ``out`` are skipped.
     """
     found = ImageFiles()
     roots: list[str] = []
-    images: dict[str, Path] = {}  # by absolute path, because arguments may name an image twice
+    images: dict[str, Path] = {}  # by absolute path, so that an image that is named twice is listed once
     for path in _expand(arguments, found.unreadable):
         reason = _why_unreadable(path, out)
         if reason:
@@ -55,7 +55,7 @@ def find_image_files(arguments: Iterable[str], out: Path) -> ImageFiles:
 
 
 def _expand(arguments: Iterable[str], unreadable: dict[Path, str]) -> Iterator[Path]:
-    """Expand the patterns that the shell did not expand."""
+    """Yield the paths that the arguments name. Expand the patterns that the shell did not expand."""
     for argument in arguments:
         # The name of an existing file may look like a pattern.
         matches = [argument] if os.path.lexists(argument) else sorted(glob.glob(argument, recursive=True))
@@ -65,26 +65,28 @@ def _expand(arguments: Iterable[str], unreadable: dict[Path, str]) -> Iterator[P
 
 
 def _why_unreadable(path: Path, out: Path) -> str:
-    """Return the reason why an existing path cannot be converted, or an empty string."""
-    if _same(path, out):
+    """Return why an existing path cannot be converted, or an empty string if it can."""
+    if _same_file(path, out):
         return "this is the output folder; choose another --out to convert it"
     return "" if path.is_dir() or path.is_file() else "neither a file nor a folder"
 
 
 def _walk(folder: Path, out: Path, unreadable: dict[Path, str]) -> Iterator[Path]:
-    """List the images in a folder and its subfolders."""
+    """Yield the images in a folder and its subfolders. Record the subfolders that cannot be read in ``unreadable``."""
 
     def record(error: OSError) -> None:
         unreadable[Path(error.filename)] = error.strerror or str(error)
 
     for parent, folders, files in os.walk(folder, onerror=record):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _same(Path(parent, name), out))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not _same_file(Path(parent, name), out)
+        )
         for name in sorted(files):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in _image_suffixes():
                 yield Path(parent, name)
 
 
-def _same(path: Path, other: Path) -> bool:
+def _same_file(path: Path, other: Path) -> bool:
     return os.path.realpath(path) == os.path.realpath(other)
 
 
@@ -95,9 +97,12 @@ def _image_suffixes() -> frozenset[str]:
 
 
 def _target_names(images: Sequence[Path]) -> list[Path]:
-    """Remove the suffixes, except where two names would be equal. Some file systems ignore the case of letters."""
+    """Return the paths without their suffixes. Paths that would then be equal keep them.
+
+    Upper and lower case count as equal, because some file systems do not distinguish them.
+    """
     names = [image.with_suffix("") for image in images]
-    while True:
+    while True:  # a kept suffix may cause another collision: a.png and a.png.bmp
         counts = Counter(str(name).casefold() for name in names)
         kept = [image if counts[str(name).casefold()] > 1 else name for image, name in zip(images, names)]
         if kept == names:

@@ -1,4 +1,4 @@
-"""``i2e info``: the facts that a bug report needs."""
+"""``i2e info``: versions, devices and self-tests for bug reports."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from i2e_triton import __version__
 from i2e_triton.ops.operator import HAS_TRITON
 
 _PACKAGES = ("torchvision", "numpy", "pillow")
-_SECONDS = 300
-_COLUMN = 17
+_TIMEOUT_S = 300
+_NAME_WIDTH = 17
 
 
 def info() -> None:
-    """Print versions, devices and the result of a test conversion on each. Paste the output into a bug report."""
+    """Print versions, devices and the result of a test conversion on each GPU. Paste the output into a bug report."""
     for name, value in _facts():
         first, *rest = value.splitlines() or [""]
-        typer.echo(f"{name:{_COLUMN}}{first}")
+        typer.echo(f"{name:{_NAME_WIDTH}}{first}")
         for line in rest:
-            typer.echo(f"{'':{_COLUMN}}{line}")
+            typer.echo(f"{'':{_NAME_WIDTH}}{line}")
 
 
 def _facts() -> Iterator[tuple[str, str]]:
@@ -39,10 +39,10 @@ def _facts() -> Iterator[tuple[str, str]]:
     for package in _PACKAGES:
         yield package, _version(package)
     yield "CUDA runtime", torch.version.cuda or (f"none (ROCm {torch.version.hip})" if torch.version.hip else "none")
-    yield "CUDA driver", _driver()
+    yield "CUDA driver", _driver_version()
     devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     for device in devices:
-        yield device, _describe(device)
+        yield device, _device_properties(device)
     if not devices:
         yield "CUDA devices", "none"
     yield "environment", _environment()
@@ -62,12 +62,12 @@ def _version(package: str) -> str:
 
 
 def _triton_version() -> str:
-    """Return the version and the package, because packages of several names contain Triton."""
+    """Return version and name of each installed package that contains Triton. PyTorch has builds with other names."""
     packages = importlib.metadata.packages_distributions().get("triton", [])
     return ", ".join(f"{_version(package)} ({package})" for package in packages) or "unknown version"
 
 
-def _driver() -> str:
+def _driver_version() -> str:
     """Return the newest CUDA version that the driver supports."""
     try:
         library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
@@ -78,7 +78,7 @@ def _driver() -> str:
     return f"up to CUDA {version.value // 1000}.{version.value % 1000 // 10}"
 
 
-def _describe(device: str) -> str:
+def _device_properties(device: str) -> str:
     try:
         properties = torch.cuda.get_device_properties(device)
     except RuntimeError as error:
@@ -88,20 +88,20 @@ def _describe(device: str) -> str:
 
 
 def _environment() -> str:
-    """Return the environment variables of Triton and CUDA."""
+    """Return the environment variables of Triton and CUDA, one per line."""
     names = sorted(name for name in os.environ if name.startswith(("TRITON_", "CUDA_", "PTXAS")))
     return "\n".join(f"{name}={os.environ[name]}" for name in names) or "no TRITON_ or CUDA_ variables"
 
 
-def _probe(test: str) -> str:
-    """Run a test of :mod:`i2e_triton.cli.probe` in its own process and return its result, or how it failed."""
-    command = [sys.executable, "-m", "i2e_triton.cli.probe", test]
-    # Do not use Triton's cache or its interpreter, which say nothing about the compiler.
+def _probe(check: str) -> str:
+    """Run a check of :mod:`i2e_triton.cli.probe` in a subprocess. Return its status line, or how the process failed."""
+    command = [sys.executable, "-m", "i2e_triton.cli.probe", check]
+    # Triton's cache and interpreter would bypass the compiler.
     environment = {**os.environ, "TRITON_ALWAYS_COMPILE": "1", "TRITON_INTERPRET": "0"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, env=environment, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=environment, check=False)
     except subprocess.TimeoutExpired:
-        return f"no: no result after {_SECONDS} s"
+        return f"no: no result after {_TIMEOUT_S} s"
     if done.returncode == 0:
         return done.stdout
     return f"no: exit status {done.returncode}\n{done.stderr.strip()}"

@@ -1,7 +1,7 @@
 """Options that several commands share. Each option is validated when it is parsed.
 
-The help texts repeat the names of kinds, presets and resize rules, because :mod:`i2e_triton.sources`, which defines
-them, needs the packages of the ``data`` extra.
+The help texts repeat the names of kinds, presets and resize rules. They are not imported from
+:mod:`i2e_triton.sources`, because ``i2e --help`` must work without the ``data`` extra.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ DEFAULT_RATIO = 0.12
 
 
 def option_error(option: str | None, message: str) -> typer.BadParameter:
-    """Return the error that ends a command with status 2. A callback need not name its option."""
+    """Return the error that ends a command with status 2. In a callback, ``option`` may be None: Typer knows it."""
     return typer.BadParameter(message, param_hint=option and f"'{option}'")
 
 
 @contextmanager
-def errors_of(option: str | None = None) -> Iterator[None]:
-    """Turn a ValueError into an error of an option."""
+def as_option_error(option: str | None = None) -> Iterator[None]:
+    """Convert a ValueError to an :func:`option_error`."""
     try:
         yield
     except ValueError as error:
@@ -37,33 +37,33 @@ def errors_of(option: str | None = None) -> Iterator[None]:
 
 
 def checked_by(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return an option callback for a check that returns the value or raises ValueError. None is not checked."""
+    """Return an option callback that calls ``check``, which returns the value or raises ValueError. None is valid."""
 
     def callback(value: Any) -> Any:
-        with errors_of():
+        with as_option_error():
             return None if value is None else check(value)
 
     return callback
 
 
 def check_choice(value: str, choices: Collection[str]) -> str:
-    """Return a value that is one of the choices, or raise ValueError."""
+    """Return ``value`` if it is one of the choices; otherwise raise ValueError."""
     if value not in choices:
         raise ValueError(f"must be one of {', '.join(choices)}; got {value!r}")
     return value
 
 
 def one_of(choices: Collection[str]) -> Callable[[Any], Any]:
-    """Return an option callback that checks a choice."""
+    """Return an option callback that accepts only the choices."""
     return checked_by(partial(check_choice, choices=choices))
 
 
-def in_range(least: int, most: float = math.inf) -> Callable[[Any], Any]:
-    """Return an option callback that checks a number from ``least`` to ``most``."""
+def in_range(minimum: int, maximum: float = math.inf) -> Callable[[Any], Any]:
+    """Return an option callback that accepts numbers from ``minimum`` to ``maximum``."""
 
     def check(value: int) -> int:
-        if not least <= value <= most:
-            allowed = f"{least} to {most}" if most < math.inf else f"at least {least}"
+        if not minimum <= value <= maximum:
+            allowed = f"{minimum} to {maximum}" if maximum < math.inf else f"at least {minimum}"
             raise ValueError(f"must be {allowed}, got {value}")
         return value
 
@@ -71,8 +71,8 @@ def in_range(least: int, most: float = math.inf) -> Callable[[Any], Any]:
 
 
 def check_device(name: str) -> torch.device:
-    """Return the device of ``--device``, on which a conversion must be possible."""
-    with errors_of("--device"):
+    """Return the device that ``--device`` names. Raise an option error if it does not exist or cannot convert."""
+    with as_option_error("--device"):
         try:
             device = torch.device(name)
         except RuntimeError:
@@ -84,10 +84,11 @@ def check_device(name: str) -> torch.device:
             if count == 0:
                 raise ValueError(f"PyTorch finds no CUDA device for {name!r}; omit the option to use the CPU")
             if (device.index or 0) >= count:
-                raise ValueError(f"there are {count} CUDA devices, cuda:0 to cuda:{count - 1}; got {name!r}")
+                allowed = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+                raise ValueError(f"must be {allowed}, because PyTorch finds {count} CUDA device(s); got {name!r}")
             if not HAS_TRITON:
-                raise ValueError(f"{name!r} needs Triton, which is not installed; pip install triton")
-            load_kernels()
+                raise ValueError(f"{name!r} needs Triton, which is not installed; run pip install triton")
+            load_kernels()  # raises ValueError if Triton is too old
     return device
 
 
@@ -104,7 +105,7 @@ def _check_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _check_order(order: str) -> str:
-    """Return the name of an order, which may be given by its official number."""
+    """Return the name of an order of the motion vectors, given its name or its official number 0 to 5."""
     canonical_shifts(int(order) if order.isdecimal() else order)
     return tuple(ORDERS)[int(order)] if order.isdecimal() else order
 
@@ -122,12 +123,12 @@ def _check_resize(rule: str) -> str:
 
 
 def _apply_preset(context: typer.Context, name: str | None) -> str | None:
-    """Replace the defaults of the other options by those of a preset."""
+    """Use the size, ratio and resize rule of a preset as the defaults of these options."""
     if name is None:
         return None
     from i2e_triton.sources import PRESETS
 
-    with errors_of():
+    with as_option_error():
         preset = PRESETS[check_choice(name, PRESETS)]
     context.default_map = {"size": preset.size, "ratio": preset.ratio, "resize": preset.resize}
     return name
@@ -138,8 +139,8 @@ Ratio = Annotated[
     typer.Option(
         metavar="R",
         callback=checked_by(check_ratio),
-        help="Sensitivity: the brightness step that gives an event, as a share of the image's range, 0 to 1. The paper "
-        "uses 0.12 at 224 x 224 pixels and 0.07 at 128 x 128.",
+        help="Event threshold: the smallest brightness change that is an event, as a fraction (0 to 1) of the image's "
+        "brightness range. The paper uses 0.12 at 224 x 224 pixels and 0.07 at 128 x 128.",
     ),
 ]
 Order = Annotated[
@@ -155,7 +156,9 @@ Order = Annotated[
 Timesteps = Annotated[
     int,
     typer.Option(
-        metavar="T", callback=in_range(1, PAPER_TIMESTEPS), help="Number of timesteps, 1 to 8: the first of ORDER."
+        metavar="T",
+        callback=in_range(1, PAPER_TIMESTEPS),
+        help="Number of timesteps T, 1 to 8. The first T motion vectors of ORDER are used.",
     ),
 ]
 Size = Annotated[
@@ -177,7 +180,10 @@ Resize = Annotated[
     ),
 ]
 Device = Annotated[
-    str, typer.Option(metavar="DEVICE", help="Device of the conversion: cpu, cuda or cuda:N. The events are the same.")
+    str,
+    typer.Option(
+        metavar="DEVICE", help="Device that converts: cpu, cuda or cuda:N. All devices give identical events."
+    ),
 ]
 Kind = Annotated[
     str | None,
@@ -194,7 +200,7 @@ Preset = Annotated[
         metavar="NAME",
         callback=_apply_preset,
         is_eager=True,
-        help="Use the settings of an official data set where no option overrides them: cifar10, cifar100, imagenet, "
-        "caltech101, caltech256, mini-imagenet, mnist or fashion-mnist.",
+        help="Use the size, ratio and resize rule of an official data set: cifar10, cifar100, imagenet, caltech101, "
+        "caltech256, mini-imagenet, mnist or fashion-mnist. Options given explicitly take precedence.",
     ),
 ]

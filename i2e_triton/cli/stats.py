@@ -1,4 +1,4 @@
-"""``i2e stats``: event rates, entropies and sizes of a data set of events."""
+"""``i2e stats``: measure event rates, entropies and sizes of a data set of events."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from i2e_triton.pipeline.manifest import Manifest
     from i2e_triton.sources import Source
 
-#: If there are more classes, the table shows the first and the last of them only.
-_MOST_CLASSES = 20
-_SHOWN_AT_EACH_END = 5
+#: If there are more classes than this, the table shows only the first and the last ones.
+_MAX_CLASSES = 20
+_CLASSES_AT_EACH_END = 5
 
 
 @dataclass(frozen=True)
-class Origin:
-    """How the events are stored, and the images that were converted."""
+class Comparison:
+    """File sizes and image statistics that the events are compared with."""
 
-    stored: float | None  #: bytes of the event files per image, if the data set has a manifest
-    source: float | None  #: bytes of the image files per image, if known
-    images: ImageStatistics | None
+    event_file_bytes: float | None  #: bytes per image of the event files, if the data set has a manifest
+    source_bytes: float | None  #: bytes per image of the source images, if known
+    images: ImageStatistics | None  #: entropies of the source images, if ``--source`` is given
 
 
 def stats(
@@ -52,14 +52,17 @@ def stats(
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="The images that were converted, to compare their entropies and sizes with the events'.",
+            help="Data set of the images that were converted. Their entropies and sizes are compared with those of "
+            "the events.",
         ),
     ] = None,
     kind: Kind = None,
     sample: Annotated[
         int,
         typer.Option(
-            metavar="N", callback=in_range(1), help="Number of images of SOURCE, evenly spaced, for the entropies."
+            metavar="N",
+            callback=in_range(1),
+            help="Number of images of SOURCE whose entropy is measured, evenly spaced.",
         ),
     ] = 1000,
     out: Annotated[
@@ -71,8 +74,9 @@ def stats(
 ) -> None:
     """Measure a data set of events: rates per timestep, polarity and class, entropies, sizes.
 
-    A rate is the share of positions with an event. Means and standard deviations are over images, as in the official
-    notebook and in the paper's information-theoretic analysis. Entropies are in bits, of the symbols of each image.
+    An event rate is the fraction of event positions (timesteps x polarities x pixels) that have an event. Entropies are
+    in bits and are computed for each image. Means and standard deviations are over images, as in the official notebook
+    and in the paper's information-theoretic analysis.
     """
     from i2e_triton.analysis import measure_events
     from i2e_triton.datasets import EventDataset
@@ -85,16 +89,18 @@ def stats(
         task = progress.add_task("events", total=len(dataset))
         statistics = measure_events(dataset, lambda rows: progress.advance(task, rows))
         task = progress.add_task("images", total=0 if images is None else min(sample, len(images)))
-        origin = _origin(statistics, manifest, split, images, sample, lambda rows: progress.advance(task, rows))
-    _print_statistics(Console(), statistics, origin)
+        comparison = _measure_source(
+            statistics, manifest, split, images, sample, lambda rows: progress.advance(task, rows)
+        )
+    _print_statistics(Console(), statistics, comparison)
     if out is not None:
         with exit_on_errors(errors):
-            _write(out, {"location": location, "split": split}, statistics, origin)
+            _write(out, {"location": location, "split": split}, statistics, comparison)
         typer.echo(f"plots and statistics.json in {out}")
 
 
 def _manifest(folder: Path) -> Manifest | None:
-    """Return the manifest of ``i2e dataset``, or None. A ``manifest.json`` of another program is ignored."""
+    """Return the manifest that ``i2e dataset`` wrote, or None. Ignore a ``manifest.json`` of another program."""
     from i2e_triton.datasets.manifest import read_class_names
     from i2e_triton.pipeline.manifest import read_manifest
 
@@ -102,11 +108,12 @@ def _manifest(folder: Path) -> Manifest | None:
 
 
 def _only_split(manifest: Manifest | None) -> str | None:
+    """Return the name of the split if the data set has exactly one, or None."""
     return next(iter(manifest.rows)) if manifest is not None and len(manifest.rows) == 1 else None
 
 
 def _open_images(location: str, kind: str | None, split: str | None) -> Source:
-    """Open the split of the images with the same name, or the only split."""
+    """Open the split of the source images that has this name, or their only split."""
     from i2e_triton.sources import find_kind, open_source, splits
 
     kind = kind or find_kind(location)
@@ -114,33 +121,34 @@ def _open_images(location: str, kind: str | None, split: str | None) -> Source:
     name = names[0] if len(names) == 1 else split
     if name not in names:
         found = f"{location} has the splits {', '.join(names)}, but not {split!r}"
-        raise option_error("--source", f"{found}; give the file or the folder of one split")
+        raise option_error("--source", f"{found}; pass the file or the folder of one split")
     return open_source(location, kind=kind, split=name)
 
 
-def _origin(
+def _measure_source(
     statistics: EventStatistics,
     manifest: Manifest | None,
     split: str | None,
     images: Source | None,
     sample: int,
     rows_done: Callable[[int], None],
-) -> Origin:
-    """Measure the images, and read the sizes of the files from the manifest."""
+) -> Comparison:
+    """Measure the source images, if given, and read the file sizes from the manifest, if there is one."""
     from i2e_triton.analysis import measure_images
 
     records = [] if manifest is None else [record for record in manifest.shards if split in (None, record.split)]
-    stored = sum(record.bytes for record in records) / statistics.images if records else None
+    event_bytes = sum(record.bytes for record in records) / statistics.images if records else None
     if images is not None:
         size = next(iter(statistics.sizes)) if len(statistics.sizes) == 1 else None
         rule = "bicubic" if manifest is None else manifest.settings["resize"]
-        return Origin(stored, images.nbytes() / len(images), measure_images(images, sample, size, rule, rows_done))
-    # The manifest contains the total size of the source, over all splits.
+        measured = measure_images(images, sample, size, rule, rows_done)
+        return Comparison(event_bytes, images.nbytes() / len(images), measured)
+    # The manifest has the size of the source over all splits, not of each split.
     total = manifest.source["bytes"] if manifest is not None and _only_split(manifest) is not None else None
-    return Origin(stored, total / statistics.images if total else None, None)
+    return Comparison(event_bytes, total / statistics.images if total else None, None)
 
 
-def _write(out: Path, about: dict[str, Any], statistics: EventStatistics, origin: Origin) -> None:
+def _write(out: Path, about: dict[str, Any], statistics: EventStatistics, comparison: Comparison) -> None:
     from i2e_triton.analysis import plots
     from i2e_triton.analysis.events import as_json, spread_as_json
     from i2e_triton.io.atomic import write_whole
@@ -151,20 +159,20 @@ def _write(out: Path, about: dict[str, Any], statistics: EventStatistics, origin
         plots.save(plots.draw_classes(named), out / "classes.png")
     if statistics.map is not None:
         plots.save(plots.draw_map(statistics.map), out / "map.png")
-    figures = {**about, **as_json(statistics), "bytes_per_image": _bytes_per_image(statistics, origin)}
-    if origin.images is not None:
+    figures = {**about, **as_json(statistics), "bytes_per_image": _bytes_per_image(statistics, comparison)}
+    if comparison.images is not None:
         figures["entropy_bits"] |= {
-            "value_channel_pixel": spread_as_json(origin.images.value_entropy),
-            "grey_pixel": spread_as_json(origin.images.grey_entropy),
-            "images_sampled": origin.images.images,
+            "value_channel_pixel": spread_as_json(comparison.images.value_entropy),
+            "grey_pixel": spread_as_json(comparison.images.grey_entropy),
+            "images_sampled": comparison.images.images,
         }
     with write_whole(out / "statistics.json") as file:
         file.write(json.dumps(figures, indent=1, allow_nan=False).encode())
 
 
-def _bytes_per_image(statistics: EventStatistics, origin: Origin) -> dict[str, float]:
-    """Return the mean bytes of an image in each representation: in memory, then on disk."""
-    on_disk = {"files": origin.stored, "source images": origin.source}
+def _bytes_per_image(statistics: EventStatistics, comparison: Comparison) -> dict[str, float]:
+    """Return the mean bytes per image of each representation: in memory, then on disk."""
+    on_disk = {"files": comparison.event_file_bytes, "source images": comparison.source_bytes}
     return {**statistics.bytes, **{name: size for name, size in on_disk.items() if size is not None}}
 
 
@@ -172,15 +180,15 @@ def _class_name(label: int, found: ClassRate) -> str:
     return printable(found.name or str(label))
 
 
-def _print_statistics(console: Console, statistics: EventStatistics, origin: Origin) -> None:
+def _print_statistics(console: Console, statistics: EventStatistics, comparison: Comparison) -> None:
     sizes = [f"{height} x {width}" for height, width in statistics.sizes]
     size = sizes[0] if len(sizes) == 1 else f"{len(sizes)} sizes"
     console.print(f"{statistics.images:,} images, {size}, {statistics.timesteps} timesteps", highlight=False)
     console.print(_rate_table(statistics))
     if len(statistics.classes) > 1:
         console.print(_class_table(statistics))
-    console.print(_entropy_table(statistics, origin.images))
-    console.print(_size_table(_bytes_per_image(statistics, origin)))
+    console.print(_entropy_table(statistics, comparison.images))
+    console.print(_size_table(_bytes_per_image(statistics, comparison)))
 
 
 def _rate_table(statistics: EventStatistics) -> Table:
@@ -195,14 +203,14 @@ def _rate_table(statistics: EventStatistics) -> Table:
 
 
 def _class_table(statistics: EventStatistics) -> Table:
-    """Return the classes, sorted by event rate. If there are many, those in the middle are omitted."""
+    """Return a table of the classes, sorted by event rate. If there are many, the middle ones are omitted."""
     table = new_table("class", "images", "event rate", "std over images")
     classes = sorted(statistics.classes.items(), key=lambda item: item[1].event_rate.mean, reverse=True)
-    omitted = len(classes) - 2 * _SHOWN_AT_EACH_END if len(classes) > _MOST_CLASSES else 0
+    omitted = len(classes) - 2 * _CLASSES_AT_EACH_END if len(classes) > _MAX_CLASSES else 0
     for rank, (label, found) in enumerate(classes):
-        if omitted and rank == _SHOWN_AT_EACH_END:
+        if omitted and rank == _CLASSES_AT_EACH_END:
             table.add_row(f"… {omitted} more", "", "", "")
-        if not omitted or not _SHOWN_AT_EACH_END <= rank < _SHOWN_AT_EACH_END + omitted:
+        if not omitted or not _CLASSES_AT_EACH_END <= rank < _CLASSES_AT_EACH_END + omitted:
             name = Text(_class_name(label, found), overflow="ellipsis", no_wrap=True)
             table.add_row(name, f"{found.images:,}", *map(percent, (found.event_rate.mean, found.event_rate.std)))
     return table
@@ -218,12 +226,12 @@ def _entropy_table(statistics: EventStatistics, images: ImageStatistics | None) 
     if images is not None:
         rows.append((f"V of a pixel ({images.images:,} images)", images.value_entropy, 8))
         rows.append(("grey level of a pixel", images.grey_entropy, 8))
-    for row, (name, entropy, most) in enumerate(rows):
-        table.add_row(name, f"{entropy.mean:.3f}", f"{entropy.std:.3f}", str(most), end_section=row in (2, 4))
+    for row, (name, entropy, maximum) in enumerate(rows):
+        table.add_row(name, f"{entropy.mean:.3f}", f"{entropy.std:.3f}", str(maximum), end_section=row in (2, 4))
     if images is not None:
-        for name, entropy in (("one polarity", statistics.polarity_entropy), ("both", statistics.pixel_entropy)):
-            share = entropy.mean / images.value_entropy.mean if images.value_entropy.mean else float("nan")
-            table.add_row(f"kept of V: {name}", f"{share:.1%}", "", "")
+        for name, entropy in (("one polarity", statistics.polarity_entropy), ("all events", statistics.pixel_entropy)):
+            relative = entropy.mean / images.value_entropy.mean if images.value_entropy.mean else float("nan")
+            table.add_row(f"{name} relative to V", f"{relative:.1%}", "", "")
     return table
 
 

@@ -1,4 +1,4 @@
-"""Output of the commands: lines, tables, progress bars and errors."""
+"""Terminal output of the commands: lines, tables, progress bars and errors."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from rich.text import Text
 
 
 def printable(text: str | Path) -> str:
-    """Replace characters that a terminal would interpret or that have no encoding."""
+    """Return the text with unprintable characters, such as control characters, replaced by U+FFFD."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print a line without line breaks or markup, so that paths can be copied from it."""
+    """Print one line without wrapping and without markup, so that paths can be copied from it."""
     console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def new_table(*headings: str, text_columns: int = 1) -> Table:
-    """Return an empty table whose first ``text_columns`` columns are text, and the others numbers."""
+    """Return an empty table. The first ``text_columns`` columns contain text, the others numbers."""
     table = Table(box=rich.box.SIMPLE, pad_edge=False)
     for column, heading in enumerate(headings):
         text = column < text_columns
@@ -33,13 +33,13 @@ def new_table(*headings: str, text_columns: int = 1) -> Table:
     return table
 
 
-def percent(share: float) -> str:
-    """Return a share as a percentage with two decimals."""
-    return f"{share:.2%}"
+def percent(fraction: float) -> str:
+    """Return a fraction as a percentage with two decimals."""
+    return f"{fraction:.2%}"
 
 
 class _SpeedColumn(ProgressColumn):
-    """Rows per second of the last 30 seconds."""
+    """Rows per second, averaged over the last 30 seconds."""
 
     def render(self, task: Task) -> Text:
         """Return the speed, or nothing before the first rows are done."""
@@ -47,7 +47,7 @@ class _SpeedColumn(ProgressColumn):
 
 
 def new_progress(console: Console) -> Progress:
-    """Return progress bars that count rows. They appear on a terminal only, and vanish at the end."""
+    """Return progress bars that count rows. They are shown only on a terminal, and removed at the end."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -62,7 +62,7 @@ def new_progress(console: Console) -> Progress:
 
 @contextmanager
 def exit_on_errors(console: Console) -> Iterator[None]:
-    """Print errors of files and data as one line, and exit with status 1."""
+    """Print an error of a file or of data as one line, and exit with status 1."""
     from i2e_triton.pipeline.manifest import ManifestError
 
     try:

@@ -1,4 +1,4 @@
-"""Run the command line in the test process."""
+"""Fixtures that run the command line in the test process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ I2E = Callable[..., Finished]
 
 @pytest.fixture
 def i2e(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> I2E:
-    """Run ``i2e`` with these arguments on a terminal of 80 columns."""
+    """Return a function that runs ``i2e`` with the given arguments in a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments: object) -> Finished:
@@ -50,7 +50,10 @@ def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def write_image(generator: torch.Generator) -> Callable[[str], Path]:
-    """Write noise as an image file. It has 77 pixels, so that no event rate is halfway between two printed values."""
+    """Return a function that writes noise as an image file.
+
+    The image has 77 pixels, so that no event rate is halfway between two printed values.
+    """
 
     def write(name: str) -> Path:
         path = Path(name)
@@ -66,5 +69,5 @@ def files_in(folder: str | Path) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Remove the frame and the line breaks from a message."""
+    """Return a message without the frame and the line breaks that rich adds."""
     return " ".join(re.sub(r"[│╭╮╰╯─|+]|-{3,}", " ", text).split())

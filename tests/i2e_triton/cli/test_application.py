@@ -1,4 +1,4 @@
-"""What the command line needs: help without the data extra, and a message if a package is missing."""
+"""Missing packages: help needs only the ``cli`` extra; a command exits with the pip command for its extra."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DATA_EXTRA = ("filelock", "matplotlib", "pyarrow", "torchvision")
 
 
 @pytest.mark.parametrize("arguments", ["--help", "dataset --help", "calibrate --help"])
-def test_help_needs_the_cli_extra_only(arguments: str, tmp_path: Path) -> None:
+def test_help_needs_only_the_cli_extra(arguments: str, tmp_path: Path) -> None:
     finished = run_without(DATA_EXTRA, tmp_path, *arguments.split())
     assert (finished.returncode, finished.stderr) == (0, "")
 

@@ -1,4 +1,4 @@
-"""``i2e calibrate`` prints the event rate that ``i2e dataset`` then produces."""
+"""``i2e calibrate``: ``i2e dataset`` with the printed ratio gives the printed event rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``i2e convert``: the written files."""
+"""``i2e convert``: the files that it writes."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def saved_events(path: str | Path) -> Tensor:
 
 def frames_of(path: Path) -> Tensor:
     """Read the events ``[T, 2, H, W]`` back from the colors of an animation."""
-    with PIL.Image.open(path) as film:
+    with PIL.Image.open(path) as gif:
         frames = []
-        for t in range(film.n_frames):
-            film.seek(t)
-            red, _, blue = torch.from_numpy(np.array(film.convert("RGB"))).int().unbind(-1)
+        for t in range(gif.n_frames):
+            gif.seek(t)
+            red, _, blue = torch.from_numpy(np.array(gif.convert("RGB"))).int().unbind(-1)
             frames.append(torch.stack([red > blue, red < blue]))
     return torch.stack(frames)
 
@@ -68,12 +68,12 @@ def test_event_lists_contain_the_events(suffix: str, options: tuple[object, ...]
     assert i2e("convert", *arguments, *options).status == 0
     assert files_in("out") == sorted([f"rocket.{suffix}", "rocket.npz"])
     events = saved_events("out/rocket.npz")
-    listed = load_event_list(f"out/rocket.{suffix}")
-    assert int(listed["t"].max()) == 4 * timestep_us
-    assert_same_events(from_event_list(listed, 5, (24, 32), timestep_us), events)
+    event_list = load_event_list(f"out/rocket.{suffix}")
+    assert int(event_list["t"].max()) == 4 * timestep_us
+    assert_same_events(from_event_list(event_list, 5, (24, 32), timestep_us), events)
 
 
-def test_options_change_the_conversion(i2e: I2E) -> None:
+def test_options_are_passed_to_the_conversion(i2e: I2E) -> None:
     options = ("--size", 40, 40, "--ratio", 0.3, "--order", "αβγ", "--timesteps", 3, "--format", " NPZ")
     assert i2e("convert", photograph_path("chelsea"), "-o", "out", *options).status == 0
     shifts = canonical_shifts("alpha-beta-gamma", 3)
@@ -254,20 +254,20 @@ def test_events_on_a_gpu_equal_those_on_the_cpu(i2e: I2E) -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
-def test_image_that_exceeds_the_memory_is_skipped(
+def test_image_that_does_not_fit_in_memory_is_skipped(
     error: Exception, i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = [write_image("a.png"), write_image("b.png")]
-    calls = iter([error])
+    errors = [error]
 
     def convert(*arguments: Any, **options: Any) -> Tensor:
-        for error in calls:
-            raise error
+        if errors:
+            raise errors.pop()
         return functional.convert(*arguments, **options)
 
     monkeypatch.setattr(convert_image, "convert", convert)
     finished = i2e("convert", *images, "-o", "out", "--format", "npz")
     assert finished.status == 1
     assert "a.png: " in finished.err
-    assert "do not fit in the memory of the CPU device; use --size" in plain(finished.err)
+    assert "not enough memory on cpu to convert 7 x 11 pixels; pass a smaller --size" in plain(finished.err)
     assert files_in("out") == ["b.npz"]

@@ -1,4 +1,4 @@
-"""``i2e convert``: invalid options, and the output in the terminal."""
+"""``i2e convert``: invalid options, and the terminal output."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_missing_devices_are_rejected(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     finished = i2e("convert", path, "-o", "out", "--device", "cuda:2")
     assert finished.status == 2
-    assert "there are 2 CUDA devices, cuda:0 to cuda:1; got 'cuda:2'" in plain(finished.err)
+    assert "must be cuda:0 to cuda:1, because PyTorch finds 2 CUDA device(s); got 'cuda:2'" in plain(finished.err)
     monkeypatch.setattr(options, "HAS_TRITON", False)
     finished = i2e("convert", path, "-o", "out", "--device", "cuda:1")
     assert finished.status == 2
@@ -91,15 +91,15 @@ def test_missing_arguments_are_rejected(
     assert files_in(".") == ["a.png"]
 
 
-@pytest.mark.parametrize("out", ["taken", "taken/out", "taken/a/b"])
+@pytest.mark.parametrize("out", ["file", "file/out", "file/a/b"])
 def test_output_folder_that_is_a_file_is_rejected(out: str, i2e: I2E, write_image: Callable[[str], Path]) -> None:
     path = write_image("a.png")
-    Path("taken").write_bytes(b"a file")
+    Path("file").write_bytes(b"a file")
     finished = i2e("convert", path, "-o", out)
     assert finished.status == 2
     # The folder of the test has a long name, and the message may break within a word.
-    assert "taken exists and is not a folder".replace(" ", "") in plain(finished.err).replace(" ", "")
-    assert Path("taken").read_bytes() == b"a file"
+    assert "file exists and is not a folder".replace(" ", "") in plain(finished.err).replace(" ", "")
+    assert Path("file").read_bytes() == b"a file"
 
 
 def test_images_are_never_overwritten(i2e: I2E, write_image: Callable[[str], Path]) -> None:
@@ -149,9 +149,7 @@ def test_table_of_one_image_lists_the_timesteps(columns: int, i2e: I2E, monkeypa
 
 def test_paths_are_printed_without_line_breaks(i2e: I2E, write_image: Callable[[str], Path]) -> None:
     write_image("photos/a.png")
-    long = Path(
-        "a folder with words in its name", "and another one in it, as long", "and a third one, to be sure of it"
-    )
+    long = Path("a folder with a long name of several words", "a second folder with a long name", "a third folder")
     finished = i2e("convert", "photos/a.png", "photos/missing.png", "-o", long, "--format", "npz")
     assert f"  {long}/a.npz" in finished.out.splitlines()
     assert i2e("convert", long / "missing.png", "-o", "out").err.splitlines()[0] == (
@@ -163,7 +161,7 @@ def test_paths_are_printed_without_line_breaks(i2e: I2E, write_image: Callable[[
 def test_table_of_several_images_has_one_line_each(
     columns: int, i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long_name = "a long name with words in it, as cameras and newspapers give them to photographs 20240131"
+    long_name = "a long name of a photograph with several words and a date, longer than the column 20240131"
     paths = [write_image(f"photos/{name}.png") for name in (long_name, "z", "b/[red]c")]
     monkeypatch.setenv("COLUMNS", str(columns))
     out = i2e("convert", "photos", "-o", "out", "--format", "npz").out
@@ -208,7 +206,7 @@ def test_progress_is_shown_on_a_terminal_only(
     write_image("photos/a.png")
     write_image("photos/b.png")
     assert i2e("convert", "photos", "-o", "out", "--format", "npz").err == ""
-    monkeypatch.setenv("FORCE_COLOR", "1")  # treats any output as a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then treats any output as a terminal
     monkeypatch.setenv("TERM", "xterm")
     assert "converting" in i2e("convert", "photos", "-o", "out", "--format", "npz").err
 

@@ -41,7 +41,7 @@ def test_folder_targets_mirror_its_subfolders() -> None:
     assert targets("photos/a/../") == {"photos/a/../" + k.removeprefix("photos/"): v for k, v in expected.items()}
 
 
-def test_targets_are_relative_to_a_folder_without_own_images() -> None:
+def test_targets_are_relative_to_an_argument_that_has_only_subfolders() -> None:
     touch("photos/a/b/1.png")
     assert targets("photos") == {"photos/a/b/1.png": "out/a/b/1"}
 
@@ -73,7 +73,7 @@ def test_image_named_twice_is_listed_once() -> None:
     }
 
 
-def test_targets_keep_the_suffix_if_names_differ_in_it_only() -> None:
+def test_targets_keep_the_suffix_if_names_differ_only_in_it() -> None:
     touch("p/a.jpg", "p/a.png", "p/b.png", "q/a.png")
     assert targets("p", "q") == {
         "p/a.jpg": "out/p/a.jpg",
@@ -83,7 +83,7 @@ def test_targets_keep_the_suffix_if_names_differ_in_it_only() -> None:
     }
 
 
-def test_targets_keep_the_suffix_if_names_differ_in_case_only() -> None:
+def test_targets_keep_the_suffix_if_names_differ_only_in_case() -> None:
     touch("A.jpg", "a.png")
     assert targets("A.jpg", "a.png") == {"A.jpg": "out/A.jpg", "a.png": "out/a.png"}
 
@@ -109,10 +109,10 @@ def test_no_two_images_share_a_target(names: set[tuple[str, str]], tmp_path_fact
 
 def test_folder_search_finds_images_only() -> None:
     PIL.Image.init()
-    taken = ["a.JPG", "a.jpeg", "b.png", "c.webp", "d.tif", "e.gif", "f.bmp", "g.pgm"]
-    left = ["notes.txt", "events.npz", "clip.mpg", "events.h5", "print.pdf", ".hidden.png", "._a.jpg", "noname"]
-    touch(*(f"photos/{name}" for name in taken + left), "photos/.cache/x.png")
-    assert sorted(targets("photos")) == sorted(f"photos/{name}" for name in taken)
+    images = ["a.JPG", "a.jpeg", "b.png", "c.webp", "d.tif", "e.gif", "f.bmp", "g.pgm"]
+    others = ["notes.txt", "events.npz", "clip.mpg", "events.h5", "print.pdf", ".hidden.png", "._a.jpg", "noname"]
+    touch(*(f"photos/{name}" for name in images + others), "photos/.cache/x.png")
+    assert sorted(targets("photos")) == sorted(f"photos/{name}" for name in images)
 
 
 def test_named_file_is_listed_with_any_suffix() -> None:

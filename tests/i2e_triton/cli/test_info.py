@@ -71,9 +71,7 @@ def test_info_prints_versions_and_platform(i2e: I2E, fake_probe: Callable[[str],
 
 @pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
 @pytest.mark.usefixtures("no_devices")
-def test_probe_compiles_a_kernel_despite_interpreter_and_cache(
-    i2e: I2E, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_probe_bypasses_triton_interpreter_and_cache(i2e: I2E, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     facts = facts_in(i2e("info").out)
@@ -116,14 +114,14 @@ def test_timeout_of_the_compiler_is_reported(
     i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(info, "HAS_TRITON", True)
-    monkeypatch.setattr(info, "_SECONDS", 0.2)
+    monkeypatch.setattr(info, "_TIMEOUT_S", 0.2)
     fake_probe("exec sleep 60")
     finished = i2e("info")
     assert finished.status == 0
     assert facts_in(finished.out)["Triton compiles"] == "no: no result after 0.2 s"
 
 
-def test_info_without_triton() -> None:
+def test_missing_triton_is_reported() -> None:
     """Run in a subprocess in which Triton cannot be imported."""
     command = (
         "import sys; sys.modules['triton'] = None; sys.argv = ['i2e', 'info']; "
@@ -153,7 +151,7 @@ def test_devices_are_described_and_probed(
     assert facts["cuda:1 converts"] == "tried cuda:1"
 
 
-def test_error_of_a_device_is_reported(
+def test_unusable_device_is_reported(
     i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(device: str) -> object:
@@ -170,7 +168,7 @@ def test_error_of_a_device_is_reported(
 def test_package_name_of_triton_is_reported(
     i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PyTorch ships builds of Triton as packages of other names."""
+    """PyTorch ships builds of Triton under other package names."""
     fake_probe("echo fine")
     monkeypatch.setattr(info, "HAS_TRITON", True)
     if HAS_TRITON:
@@ -211,11 +209,11 @@ def test_probe_compares_the_events_with_the_cpu(monkeypatch: pytest.MonkeyPatch)
     from i2e_triton.cli import probe
 
     assert probe.convert_on("cpu") == "ok, the same events as on the CPU"
-    right = probe.convert
+    convert = probe.convert
     calls: list[int] = []
 
     def wrong_at_the_second_call(images: Tensor, dtype: torch.dtype) -> Tensor:
-        events = right(images, dtype=dtype)
+        events = convert(images, dtype=dtype)
         calls.append(1)
         if len(calls) == 2:
             events[3, 2, 1, 60, 66] ^= True

@@ -1,4 +1,4 @@
-"""``i2e stats``: the printed tables and the files."""
+"""``i2e stats``: the printed tables and the written files."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_table_contains_the_event_rates(run: I2E, tmp_path: Path) -> None:
 
 
 def cells(output: str, name: str) -> list[str]:
-    """The cells of a row, without its name."""
+    """Return the cells of a row after its name."""
     (line,) = (line for line in output.splitlines() if re.match(rf" *{re.escape(name)}  ", line))
     return line.strip().removeprefix(name).split()
 
@@ -130,8 +130,8 @@ def test_converted_data_set_is_compared_with_its_source(
     original = sum(path.stat().st_size for path in images)
     assert (sizes["files"], sizes["source images"]) == (stored / 5, original / 5)
     assert cells(result.out, "files") == [f"{stored / 5:,.0f}", f"{stored / original:.2f}"]
-    kept = figures["entropy_bits"]["pixel"]["mean"] / float(expected[:, 0].mean())
-    assert cells(result.out, "kept of V: both") == [f"{kept:.1%}"]
+    relative = figures["entropy_bits"]["pixel"]["mean"] / float(expected[:, 0].mean())
+    assert cells(result.out, "all events relative to V") == [f"{relative:.1%}"]
     named = {found["name"]: found["images"] for found in figures["by_class"]}
     assert named == {"cat": 3, "dog": 2}
 
@@ -173,7 +173,7 @@ def test_damaged_manifest_is_an_error(run: I2E, converted: Path, change: dict[st
 
 
 def test_unprintable_class_names_are_replaced(run: I2E, generator: torch.Generator, tmp_path: Path) -> None:
-    """An escape sequence, a dollar sign, and a name that is not valid UTF-8."""
+    """The names contain an escape sequence, a dollar sign, and a byte that is not valid UTF-8."""
     for name in ("a\033[2Jb", "$\\frac", os.fsdecode(b"caf\xe9")):
         write_npz(tmp_path / "events" / name / "0.npz", random_events(1, generator)[0])
     result = run(tmp_path / "events", "-o", tmp_path / "out")
