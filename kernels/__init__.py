@@ -8,6 +8,6 @@ if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 6):
         "pip install --upgrade torch, or convert on the CPU"
     )
 
-from .launch import convert_into, unpack_into  # after the check: older versions fail to import it, less clearly
+from .launch import convert_into, unpack_into  # with an older Triton, this import fails with an unclear error
 
 __all__ = ["convert_into", "unpack_into"]

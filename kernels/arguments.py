@@ -17,19 +17,23 @@ class Images(NamedTuple):
 
 
 class Augmentation(NamedTuple):
-    """How images are cropped, resized and flipped."""
+    """How images are cropped, resized and flipped.
+
+    1 / height and 1 / width of the augmented images are passed as the bits of a float64, because Triton passes a Python
+    float as float32.
+    """
 
     crop_ptr: Any  # [B, 4] of (top, left, height, width), or None for the whole image
     flip_ptr: Any  # [B] uint8, or None
-    inverse_height: Any  # 1 / height and 1 / width of the augmented images, each as the bits of a float64:
-    inverse_width: Any  # Triton passes a Python float as float32
+    inverse_height: Any
+    inverse_width: Any
 
 
 class Planes(NamedTuple):
     """The value channels of (augmented) images, each with a halo of repeated border pixels."""
 
     ptr: Any  # pixel (0, 0) of the first plane
-    tie_break_ptr: Any  # memory for a second plane per image, laid out like the first; None without SWAR
+    tie_break_ptr: Any  # the tie-break planes (see emit_swar.py), with the same layout; None without SWAR
     height: Any
     width: Any
     stride_b: Any
@@ -45,7 +49,7 @@ class Shifts(NamedTuple):
 
 
 class Ratios(NamedTuple):
-    """One ratio per image ``[B]``, or one number for all if ``ptr`` is None."""
+    """One ratio per image ``[B]``; if ``ptr`` is None, ``ratio`` for all images."""
 
     ptr: Any
     ratio: Any

@@ -1,4 +1,4 @@
-"""Augmented images: which pixels of the raw image a pixel of the cropped, resized and flipped image comes from.
+"""Map each pixel of an augmented (cropped, resized and flipped) image to the raw pixels that it is computed from.
 
 The augmented image is never stored. The first phase interpolates each of its pixels from four pixels of the raw image,
 which neighbouring threads share through the L1 cache.
@@ -11,13 +11,12 @@ import triton.language as tl
 
 from .pixels import clamp
 
-# Limits of a box. float32 counts whole pixels exactly up to the first; int32 sums do not overflow up to the second.
-_MAX_LENGTH = tl.constexpr(2**24)
-_MAX_DISTANCE = tl.constexpr(2**30)
+_MAX_LENGTH = tl.constexpr(2**24)  # of a side of a box: float32 counts pixels exactly up to this number
+_MAX_DISTANCE = tl.constexpr(2**30)  # of a box from the image: sums of int32 coordinates do not overflow
 
 
 class Box(NamedTuple):
-    """The box of one image, and how it becomes the augmented image."""
+    """The crop box of one image, its scale relative to the augmented image, and whether it is flipped."""
 
     top: Any
     left: Any
@@ -57,10 +56,10 @@ def _scale(length, inverse_size, DOUBLE: tl.constexpr):
 
 @triton.jit
 def _source(position, scale, length, BILINEAR: tl.constexpr, DOUBLE: tl.constexpr):
-    """Return the two pixels of a box around a position of the augmented image, and the weight of the second.
+    """Map positions of the augmented image to the box: return the two pixels around each, and the weight of the second.
 
-    The product of a float32 scale with a pixel index is exact in float64, so that the position is rounded once. PyTorch
-    compiles its own resize to fused multiply-adds, which also round once.
+    The product of a float32 scale and a pixel index is exact in float64, so the position in the box is rounded only
+    once. PyTorch's own resize also rounds it once, in a fused multiply-add.
     """
     dtype: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     if BILINEAR:
@@ -74,13 +73,14 @@ def _source(position, scale, length, BILINEAR: tl.constexpr, DOUBLE: tl.constexp
 
 @triton.jit
 def augmented_offsets(images, box, height, width, y, x, BILINEAR: tl.constexpr, INDEX: tl.constexpr):
-    """Return the offsets in the raw image that pixels of an augmented image come from, and their weights.
+    """Return the offsets of the raw pixels from which pixels of an augmented image are computed, and their weights.
 
-    ``height`` and ``width`` are those of the augmented image; ``y`` and ``x`` outside of it are clamped.
+    ``height`` and ``width`` are the size of the augmented image; ``y`` and ``x`` outside of it are clamped.
 
     Returns:
-        Four offsets (top left, top right, bottom left, bottom right), or one for nearest pixels, and the weights of the
-        bottom row and of the right column. Nearest pixels do not use the weights; Triton 3.6 cannot return None.
+        Four offsets (top left, top right, bottom left, bottom right), or one for nearest interpolation; and the weights
+        of the bottom row and of the right column. Nearest interpolation does not use the weights. They are returned
+        because Triton 3.6 cannot return None in a tuple.
     """
     double: tl.constexpr = images.ptr.dtype.element_ty == tl.float64
     y, x = clamp(y, height), clamp(x, width)

@@ -1,16 +1,16 @@
 """The fused kernels: value channel, range, threshold and shifted differences of an image in one pass.
 
-The threshold of an image depends on its range, so that no event can be written before the whole image was read. A
+The threshold of an image depends on its range, so no event can be written before the whole image has been read. A
 program therefore works in two phases. It *measures*: it reads its image once, writes the value channel to a plane in
 device memory and keeps the range in registers. Then it *emits*: it reads every neighbour from the plane, which is still
 in the cache, and writes each event once.
 
-If the batch fills the device, one program does both phases of one image: one launch (``convert_kernel``). Otherwise
-several programs share an image, and its range passes through memory to a second launch (``measure_kernel``,
-``emit_kernel``). Both code paths call the same phases.
+If the batch fills the device, one program does both phases of one image, in one launch (``convert_kernel``). Otherwise
+several programs share an image, in two launches: ``measure_kernel`` writes the ranges of the programs to memory, and
+``emit_kernel`` reads them. Both code paths call the same functions for the phases.
 
-Arithmetic is float32 (float64 for float64 images). A product and a sum must not be fused to one operation, which rounds
-differently: every launch passes ``enable_fp_fusion=False``.
+Arithmetic is float32 (float64 for float64 images). Every launch passes ``enable_fp_fusion=False``: a fused product and
+sum would be rounded differently from the specification.
 """
 
 import triton
@@ -41,7 +41,7 @@ def convert_kernel(
     EMIT_Y: tl.constexpr,
     EMIT_X: tl.constexpr,
 ):
-    """Convert one image per program. The arguments are the tuples of ``arguments.py``; without augmentation, None."""
+    """Convert one image per program. ``arguments.py`` describes the arguments; ``augmentation`` can be None."""
     b = tl.program_id(0).to(tl.int64)
     lowest, highest = measure(
         images, augmentation, planes, b, 0, 1, CHANNELS, INTERPOLATION, INDEX, MEASURE_Y, MEASURE_X
@@ -64,7 +64,7 @@ def measure_kernel(
     MEASURE_Y: tl.constexpr,
     MEASURE_X: tl.constexpr,
 ):
-    """Measure one part of one image per program; write its range to ``ranges_ptr``, ``[B, programs, 2]``."""
+    """Measure a part of one image per program, and write its range to ``ranges_ptr``, ``[B, programs, 2]``."""
     b = (tl.program_id(0) // programs).to(tl.int64)
     program = tl.program_id(0) % programs
     lowest, highest = measure(
@@ -89,12 +89,12 @@ def emit_kernel(
     EMIT_Y: tl.constexpr,
     EMIT_X: tl.constexpr,
 ):
-    """Write the events of one part of one image per program, from the ranges of all parts."""
+    """Combine the ranges of all programs of an image, and write the events of a part of one image per program."""
     b = (tl.program_id(0) // programs).to(tl.int64)
     program = tl.program_id(0) % programs
-    part = tl.arange(0, MAX_PROGRAMS)
+    position = tl.arange(0, MAX_PROGRAMS)
     # Positions after the last program read the first range again, which does not change the minimum and the maximum.
-    range_ptr = ranges_ptr + (b * programs + tl.where(part < programs, part, 0)) * 2
+    range_ptr = ranges_ptr + (b * programs + tl.where(position < programs, position, 0)) * 2
     low, high = tl.load(range_ptr), tl.load(range_ptr + 1)
     finite = tl.min((low == low).to(tl.int32), axis=0)
     lowest = tl.where(finite != 0, tl.min(low, axis=0), float("nan"))

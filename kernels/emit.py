@@ -12,7 +12,7 @@ _SMALLEST_FLOAT64 = tl.constexpr(2.0**-1074)
 
 @triton.jit
 def threshold(lowest, highest, ratios, b):
-    """Return theta of image ``b``. The smallest positive number replaces 0, so that a difference of 0 is no event."""
+    """Return theta of image ``b``. The smallest positive number replaces 0, so that equal pixels have no event."""
     ratio = ratios.ratio
     if ratios.ptr is not None:
         ratio = tl.load(ratios.ptr + b).to(lowest.dtype)
@@ -33,7 +33,7 @@ def emit(
     program,
     programs,
     PACKED: tl.constexpr,
-    SWAR: tl.constexpr,  # whether grey levels and events can be processed four at a time
+    SWAR: tl.constexpr,  # whether to process four grey levels and four events at a time
     INDEX: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
@@ -48,7 +48,7 @@ def emit(
         step, tied = level_step(theta)
         if tied:
             write_tie_break_plane(planes, step, theta, b, program, programs, INDEX, block)
-            tl.debug_barrier()  # other threads of the program wrote part of what follows reads
+            tl.debug_barrier()  # other threads wrote part of the tie-break plane that is read below
             emit_swar(events, planes, shifts, step, b, program, programs, PACKED, INDEX, block, TIED=True)
         else:
             emit_swar(events, planes, shifts, step, b, program, programs, PACKED, INDEX, block, TIED=False)
@@ -58,13 +58,13 @@ def emit(
 
 @triton.jit
 def _reach(shifts, b):
-    """Return the largest magnitude in the motion vectors of an image, at most one more than the halo."""
+    """Return the largest magnitude in the motion vectors of an image, clamped to ``HALO + 1``."""
     shifts_ptr = shifts.ptr + b * shifts.stride_b
     reach = 0
     for start in range(0, 4 * shifts.timesteps, 32):
         position = start + tl.arange(0, 32)
         shift = tl.load(shifts_ptr + position, mask=position < 4 * shifts.timesteps, other=0).to(tl.int64)
-        # Clamp before abs: the least int64 has no magnitude.
+        # Clamp before abs, which overflows for the smallest int64.
         limited = tl.minimum(tl.maximum(shift, -HALO - 1), HALO + 1)
         reach = tl.maximum(reach, tl.max(tl.abs(limited.to(tl.int32)), axis=0))
     return reach
@@ -72,7 +72,7 @@ def _reach(shifts, b):
 
 @triton.jit
 def _shift(shift_ptr, size, IN_HALO: tl.constexpr):
-    """Load one component of a motion vector. One longer than the image is shortened: it reaches the same border."""
+    """Load a component of a motion vector, clamped to the size of the image: a longer one reaches the same border."""
     shift = tl.load(shift_ptr)
     if IN_HALO:
         return shift.to(tl.int32)
@@ -82,7 +82,7 @@ def _shift(shift_ptr, size, IN_HALO: tl.constexpr):
 
 @triton.jit
 def _neighbour(planes, plane_ptr, y, x, dy, dx, inside, INDEX: tl.constexpr, IN_HALO: tl.constexpr):
-    """Return the values at ``(y + dy, x + dx)``, clamped to the image unless the halo holds them."""
+    """Return the values at ``(y + dy, x + dx)``; without IN_HALO, coordinates are clamped to the image."""
     if IN_HALO:
         pixel = tl.load(plane_ptr + (dy * planes.pitch + dx) + (y.to(INDEX) * planes.pitch + x), mask=inside, other=0)
     else:
@@ -104,9 +104,9 @@ def _emit_pixels(
     INDEX: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
-    IN_HALO: tl.constexpr,  # whether no motion vector is longer than the halo is wide
+    IN_HALO: tl.constexpr,  # whether no motion vector reaches beyond the halo
 ):
-    """Write one program's part of the events of an image of any dtype, one pixel at a time."""
+    """Write one program's part of the events of image ``b``, of any dtype, one pixel at a time."""
     height, width = planes.height, planes.width
     plane_ptr = planes.ptr + b * planes.stride_b
     shifts_ptr = shifts.ptr + b * shifts.stride_b

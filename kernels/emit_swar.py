@@ -1,12 +1,12 @@
 """The second phase for grey levels and one-byte events, by SWAR (SIMD within a register): four pixels per 32-bit word.
 
-Whether two grey levels p and q fire depends on their distance: they do if it is at least ``step`` levels. A word of
-four levels is split into two words of two 16-bit numbers each. There ``q - p - step + 0x8000`` neither borrows from nor
-carries into the other number, and its highest bit is 1 if q - p >= step.
+A pair of grey levels (p, q) fires if the distance q - p is at least ``step`` levels. A word of four levels is split
+into two words of two 16-bit numbers each. There ``q - p - step + 0x8000`` neither borrows from nor carries into the
+other number, and its highest bit is 1 if q - p >= step.
 
 Theta can be so close to a whole number of levels that float32 rounding decides: some pairs at that distance fire and
-others do not. Such a distance is *tied*. Then ``step`` is that distance, and a second plane, the tie-break plane, holds
-p + 1 in place of p if the pair (p, p + step) does not fire.
+others do not. Such a distance is *tied*. Then ``step`` is that distance. A second plane, the tie-break plane, holds the
+*raised* level p + 1 in place of p if the pair (p, p + step) does not fire.
 """
 
 import triton
@@ -21,7 +21,7 @@ _HIGH_BITS = tl.constexpr(0x01000100)
 
 @triton.jit
 def level_step(theta):
-    """Return the smallest distance of grey levels that fires, 1 to 257, and whether it is tied."""
+    """Return the smallest distance of grey levels that fires (257 if none does), and whether it is tied."""
     nearest = tl.minimum(tl.maximum(tl.floor(theta * 255 + 0.5), 1.0), 256.0).to(tl.int32)
     fires, exists = _fires(tl.arange(0, 256), nearest, theta)
     all_fire = tl.min((fires | ~exists).to(tl.int32), axis=0) != 0
@@ -32,13 +32,13 @@ def level_step(theta):
 
 @triton.jit
 def _fires(level, step, theta):
-    """Return whether the pair ``(level, level + step)`` fires, and whether it exists."""
+    """Return whether the pair ``(level, level + step)`` fires, and whether both are grey levels."""
     return arithmetic(level + step) - arithmetic(level) >= theta, level + step < 256
 
 
 @triton.jit
 def write_tie_break_plane(planes, step, theta, b, program, programs, INDEX: tl.constexpr, BLOCK: tl.constexpr):
-    """Write the part of the tie-break plane, halo included, that one program reads."""
+    """Write the part of the tie-break plane that one program reads, halo included."""
     words_per_row = planes.width // 4
     plane_ptr = planes.ptr + b * planes.stride_b
     tie_break_ptr = planes.tie_break_ptr + b * planes.stride_b
@@ -55,14 +55,14 @@ def write_tie_break_plane(planes, step, theta, b, program, programs, INDEX: tl.c
 
 @triton.jit
 def _word_range(program, programs, words, BLOCK: tl.constexpr):
-    """Return the first word of one of an image's programs, and the one after its last; whole blocks."""
+    """Return the first word of a program's part of an image, and the one after its last word, in whole blocks."""
     words_per_program = tl.cdiv(tl.cdiv(words, BLOCK), programs) * BLOCK
     return tl.minimum(program * words_per_program, words), tl.minimum((program + 1) * words_per_program, words)
 
 
 @triton.jit
 def _levels(word_ptr, shift_ptr, pitch):
-    """Return four levels at a distance ``(dy, dx)`` from a word, as two words: levels 0 and 2, levels 1 and 3."""
+    """Load the four levels at ``(dy, dx)`` from a word; return them as two words: levels 0 and 2, levels 1 and 3."""
     dy, dx = tl.load(shift_ptr).to(tl.int32), tl.load(shift_ptr + 1).to(tl.int32)
     neighbour_ptr = word_ptr + (dy * pitch + (dx >> 2))
     bits = (dx & 3) * 8
@@ -77,8 +77,8 @@ def emit_swar(
     events, planes, shifts, step, b, program, programs,
     PACKED: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr, TIED: tl.constexpr,
 ):  # fmt: skip
-    """Write one program's part of the events of image ``b``."""
-    # From here on, strides and positions count words of four pixels.
+    """Write one program's part of the events of image ``b``, four pixels at a time."""
+    # Below, strides and positions count words of four pixels.
     word_type: tl.constexpr = tl.pointer_type(tl.uint32)
     words_per_row, pitch = planes.width // 4, planes.pitch // 4
     stride_t, stride_p, stride_y = events.stride_t // 4, events.stride_p // 4, events.stride_y // 4
@@ -91,8 +91,9 @@ def emit_swar(
     for block in range(first, last, BLOCK):
         word = block + tl.arange(0, BLOCK)
         inside = word < last
-        # A shifted word is aligned to 4 bytes only. This `where` hides from the compiler that words are consecutive, so
-        # that neighbouring threads take neighbouring words, instead of several consecutive words each.
+        # Neighbouring threads should take neighbouring words: shifted words are aligned to 4 bytes only, so a thread
+        # cannot load several with one instruction. The compiler gives each thread consecutive words if it knows that
+        # `word` is consecutive; this `where` hides it.
         word = tl.where(inside, word, 0)
         y, x = (word // words_per_row).to(INDEX), word % words_per_row
         level_ptr, raised_ptr = plane_ptr + (y * pitch + x), tie_break_ptr + (y * pitch + x)

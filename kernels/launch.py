@@ -1,4 +1,4 @@
-"""The host side of the kernels: memory, block sizes, and one launch or two."""
+"""Launch the kernels: allocate planes, choose block sizes, and choose between one launch and two."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .unpack import unpack_kernel
 
 # Rows of a plane start at multiples of this many pixels, for wide loads and stores.
 _ALIGNMENT = 16
-# Per thread in the first phase: the widest load from each channel, but no more pixels than the registers hold.
+# First phase: a thread loads this many bytes of each channel at once, but no more pixels than fit in its registers.
 _LOAD_BYTES = 16
 _MEASURE_PIXELS = 8
-# The same for augmented images: pixels, and bytes from each of the four neighbours. 4 pixels of float32 spill on sm_90.
-_AUGMENT_PIXELS = 4
+# First phase of augmented images: the same for each of a pixel's four neighbours. 4 pixels of float32 spill on sm_90.
 _AUGMENT_BYTES = 8
+_AUGMENT_PIXELS = 4
 # More channels are read in a loop: compilation time grows with each unrolled channel.
 _UNROLLED_CHANNELS = 4
-# Least width of a tile, so that neighbouring threads take neighbouring pixels of tall images, too.
-_LEAST_TILE_WIDTH = 32
-# Per thread in the second phase: pixels written at once to each timestep and polarity.
+# Minimum width of a tile, so that neighbouring threads take neighbouring pixels of tall images, too.
+_MIN_TILE_WIDTH = 32
+# Second phase: pixels that a thread writes at once to each timestep and polarity.
 _EMIT_PIXELS = 4
-# Per thread when unpacking: the widest store.
+# Unpacking: bytes that a thread stores at once.
 _STORE_BYTES = 16
 _UNPACK_WARPS = 4
 
@@ -55,8 +55,8 @@ def convert_into(
             the size of the (augmented) images.
         images: ``[B, C, H, W]``; any strides.
         shifts: motion vectors ``[T, 4]`` or ``[B, T, 4]``, a signed integer dtype.
-        ratios: one per image ``[B]``, or None for ``ratio`` everywhere.
-        ratio: sensitivity of the threshold if ``ratios`` is None.
+        ratios: one per image ``[B]``, or None to use ``ratio`` for all images.
+        ratio: threshold as a fraction of an image's range, if ``ratios`` is None.
         packed: whether ``out`` is packed.
         crop: boxes ``[B, 4]`` of (top, left, height, width), a signed integer dtype, or None for whole images.
         flip: bool ``[B]``, or None.
@@ -64,52 +64,71 @@ def convert_into(
     """
     if out.numel() == 0:
         return
-    batch, channels = images.shape[:2]
+    batch, device = len(images), images.device
     height, width = out.shape[-2:]
     augmented = crop is not None or flip is not None or images.shape[-2:] != out.shape[-2:]
     interpolation = ("nearest" if nearest else "bilinear") if augmented else None
-    arithmetic = torch.float64 if images.dtype == torch.float64 else torch.float32
-    if images.dtype == torch.float64 and ratios is None:
-        # Triton passes a Python float as float32.
-        ratios = torch.full((batch,), ratio, dtype=torch.float64, device=images.device)
-    plane_dtype = arithmetic if interpolation == "bilinear" else images.dtype
+    augmentation = _augmentation(crop, flip, height, width) if augmented else None
+    plane_dtype = _arithmetic(images) if interpolation == "bilinear" else images.dtype
     swar = can_use_swar(plane_dtype, out)
-    planes = _new_planes(batch, height, width, plane_dtype, images.device, swar)
-    multiprocessors, warp_size = _device(images.device)
+    planes = _new_planes(batch, height, width, plane_dtype, device, swar)
+    multiprocessors, warp_size = _device(device)
     programs, warps = programs_and_warps(batch, height, width, multiprocessors)
-    measure_y, measure_x = tile_shape(
-        height, width, warps * warp_size * _measure_pixels(images.element_size(), interpolation)
-    )
-    emit_y, emit_x = tile_shape(height, width, warps * warp_size * _EMIT_PIXELS)
-    measure: dict[str, Any] = {
-        "images": Images(images, channels, *images.shape[-2:], *images.stride()),
-        "augmentation": _augmentation(crop, flip, height, width) if augmented else None,
-        "CHANNELS": channels if channels <= _UNROLLED_CHANNELS else None,
-        "INTERPOLATION": interpolation,
-        "MEASURE_Y": measure_y,
-        "MEASURE_X": measure_x,
-    }
-    emit: dict[str, Any] = {
-        "events": _events(out, packed),
-        "shifts": _shifts(shifts),
-        "ratios": Ratios(None if ratios is None else ratios.contiguous(), ratio),
-        "PACKED": packed,
-        "SWAR": swar,
-        "EMIT_Y": emit_y,
-        "EMIT_X": emit_x,
-    }
-    common: dict[str, Any] = {
+    measure_pixels = _measure_pixels(images.element_size(), interpolation)
+    measure_tile = tile_shape(height, width, warps * warp_size * measure_pixels)
+    emit_tile = tile_shape(height, width, warps * warp_size * _EMIT_PIXELS)
+    common = {
         "planes": planes,
         "INDEX": _index(_extent(images[0]), _extent(out[0] if packed else out[:, 0]), planes.stride_b),
         "num_warps": warps,
         "enable_fp_fusion": False,
     }
+    measure = _measure_arguments(images, augmentation, interpolation, measure_tile)
+    emit = _emit_arguments(out, shifts, _ratios(ratios, ratio, images), packed, swar, emit_tile)
+    _launch(images, programs, measure, emit, common)
+
+
+def _measure_arguments(
+    images: Tensor, augmentation: Augmentation | None, interpolation: str | None, tile: tuple[int, int]
+) -> dict[str, Any]:
+    """Return the kernel arguments that only the first phase uses."""
+    channels = images.shape[1]
+    return {
+        "images": Images(images, *images.shape[1:], *images.stride()),
+        "augmentation": augmentation,
+        "CHANNELS": channels if channels <= _UNROLLED_CHANNELS else None,
+        "INTERPOLATION": interpolation,
+        "MEASURE_Y": tile[0],
+        "MEASURE_X": tile[1],
+    }
+
+
+def _emit_arguments(
+    out: Tensor, shifts: Tensor, ratios: Ratios, packed: bool, swar: bool, tile: tuple[int, int]
+) -> dict[str, Any]:
+    """Return the kernel arguments that only the second phase uses."""
+    return {
+        "events": _events(out, packed),
+        "shifts": _shifts(shifts),
+        "ratios": ratios,
+        "PACKED": packed,
+        "SWAR": swar,
+        "EMIT_Y": tile[0],
+        "EMIT_X": tile[1],
+    }
+
+
+def _launch(
+    images: Tensor, programs: int, measure: dict[str, Any], emit: dict[str, Any], common: dict[str, Any]
+) -> None:
+    """Launch both phases: as one kernel if there is one program per image, otherwise as two kernels."""
+    batch = len(images)
     with _on(images.device):
         if programs == 1:
             convert_kernel[(batch,)](**measure, **emit, **common)
             return
-        ranges = torch.empty(batch, programs, 2, dtype=arithmetic, device=images.device)
-        common |= {"ranges_ptr": ranges, "programs": programs}
+        ranges = torch.empty(batch, programs, 2, dtype=_arithmetic(images), device=images.device)
+        common = {**common, "ranges_ptr": ranges, "programs": programs}
         measure_kernel[(batch * programs,)](**measure, **common)
         emit_kernel[(batch * programs,)](**emit, **common)
 
@@ -124,7 +143,7 @@ def unpack_into(out: Tensor, packed: Tensor) -> None:
     if out.numel() == 0:
         return
     if packed.is_contiguous():
-        packed = packed.view(1, 1, 1, -1)  # one long row, so that accesses are wide for any width of the images
+        packed = packed.view(1, 1, 1, -1)  # one long row: accesses are wide for any image width
     elif packed.dim() == 3:
         packed = packed[None]
     batch, polarities, height, width = packed.shape
@@ -161,9 +180,9 @@ def can_use_swar(plane_dtype: torch.dtype, out: Tensor) -> bool:
 
 
 def programs_and_warps(batch: int, height: int, width: int, multiprocessors: int) -> tuple[int, int]:
-    """Return the number of programs that share an image, and the warps of each.
+    """Return the number of programs per image, and the number of warps per program.
 
-    One program per image if the batch alone nearly fills the device, or if the images are small.
+    There is one program per image if this nearly fills the device, or if the images are small.
     """
     pixels = height * width
     if pixels <= 32 * 32 or 4 * batch >= 3 * multiprocessors:
@@ -173,10 +192,10 @@ def programs_and_warps(batch: int, height: int, width: int, multiprocessors: int
 
 
 def tile_shape(height: int, width: int, pixels: int) -> tuple[int, int]:
-    """Return the rows and columns of a tile, powers of two: of those with few idle threads, the widest."""
+    """Return the rows and columns of a tile, both powers of two: the shape with the fewest tiles, then the widest."""
     pixels = min(pixels, triton.next_power_of_2(height * width))
-    least_width = min(_LEAST_TILE_WIDTH, triton.next_power_of_2(width))
-    shapes = [(pixels >> log, 1 << log) for log in range(pixels.bit_length()) if 1 << log >= least_width]
+    min_width = min(_MIN_TILE_WIDTH, triton.next_power_of_2(width))
+    shapes = [(pixels >> log, 1 << log) for log in range(pixels.bit_length()) if 1 << log >= min_width]
     return min(shapes, key=lambda shape: (triton.cdiv(height, shape[0]) * triton.cdiv(width, shape[1]), -shape[1]))
 
 
@@ -184,8 +203,8 @@ def new_plane(batch: int, height: int, width: int, dtype: torch.dtype, device: t
     """Allocate the planes of a batch, with their halos.
 
     Returns:
-        A tensor ``[B, ...]`` that begins at pixel (0, 0) of the first plane, and the elements from one row to the next.
-        The halo's columns are between the rows.
+        A tensor ``[B, ...]`` whose first element is pixel (0, 0) of the first plane, and the pitch: the number of
+        elements from one row to the next. The left and right columns of the halo are in the gaps between rows.
     """
     pitch = _aligned(width + 2 * HALO.value)
     origin = HALO.value * pitch + _ALIGNMENT
@@ -199,8 +218,13 @@ def _new_planes(batch: int, height: int, width: int, dtype: torch.dtype, device:
     return Planes(plane, tie_break, height, width, plane.stride(0), pitch)
 
 
+def _arithmetic(images: Tensor) -> torch.dtype:
+    """Return the dtype of arithmetic with pixels."""
+    return torch.float64 if images.dtype == torch.float64 else torch.float32
+
+
 def _measure_pixels(element_size: int, interpolation: str | None) -> int:
-    """Return the pixels that a thread of the first phase computes at once."""
+    """Return the number of pixels that a thread of the first phase processes at once."""
     if interpolation is None:
         return min(_MEASURE_PIXELS, _LOAD_BYTES // element_size)
     return min(_AUGMENT_PIXELS, _AUGMENT_BYTES // element_size)
@@ -220,17 +244,24 @@ def _shifts(shifts: Tensor) -> Shifts:
     return Shifts(shifts, shifts.shape[-2], shifts.stride(0) if shifts.dim() == 3 else 0)
 
 
+def _ratios(ratios: Tensor | None, ratio: float, images: Tensor) -> Ratios:
+    if images.dtype == torch.float64 and ratios is None:
+        # Triton passes a Python float as float32.
+        ratios = torch.full((len(images),), ratio, dtype=torch.float64, device=images.device)
+    return Ratios(None if ratios is None else ratios.contiguous(), ratio)
+
+
 def _events(out: Tensor, packed: bool) -> Events:
     return Events(_as_bytes(out), *((0, *out.stride()) if packed else out.stride()))
 
 
 def _as_bytes(out: Tensor) -> Tensor:
-    """View bool events as uint8, so that both use the same kernel."""
+    """Return a view of bool events as uint8, so that both dtypes use the same kernel; others unchanged."""
     return out.view(torch.uint8) if out.dtype == torch.bool else out
 
 
 def _float64_bits(number: float) -> int:
-    """Return the bits of a float64 as an int64. Triton passes a Python float as float32."""
+    """Return the bits of a float64 as an integer, because Triton passes a Python float as float32."""
     return struct.unpack("q", struct.pack("d", number))[0]
 
 
@@ -239,23 +270,23 @@ def _aligned(pixels: int) -> int:
 
 
 def _extent(tensor: Tensor) -> int:
-    """Return the number of elements between the first and the last one of a tensor, both included."""
+    """Return the number of elements in memory from the first to the last element of a tensor, both included."""
     return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
 
 
 def _index(*extents: int) -> tl.dtype:
-    """Return the integer dtype of offsets within an extent, with room for a block that reaches past its end."""
+    """Return the dtype of offsets within the largest extent. A block of a kernel may reach past its end."""
     return tl.int32 if max(extents) < 2**31 - 2**16 else tl.int64
 
 
 def _on(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Select the device for a launch. On the CPU, Triton's interpreter runs the kernels."""
+    """Return a context that selects the device for a launch. On the CPU, Triton's interpreter runs the kernels."""
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 @cache
 def _device(device: torch.device) -> tuple[int, int]:
-    """Return the number of multiprocessors and the warp size; for the interpreter on the CPU, 1 and 32."""
+    """Return the number of multiprocessors and the warp size (1 and 32 for Triton's interpreter on the CPU)."""
     if device.type == "cpu":
         return 1, 32
     properties = torch.cuda.get_device_properties(device)

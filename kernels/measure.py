@@ -15,8 +15,8 @@ def measure(
     b,
     program,
     programs,
-    CHANNELS: tl.constexpr,  # the number of channels if it is unrolled, or None for a loop
-    INTERPOLATION: tl.constexpr,  # "bilinear" or "nearest" for augmented images, or None
+    CHANNELS: tl.constexpr,  # number of channels to unroll, or None for a loop over images.channels
+    INTERPOLATION: tl.constexpr,  # "bilinear" or "nearest", or None for images that are not augmented
     INDEX: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
@@ -33,7 +33,7 @@ def measure(
     dtype: tl.constexpr = tl.int32 if integer else (tl.float64 if plane_dtype == tl.float64 else tl.float32)
     greatest: tl.constexpr = 255 if integer else float("inf")
     least: tl.constexpr = 0 if integer else float("-inf")
-    if INTERPOLATION is None:  # any pixel of the image, which does not change its range
+    if INTERPOLATION is None:  # replaces masked pixels below, without changing the range
         corner, _magnitude = _channel_max(images, image_ptr, (0,), None, True, CHANNELS, False)
     low = tl.full((BLOCK_Y, BLOCK_X), greatest, dtype=dtype)
     high = tl.full((BLOCK_Y, BLOCK_X), least, dtype=dtype)
@@ -43,7 +43,7 @@ def measure(
         y, x, inside = tile_at(tile, height, width, BLOCK_Y, BLOCK_X)
         value, magnitude = _value(images, image_ptr, box, height, width, y, x, inside, CHANNELS, INTERPOLATION, INDEX)
         tl.store(plane_ptr + (y.to(INDEX) * planes.pitch + x), value.to(plane_dtype), mask=inside)
-        if INTERPOLATION is None:  # augmented images repeat their border outside of the image; a masked load gives 0
+        if INTERPOLATION is None:  # masked loads give 0; augmented images clamp coordinates instead
             value = tl.where(inside, value, corner)
         low = tl.minimum(low, value)
         high = tl.maximum(high, value)
@@ -62,7 +62,10 @@ def _write_halo(
     images, image_ptr, box, planes, plane_ptr, program, programs,
     CHANNELS: tl.constexpr, INTERPOLATION: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write one program's part of the halo. In the loop over tiles, its clamped coordinates would make loads narrow."""
+    """Write one program's part of the halo.
+
+    A separate loop, because clamped coordinates in the loop over tiles would make its loads one byte wide.
+    """
     height, width = planes.height, planes.width
     row_length = width + 2 * HALO  # corners included
     length = 2 * (row_length + height)
@@ -86,7 +89,7 @@ def _value(
     images, image_ptr, box, height, width, y, x, mask,
     CHANNELS: tl.constexpr, INTERPOLATION: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
-    """Return the value channel of pixels, and the largest magnitude of their channels, NaN if one is NaN."""
+    """Return the value channel of pixels, and the largest magnitude of their channels (NaN if a channel is NaN)."""
     bilinear: tl.constexpr = INTERPOLATION == "bilinear"
     if INTERPOLATION is None:
         offsets, weights = (y.to(INDEX) * images.stride_y + x.to(INDEX) * images.stride_x,), None
@@ -100,7 +103,7 @@ def _value(
 def _channel_max(
     images, image_ptr, offsets, weights, mask, CHANNELS: tl.constexpr, BILINEAR: tl.constexpr
 ):  # fmt: skip
-    """Return the value channel of the pixels at some offsets, and the largest magnitude of their channels."""
+    """Return the value channel of the pixels at ``offsets``, and the largest magnitude of their channels."""
     value = _channel(image_ptr, offsets, weights, mask, BILINEAR)
     magnitude = tl.abs(value)
     if CHANNELS is not None:

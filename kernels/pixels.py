@@ -3,15 +3,15 @@
 import triton
 import triton.language as tl
 
-#: Width of the border of repeated pixels around a plane. The paper's motion vectors reach 1 pixel, so that they need no
-#: clamping.
+#: Width of the border of repeated pixels around a plane. The paper's motion vectors are at most 1 pixel long in each
+#: direction, so they need no clamping.
 HALO = tl.constexpr(1)
 _UINT8_SCALE = tl.constexpr(1 / 255)
 
 
 @triton.jit
 def comparable(pixel):
-    """Widen a stored pixel to a type with the same order: int32 for uint8, otherwise the arithmetic type."""
+    """Widen a stored pixel without scaling it: to int32 for uint8, otherwise to the arithmetic type."""
     if pixel.dtype == tl.uint8:
         return pixel.to(tl.int32)
     elif pixel.dtype == tl.float64:
@@ -60,7 +60,7 @@ def tile_at(tile, height, width, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr):
 
 @triton.jit
 def tile_range(program, programs, height, width, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr):
-    """Return the first tile of one of an image's programs, and the one after its last."""
+    """Return the first tile of a program's part of an image, and the one after its last tile."""
     tiles = tl.cdiv(height, BLOCK_Y) * tl.cdiv(width, BLOCK_X)
     tiles_per_program = tl.cdiv(tiles, programs)
     return tl.minimum(program * tiles_per_program, tiles), tl.minimum((program + 1) * tiles_per_program, tiles)

@@ -1,4 +1,4 @@
-"""Unpack events: read every byte once, and write each timestep from it."""
+"""Unpack events: read every byte once, and write its bits to the timesteps."""
 
 import triton
 import triton.language as tl
@@ -11,7 +11,7 @@ def unpack_kernel(
     packed,
     out_ptr,  # contiguous [T, B, 2, H, W]
     timesteps,
-    rows,  # of all images and polarities
+    rows,  # total of all images and polarities
     height,
     width,
     stride_out_t,
@@ -19,7 +19,7 @@ def unpack_kernel(
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
 ):
-    """Write one tile of all timesteps per program."""
+    """Unpack one tile per program, for all timesteps."""
     row, x, inside = tile_at(tl.program_id(0).to(INDEX), rows, width, BLOCK_Y, BLOCK_X)
     plane, y = row // height, row % height
     offset = (plane // 2) * packed.stride_b + (plane % 2) * packed.stride_p + y * packed.stride_y + x * packed.stride_x
