@@ -1,4 +1,4 @@
-"""Draw docs/events.svg, the image of the README: a photograph from scikit-image and its events.
+"""Draw docs/events.svg, the figure of the README: a photograph from scikit-image and its events.
 
 Run in the root of the repository: python docs/picture.py
 """
@@ -16,15 +16,15 @@ from torch import Tensor
 import i2e_triton
 from i2e_triton.images import as_image_tensor
 
-SIDE = 96  # of the image in pixels, and of a tile in SVG units
-GAP = 12
-GREYS = 12
+SIDE = 96  # height and width of the image in pixels, and of a tile in SVG units
+GAP = 12  # between tiles, in SVG units
+GREYS = 12  # number of grey levels
 ON, OFF = "#d7191c", "#2166ac"
 OUT = Path(__file__).with_name("events.svg")
 
 
 def runs(mask: Tensor) -> Iterator[str]:
-    """Yield SVG path commands that fill the pixels of a mask ``[H, W]``: one rectangle per run of pixels in a row."""
+    """Yield SVG path commands that fill the True pixels of ``[H, W]``: one rectangle per run of pixels in a row."""
     for y, row in enumerate(mask.tolist()):
         start = None
         for x, filled in enumerate([*row, False]):
@@ -43,7 +43,7 @@ def tile(column: int, row: int, title: str, body: str) -> str:
 
 
 def grey_tile(plane: Tensor) -> str:
-    """Return the SVG of a plane ``[H, W]`` with values in 0..1. Darker greys are drawn over lighter ones."""
+    """Return the SVG of a grey image ``[H, W]`` with values in [0, 1]. Darker levels are drawn over lighter ones."""
     level = (plane * GREYS).long().clamp(max=GREYS - 1)
     body = ""
     for grey in reversed(range(GREYS)):

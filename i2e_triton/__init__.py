@@ -1,7 +1,7 @@
 """I2E image-to-event conversion (Ma et al., AAAI 2026) as one fused Triton kernel.
 
-``i2e_triton.convert(images)`` converts a batch of images to events for spiking networks. The sub-packages, such as
-``i2e_triton.formats``, are imported at their first use, because they need more packages than PyTorch.
+``i2e_triton.convert(images)`` converts a batch of images to events for spiking networks. Subpackages such as
+``i2e_triton.formats`` are imported when they are first used, because they need more packages than PyTorch.
 """
 
 from importlib import import_module
@@ -28,7 +28,7 @@ __all__ = [
     "unpack",
 ]
 
-#: Modules that are imported at their first use, and the extra that installs what they need.
+#: Modules that are imported when they are first used, and the extra that installs their dependencies.
 _LAZY_MODULES = {
     "analysis": "data",
     "datasets": "data",
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from i2e_triton import training as training
     from i2e_triton import transforms as transforms
     from i2e_triton import visualize as visualize
-else:  # with __getattr__, a type checker would accept every misspelt name
+else:  # hidden from type checkers, because with __getattr__ they would accept every misspelt name
 
     def __getattr__(name: str) -> ModuleType:
-        """Import a module of :data:`_LAZY_MODULES`.
+        """Import and return a module of :data:`_LAZY_MODULES`.
 
         Raises:
             AttributeError: if there is no such module.
@@ -73,5 +73,5 @@ else:  # with __getattr__, a type checker would accept every misspelt name
 
 
 def __dir__() -> list[str]:
-    """List the public names and the modules that are not yet imported."""
+    """Return the names of the package, including the modules that are not yet imported."""
     return sorted({*globals(), *_LAZY_MODULES})

@@ -1,4 +1,4 @@
-"""``i2e`` and ``python -m i2e_triton``."""
+"""Entry point of ``i2e`` and ``python -m i2e_triton``."""
 
 import sys
 
@@ -6,7 +6,7 @@ _CLI_PACKAGES = ("PIL", "h5py", "numpy", "rich", "typer")
 
 
 def main() -> None:
-    """Run the command line; exit with the pip command that installs a missing package."""
+    """Run the command line. If a package is missing, exit with the pip command that installs it."""
     try:
         from i2e_triton.cli.application import app
 

@@ -1,15 +1,16 @@
-"""Random augmentations of whole batches, drawn on the images' device: arguments of :func:`i2e_triton.convert`.
+"""Random augmentations of batches, which :func:`i2e_triton.convert` applies. They are drawn on the images' device.
 
     augment = RandomCropResizeFlip(128, crop=32, padding=4)
     for images, labels in batches:
         events = convert(images, 0.07, **augment(images, generator))
 
-A seed draws the same on every device: the random numbers come from SplitMix64, as in :func:`i2e_triton.row_shifts`, and
-the computation uses only integers, exactly rounded float64 and a table of logarithms from the CPU. The host does not
-wait for a GPU, except at the first draw on a GPU, which copies the table.
+The same seed gives the same result on every device. The random numbers come from SplitMix64, as in
+:func:`i2e_triton.row_shifts`, and the computation uses only integers, correctly rounded float64 operations and a table
+of aspect ratios from the CPU. The host does not wait for the GPU, except when the table is first copied to it.
 
-To drop timesteps, change the motion vectors at no cost: ``shifts=RandomTimestepDrop(0.1)(shifts, generator)``.
-To erase regions of events, mask packed events: ``events & kept[:, None]``, with uint8 ``[B, H, W]`` of 255 or 0.
+To drop timesteps at no extra cost, pass ``shifts=RandomTimestepDrop(0.1)(shifts, generator)`` to ``convert``.
+To erase regions of events, mask packed events: ``events & mask[:, None]``, where ``mask`` is uint8 ``[B, H, W]``, 255
+where events are kept and 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -29,16 +30,17 @@ from i2e_triton.checks import check_integer, check_seed
 from i2e_triton.shifts import row_numbers, signed, splitmix64
 
 _INT64_MAX = 2**63 - 1
-# Number of aspect ratios to draw from. Neighbours differ by less than 1e-4: a twentieth of a pixel in 1000.
+# Number of aspect ratios to draw from. In the default range, neighbouring values change the side of a box by less than
+# 0.05 pixels in 1000.
 _ASPECTS = 2**14
-# Position of the timesteps' numbers in the stream of an image, after those of its box and flip.
+# Position of the first timestep's number in the random stream of an image; the box and the flip use positions below.
 _TIMESTEP_POSITION = 64
-# Number of boxes that torchvision draws before it takes the centre.
+# Number of boxes that torchvision draws before it falls back to the central box.
 _TRIES = 10
 
 
 class Augmentation(TypedDict):
-    """Arguments of a conversion: boxes int32 ``[B, 4]``, height and width of the events, and flips bool ``[B]``."""
+    """Arguments of :func:`i2e_triton.convert`: boxes int32 ``[B, 4]``, height and width, and flips bool ``[B]``."""
 
     crop: Tensor
     size: tuple[int, int]
@@ -62,12 +64,13 @@ class RandomAugmentation(ABC):
         self.flip = _probability("flip", flip)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Augmentation:
-        """Draw for images ``[B, C, H, W]`` or for one image ``[C, H, W]``.
+        """Draw a box and a flip for each of the images ``[B, C, H, W]``, or for one image ``[C, H, W]``.
 
         Args:
             images: the images; only their shape and device are used.
-            generator: draws a seed for the batch. A generator on the CPU draws the same for images on every device; one
-                on the images' GPU is also accepted. Default: PyTorch's global CPU generator.
+            generator: generator from which one seed for the batch is drawn. A CPU generator gives the same result for
+                images on any device; a generator on the images' GPU is also accepted. Default: PyTorch's global CPU
+                generator.
 
         Raises:
             ValueError: if the images have another shape or are smaller than the box, or the generator is on another
@@ -76,11 +79,11 @@ class RandomAugmentation(ABC):
         return self._draw(images, _streams_of_batch("images", images, 3, generator))
 
     def for_rows(self, images: Tensor, rows: int | Iterable[int] | Tensor, seed: int, epoch: int = 0) -> Augmentation:
-        """Draw for rows of a data set. The draw of a row depends only on the seed, the epoch and the row number.
+        """Draw a box and a flip for each row. They depend only on the seed, the epoch and the number of the row.
 
         Args:
             images: the rows' images, ``[B, C, H, W]``, or ``[C, H, W]`` for one row; only shape and device are used.
-            rows: several row numbers, an integer tensor ``[B]``, or one row number.
+            rows: row numbers in the data set: several ints, an integer tensor ``[B]``, or one int.
             seed: 0 to 2^64 - 1.
             epoch: number of the epoch, from 0.
 
@@ -91,7 +94,7 @@ class RandomAugmentation(ABC):
         return self._draw(images, _streams_of_rows(images, images.shape[:-3], rows, seed, epoch))
 
     def _draw(self, images: Tensor, streams: Tensor) -> Augmentation:
-        """Draw with the seeds of the images' streams, int64 ``[B]``."""
+        """Draw from one random stream per image; ``streams`` has their seeds, int64 ``[B]``."""
         if images.dim() not in (3, 4):
             raise ValueError(f"images must be [C, H, W] or [B, C, H, W], got shape {list(images.shape)}")
         height, width = images.shape[-2:]
@@ -102,13 +105,13 @@ class RandomAugmentation(ABC):
 
     @abstractmethod
     def _boxes(self, streams: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw top, left, height and width, int64 ``[B]``; position 0 of each stream belongs to the flip."""
+        """Return top, left, height and width, int64 ``[B]``. Position 0 of each stream is reserved for the flip."""
 
 
 class RandomCropResizeFlip(RandomAugmentation):
     """Crop a box of fixed size from the padded image, resize it and flip it at random.
 
-    The same as torchvision's ``RandomCrop(crop, padding, padding_mode="edge")``, ``Resize(size)`` and
+    Has the distribution of torchvision's ``RandomCrop(crop, padding, padding_mode="edge")``, ``Resize(size)`` and
     ``RandomHorizontalFlip(flip)``.
 
     Args:
@@ -128,13 +131,13 @@ class RandomCropResizeFlip(RandomAugmentation):
         self.padding = check_integer("padding", padding, 0)
 
     def _boxes(self, streams: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        spare = [side + 2 * self.padding - box for side, box in zip((height, width), self.crop)]  # free pixels
-        if min(spare) < 0:
+        free = [side + 2 * self.padding - box for side, box in zip((height, width), self.crop)]  # pixels beside the box
+        if min(free) < 0:
             raise ValueError(
                 f"crop {self.crop} is larger than images of {(height, width)} with a padding of {self.padding}; "
                 "use a smaller crop or a larger padding"
             )
-        top, left = (_below(_number(streams, at), count + 1) - self.padding for at, count in zip((1, 2), spare))
+        top, left = (_below(_number(streams, at), count + 1) - self.padding for at, count in zip((1, 2), free))
         box_height, box_width = (torch.full_like(streams, side) for side in self.crop)
         return top, left, box_height, box_width
 
@@ -142,8 +145,8 @@ class RandomCropResizeFlip(RandomAugmentation):
 class RandomResizedCropFlip(RandomAugmentation):
     """Crop a box of random area and aspect ratio, resize it and flip it at random.
 
-    The same as torchvision's ``RandomResizedCrop(size, scale, ratio)`` and ``RandomHorizontalFlip(flip)``: the first of
-    ten boxes that fits into the image, or else the centre.
+    Has the distribution of torchvision's ``RandomResizedCrop(size, scale, ratio)`` and ``RandomHorizontalFlip(flip)``:
+    ten boxes are drawn, and the first that fits into the image is used. If none fits, the central box is used.
 
     Args:
         size: height and width of the events, or one number for both.
@@ -166,7 +169,7 @@ class RandomResizedCropFlip(RandomAugmentation):
         super().__init__(size, flip)
         self.scale = _interval("scale", scale)
         self.ratio = _interval("ratio", ratio)
-        self._on_device: dict[torch.device, Tensor] = {}
+        self._aspects_by_device: dict[torch.device, Tensor] = {}
 
     def _boxes(self, streams: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         tries = torch.arange(_TRIES, device=streams.device)
@@ -175,16 +178,16 @@ class RandomResizedCropFlip(RandomAugmentation):
         aspect = self._aspects_on(streams.device)[_below(splitmix64(streams[:, None], tries + 3 + _TRIES), _ASPECTS)]
         widths, heights = (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
         fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
-        first, any_fits = fits.int().argmax(1, keepdim=True), fits.any(1)
+        first_fit, any_fits = fits.int().argmax(1, keepdim=True), fits.any(1)
         centre_height, centre_width = self._centre(height, width)
-        box_height = torch.where(any_fits, heights.gather(1, first)[:, 0], centre_height)
-        box_width = torch.where(any_fits, widths.gather(1, first)[:, 0], centre_width)
+        box_height = torch.where(any_fits, heights.gather(1, first_fit)[:, 0], centre_height)
+        box_width = torch.where(any_fits, widths.gather(1, first_fit)[:, 0], centre_width)
         top = torch.where(any_fits, _below(_number(streams, 1), height - box_height + 1), (height - centre_height) // 2)
         left = torch.where(any_fits, _below(_number(streams, 2), width - box_width + 1), (width - centre_width) // 2)
         return top, left, box_height, box_width
 
     def _centre(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width of the central box for images into which no drawn box fits."""
+        """Return height and width of the central box, which is used if no drawn box fits into the image."""
         smallest, largest = self.ratio
         if width / height < smallest:
             return round(width / smallest), width
@@ -194,23 +197,23 @@ class RandomResizedCropFlip(RandomAugmentation):
 
     @cached_property
     def _aspects(self) -> Tensor:
-        """Aspect ratios at equal steps of their logarithm, from the CPU, because exp() differs between devices."""
+        """Aspect ratios in equal steps of the logarithm. Computed on the CPU, because exp() differs between devices."""
         smallest, largest = map(math.log, self.ratio)
         steps = ((i + 0.5) / _ASPECTS for i in range(_ASPECTS))
         return torch.tensor([math.exp(smallest + step * (largest - smallest)) for step in steps], dtype=torch.float64)
 
     def _aspects_on(self, device: torch.device) -> Tensor:
         """Return the aspect ratios on a device; the first call for a device copies them."""
-        if device not in self._on_device:
-            self._on_device[device] = self._aspects.to(device)
-        return self._on_device[device]
+        if device not in self._aspects_by_device:
+            self._aspects_by_device[device] = self._aspects.to(device)
+        return self._aspects_by_device[device]
 
 
 class RandomTimestepDrop:
     """Drop timesteps at random, independently for each timestep of each image.
 
-    A dropped timestep gets a motion vector of zeros, so it has no events. The conversion takes the same time, the other
-    timesteps keep their positions, and the threshold does not change.
+    The motion vector of a dropped timestep is set to zeros, so that the timestep has no events. The threshold, the
+    other timesteps and the run time do not change.
 
     Args:
         drop: probability that a timestep is dropped.
@@ -227,8 +230,8 @@ class RandomTimestepDrop:
         """Drop timesteps of the motion vectors of a batch, ``[B, T, 4]``, or of one image, ``[T, 4]``.
 
         Args:
-            shifts: motion vectors; if all images share them, ``shifts.expand(B, T, 4)``.
-            generator: see :class:`RandomAugmentation`.
+            shifts: motion vectors. If all images have the same vectors, pass ``shifts.expand(B, T, 4)``.
+            generator: see :meth:`RandomAugmentation.__call__`.
 
         Returns:
             The motion vectors with zeros for dropped timesteps; same shape, dtype and device.
@@ -236,14 +239,14 @@ class RandomTimestepDrop:
         Raises:
             ValueError: if the vectors have another shape, or the generator is on another GPU.
         """
-        return self._zeroed(shifts, _streams_of_batch("shifts", shifts, 2, generator))
+        return self._drop_timesteps(shifts, _streams_of_batch("shifts", shifts, 2, generator))
 
     def for_rows(self, shifts: Tensor, rows: int | Iterable[int] | Tensor, seed: int, epoch: int = 0) -> Tensor:
         """Drop timesteps for rows of a data set, independently of :meth:`RandomAugmentation.for_rows`.
 
         Args:
             shifts: the rows' motion vectors, ``[B, T, 4]``, or ``[T, 4]`` for one row.
-            rows: several row numbers, an integer tensor ``[B]``, or one row number.
+            rows: row numbers in the data set: several ints, an integer tensor ``[B]``, or one int.
             seed: 0 to 2^64 - 1.
             epoch: number of the epoch, from 0.
 
@@ -251,18 +254,18 @@ class RandomTimestepDrop:
             TypeError: if the seed or a row number is not an integer.
             ValueError: if the seed or the epoch is out of range, or the numbers of rows and of entries differ.
         """
-        return self._zeroed(shifts, _streams_of_rows(shifts, shifts.shape[:-2], rows, seed, epoch))
+        return self._drop_timesteps(shifts, _streams_of_rows(shifts, shifts.shape[:-2], rows, seed, epoch))
 
-    def _zeroed(self, shifts: Tensor, streams: Tensor) -> Tensor:
+    def _drop_timesteps(self, shifts: Tensor, streams: Tensor) -> Tensor:
         if shifts.dim() not in (2, 3) or shifts.shape[-1] != 4:
             raise ValueError(f"shifts must be [T, 4] or [B, T, 4], got shape {list(shifts.shape)}")
         positions = torch.arange(shifts.shape[-2], device=shifts.device) + _TIMESTEP_POSITION
-        kept = _fraction(splitmix64(streams[:, None], positions)) >= self.drop
-        return shifts * (kept[0] if shifts.dim() == 2 else kept)[..., None]
+        keep = _fraction(splitmix64(streams[:, None], positions)) >= self.drop
+        return shifts * (keep[0] if shifts.dim() == 2 else keep)[..., None]
 
 
 def _streams_of_batch(name: str, batch: Tensor, entry_dims: int, generator: torch.Generator | None) -> Tensor:
-    """Return a stream seed for each entry of a batch, or for one entry of ``entry_dims`` dimensions: int64 ``[B]``."""
+    """Return the seed of one random stream per entry, int64 ``[B]``. An entry has ``entry_dims`` dimensions."""
     if not isinstance(batch, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(batch).__name__}")
     if generator is not None and not isinstance(generator, torch.Generator):
@@ -277,7 +280,7 @@ def _streams_of_batch(name: str, batch: Tensor, entry_dims: int, generator: torc
 def _streams_of_rows(
     batch: Tensor, shape: torch.Size, rows: int | Iterable[int] | Tensor, seed: int, epoch: int
 ) -> Tensor:
-    """Return a stream seed for each row of a batch of shape ``[B]`` or ``[]``: int64 ``[B]``."""
+    """Return the seed of one random stream per row, int64 ``[B]``. ``rows`` must have the shape ``[B]`` or ``[]``."""
     epoch = check_integer("epoch", epoch, 0)
     numbers = row_numbers(rows, batch.device)
     if numbers.shape != shape:
@@ -288,12 +291,12 @@ def _streams_of_rows(
 
 
 def _number(streams: Tensor, position: int) -> Tensor:
-    """Return the number at a position of each stream."""
+    """Return the random number at a position of each stream."""
     return splitmix64(streams, torch.full_like(streams, position))
 
 
 def _below(numbers: Tensor, count: int | Tensor) -> Tensor:
-    """Return uniform integers below ``count``; the remainder of 63 bits is uniform up to one part in 10^12."""
+    """Return integers from 0 to ``count - 1``. The remainder of 63 bits is uniform up to one part in 10^12."""
     return (numbers & _INT64_MAX) % count
 
 

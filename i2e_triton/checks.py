@@ -1,9 +1,9 @@
 """Argument checks. Each public function calls them once; the layers below trust their arguments.
 
 Every check raises a TypeError for a wrong type or dtype, and a ValueError for a wrong shape, device or value. The
-message names the argument, the value and a remedy. The checks read shapes, types and devices only, so they do not wait
-for a GPU and ``torch.compile`` can trace them. :func:`check_ratio_values` and :func:`check_boxes` read the values of
-tensors; the operator calls them on the CPU.
+message names the argument, the value and a remedy. The checks read only shapes, types and devices, so they do not wait
+for a GPU and ``torch.compile`` can trace them. Exceptions are :func:`check_ratio_values` and :func:`check_boxes`, which
+read the values of tensors; the operator calls them only for tensors on the CPU.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from torch import Tensor
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 EVENT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
 INTERPOLATIONS = ("bilinear", "nearest")
-#: Timesteps that packed events hold: one bit each of one byte per pixel and polarity.
+#: Maximum number of timesteps of packed events, which have one byte per pixel and polarity and one bit per timestep.
 PACKED_TIMESTEPS = 8
-#: Timesteps of the paper's microsaccade.
+#: Number of timesteps of the paper's microsaccade.
 PAPER_TIMESTEPS = 8
-#: Largest height or width of a crop box and of the resized image: float32 represents integers up to here exactly.
+#: Maximum height and width of a crop box and of the resized image: float32 represents all integers up to 2^24 exactly.
 MAX_SIDE = 2**24
-#: Largest distance in pixels between a crop box and the image's corner.
+#: Maximum distance in pixels between the corner of a crop box and the corner of the image.
 MAX_OFFSET = 2**30
 
 _RATIO_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -39,7 +39,7 @@ def check_images(images: Tensor) -> None:
     """Check a tensor of images, ``[C, H, W]`` or ``[B, C, H, W]``."""
     if images.dtype not in IMAGE_DTYPES:
         raise TypeError(
-            f"images must be {names(IMAGE_DTYPES)}, got {images.dtype}; convert them with .to(torch.float32), "
+            f"images must be {names(IMAGE_DTYPES)}, got {images.dtype}; convert them with .to(torch.float32); "
             "values may have any range"
         )
     if images.is_nested:
@@ -77,7 +77,7 @@ def check_ratio(ratio: Any) -> float:
     try:
         number = float(ratio)
     except OverflowError:
-        number = math.inf  # an integer of more than 300 digits, too long for a message
+        number = math.inf  # an integer of more than 300 digits, which is too long for the message
     if not 0 <= number <= 1:
         raise ValueError(f"ratio must be in [0, 1], got {_ratio_and_hint(number)}")
     return number
@@ -87,11 +87,11 @@ def check_ratio_tensor(ratios: Tensor, images: Tensor) -> None:
     """Check the dtype, shape and device of one ratio per image; images are ``[B, C, H, W]``."""
     if ratios.dtype not in _RATIO_DTYPES:
         raise TypeError(
-            f"a ratio per image must be {names(_RATIO_DTYPES)}, got {ratios.dtype}; convert it with .to(torch.float32)"
+            f"a tensor of ratios must be {names(_RATIO_DTYPES)}, got {ratios.dtype}; convert it with .to(torch.float32)"
         )
     batch = images.shape[0]
     if ratios.shape != images.shape[:1]:
-        hint = f"; for one ratio for all images pass ratio.expand({batch})" if ratios.dim() == 0 else ""
+        hint = f"; to use one ratio for all images pass ratio.expand({batch})" if ratios.dim() == 0 else ""
         raise ValueError(
             f"ratio must be one number or a tensor [{batch}], one per image; got shape {list(ratios.shape)}{hint}"
         )
@@ -99,7 +99,7 @@ def check_ratio_tensor(ratios: Tensor, images: Tensor) -> None:
 
 
 def check_ratio_values(ratios: Tensor) -> None:
-    """Check that the values of one ratio per image, ``[B]`` on the CPU, are in [0, 1]."""
+    """Check that the ratios ``[B]``, a tensor on the CPU, are in [0, 1]."""
     invalid = ~((ratios >= 0) & (ratios <= 1))  # also true for NaN
     if bool(invalid.any()):
         image = int(invalid.int().argmax())
@@ -127,7 +127,7 @@ def check_timesteps(timesteps: Any, hint: str = "for a longer microsaccade pass 
 
     Args:
         timesteps: number of timesteps.
-        hint: end of the error message: what to do about a number out of range.
+        hint: end of the error message, which says what to do if the number is out of range.
     """
     number = check_integer("timesteps", timesteps)
     if not 1 <= number <= PAPER_TIMESTEPS:
@@ -140,7 +140,7 @@ def check_format(dtype: Any, packed: Any, timesteps: int) -> torch.dtype:
     if not isinstance(packed, bool):
         raise TypeError(f"packed must be True or False, got {packed!r}")
     if packed and timesteps > PACKED_TIMESTEPS:
-        raise ValueError(f"packed events hold {PACKED_TIMESTEPS} timesteps at most, got {timesteps}; use packed=False")
+        raise ValueError(f"packed events have at most {PACKED_TIMESTEPS} timesteps, got {timesteps}; use packed=False")
     if dtype not in EVENT_DTYPES:
         raise TypeError(f"dtype must be {names(EVENT_DTYPES)}, got {dtype!r}")
     return torch.uint8 if packed else dtype
@@ -153,7 +153,7 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: torch.dtype, inputs: dict
         out: the tensor.
         shape: shape of the events.
         dtype: dtype of the events.
-        inputs: the tensors that the conversion reads, by the names of their arguments; one is ``images``.
+        inputs: the tensors that the conversion reads, by argument name; ``images`` is always one of them.
     """
     if not isinstance(out, Tensor):
         raise TypeError(f"out must be a tensor, got {type(out).__name__}")
@@ -172,7 +172,9 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: torch.dtype, inputs: dict
     if out.is_neg():
         raise ValueError("out must not be a negated view; use out.resolve_neg()")
     if _may_overlap_itself(out):
-        raise ValueError(f"out must not overlap itself, got strides {out.stride()}; use out.contiguous()")
+        raise ValueError(
+            f"elements of out must not overlap in memory, got strides {out.stride()}; use out.contiguous()"
+        )
     for name, tensor in inputs.items():
         if tensor is not None and _share_memory(out, tensor):
             raise ValueError(f"out must not share memory with {name}; pass {name}.clone(), or another out")
@@ -192,12 +194,12 @@ def check_augmentation(
         interpolation: one of :data:`INTERPOLATIONS`.
 
     Returns:
-        Boxes ``[B, 4]`` or None, flips ``[B]`` or None, height and width, and whether nearest pixels are taken.
+        Boxes ``[B, 4]`` or None, flips ``[B]`` or None, (height, width), and whether to use nearest.
     """
     height, width = images.shape[-2:] if size is None else check_size(size)
     boxes = None if crop is None else _check_crop(crop, images, single)
     flips = None if flip is None else _check_flip(flip, images, single)
-    # Every pixel maps to exactly one pixel, so there is nothing to interpolate.
+    # Without a crop or a change of size, every pixel maps to exactly one pixel: nearest gives the same result.
     same_grid = boxes is None and (height, width) == tuple(images.shape[-2:])
     return boxes, flips, (height, width), same_grid or interpolation == "nearest"
 
@@ -206,14 +208,14 @@ def check_interpolation(interpolation: Any) -> None:
     """Raise a ValueError unless the interpolation is one of :data:`INTERPOLATIONS`."""
     if interpolation not in INTERPOLATIONS:
         raise ValueError(
-            f"interpolation must be 'bilinear' or 'nearest', got {interpolation!r}; for another one, resize before "
-            "the conversion"
+            f"interpolation must be 'bilinear' or 'nearest', got {interpolation!r}; for another interpolation, "
+            "resize before the conversion"
         )
 
 
 def check_boxes(crop: Tensor) -> None:
     """Check the extent and the position of crop boxes, ``[B, 4]`` on the CPU."""
-    corner, size = crop.long().split(2, dim=1)  # int64, because smaller integers do not hold the limits
+    corner, size = crop.long().split(2, dim=1)  # int64, because smaller integers cannot represent the limits
     invalid = ((corner < -MAX_OFFSET) | (corner > MAX_OFFSET) | (size < 1) | (size > MAX_SIDE)).any(1)
     if bool(invalid.any()):
         image = int(invalid.int().argmax())
@@ -224,10 +226,10 @@ def check_boxes(crop: Tensor) -> None:
 
 
 def check_size(size: Any) -> tuple[int, int]:
-    """Return height and width as ints, or as the symbols of a traced program."""
+    """Return height and width as ints, or as ``torch.SymInt`` while ``torch.compile`` traces."""
     if not isinstance(size, Sequence) or len(size) != 2 or not all(is_integer(side) for side in size):
         raise TypeError(f"size must be two whole numbers, height and width; got {size!r}")
-    # index() would replace a symbol by its current value.
+    # index() would replace a SymInt by its current value.
     sides: list[Any] = [side if isinstance(side, torch.SymInt) else index(side) for side in size]
     height, width = sides
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
@@ -236,8 +238,8 @@ def check_size(size: Any) -> tuple[int, int]:
 
 
 def is_integer(value: Any) -> bool:
-    """Return whether a value is an integer of any type, or a symbol of a traced program; a bool is not."""
-    # isinstance comes first: PyTorch 2.11 cannot trace hasattr of a symbol.
+    """Return whether a value is an integer of any type or a ``torch.SymInt``, but not a bool."""
+    # isinstance comes first, because PyTorch 2.11 cannot trace hasattr of a SymInt.
     return not isinstance(value, bool) and (isinstance(value, int) or hasattr(value, "__index__"))
 
 
@@ -265,12 +267,12 @@ def check_seed(seed: Any) -> int:
 
 
 def names(dtypes: tuple[torch.dtype, ...]) -> str:
-    """Return the names of dtypes for a message, without ``torch.``."""
+    """Return the names of dtypes, without ``torch.``, as a list for an error message."""
     return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
 
 
 def _ratio_and_hint(number: float) -> str:
-    """Return a ratio out of range as text, and a value that the caller may have meant."""
+    """Return a ratio that is out of range as text, with a hint on the value that the caller may have meant."""
     hint = f"did you mean {number / 100:g}?" if 1 < number <= 100 else "the paper uses 0.05 to 0.20"
     return f"{str(number).removesuffix('.0')}; {hint}"
 
@@ -306,13 +308,13 @@ def _check_per_image(
     """Check that a tensor has one entry of shape ``entry`` per image, on the images' device."""
     shape = entry if single else (images.shape[0], *entry)
     if tuple(tensor.shape) != shape:
-        hint = f"; for the same for all images pass {name}.expand{shape}" if tuple(tensor.shape) == entry else ""
+        hint = f"; to use it for all images pass {name}.expand{shape}" if tuple(tensor.shape) == entry else ""
         raise ValueError(f"{name} must be a tensor {list(shape)} {content}, got shape {list(tensor.shape)}{hint}")
     _check_device(name, tensor, images)
 
 
 def _may_overlap_itself(tensor: Tensor) -> bool:
-    """Return whether two elements may have one address: a stride is no longer than the extent of smaller strides."""
+    """Return whether two elements may share an address: some stride does not exceed the extent of the smaller ones."""
     extent = 0
     for stride, size in sorted(zip(tensor.stride(), tensor.shape)):
         if size > 1:
@@ -323,8 +325,9 @@ def _may_overlap_itself(tensor: Tensor) -> bool:
 
 
 def _share_memory(one: Tensor, other: Tensor) -> bool:
-    """Return whether the address ranges of two tensors overlap; their storages may differ, as those of NumPy arrays."""
-    if one.untyped_storage().device.type == "meta":  # also of a FakeTensor: it has no memory
+    """Return whether the address ranges of two tensors overlap."""
+    # The storages cannot be compared: tensors made from one NumPy array have different storages.
+    if one.untyped_storage().device.type == "meta":  # a meta tensor or a FakeTensor has no memory
         return False
     (start, stop), (other_start, other_stop) = _address_range(one), _address_range(other)
     return start < other_stop and other_start < stop

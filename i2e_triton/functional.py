@@ -1,4 +1,4 @@
-"""Conversion, packing and event rates as functions."""
+"""The public functions that convert images and that pack, unpack and count events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from i2e_triton.checks import (
 from i2e_triton.images import Images, as_image_tensor
 from i2e_triton.ops import operator
 
-# Elements that event_rate counts at once on the CPU. Counting takes up to 9 bytes of memory per element.
+# Number of elements that event_rate counts at once on the CPU. Counting takes up to 9 bytes of memory per element.
 _CHUNK_ELEMENTS = 2**18
 
 
@@ -50,29 +50,30 @@ def convert(
     operator ``torch.ops.i2e_triton.convert``: a fused Triton kernel on a GPU and vectorised PyTorch on the CPU, with
     the same result bit for bit.
 
-    With ``crop``, ``size`` or ``flip``, the events are those of augmented images, which are never stored: cropped,
-    scaled to the arithmetic type, resized and flipped, in this order. The range is that of the augmented image.
-    :mod:`i2e_triton.augmentation` draws these arguments at random.
+    With ``crop``, ``size`` or ``flip``, the images are augmented before the conversion: cropped, converted to float32
+    (float64 for float64 images), resized and flipped, in this order. The augmented images are never stored. The range
+    in theta is that of the augmented image. :mod:`i2e_triton.augmentation` draws these arguments at random.
 
     Args:
         images: ``[C, H, W]`` or ``[B, C, H, W]``; uint8 in [0, 255] (scaled to [0, 1]) or float16, bfloat16, float32,
             float64 in any range; any strides. Also a PIL image or a NumPy array with 1 or 3 channels, which are
             converted on the CPU.
-        ratio: sensitivity of the threshold in [0, 1]: one number, or a floating-point tensor ``[B]`` on the images'
-            device. On a GPU, the values of a tensor are not checked, because that would wait for the GPU.
+        ratio: event threshold in [0, 1], as a fraction of the range of the image's values: one number, or a
+            floating-point tensor ``[B]`` on the images' device. On a GPU, the values of a tensor are not checked,
+            because that would wait for the GPU.
         shifts: motion vectors, an integer tensor ``[T, 4]`` of ``(dy0, dx0, dy1, dx1)`` in pixels, or one microsaccade
-            per image ``[B, T, 4]``, on the images' device. They set the number of timesteps. Default:
+            per image ``[B, T, 4]``, on the images' device. ``T`` is the number of timesteps. Default:
             :func:`canonical_shifts`.
-        timesteps: number of canonical motion vectors, 1 to 8. Ignored with ``shifts``.
+        timesteps: number of canonical motion vectors, 1 to 8. Not used if ``shifts`` is given.
         dtype: dtype of dense events: float32, float16, bfloat16, uint8 or bool.
         packed: return one byte per pixel and polarity, where bit ``t`` is timestep ``t`` (at most 8); ``dtype`` is
             ignored.
-        out: tensor that receives the events, of their shape, dtype and device; any strides without overlap. It must
-            not share memory with another argument.
+        out: tensor to which the events are written. It must have their shape, dtype and device. Any strides are
+            accepted if elements do not overlap. It must not share memory with another argument.
         crop: boxes of (top, left, height, width) in pixels, an integer tensor ``[B, 4]`` (``[4]`` for a single image)
             on the images' device. Pixels outside of an image repeat its border. On a GPU the values are not checked,
             because that would wait for the GPU; they are clamped so that no memory outside of an image is read.
-        size: height and width of the augmented images, and so of the events. Default: those of the images.
+        size: height and width of the augmented images and of the events. Default: those of the images.
         flip: which images to flip left to right, a bool tensor ``[B]`` (``[]`` for a single image) on the images'
             device.
         interpolation: how boxes are resized: ``"bilinear"`` (as ``torch.nn.functional.interpolate`` with align_corners
@@ -81,11 +82,11 @@ def convert(
     Returns:
         Dense events ``[T, B, 2, H, W]``, values 0 and 1, or packed events ``[B, 2, H, W]`` uint8; without the batch
         dimension for a single image. ``out`` if it is given. Never requires a gradient.
-        An image with a NaN or infinite pixel has no events. A motion vector that does not move gives no events.
+        An image with a NaN or infinite pixel has no events. A motion vector with equal start and end gives no events.
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if a shape, dtype, device or value is wrong. The message says what would be right.
+        ValueError: if a shape, dtype, device or value is wrong. The message says what is expected.
     """
     images = as_image_tensor(images)
     check_images(images)
@@ -146,8 +147,8 @@ def pack(events: Tensor) -> Tensor:
         raise ValueError(f"events must be dense [T, B, 2, H, W] or [T, 2, H, W], got shape {list(events.shape)}")
     if not 1 <= events.shape[0] <= PACKED_TIMESTEPS:
         raise ValueError(
-            f"packed events hold 1 to {PACKED_TIMESTEPS} timesteps, got {events.shape[0]}; "
-            f"pack events[:{PACKED_TIMESTEPS}], or keep them dense"
+            f"packed events have 1 to {PACKED_TIMESTEPS} timesteps, got {events.shape[0]}; "
+            f"pack events[:{PACKED_TIMESTEPS}], or use dense events"
         )
     packed = torch.zeros(events.shape[1:], dtype=torch.uint8, device=events.device)
     for t, timestep in enumerate(events.unbind()):
@@ -156,7 +157,7 @@ def pack(events: Tensor) -> Tensor:
 
 
 def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Unpack events to one tensor element per event; the inverse of :func:`pack`.
+    """Unpack packed events to dense events; the inverse of :func:`pack`.
 
     The operator is ``torch.ops.i2e_triton.unpack``.
 
@@ -182,7 +183,7 @@ def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float3
 
 
 def event_rate(events: Tensor, dim: int | Iterable[int] | None = None) -> Tensor:
-    """Return the share of elements that are events.
+    """Return the fraction of elements that are events.
 
     Args:
         events: dense events of any dtype, usually ``[T, B, 2, H, W]``; a value other than 0 is an event. Unpack packed
@@ -194,7 +195,7 @@ def event_rate(events: Tensor, dim: int | Iterable[int] | None = None) -> Tensor
         float64 tensor on the same device, values 0 to 1; NaN for an average over no elements.
 
     Raises:
-        TypeError: if ``events`` is not a dense tensor of real numbers, or ``dim`` is not an integer or several.
+        TypeError: if ``events`` is not a dense tensor of real numbers, or ``dim`` is not an int, several ints or None.
         ValueError: if the events are packed, or a dimension does not exist or is repeated.
     """
     if not isinstance(events, Tensor):
@@ -211,7 +212,7 @@ def event_rate(events: Tensor, dim: int | Iterable[int] | None = None) -> Tensor
 
 
 def _dimensions(dim: int | Iterable[int] | None, events: Tensor) -> tuple[int, ...]:
-    """Return non-negative dimensions; all of them for None and, as in PyTorch's reductions, for an empty tuple."""
+    """Return non-negative dimensions. None and, as in PyTorch's reductions, an empty tuple mean all dimensions."""
     if dim is None:
         return tuple(range(events.dim()))
     try:
@@ -228,13 +229,13 @@ def _dimensions(dim: int | Iterable[int] | None, events: Tensor) -> tuple[int, .
 
 
 def _count(events: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Return the number of events along dimensions, which are kept with size 1: int64."""
-    fired = events.ne(0)
-    return fired.sum(dims, dtype=torch.int64, keepdim=True) if dims else fired.to(torch.int64)
+    """Return the number of events along ``dims``, int64. These dimensions are kept with size 1."""
+    is_event = events.ne(0)
+    return is_event.sum(dims, dtype=torch.int64, keepdim=True) if dims else is_event.to(torch.int64)
 
 
 def _count_in_chunks(events: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Return what :func:`_count` returns, with memory that does not grow with the events."""
+    """Return the same as :func:`_count`. The memory used does not grow with the number of elements."""
     if events.numel() > _CHUNK_ELEMENTS:
         outermost = next(d for d, size in enumerate(events.shape) if size > 1)
         counts = [_count_in_chunks(chunk, dims) for chunk in events.tensor_split(2, outermost)]

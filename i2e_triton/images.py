@@ -22,8 +22,8 @@ _ARRAY_DTYPES = ("uint8", "float16", "float32", "float64")
 def as_image_tensor(images: Images) -> Tensor:
     """Return images as a tensor with the channels first. A tensor is returned unchanged.
 
-    A PIL image becomes uint8, or float32 with the stored values if it is grey with more than 8 bits; transparency is
-    dropped. A NumPy array keeps its dtype.
+    A PIL image becomes uint8. A grey PIL image of more than 8 bits becomes float32 with the stored values. Transparency
+    is dropped. A NumPy array keeps its dtype.
 
     Args:
         images: a tensor, a PIL image, or a NumPy array ``[H, W]``, ``[H, W, C]``, ``[C, H, W]``, ``[B, H, W, C]`` or
@@ -31,11 +31,11 @@ def as_image_tensor(images: Images) -> Tensor:
 
     Raises:
         TypeError: if the type is none of these, or the dtype of an array is not uint8, float16, float32 or float64.
-        ValueError: if the shape of an array does not say which dimension holds the channels.
+        ValueError: if an array has another shape, or both or neither of two dimensions could be the channels.
     """
     if isinstance(images, Tensor):
         return images
-    # A caller who holds such an image has imported its library, so this function need not import it.
+    # If images is a PIL image or a NumPy array, its library has been imported. Do not import it otherwise.
     pil, numpy = sys.modules.get("PIL.Image"), sys.modules.get("numpy")
     if pil is not None and isinstance(images, pil.Image):
         return _from_pil(images)
@@ -50,10 +50,10 @@ def as_image_tensor(images: Images) -> Tensor:
 
 
 def in_plain_mode(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Convert a PIL image to mode L, F (grey with more than 8 bits) or RGB.
+    """Return a PIL image in mode L (grey), F (grey of more than 8 bits) or RGB.
 
-    Transparency is dropped. Other colour spaces (CMYK, LAB, HSV, YCbCr) are rounded to 8 bits a channel, and colours
-    outside of RGB are clipped. Integers above 2^24 (mode I) are rounded to float32.
+    Transparency is dropped. Images in other colour spaces (CMYK, LAB, HSV, YCbCr) become RGB with 8 bits per channel;
+    colours that RGB cannot represent are clipped. Integers above 2^24 (mode I) are rounded to float32.
     """
     if image.mode in ("1", "L", "LA"):
         return image.convert("L")
@@ -72,10 +72,10 @@ def _from_array(array: numpy.ndarray) -> Tensor:
     if array.dtype.name not in _ARRAY_DTYPES:
         raise TypeError(
             f"an array of images must be {', '.join(_ARRAY_DTYPES)}, got {array.dtype}; convert it with "
-            ".astype('float32'), values may have any range"
+            ".astype('float32'); values may have any range"
         )
-    # torch.from_numpy rejects another byte order and strides that are negative or not a multiple of the element size,
-    # and it warns about read-only memory.
+    # torch.from_numpy rejects a non-native byte order and strides that are negative or not a multiple of the element
+    # size, and it warns about read-only memory.
     valid_strides = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)
     if not (valid_strides and array.flags.writeable and array.dtype.isnative):
         array = array.astype(array.dtype.newbyteorder("="), order="C")

@@ -1,4 +1,4 @@
-"""The conversion as a module."""
+"""The conversion as an ``nn.Module``."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ class I2E(nn.Module):
     """Convert images to events, with random motion vectors in training mode and canonical ones in evaluation mode.
 
     A drop-in replacement for the official module: same argument names, same output, same ``state_dict``. The buffer
-    ``weight`` ``[8, 1, 3, 3]`` holds the canonical motion vectors as a convolution. Loading a checkpoint sets the order
-    of the timesteps to that of its weight. Autocast and ``.half()`` do not change the events: only the dtype of the
+    ``weight`` ``[8, 1, 3, 3]`` contains the canonical motion vectors as convolution kernels. Loading a checkpoint sets
+    ``order`` to the order of its ``weight``. Autocast and ``.half()`` do not change the events: only the dtype of the
     images matters.
 
     Args:
-        ratio: sensitivity of the threshold in [0, 1]; 0.12 at 224x224, 0.07 at 128x128.
+        ratio: event threshold in [0, 1], as a fraction of the range of the image's values. The paper uses 0.12 at
+            224x224 and 0.07 at 128x128.
         order: order of the timesteps: groups 0 to 7, a name, or an official number 0 to 5; see
-            :func:`i2e_triton.canonical_shifts`. At least ``timesteps`` groups; ``weight`` holds the others after them.
-            Default: the groups of gamma-alpha-beta.
+            :func:`i2e_triton.canonical_shifts`. It must have at least ``timesteps`` groups; in ``weight``, the omitted
+            groups follow. Default: the groups of gamma-alpha-beta.
         shuffle: official name of ``order``.
-        padding_mode: values outside of the image; ``"replicate"``, which the paper uses, is the only one supported.
-        timesteps: number of timesteps, 1 to 8: a prefix of the order.
+        padding_mode: padding at the border of the image. Only ``"replicate"``, which the paper uses, is supported.
+        timesteps: number of timesteps T, 1 to 8. The first T groups of ``order`` are used.
         random: draw motion vectors in training mode (the paper's random selection).
-        per_sample: draw for every image of a batch; the default, as in the official code, draws once per batch.
+        per_sample: draw for each image of a batch. Default: draw once per batch, as the official code does.
         dtype: dtype of dense events.
         packed: return packed events.
 
@@ -85,7 +86,7 @@ class I2E(nn.Module):
         self.dtype = dtype
         self.packed = packed
         check_format(dtype, packed, self.timesteps)
-        device = torch.get_default_device()  # under torch.device("meta"), the module has no data
+        device = torch.get_default_device()  # "meta" under torch.device("meta")
         self.register_buffer("weight", _canonical_weight(self.order).to(device))
         self.register_buffer("candidates", candidate_shifts(self.order, timesteps, device=device), persistent=False)
 
@@ -121,7 +122,10 @@ class I2E(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Load ``weight`` and set the order to its order. The official module saves zeros before its first forward."""
+        """Load ``weight`` and set ``order`` to its order.
+
+        A weight of zeros does not change the order: the official module saves zeros before its first forward.
+        """
         key = prefix + "weight"
         loaded = state_dict.get(key)
         if isinstance(loaded, Tensor) and loaded.shape == self.weight.shape and not loaded.is_meta:

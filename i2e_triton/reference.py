@@ -1,7 +1,7 @@
-"""The specification: I2E in plain PyTorch (Ma et al., AAAI 2026).
+"""The reference implementation of I2E in plain PyTorch (Ma et al., AAAI 2026).
 
-It equals the official code except for two lines, which comments mark. It is slow and written to be read. Every other
-code path of this package produces the same bits.
+It is slow and written for readability. It differs from the official code in two lines, which comments mark. All other
+implementations in this package give bit-identical results.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def convert(
 
     Args:
         images: uint8, float16, bfloat16, float32 or float64, on the CPU. uint8 is scaled to [0, 1].
-        ratio: sensitivity of the threshold; one number, or a tensor ``[B]``.
+        ratio: event threshold as a fraction of the range of the image's values: one number, or a tensor ``[B]``.
         shifts: motion vectors ``[T, 4]``, or one microsaccade per image ``[B, T, 4]``.
         crop: see :func:`augment`.
         size: see :func:`augment`.
@@ -51,10 +51,10 @@ def convert(
     reach = weight.shape[-1] // 2
     difference = F.conv2d(F.pad(value, (reach,) * 4, mode="replicate"), weight)
 
-    # Differs from the official code: the paper's condition `difference > 0` gives a flat image no events.
+    # Differs from the official code: the paper's condition `difference > 0` ensures that a flat image has no events.
     on = (difference >= theta) & (difference > 0)
     off = (-difference >= theta) & (difference < 0)
-    # Differs from the official code: a NaN or infinite pixel anywhere gives an image no events.
+    # Differs from the official code: an image with a NaN or infinite pixel has no events.
     finite = images.isfinite().all(dim=3).all(dim=2).all(dim=1)
     return (torch.stack([on, off], dim=2) & finite[:, None, None, None, None]).transpose(0, 1)
 
@@ -66,7 +66,7 @@ def augment(
     flip: Tensor | None = None,
     interpolation: str = "bilinear",
 ) -> Tensor:
-    """Crop with edge padding, scale to the arithmetic type, resize and flip, in this order.
+    """Crop with edge padding, :func:`scale`, resize and flip, in this order.
 
     Args:
         images: ``[B, C, H, W]`` of any image type, on the CPU.
@@ -91,7 +91,10 @@ def augment(
 
 
 def scale(images: Tensor) -> Tensor:
-    """Convert images to the arithmetic type, uint8 to [0, 1] as ``v2.ToDtype(torch.float32, scale=True)`` does."""
+    """Convert images to the arithmetic type: float64 for float64 images, and float32 for all others.
+
+    uint8 is scaled to [0, 1], as by ``v2.ToDtype(torch.float32, scale=True)``.
+    """
     if images.dtype == torch.uint8:
         return images.to(torch.float32) * (1 / 255)
     return images if images.dtype == torch.float64 else images.to(torch.float32)
@@ -117,8 +120,8 @@ def resize(image: Tensor, size: torch.Size | tuple[int, int], interpolation: str
 def source_pixels(length: int, size: int, dtype: torch.dtype, interpolation: str) -> tuple[Tensor, Tensor, Tensor]:
     """Return the two source pixels of each target pixel, and their weight, along one axis.
 
-    Rounds as PyTorch does for a tensor of this type: the scale once, then the coordinate once. The scale is a product
-    in float64 here, which rounds to the same float32 as PyTorch's quotient.
+    The scale and then the coordinate are rounded, as PyTorch does for a tensor of this type. The scale is computed as
+    ``length * (1 / size)`` in float64, which rounds to the same float32 as PyTorch's ``length / size``.
 
     Args:
         length: number of source pixels.
@@ -127,11 +130,11 @@ def source_pixels(length: int, size: int, dtype: torch.dtype, interpolation: str
         interpolation: ``"bilinear"`` or ``"nearest"``.
 
     Returns:
-        ``lo`` and ``hi``, int64 ``[size]``, and ``weight`` of ``hi``, ``dtype`` ``[size]``.
+        The source pixels ``lo`` and ``hi``, int64 ``[size]``, and the weight of ``hi``, ``dtype`` ``[size]``.
     """
     centre = 0.5 if interpolation == "bilinear" else 0.0
-    ratio = torch.tensor(length * (1 / size), dtype=torch.float64).to(dtype).double()
-    coordinate = ((torch.arange(size, dtype=torch.float64) + centre) * ratio - centre).to(dtype).clamp(min=0)
+    scale = torch.tensor(length * (1 / size), dtype=torch.float64).to(dtype).double()
+    coordinate = ((torch.arange(size, dtype=torch.float64) + centre) * scale - centre).to(dtype).clamp(min=0)
     lo = coordinate.long().clamp(max=length - 1)
     return lo, (lo + 1).clamp(max=length - 1), coordinate - lo
 

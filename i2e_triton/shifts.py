@@ -1,7 +1,7 @@
 """The motion vectors of the microsaccade (Ma et al., AAAI 2026).
 
 A timestep is the difference of two shifted copies of the image: ``D = V(y + dy1, x + dx1) - V(y + dy0, x + dx0)``.
-Its motion vector is the row ``(dy0, dx0, dy1, dx1)`` in pixels; a microsaccade is a sequence of rows.
+Its motion vector is ``(dy0, dx0, dy1, dx1)`` in pixels; a microsaccade is a sequence of motion vectors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from i2e_triton.checks import check_integer, check_seed, check_timesteps
 Order = str | int | Sequence[int]
 
 # The 3x3 neighbourhood is numbered 1..9 in reading order, and 5 is the pixel itself; (p, q) is V(q) - V(p).
-# The first pair of a group is the canonical one; the others are its equivalents for random selection.
+# The first pair of a group is canonical. Random selection draws from all pairs of a group.
 _GROUPS: tuple[tuple[tuple[int, int], ...], ...] = (
     ((5, 6), (1, 2), (2, 3), (4, 5), (7, 8), (8, 9)),  # a, length 1: alpha
     ((5, 2), (4, 1), (6, 3), (7, 4), (8, 5), (9, 6)),  # b, length 1: alpha
@@ -31,7 +31,7 @@ _GROUPS: tuple[tuple[tuple[int, int], ...], ...] = (
     ((8, 1), (9, 2)),  # h, length sqrt 5: gamma
 )
 
-#: The six orders of the paper's table 5; their positions are the official numbers 0 to 5.
+#: The six orders of the paper's table 5, as group numbers. Their official numbers are 0 to 5, in this order.
 ORDERS: dict[str, tuple[int, ...]] = {
     "alpha-beta-gamma": (0, 1, 2, 3, 4, 5, 6, 7),
     "alpha-gamma-beta": (0, 1, 4, 5, 6, 7, 2, 3),
@@ -56,7 +56,7 @@ def canonical_shifts(
     Args:
         order: a name from the paper's table 5 (``"gamma-alpha-beta"`` or ``"γαβ"``), its official number 0 to 5, or
             the groups as distinct numbers 0 to 7 (``(4, 5, 6, 7, 0, 1, 2, 3)``).
-        timesteps: number of timesteps, 1 to 8: a prefix of the order (paper, figure 5).
+        timesteps: number of timesteps T, 1 to 8. The first T groups of the order are used (paper, figure 5).
         device: device of the result.
 
     Returns:
@@ -77,10 +77,10 @@ def random_shifts(
     timesteps: int = 8,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Draw one motion vector of each group, uniformly: the paper's random selection.
+    """Draw one motion vector of each group uniformly, as in the paper's random selection.
 
     Args:
-        batch: number of images to draw for; None draws once for a whole batch, as the official code does.
+        batch: number of images to draw for. None: draw once for a whole batch, as the official code does.
         generator: random number generator on ``device``. Default: PyTorch's global one.
         order: see :func:`canonical_shifts`.
         timesteps: see :func:`canonical_shifts`.
@@ -108,19 +108,19 @@ def row_shifts(
     timesteps: int = 8,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Draw one motion vector of each group for rows of a data set; every process draws the same for a row.
+    """Draw one motion vector of each group for each row of a data set, reproducibly.
 
-    The vectors of a row depend only on the seed, the row number and the groups: not on its batch, the worker, the
-    device or the version of PyTorch. They are uniform over the vectors of each group. The random numbers come from
-    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the number at the row's position in the stream of the seed is the
-    seed of the row's own stream, and each group has a fixed position in that.
+    The vectors of a row depend only on the seed, the row number and the groups. They do not depend on the batch, the
+    worker, the device or the version of PyTorch. They are uniform over the vectors of each group. The random numbers
+    come from SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). Number ``row`` of the stream of ``seed`` is the seed of
+    the row's own stream, in which each group has a fixed position.
 
     Args:
         seed: 0 to 2^64 - 1.
-        rows: a row number, several, or an integer tensor ``[B]``.
-        order: see :func:`canonical_shifts`. It sets the timestep of a group and does not change its vector.
+        rows: row numbers: one int, several ints, or an integer tensor ``[B]``.
+        order: see :func:`canonical_shifts`. The order does not change the vector that is drawn for a group.
         timesteps: see :func:`canonical_shifts`.
-        device: device of the result. Default: that of a tensor of rows, or the CPU.
+        device: device of the result. Default: the device of ``rows`` if it is a tensor, otherwise the CPU.
 
     Returns:
         int32 tensor ``[B, timesteps, 4]``, or ``[timesteps, 4]`` for one row, of ``(dy0, dx0, dy1, dx1)`` in pixels.
@@ -140,7 +140,7 @@ def row_shifts(
 
 
 def splitmix64(seeds: Tensor, positions: Tensor) -> Tensor:
-    """Return the numbers at ``positions``, from 0, of the SplitMix64 streams of ``seeds``: int64 with uint64's bits."""
+    """Return the SplitMix64 numbers at ``positions``, from 0, for ``seeds``. The int64 have the bits of the uint64."""
     number = seeds + (positions + 1) * signed(0x9E3779B97F4A7C15)
     number = (number ^ _shifted_right(number, 30)) * signed(0xBF58476D1CE4E5B9)
     number = (number ^ _shifted_right(number, 27)) * signed(0x94D049BB133111EB)
@@ -148,22 +148,22 @@ def splitmix64(seeds: Tensor, positions: Tensor) -> Tensor:
 
 
 def signed(number: int) -> int:
-    """Return the int64 with the bits of a uint64."""
+    """Return the int64 that has the same bits as a uint64."""
     return number - 2**64 if number > _INT64_MAX else number
 
 
 def _shifted_right(number: Tensor, bits: int) -> Tensor:
-    """Shift int64 to the right, filling with zeros as for a uint64."""
+    """Return int64 shifted to the right as if they were uint64, with zeros from the left."""
     return (number >> bits) & (2 ** (64 - bits) - 1)
 
 
 def row_numbers(rows: int | Iterable[int] | Tensor, device: torch.device | str | None) -> Tensor:
-    """Return row numbers as an int64 tensor of 0 or 1 dimensions, on a device."""
+    """Return row numbers as an int64 tensor of 0 or 1 dimensions on a device. Default: that of ``rows``, or the CPU."""
     if not isinstance(rows, Tensor):
         try:
             numbers = [index(row) for row in rows] if isinstance(rows, Iterable) else index(rows)
         except TypeError as error:
-            raise TypeError(f"rows must be a row number, several, or a tensor of them; got {rows!r}") from error
+            raise TypeError(f"rows must be an int, several ints or an integer tensor, got {rows!r}") from error
         return torch.tensor(numbers, dtype=torch.int64, device=device or "cpu")
     if rows.is_floating_point() or rows.is_complex() or rows.dtype == torch.bool:
         raise TypeError(f"rows must be integers, got {rows.dtype}; convert them with .long()")
@@ -173,7 +173,7 @@ def row_numbers(rows: int | Iterable[int] | Tensor, device: torch.device | str |
 
 
 def copied_to(table: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor from the CPU to a device; to a GPU from pinned memory, so that the host does not wait."""
+    """Copy a CPU tensor to a device. For a GPU, use pinned memory, so that the host does not wait."""
     return table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table.to(device)
 
 
@@ -182,7 +182,7 @@ def candidate_shifts(
 ) -> Tensor:
     """Return the vectors that random selection draws from, int32 ``[12, timesteps, 4]``.
 
-    Each vector of a group occurs equally often, and the canonical one is the first. Arguments and errors are those of
+    All vectors of a group occur equally often, and the first is the canonical one. Arguments and errors are those of
     :func:`canonical_shifts`.
     """
     groups = _groups(order, timesteps)
@@ -191,7 +191,7 @@ def candidate_shifts(
 
 
 def draw_shifts(candidates: Tensor, batch: int | None = None, generator: torch.Generator | None = None) -> Tensor:
-    """Draw one vector per timestep from candidates ``[N, T, 4]`` on their device: ``[T, 4]`` or ``[batch, T, 4]``."""
+    """Draw one of the candidates ``[N, T, 4]`` for each timestep: ``[T, 4]``, or ``[batch, T, 4]`` on their device."""
     count, timesteps, _ = candidates.shape
     size = (timesteps,) if batch is None else (batch, timesteps)
     draw = torch.randint(count, size, generator=generator, device=candidates.device)
@@ -199,13 +199,13 @@ def draw_shifts(candidates: Tensor, batch: int | None = None, generator: torch.G
 
 
 def complete_order(order: Order) -> tuple[int, ...]:
-    """Return the numbers of all groups in an order; groups that the order omits come last."""
+    """Return all 8 group numbers: those of ``order``, followed by those that it omits."""
     groups = _resolve(order)
     return groups + tuple(group for group in range(len(_GROUPS)) if group not in groups)
 
 
 def convolution_weight(shifts: Tensor) -> Tensor:
-    """Return motion vectors as the kernels of the paper's convolution: +1 at the end of a step and -1 at its start.
+    """Return motion vectors as the kernels of the paper's convolution: +1 at the end of a vector and -1 at its start.
 
     Args:
         shifts: integer tensor ``[T, 4]`` on the CPU.
@@ -222,25 +222,27 @@ def convolution_weight(shifts: Tensor) -> Tensor:
 
 
 def order_of_weight(weight: Tensor) -> tuple[int, ...]:
-    """Return the order of the groups in a convolution: the inverse of :func:`convolution_weight`.
+    """Return the group number of each kernel of a convolution: the inverse of :func:`convolution_weight`.
 
-    Every pair of a group is accepted: the pairs of a group have the same displacement, and no other group has it.
+    All pairs of a group are accepted. They have the same displacement, which identifies the group.
 
     Args:
         weight: tensor ``[T, 1, 3, 3]`` with one +1 and one -1 per timestep.
 
     Raises:
-        ValueError: if a kernel is not one of the paper's, or a group occurs twice.
+        ValueError: if a kernel is not a motion vector of the paper, or a group occurs twice.
     """
     flat = weight.detach().flatten(1).cpu()
     ends, starts = flat == 1, flat == -1
     if not bool((ends.sum(1) == 1).all() and (starts.sum(1) == 1).all() and ((flat != 0).sum(1) == 2).all()):
-        raise ValueError("weight must hold one +1, one -1 and zeros for each timestep")
+        raise ValueError("weight must have one +1, one -1 and zeros for each timestep")
     cells = zip(starts.int().argmax(1).tolist(), ends.int().argmax(1).tolist())
     known = {_displacement(pairs[0]): group for group, pairs in enumerate(_GROUPS)}
     groups = tuple(known.get(_displacement((start + 1, end + 1)), -1) for start, end in cells)
     if -1 in groups or len(set(groups)) != len(groups):
-        raise ValueError(f"weight must hold each of the paper's motion vectors once, got groups {groups} (-1: unknown)")
+        raise ValueError(
+            f"weight must have one vector of each of the paper's groups, got groups {groups} (-1: unknown)"
+        )
     return groups
 
 
@@ -254,7 +256,7 @@ def _groups(order: Order, timesteps: int) -> tuple[int, ...]:
 
 
 def _resolve(order: Any) -> tuple[int, ...]:
-    """Return the numbers of the groups of an order: a name, an official number or the groups themselves."""
+    """Return the group numbers of an order, which is a name, an official number or a sequence of group numbers."""
     if isinstance(order, (str, Integral)):
         if isinstance(order, str):
             name = order.translate(_GREEK).strip("-").lower()
@@ -268,7 +270,7 @@ def _resolve(order: Any) -> tuple[int, ...]:
     except TypeError as error:
         raise TypeError(f"order must be a name, a number or a sequence of group numbers; got {order!r}") from error
     if len(set(groups)) != len(groups) or not set(groups) <= set(range(len(_GROUPS))):
-        raise ValueError(f"order must hold distinct group numbers 0 to {len(_GROUPS) - 1}, got {groups}")
+        raise ValueError(f"order must be distinct group numbers 0 to {len(_GROUPS) - 1}, got {groups}")
     return groups
 
 

@@ -26,13 +26,14 @@ class ImageToEvents(Transform):
     """Convert the images of a sample to events; boxes, masks, labels and everything else pass through unchanged.
 
     As in torchvision, images are PIL images and :class:`torchvision.tv_tensors.Image`. In a sample without these, the
-    first plain tensor or NumPy array is the image. The transform converts single images in DataLoader workers as well
-    as whole batches.
+    first plain tensor or NumPy array is the image. The transform accepts single images, for example in DataLoader
+    workers, and batches.
 
     Args:
-        ratio: sensitivity of the threshold in [0, 1]; 0.12 at 224x224, 0.07 at 128x128.
+        ratio: event threshold in [0, 1], as a fraction of the range of the image's values. The paper uses 0.12 at
+            224x224 and 0.07 at 128x128.
         order: order of the timesteps; see :func:`i2e_triton.canonical_shifts`.
-        timesteps: number of timesteps, 1 to 8.
+        timesteps: number of timesteps T, 1 to 8. The first T motion vectors of ``order`` are used.
         random: draw new motion vectors for every sample (the paper's random selection). All images of a sample share
             them.
         dtype: dtype of dense events.
@@ -71,7 +72,7 @@ class ImageToEvents(Transform):
 
     def forward(self, *inputs: Any) -> Any:
         """Convert the images of a sample."""
-        # torchvision ignores NumPy arrays and transforms the first plain tensor if there is no other image.
+        # Without another image, torchvision transforms the first plain tensor; it ignores NumPy arrays.
         leaves, structure = tree_flatten(inputs)
         if not any(isinstance(leaf, (PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)) for leaf in leaves):
             first = next((i for i, x in enumerate(leaves) if isinstance(x, numpy.ndarray) or is_pure_tensor(x)), None)

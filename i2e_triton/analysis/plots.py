@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from i2e_triton.analysis import Spread
 from i2e_triton.analysis.calibration import Calibration, CurvePoint, curve_columns
 from i2e_triton.io.atomic import write_whole
-from i2e_triton.visualize.drawing import GROUND, OFF, ON
+from i2e_triton.visualize.drawing import BACKGROUND, OFF, ON
 
 #: Matplotlib settings of all plots of the package.
 _STYLE: Any = {
@@ -89,7 +89,7 @@ def draw_map(rates: npt.NDArray[np.float64]) -> Figure:
     with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
         figure = Figure(figsize=(7.2, 3.4), layout="constrained")
         for axes, rate, name, color in zip(figure.subplots(1, 2), rates, ("ON", "OFF"), (ON, OFF)):
-            colors = LinearSegmentedColormap.from_list(name, [_hex(GROUND), _hex(color), "black"])
+            colors = LinearSegmentedColormap.from_list(name, [_hex(BACKGROUND), _hex(color), "black"])
             image = axes.imshow(100 * rate, cmap=colors, vmin=0, vmax=highest, interpolation="nearest")
             axes.set_title(name, loc="left")
             axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)

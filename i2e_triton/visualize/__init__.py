@@ -1,1 +1,1 @@
-"""Images of events: animated GIFs and contact sheets. Needs ``pip install 'i2e-triton[cli]'``."""
+"""Draw events as animated GIFs and contact sheets. Needs ``pip install 'i2e-triton[cli]'``."""

@@ -1,4 +1,4 @@
-"""Events and images as Pillow images. Needs Pillow and NumPy: ``pip install 'i2e-triton[cli]'``."""
+"""Draw events and images as Pillow images. Needs Pillow and NumPy: ``pip install 'i2e-triton[cli]'``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-#: A red and a blue that color-blind people can distinguish.
+#: Colors of the events: a red and a blue that color-blind people can distinguish.
 ON = (0xD7, 0x19, 0x1C)
 OFF = (0x21, 0x66, 0xAC)
-GROUND = (0xFF, 0xFF, 0xFF)
+BACKGROUND = (0xFF, 0xFF, 0xFF)
 #: Color of each palette index of :func:`draw_timestep`.
-PALETTE = (GROUND, ON, OFF)
+PALETTE = (BACKGROUND, ON, OFF)
 
 
 def draw_timestep(events: Tensor) -> PIL.Image.Image:
@@ -31,20 +31,20 @@ def draw_timestep(events: Tensor) -> PIL.Image.Image:
 
 
 def draw_reduced(events: Tensor, factor: int) -> PIL.Image.Image:
-    """Draw the events of one timestep in RGB, smaller by a whole number.
+    """Draw the events of one timestep in RGB, reduced by an integer factor.
 
-    A line of events that is one pixel wide stays one pixel wide in full color; a plain average would fade it to
-    1 / factor.
+    A line of events that is one pixel wide stays one pixel wide in full color. An average over the blocks would reduce
+    its contrast to 1 / factor.
 
     Args:
         events: bool ``[2, H, W]`` on the CPU.
-        factor: the height and width in pixels of the block that becomes one pixel.
+        factor: height and width in pixels of the block of events that becomes one pixel.
     """
     masks = [PIL.Image.fromarray(polarity.to(torch.uint8).mul_(255).numpy()) for polarity in events]
     on, off = (np.asarray(mask.reduce(factor), dtype=np.float32)[..., None] / 255 for mask in masks)
-    ink = on * np.subtract(GROUND, ON) + off * np.subtract(GROUND, OFF)
+    color_change = on * np.subtract(BACKGROUND, ON) + off * np.subtract(BACKGROUND, OFF)
     strength = 1 / np.maximum(on + off, 1 / factor)
-    return PIL.Image.fromarray((GROUND - strength * ink).round().astype(np.uint8))
+    return PIL.Image.fromarray((BACKGROUND - strength * color_change).round().astype(np.uint8))
 
 
 def draw_image(image: Tensor) -> PIL.Image.Image:

@@ -1,4 +1,4 @@
-"""Events as an animated GIF. Needs Pillow and NumPy: ``pip install 'i2e-triton[cli]'``."""
+"""Write events as an animated GIF. Needs Pillow and NumPy: ``pip install 'i2e-triton[cli]'``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_SIDE = 65535
 def check_gif_size(height: int, width: int) -> None:
     """Raise ValueError if an image is too large for the GIF format."""
     if max(height, width) > _MAX_SIDE:
-        raise ValueError(f"a GIF can have at most {_MAX_SIDE} pixels a side, this one has {height} x {width}")
+        raise ValueError(f"a GIF can have at most {_MAX_SIDE} x {_MAX_SIDE} pixels, got {height} x {width}")
 
 
 def write_gif(file: BinaryIO, events: Tensor) -> None:
@@ -38,9 +38,9 @@ def write_gif(file: BinaryIO, events: Tensor) -> None:
 
 
 def _frame(events: Tensor, t: int) -> PIL.Image.Image:
-    """Draw timestep ``t`` in a palette that contains every color twice; odd timesteps use the second copies.
+    """Draw timestep ``t`` with a palette that contains every color twice; odd timesteps use the second copies.
 
-    Pillow merges two frames if they have the same palette and no palette index differs between them.
+    Otherwise Pillow would merge two consecutive timesteps with the same events into one frame.
     """
     frame = draw_timestep(events).point([index + len(PALETTE) * (t % 2) for index in range(256)])
     frame.putpalette([value for color in 2 * PALETTE for value in color])

@@ -235,7 +235,7 @@ def test_dropped_timesteps_of_a_row_depend_on_seed_epoch_and_number(generator: t
         (lambda: KINDS["crop"].for_rows(images_of(2), [1], 0), ValueError, r"shape \[2\], got \[1\]"),
         (lambda: KINDS["crop"].for_rows(images_of(2), [1, 2], -1), ValueError, "seed must be 0 to"),
         (lambda: KINDS["crop"].for_rows(images_of(2), [1, 2], 0, -1), ValueError, "epoch must be at least 0, got -1"),
-        (lambda: KINDS["crop"].for_rows(images_of(2), [1, 0.5], 0), TypeError, "rows must be a row number"),  # type: ignore[list-item]
+        (lambda: KINDS["crop"].for_rows(images_of(2), [1, 0.5], 0), TypeError, "rows must be an int"),  # type: ignore[list-item]
     ],
 )
 def test_wrong_arguments_raise_error(make: Any, error: type[Exception], words: str) -> None:

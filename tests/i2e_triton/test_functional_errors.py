@@ -107,7 +107,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "dtype None": ({"dtype": None}, TypeError, "uint8, bool, got None"),
     "packed 1": ({"packed": 1}, TypeError, "True or False, got 1"),
     "9 packed timesteps": (
-        {"packed": True, "shifts": torch.zeros(9, 4).int()}, ValueError, "8 timesteps at most, got 9.*packed=False"
+        {"packed": True, "shifts": torch.zeros(9, 4).int()}, ValueError, "at most 8 timesteps, got 9.*packed=False"
     ),
     "list as out": ({"out": []}, TypeError, "out must be a tensor, got list"),
     "out with another shape": ({"out": torch.zeros(8, 2, 4, 5)}, ValueError, r"\[8, 2, 2, 4, 5\].*got.*\[8, 2, 4, 5\]"),
@@ -207,7 +207,7 @@ def test_unpack_of_wrong_arguments_raises_error(
         (torch.zeros(2, 4, 5), ValueError, r"dense \[T, B, 2, H, W\] or \[T, 2, H, W\], got shape \[2, 4, 5\]"),
         (torch.zeros(8, 3, 4, 5), ValueError, r"got shape \[8, 3, 4, 5\]"),
         (torch.zeros(1, 8, 1, 2, 4, 5), ValueError, r"got shape \[1, 8, 1, 2, 4, 5\]"),
-        (torch.zeros(9, 2, 4, 5), ValueError, r"1 to 8 timesteps, got 9; pack events\[:8\], or keep them dense"),
+        (torch.zeros(9, 2, 4, 5), ValueError, r"1 to 8 timesteps, got 9; pack events\[:8\], or use dense events"),
         (torch.zeros(0, 1, 2, 4, 5), ValueError, "1 to 8 timesteps, got 0"),
     ],
 )

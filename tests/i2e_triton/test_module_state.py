@@ -109,14 +109,14 @@ def test_checkpoint_loads_by_copy_and_by_assignment(assign: bool, images: Tensor
 
 
 WRONG_WEIGHTS: dict[str, tuple[Tensor, str]] = {
-    "noise": (torch.randn(8, 1, 3, 3), r"i2e\.weight: weight must hold one \+1, one -1"),
+    "noise": (torch.randn(8, 1, 3, 3), r"i2e\.weight: weight must have one \+1, one -1"),
     "one kernel of zeros": (
         torch.cat([torch.zeros(1, 1, 3, 3), convolution_weight(canonical_shifts())[1:]]), r"one \+1, one -1"
     ),
     "one vector eight times": (
-        convolution_weight(canonical_shifts())[[0] * 8], r"i2e\.weight: weight must hold each of the paper's"
+        convolution_weight(canonical_shifts())[[0] * 8], "one vector of each of the paper's groups"
     ),
-    "reversed vectors": (-convolution_weight(canonical_shifts()), r"i2e\.weight: weight must hold each"),
+    "reversed vectors": (-convolution_weight(canonical_shifts()), r"i2e\.weight: weight must have one vector of each"),
     "seven timesteps": (convolution_weight(canonical_shifts(timesteps=7)), r"size mismatch for i2e\.weight"),
     "longer vectors": (torch.zeros(8, 1, 5, 5), r"size mismatch for i2e\.weight"),
 }  # fmt: skip

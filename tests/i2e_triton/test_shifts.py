@@ -210,5 +210,5 @@ def test_order_of_another_convolution_raises_error(seed: int) -> None:
         with pytest.raises(ValueError, match=r"one \+1, one -1 and zeros"):
             order_of_weight(wrong)
     for wrong in (-convolution_weight(canonical_shifts()), convolution_weight(canonical_shifts())[[0] * 8]):
-        with pytest.raises(ValueError, match="each of the paper's motion vectors once"):
+        with pytest.raises(ValueError, match="one vector of each of the paper's groups"):
             order_of_weight(wrong)

@@ -225,7 +225,7 @@ def test_image_too_large_for_a_gif_is_skipped_with_advice(i2e: I2E, write_image:
     finished = i2e("convert", "photos", "-o", "out", "--format", "npz,gif")
     assert finished.status == 1
     assert files_in("out") == ["a.gif", "a.npz"]
-    message = "wide.png: a GIF can have at most 65535 pixels a side, this one has 1 x 65536; leave gif out of --format"
+    message = "wide.png: a GIF can have at most 65535 x 65535 pixels, got 1 x 65536; leave gif out of --format"
     assert message in finished.err
     assert i2e("convert", "photos", "-o", "out", "--format", "npz").status == 0
     assert saved_events("out/wide.npz").shape == (8, 2, 1, 65536)

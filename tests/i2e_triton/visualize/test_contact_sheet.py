@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from i2e_triton import canonical_shifts, convert
-from i2e_triton.visualize.contact_sheet import MAX_SIDE, MIN_TILE, arrange, draw_contact_sheet
+from i2e_triton.visualize.contact_sheet import MAX_SIDE, MIN_TILE, draw_contact_sheet, tile_positions
 from i2e_triton.visualize.drawing import draw_image, draw_reduced, draw_timestep
 from tests.samples import noise, photograph
 
@@ -30,13 +30,13 @@ def sheet_of(image: Tensor, timesteps: int = 8) -> tuple[np.ndarray, Tensor]:
 
 
 def places_of(tile: PIL.Image.Image, sheet: np.ndarray) -> list[tuple[int, int]]:
-    """Find a framed tile on a sheet: the row and column of the upper left corner of every match."""
+    """Return the row and column of the upper left corner of every copy of a framed tile on a sheet."""
     pixels = np.asarray(tile.convert("RGB"))
     height, width, _ = pixels.shape
     frame = (sheet == (0xB0, 0xB0, 0xB0)).all(-1)
     left, right = frame[:, : -width - 1], frame[:, width + 1 :]
-    beside = left[: -height - 1] & left[1:-height] & right[height + 1 :]  # two corners and the left side
-    corners = np.argwhere(beside) + 1
+    framed = left[: -height - 1] & left[1:-height] & right[height + 1 :]  # two corners and the left side
+    corners = np.argwhere(framed) + 1
     return [(y, x) for y, x in corners.tolist() if (sheet[y : y + height, x : x + width] == pixels).all()]
 
 
@@ -73,7 +73,7 @@ def test_photograph_sheet_shows_image_value_channel_and_timesteps(timesteps: int
     tiles = [draw_image(image), draw_image(image.amax(0, keepdim=True)), *map(draw_timestep, events)]
     found = [places_of(tile, sheet) for tile in tiles]
     assert [len(places) for places in found] == [1] * (timesteps + 2)
-    places = arrange(timesteps, *image.shape[1:])
+    places = tile_positions(timesteps, *image.shape[1:])
     in_reading_order = sorted(range(timesteps + 2), key=lambda i: places[i][::-1])
     assert sorted(range(timesteps + 2), key=lambda i: found[i][0]) == in_reading_order
 
@@ -91,7 +91,7 @@ def test_small_images_are_enlarged_by_a_whole_number(generator: torch.Generator)
 def test_large_images_are_reduced_by_a_whole_number() -> None:
     image = photograph("astronaut").repeat(1, 2, 3)
     sheet, events = sheet_of(image)
-    columns = 1 + max(column for column, _ in arrange(8, 1024, 1536))
+    columns = 1 + max(column for column, _ in tile_positions(8, 1024, 1536))
     factor = -(-columns * 1536 // MAX_SIDE)
     assert factor > 1
     assert len(places_of(draw_image(image).reduce(factor), sheet)) == 1
@@ -102,7 +102,7 @@ def test_large_images_are_reduced_by_a_whole_number() -> None:
 def test_value_channel_of_a_grey_float_image_equals_the_image(generator: torch.Generator) -> None:
     image = noise((1, 300, 260), torch.float32, generator)
     sheet, _ = sheet_of(image)
-    assert len(places_of(draw_image(image), sheet)) == 2  # as image and as value channel
+    assert len(places_of(draw_image(image), sheet)) == 2  # as the image and as the value channel
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (200, 3000), (3000, 200), (1, 100_000), (1300, 1300)])
@@ -137,7 +137,7 @@ def test_image_caption_states_the_scale(size: tuple[int, int], words: str, drawn
 
 def test_captions_of_narrow_tiles_do_not_overlap(drawn_text: DrawnText) -> None:
     shifts = canonical_shifts()
-    events = torch.ones(8, 2, 600, 4, dtype=torch.bool)  # the widest rates
+    events = torch.ones(8, 2, 600, 4, dtype=torch.bool)  # 100.00% is the widest rate
     draw_contact_sheet(torch.zeros(3, 600, 4, dtype=torch.uint8), events, shifts, NAMES)
     rows: dict[float, list[tuple[float, float]]] = {}
     for left, right, top, _ in drawn_text.texts:
@@ -148,7 +148,7 @@ def test_captions_of_narrow_tiles_do_not_overlap(drawn_text: DrawnText) -> None:
 
 
 def test_motion_vector_icon_has_its_disc_at_the_end() -> None:
-    """Each sheet has one timestep. The disc is in the cell of the 3x3 neighborhood where the vector ends."""
+    """The disc is in the cell of the 3x3 neighborhood where the vector ends. Each sheet has one timestep."""
     image = torch.zeros(3, 300, 300, dtype=torch.uint8)
     events = torch.zeros(1, 2, 300, 300, dtype=torch.bool)
     drawn = {}
@@ -169,8 +169,8 @@ def test_motion_vector_icon_has_its_disc_at_the_end() -> None:
 
 
 @given(timesteps=st.integers(1, 8), height=st.integers(1, 5000), width=st.integers(1, 5000))
-def test_every_tile_has_its_own_place(timesteps: int, height: int, width: int) -> None:
-    places = arrange(timesteps, height, width)
+def test_tiles_have_distinct_positions(timesteps: int, height: int, width: int) -> None:
+    places = tile_positions(timesteps, height, width)
     assert len(places) == len(set(places)) == timesteps + 2
     columns, rows = (1 + max(place[i] for place in places) for i in (0, 1))
     assert columns * rows - len(places) <= 1
@@ -183,5 +183,5 @@ def test_every_tile_has_its_own_place(timesteps: int, height: int, width: int) -
     [((512, 512), (5, 2)), ((427, 640), (5, 2)), ((3000, 200), (5, 2)), ((200, 3000), (2, 5)), ((300, 900), (2, 5))],
 )
 def test_grid_of_eight_timesteps(size: tuple[int, int], grid: tuple[int, int]) -> None:
-    places = arrange(8, *size)
+    places = tile_positions(8, *size)
     assert (1 + max(column for column, _ in places), 1 + max(row for _, row in places)) == grid

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from i2e_triton.visualize.drawing import GROUND, OFF, ON, draw_image, draw_reduced, draw_timestep
+from i2e_triton.visualize.drawing import BACKGROUND, OFF, ON, draw_image, draw_reduced, draw_timestep
 from tests.samples import noise, photograph
 
 
@@ -18,7 +18,7 @@ def pixels(drawn: object) -> Tensor:
 
 
 def contrast(first: tuple[int, ...], second: tuple[int, ...]) -> float:
-    """The contrast ratio of WCAG 2."""
+    """Return the contrast ratio of two colors as defined in WCAG 2."""
 
     def luminance(color: tuple[int, ...]) -> float:
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in color)]
@@ -28,18 +28,18 @@ def contrast(first: tuple[int, ...], second: tuple[int, ...]) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_colors_are_a_clear_red_and_blue_on_white() -> None:
-    assert GROUND == (255, 255, 255)
+def test_colors_are_red_and_blue_with_a_high_contrast_to_white() -> None:
+    assert BACKGROUND == (255, 255, 255)
     assert ON[0] > 4 * max(ON[1:])
     assert OFF[2] > max(OFF[:2]) > 0
     assert ON[0] > 4 * OFF[0]  # the blue part also differs, which color-blind people see well
     assert OFF[2] > 4 * ON[2]
-    assert min(contrast(ON, GROUND), contrast(OFF, GROUND)) > 4.5
+    assert min(contrast(ON, BACKGROUND), contrast(OFF, BACKGROUND)) > 4.5
 
 
 def test_draw_timestep_has_one_pixel_per_position() -> None:
     events = torch.tensor([[[True, False, False], [False, False, True]], [[False, True, False], [False, False, False]]])
-    expected = [[ON, OFF, GROUND], [GROUND, GROUND, ON]]
+    expected = [[ON, OFF, BACKGROUND], [BACKGROUND, BACKGROUND, ON]]
     assert pixels(draw_timestep(events).convert("RGB")).tolist() == torch.tensor(expected).tolist()
 
 
@@ -82,9 +82,9 @@ def test_reduced_blocks_have_the_expected_colors() -> None:
     events[1, 2:, 12:16] = True
     events[0, 1, 17] = True  # one event: a quarter of a thin line
     row = pixels(draw_reduced(events, 4))[0].tolist()
-    assert row[:3] == [list(GROUND), list(ON), list(OFF)]
+    assert row[:3] == [list(BACKGROUND), list(ON), list(OFF)]
     mixed = [(a + b) / 2 for a, b in zip(ON, OFF)]
-    pale = [0.75 * a + 0.25 * b for a, b in zip(GROUND, ON)]
+    pale = [0.75 * a + 0.25 * b for a, b in zip(BACKGROUND, ON)]
     assert row[3] == pytest.approx(mixed, abs=2)
     assert row[4] == pytest.approx(pale, abs=2)
 

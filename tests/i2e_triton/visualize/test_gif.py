@@ -24,26 +24,26 @@ def gif_of(events: Tensor) -> bytes:
 
 
 def frames_of(gif: bytes) -> list[np.ndarray]:
-    with PIL.Image.open(io.BytesIO(gif)) as film:
+    with PIL.Image.open(io.BytesIO(gif)) as opened:
         frames = []
-        for t in range(film.n_frames):
-            film.seek(t)
-            frames.append(np.array(film.convert("RGB")))
+        for t in range(opened.n_frames):
+            opened.seek(t)
+            frames.append(np.array(opened.convert("RGB")))
         return frames
 
 
 def durations_of(gif: bytes) -> list[int]:
     """Return the milliseconds of each frame."""
-    with PIL.Image.open(io.BytesIO(gif)) as film:
+    with PIL.Image.open(io.BytesIO(gif)) as opened:
         durations = []
-        for t in range(film.n_frames):
-            film.seek(t)
-            durations.append(film.info["duration"])
+        for t in range(opened.n_frames):
+            opened.seek(t)
+            durations.append(opened.info["duration"])
         return durations
 
 
 def events_of(frames: list[np.ndarray]) -> Tensor:
-    """Read the events back from the colors, and check that there are no other colors."""
+    """Return the events that the colors represent; check that there are no other colors."""
     red, blue, white = ((np.stack(frames) == color).all(-1) for color in (RED, BLUE, WHITE))
     assert (red | blue | white).all()
     return torch.from_numpy(np.stack([red, blue], axis=1))
@@ -51,7 +51,7 @@ def events_of(frames: list[np.ndarray]) -> Tensor:
 
 @st.composite
 def exclusive_events(draw: st.DrawFn) -> Tensor:
-    """Events ``[T, 2, H, W]`` without a pixel that is both ON and OFF; the timesteps are often equal."""
+    """Draw events ``[T, 2, H, W]``. No pixel is both ON and OFF; often all timesteps are equal."""
     seed = draw(st.integers(0, 2**32))
     timesteps, height, width = draw(st.tuples(st.integers(1, 8), st.integers(1, 80), st.integers(1, 80)))
     kinds = draw(st.sampled_from([1, 2, 3]))
@@ -78,10 +78,10 @@ def test_frames_of_a_photograph_contain_its_events(name: str) -> None:
 def test_gif_repeats_forever_with_120_ms_per_frame(timesteps: int) -> None:
     flat = torch.zeros(timesteps, 2, 20, 30, dtype=torch.bool)
     gif = gif_of(flat)
-    with PIL.Image.open(io.BytesIO(gif)) as film:
-        assert film.size == (30, 20)
-        assert film.n_frames == timesteps
-        assert film.info["loop"] == 0
+    with PIL.Image.open(io.BytesIO(gif)) as opened:
+        assert opened.size == (30, 20)
+        assert opened.n_frames == timesteps
+        assert opened.info["loop"] == 0
     assert durations_of(gif) == [120] * timesteps
 
 
@@ -99,7 +99,7 @@ def test_eight_equal_timesteps_are_eight_frames(kind: str) -> None:
 def test_largest_gif_is_written_and_larger_ones_are_rejected(shape: tuple[int, int]) -> None:
     height, width = shape
     check_gif_size(min(height, 65535), min(width, 65535))
-    with pytest.raises(ValueError, match=f"at most 65535 pixels a side, this one has {height} x {width}"):
+    with pytest.raises(ValueError, match=f"at most 65535 x 65535 pixels, got {height} x {width}"):
         check_gif_size(height, width)
     buffer = io.BytesIO()
     with pytest.raises(ValueError, match="at most 65535"):
