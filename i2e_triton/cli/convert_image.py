@@ -52,7 +52,10 @@ def convert_image(path: Path, target: Path, options: ConvertOptions) -> Converte
         PictureError: if the image cannot be read, is too large for an output format, or does not fit in memory.
         OSError: if a file cannot be written.
     """
-    image = read_picture(path, options.size)
+    try:
+        image = read_picture(path, options.size)
+    except MemoryError as error:
+        raise PictureError("the memory does not suffice to decode it") from error
     _, height, width = image.shape
     _check_size(height, width, options.formats)
     try:

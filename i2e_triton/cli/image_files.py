@@ -12,8 +12,7 @@ from pathlib import Path
 
 import PIL.Image
 
-# Pillow identifies these formats, but cannot decode them without additional software.
-_UNDECODABLE = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
+from i2e_triton.io.pictures import FORMATS
 
 
 @dataclass
@@ -93,7 +92,7 @@ def _same_file(path: Path, other: Path) -> bool:
 @cache
 def _image_suffixes() -> frozenset[str]:
     suffixes = PIL.Image.registered_extensions()
-    return frozenset(s for s, name in suffixes.items() if name in PIL.Image.OPEN and name not in _UNDECODABLE)
+    return frozenset(s for s, name in suffixes.items() if name in PIL.Image.OPEN and name in FORMATS)
 
 
 def _target_names(images: Sequence[Path]) -> list[Path]:

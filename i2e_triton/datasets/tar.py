@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from i2e_triton.datasets.records import EventRow, Records, by_group, even_group_offsets
 from i2e_triton.formats import RecordError
-from i2e_triton.io.tar import read_at, split_name, visible_files
+from i2e_triton.io.tar import TarMember, read_at, split_name, visible_files
 
 _PARTS = ("events", "cls", "json")
 _EVENTS, _CLS, _JSON = range(3)
@@ -126,20 +126,20 @@ def _index(path: Path) -> npt.NDArray[np.int64]:
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     try:
         with path.open("rb") as file:
-            for name, member in visible_files(file):
-                _add_member(path, samples, name, member)
+            for member in visible_files(file):
+                _add_member(path, samples, member)
     except tarfile.TarError as error:
         raise RecordError(f"{path}: not an uncompressed tar, or damaged: {error}") from error
     rows = [[parts.get(part, _ABSENT) for part in _PARTS] for parts in samples.values() if "events" in parts]
     return np.array(rows, dtype=np.int64).reshape(-1, 3, 2)
 
 
-def _add_member(path: Path, samples: dict[str, dict[str, tuple[int, int]]], name: str, member: tarfile.TarInfo) -> None:
-    key, extension = split_name(name)
+def _add_member(path: Path, samples: dict[str, dict[str, tuple[int, int]]], member: TarMember) -> None:
+    key, extension = split_name(member.name)
     part = "events" if extension.rpartition(".")[2] in ("npy", "npz") else extension
     if part not in _PARTS:
         return
     parts = samples.setdefault(key, {})
     if part in parts:
-        raise RecordError(f"{path}: the sample {key!r} has {part} twice, the second is {name!r}")
-    parts[part] = (member.offset_data, member.size)
+        raise RecordError(f"{path}: the sample {key!r} has {part} twice, the second is {member.name!r}")
+    parts[part] = (member.offset, member.size)

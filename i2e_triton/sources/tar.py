@@ -16,7 +16,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from i2e_triton.io.location import IMAGE_SUFFIXES
-from i2e_triton.io.tar import read_at, split_name, visible_files
+from i2e_triton.io.tar import TarMember, read_at, split_name, visible_files
 from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, ImageRow, SourceError
 
 _LARGEST_LABEL_FILE = 1024 * 1024  # bytes
@@ -100,8 +100,8 @@ def _images(path: Path) -> Iterator[_TarImage]:
     """Yield the samples of a tar that have an image."""
     sample, seen = _TarImage(""), set()
     with path.open("rb") as file:
-        for name, member in _members(path, file):
-            key, extension = split_name(name)
+        for member in _members(path, file):
+            key, extension = split_name(member.name)
             if key != sample.key:
                 if sample.offset >= 0:
                     yield sample
@@ -114,29 +114,29 @@ def _images(path: Path) -> Iterator[_TarImage]:
         yield sample
 
 
-def _add_member(sample: _TarImage, member: tarfile.TarInfo, extension: str, file: BinaryIO, path: Path) -> None:
+def _add_member(sample: _TarImage, member: TarMember, extension: str, file: BinaryIO, path: Path) -> None:
     if f".{extension}" in IMAGE_SUFFIXES:
         if sample.offset >= 0:
             raise SourceError(f"{path}: the sample {sample.key!r} has two images, the second is {member.name!r}")
-        sample.offset, sample.size = member.offset_data, member.size
+        sample.offset, sample.size = member.offset, member.size
     elif extension in ("cls", "json"):
         label = _label(path, member, file)
         if label is not None:
             sample.label = label
 
 
-def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, tarfile.TarInfo]]:
+def _members(path: Path, file: BinaryIO) -> Iterator[TarMember]:
     try:
         yield from visible_files(file)
     except tarfile.TarError as error:
         raise SourceError(f"{path} is not an uncompressed tar, or a damaged one ({error})") from error
 
 
-def _label(path: Path, member: tarfile.TarInfo, file: BinaryIO) -> int | None:
+def _label(path: Path, member: TarMember, file: BinaryIO) -> int | None:
     """Return the label in a ``.cls`` file or a ``.json`` file, None for a ``.json`` file without a label."""
     if member.size > _LARGEST_LABEL_FILE:
         raise SourceError(f"{path}: {member.name!r} is too large for a label ({member.size:,} bytes)")
-    text = read_at(file, member.offset_data, member.size)
+    text = read_at(file, member.offset, member.size)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:

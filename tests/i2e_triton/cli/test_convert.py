@@ -163,7 +163,7 @@ def test_unreadable_files_are_reported_skipped_and_counted(
         "skipped missing.jpg: no such file or folder",
         "skipped nothing/*.png: no such file or folder",
     ]
-    assert "skipped photos/garbage.png: not an image that Pillow can read" in lines
+    assert "skipped photos/garbage.png: not an image of a supported format" in lines
     assert any(line.startswith("skipped photos/half.png: ") and "truncated" in line for line in lines)
     assert "skipped photos/large.png: too large: more than 500 pixels" in lines
     assert "skipped photos/larger.png: too large: more than 500 pixels" in lines

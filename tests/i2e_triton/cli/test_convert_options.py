@@ -195,7 +195,7 @@ def test_unprintable_file_names_are_replaced(write_image: Callable[[str], Path])
     assert b"?n?" in finished.stdout
     assert b"line?break" in finished.stdout
     assert finished.stderr.splitlines() == [
-        b"skipped photos/bad?.png: not an image that Pillow can read",
+        b"skipped photos/bad?.png: not an image of a supported format",
         b"1 of 3 skipped",
     ]
 

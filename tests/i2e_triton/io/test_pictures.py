@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.EpsImagePlugin
 import PIL.Image
 import pytest
 import torch
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from i2e_triton.io.pictures import PictureError, decode_picture, read_picture
+from tests.child import memory_of
 from tests.samples import PHOTOGRAPHS, noise, photograph, photograph_path
 
 #: EXIF orientation -> how the camera stores an upright image.
@@ -239,6 +241,70 @@ def test_too_large_image_raises(pixels: int, tmp_path: Path, monkeypatch: pytest
     with pytest.raises(PictureError, match=re.escape("too large: more than 100 pixels")):
         read_picture(path)
     assert read_picture(saved(PIL.Image.new("L", (100, 1)), tmp_path / "small.png")).shape == (1, 1, 100)
+
+
+@pytest.mark.parametrize(("format_name", "limit"), [("webp", 50), ("jp2", 50), ("png", 100), ("jpg", 100)])
+def test_limit_of_pixels_depends_on_the_format(
+    format_name: str, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pixels in (limit, limit + 1):
+        saved(PIL.Image.new("RGB", (pixels, 1)), tmp_path / f"{pixels}.{format_name}")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_picture(tmp_path / f"{limit}.{format_name}").shape == (3, 1, limit)
+    with pytest.raises(PictureError, match=f"too large: more than {limit} pixels"):
+        read_picture(tmp_path / f"{limit + 1}.{format_name}")
+
+
+def test_small_webp_of_many_pixels_takes_little_memory(tmp_path: Path) -> None:
+    """9400 x 9400 pixels are below Pillow's limit, and took 1.4 GB."""
+    saved(PIL.Image.new("RGB", (9400, 9400)), tmp_path / "a.webp", lossless=True, quality=0, method=0)
+    assert (tmp_path / "a.webp").stat().st_size < 1000
+    taken = memory_of(f"""
+        from i2e_triton.io.pictures import PictureError, read_picture
+        try:
+            read_picture(Path({str(tmp_path / "a.webp")!r}))
+        except PictureError as error:
+            assert "too large: more than 44,739,242 pixels, the limit for WEBP" in str(error)
+    """)
+    assert taken < 50 * 2**20
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
+
+
+def test_formats_that_start_other_programs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PIL.EpsImagePlugin, "Ghostscript", lambda *args, **options: pytest.fail("Ghostscript started"))
+    (tmp_path / "kitten.jpg").write_bytes(EPS)
+    with PIL.Image.open(tmp_path / "kitten.jpg") as pil:
+        assert pil.format == "EPS"
+    with pytest.raises(PictureError, match="not an image of a supported format"):
+        read_picture(tmp_path / "kitten.jpg")
+
+
+def test_format_that_another_package_registers_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pillow-heif registers HEIF."""
+    path = saved(PIL.Image.new("RGB", (16, 16)), tmp_path / "a.ico")
+    with pytest.raises(PictureError, match="not an image of a supported format"):
+        read_picture(path)
+    monkeypatch.setitem(PIL.Image.OPEN, "HEIF", PIL.Image.OPEN["ICO"])
+    monkeypatch.setattr(PIL.Image, "ID", [*PIL.Image.ID, "HEIF"])
+    assert read_picture(path).shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize(("name", "options"), [("a.jpg", {"progressive": True}), ("a.png", {}), ("a.webp", {})])
+def test_lack_of_memory_raises_memory_error(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """A valid file must not be reported as damaged, because damaged files are skipped."""
+    saved(PIL.Image.new("RGB", (6000, 6000)), tmp_path / name, **options)
+    memory_of(f"""
+        from i2e_triton.io.pictures import read_picture
+        limit_memory(64 * 2**20)
+        try:
+            read_picture(Path({str(tmp_path / name)!r}))
+        except MemoryError:
+            pass
+        else:
+            raise AssertionError("the file was read")
+    """)
 
 
 @pytest.mark.filterwarnings("error")

@@ -139,8 +139,8 @@ def damaged_png() -> bytes:
 
 
 DAMAGED = {
-    "zero bytes": (b"", "not an image that Pillow can read"),
-    "text": (b"404 Not Found", "not an image that Pillow can read"),
+    "zero bytes": (b"", "not an image of a supported format"),
+    "text": (b"404 Not Found", "not an image of a supported format"),
     "truncated PNG": (photograph_path("coffee").read_bytes()[:40_000], "truncated"),
     "truncated JPEG": (photograph_path("rocket").read_bytes()[:40_000], "truncated"),
     "corrupt PNG": (damaged_png(), "unrecognized data stream"),
