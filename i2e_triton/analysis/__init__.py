@@ -1,6 +1,6 @@
 """Measure event rates, entropies and sizes of event data sets, and entropies of their source images.
 
-Needs NumPy, PyArrow and h5py, and for images torchvision: ``pip install 'i2e-triton[data]'``.
+This needs NumPy, PyArrow and h5py, and torchvision for images: ``pip install 'i2e-triton[data]'``.
 """
 
 from i2e_triton.analysis.entropy import entropy, image_entropies

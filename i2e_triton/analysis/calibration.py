@@ -1,4 +1,4 @@
-"""Find the ratio that gives a target mean event rate, and the curve of rate against ratio (paper, figure 4)."""
+"""Measure the mean event rate at each ratio (paper, figure 4), and find the ratio that gives a target rate."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from i2e_triton.analysis.moments import Moments, Spread
 from i2e_triton.functional import convert
 from i2e_triton.sources import PreparedImages, Source, prepare_batch
 
-#: Ratios of the curve: dense where networks train, and up to 1, above which no event fires.
+#: Ratios of the curve, from 0 to the largest ratio 1, in small steps up to 0.3 because networks train in this range.
 RATIOS = tuple(hundredths / 100 for hundredths in (*range(31), 35, 40, 50, 60, 80, 100))
-#: The resolution of a calibrated ratio is 1 / STEPS.
+#: A calibrated ratio is a multiple of 1 / STEPS.
 STEPS = 10_000
 _BATCH_ROWS = 64
 _LARGEST_SAMPLE_BYTES = 2 * 2**30
@@ -25,26 +25,30 @@ _LARGEST_SAMPLE_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The event rate at a ratio."""
+    """One ratio and its event rate."""
 
     ratio: float
-    event_rate: Spread  #: over the images of the sample
+    event_rate: Spread  #: mean and standard deviation over the images of the sample
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Result of :func:`find_ratio`."""
 
-    found: CurvePoint
-    around: tuple[CurvePoint, CurvePoint]  #: neighbouring ratios, 1 / STEPS apart; the target rate is between theirs
+    found: CurvePoint  #: the point whose mean event rate is closest to the target rate
+    #: Two points whose ratios differ by 1 / STEPS. The target rate is between their rates. They are the same point if
+    #: the target rate is the lowest rate of the curve.
+    around: tuple[CurvePoint, CurvePoint]
 
 
 class ImageSample:
-    """The value channels of a sample of images, which are all that the conversion needs: one byte per pixel.
+    """A sample of images that is converted at several ratios.
+
+    Only the value channels are stored, because the conversion uses nothing else: one byte per pixel of uint8 images.
 
     Args:
         shifts: motion vectors ``[T, 4]`` of the conversion, T at most 8.
-        device: stores and converts the sample.
+        device: device that stores and converts the sample.
     """
 
     def __init__(self, shifts: Tensor, device: torch.device) -> None:
@@ -56,7 +60,7 @@ class ImageSample:
 
     @property
     def nbytes(self) -> int:
-        """Return the memory of the sample in bytes."""
+        """Return the size of the sample in memory, in bytes."""
         return sum(values.nbytes for values in self._values)
 
     def add(self, images: Tensor) -> None:
@@ -65,7 +69,7 @@ class ImageSample:
         self.images += len(images)
 
     def measure(self, ratio: float) -> CurvePoint:
-        """Convert the sample at ``ratio`` and return its event rate."""
+        """Convert the sample at ``ratio`` and return the point of the curve."""
         moments = Moments()
         for values in self._values:
             packed = convert(values, ratio, shifts=self._shifts, packed=True).cpu().numpy()
@@ -83,7 +87,7 @@ def sample_rows(rows: int, count: int) -> list[int]:
 def sample_images(
     source: Source, count: int, size: tuple[int, int] | None, rule: str, rows_done: Callable[[int], None]
 ) -> Iterator[PreparedImages]:
-    """Read and prepare an evenly spaced sample of a source, in batches.
+    """Yield the prepared images of an evenly spaced sample of a source, in batches.
 
     Args:
         source: the images.
@@ -114,7 +118,7 @@ def read_sample(
     device: torch.device,
     rows_done: Callable[[int], None],
 ) -> ImageSample:
-    """Read an evenly spaced sample of a source. Unreadable images are left out and counted.
+    """Return an evenly spaced sample of a source. Unreadable images are left out and counted.
 
     Args:
         source: the images.
@@ -122,11 +126,12 @@ def read_sample(
         size: height and width to resize to; None keeps the size of each image.
         rule: one of :data:`i2e_triton.sources.RESIZE_RULES`.
         shifts: motion vectors ``[T, 4]`` of the conversion, T at most 8.
-        device: stores and converts the sample.
+        device: device that stores and converts the sample.
         rows_done: called after each batch with its number of rows.
 
     Raises:
         ValueError: if no image is readable, or the sample takes more than 2 GiB.
+        SourceError: if the source is damaged.
         OSError: if the source cannot be read.
     """
     sample = ImageSample(shifts, device)
@@ -145,28 +150,28 @@ def read_sample(
 
 
 def measure_curve(sample: ImageSample, ratios: Iterable[float] = RATIOS) -> list[CurvePoint]:
-    """Measure the event rate of a sample at each ratio. The mean never increases with the ratio."""
+    """Return the event rate of a sample at each ratio. The mean never increases with the ratio."""
     return [sample.measure(ratio) for ratio in ratios]
 
 
 def find_ratio(sample: ImageSample, curve: Sequence[CurvePoint], rate: float) -> Calibration:
-    """Find the ratio whose mean event rate is closest to ``rate``, by bisection between two points of the curve.
+    """Return the ratio whose mean event rate is closest to ``rate``, by bisection between two points of the curve.
 
-    The returned rates are measured, not interpolated. For images with few grey levels the rate is a step function of
-    the ratio, and the closest rate may differ from ``rate``.
+    The returned rates are measured, not interpolated. For images with few grey levels, the rate is a step function of
+    the ratio, so the closest rate may differ from ``rate``.
 
     Args:
         sample: the images.
-        curve: the curve of ``sample``, from ratio 0 to 1.
+        curve: result of :func:`measure_curve` for ``sample``, from ratio 0 to 1.
         rate: target mean event rate, as a fraction of all event positions.
 
     Raises:
-        ValueError: if no ratio gives ``rate``. The message states the possible rates.
+        ValueError: if no ratio gives ``rate``. The message states the range of possible rates.
     """
     lowest, highest = curve[-1].event_rate.mean, curve[0].event_rate.mean
     if not lowest <= rate <= highest or highest == 0:
         raise ValueError(
-            f"no ratio gives these images a mean event rate of {rate:.2%}; choose one from {lowest:.2%} (at ratio "
+            f"no ratio gives these images a mean event rate of {rate:.2%}; choose a rate from {lowest:.2%} (at ratio "
             f"{curve[-1].ratio:g}) to {highest:.2%} (at ratio {curve[0].ratio:g})"
         )
     measured = {point.ratio: point for point in curve}
@@ -187,7 +192,7 @@ def find_ratio(sample: ImageSample, curve: Sequence[CurvePoint], rate: float) ->
 
 
 def curve_columns(curve: Sequence[CurvePoint]) -> dict[str, npt.NDArray[np.float64]]:
-    """Return the columns of a table: ratios, and mean and standard deviation of the event rates over images."""
+    """Return the curve as columns: the ratios, and mean and standard deviation of the event rates over images."""
     return {
         "ratio": np.array([point.ratio for point in curve]),
         "event_rate": np.array([point.event_rate.mean for point in curve]),

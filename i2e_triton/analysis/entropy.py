@@ -2,8 +2,11 @@
 
 The section "Information-Theoretic Analysis" of the paper states mean and standard deviation over the images of
 ImageNet: grey 7.12 ± 0.73, value channel 7.14 ± 0.76, events 1.53 ± 0.60 at an event rate of about 5 %. The symbols of
-the first two are grey levels. The paper does not state the symbols of the events, so this package measures three kinds.
-By its magnitude, the value of the paper may be the entropy of the T timesteps of a pixel in one polarity.
+grey and value channel are the levels of a pixel, 0 to 255.
+
+The paper does not state the symbols of the events, so :func:`i2e_triton.analysis.measure_events` measures three
+entropies: of one event position, of the T timesteps of a pixel in one polarity, and of all events of a pixel. The
+paper's 1.53 bits may be the second of these: its magnitude fits.
 """
 
 from __future__ import annotations
@@ -17,19 +20,19 @@ Counts = npt.NDArray[np.int64]
 
 
 def entropy(counts: Counts) -> float:
-    """Return ``H = -sum p_i log2 p_i`` in bits per symbol; 0 if all counts are 0.
+    """Return the entropy ``H = -sum p_i log2 p_i`` in bits per symbol, or 0 if all counts are 0.
 
     Args:
         counts: number of occurrences of each symbol, ``p_i = counts_i / sum(counts)``; any shape.
     """
-    found = counts[counts > 0].astype(np.float64)
-    shares = found / found.sum()
-    return float(-(shares * np.log2(shares)).sum()) + 0.0
+    nonzero = counts[counts > 0].astype(np.float64)
+    probabilities = nonzero / nonzero.sum()
+    return float(-(probabilities * np.log2(probabilities)).sum()) + 0.0  # -0.0 becomes 0.0
 
 
 def binary_entropy(rate: float) -> float:
-    """Return ``-r log2 r - (1 - r) log2 (1 - r)``, the bits per event position at the event rate ``r``."""
-    return float(-sum(share * np.log2(share) for share in (rate, 1 - rate) if share > 0)) + 0.0
+    """Return the entropy in bits of an event position that has an event with probability ``rate``."""
+    return float(-sum(p * np.log2(p) for p in (rate, 1 - rate) if p > 0)) + 0.0  # -0.0 becomes 0.0
 
 
 def image_entropies(image: Tensor) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Measure the rates, entropies and sizes of an event data set in one pass."""
+"""Measure event rates, entropies and sizes of an event data set in one pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from i2e_triton.datasets import EventDataset
 from i2e_triton.formats import encode_records
 
 _BATCH_ROWS = 128
-#: Bit ``t`` of each byte: ``[256, 8]``.
+#: Bit ``t`` of each byte value: ``[256, 8]``.
 _BITS = np.arange(256)[:, None] >> np.arange(8) & 1
 _EVENTS_OF_BYTE = _BITS.sum(axis=1).astype(np.uint8)
 
@@ -28,45 +28,47 @@ class ClassRate:
     """Event rate of one class."""
 
     name: str | None
-    images: int
-    event_rate: Spread  #: over the images of the class
+    images: int  #: number of images of the class
+    event_rate: Spread  #: mean and standard deviation over the images of the class
 
 
 @dataclass(frozen=True, eq=False)
 class EventStatistics:
     """Statistics of one split of an event data set.
 
-    An event rate is the fraction of event positions with an event; an image has ``T * 2 * H * W`` positions. Each
-    :class:`Spread` is over images, which have equal weight regardless of their size.
+    An event position is one element of the dense events ``[T, 2, H, W]`` of an image. An event rate is the fraction of
+    event positions with an event. Each :class:`Spread` is the mean and standard deviation over images, which have equal
+    weight regardless of their size.
     """
 
-    images: int
+    images: int  #: number of images
     timesteps: int
     sizes: Mapping[tuple[int, int], int]  #: number of images by height and width
-    events: Counts  #: number of events of all images together, ``[T, 2]``
+    events: Counts  #: number of events of all images by timestep and polarity, ``[T, 2]``
     event_rate: Spread
     timestep_rates: list[Spread]  #: both polarities together, as the official ``Load_Example`` notebook prints them
     polarity_rates: list[tuple[Spread, Spread]]  #: ON and OFF of each timestep
     classes: dict[int, ClassRate]  #: by label, in increasing order; classes without images are left out
-    event_entropy: Spread  #: of one event position: bits, at most 1
-    polarity_entropy: Spread  #: of the T timesteps of a pixel in one polarity, mean of both: bits, at most T
-    pixel_entropy: Spread  #: of all events of a pixel: bits, at most 2 T
-    map: npt.NDArray[np.float64] | None  #: mean event rate of each pixel, ``[2, H, W]``; None if the sizes differ
+    event_entropy: Spread  #: of one event position, in bits: at most 1
+    polarity_entropy: Spread  #: of the T timesteps of a pixel in one polarity, mean of both, in bits: at most T
+    pixel_entropy: Spread  #: of all events of a pixel, in bits: at most 2 T
+    map: npt.NDArray[np.float64] | None  #: mean event rate of each pixel, ``[2, H, W]``; None if image sizes differ
     bytes: dict[str, float]  #: mean bytes per image, by representation
 
 
 def measure_events(dataset: EventDataset, rows_done: Callable[[int], None]) -> EventStatistics:
-    """Read a data set once, in batches, and measure its events.
+    """Read a data set once, in batches, and return the statistics of its events.
 
-    Entropies are computed for each image from the histogram of its symbols, as in the paper.
+    The entropies of each image are computed from the histograms of its symbols, as in the paper.
 
     Args:
-        dataset: opened with ``packed=True``.
+        dataset: a data set opened with ``packed=True``.
         rows_done: called after each batch with its number of rows.
 
     Raises:
         ValueError: if the data set is empty.
-        RecordError: if a record is damaged, has more than 8 timesteps, or not as many as the first row.
+        RecordError: if a record is damaged, has more than 8 timesteps, or has another number of timesteps than the
+            first row.
     """
     totals = _EventTotals(dataset.timesteps)
     for start in range(0, len(dataset), _BATCH_ROWS):
@@ -95,7 +97,7 @@ class _EventTotals:
         """Add a batch of packed events ``[2, H, W]``."""
         arrays = [events.numpy() for events in packed]
         byte_counts = [_count_bytes(events) for events in arrays]
-        counts = np.stack([_count_events(counted, self._timesteps) for counted in byte_counts])
+        counts = np.stack([_count_events(histograms, self._timesteps) for histograms in byte_counts])
         rates = counts / np.array([events[0].size for events in arrays])[:, None, None]
         image_rates = rates.mean(axis=(1, 2))
         self._add_to_map(arrays)
@@ -104,7 +106,7 @@ class _EventTotals:
         self._rates.add(rates)
         self._timestep_rates.add(rates.mean(axis=2))
         self._rate.add(image_rates)
-        self._entropies.add(np.array([_entropies(counted, rate) for counted, rate in zip(byte_counts, image_rates)]))
+        self._entropies.add(np.array([_entropies(*pair) for pair in zip(byte_counts, image_rates)]))
         for label in set(labels):
             self._classes[label].add(image_rates[np.array(labels) == label])
 
@@ -134,7 +136,7 @@ class _EventTotals:
         )
 
     def _add_to_map(self, arrays: list[npt.NDArray[np.uint8]]) -> None:
-        """Add up the events of each pixel. Images whose size differs from the first one are left out."""
+        """Add the events of each pixel. Images that do not have the size of the first image are left out."""
         if self._map is None:
             self._map = np.zeros(arrays[0].shape, dtype=np.int64)
         of_same_size = [_EVENTS_OF_BYTE[events] for events in arrays if events.shape == self._map.shape]
@@ -146,7 +148,7 @@ class _ByteCounts(NamedTuple):
 
     on: Counts  #: ``[256]``
     off: Counts  #: ``[256]``
-    both: Counts  #: of the two bytes of a pixel together, ``[256 * 256]``
+    both: Counts  #: of the pairs (ON byte, OFF byte) of a pixel, ``[256 * 256]``
 
 
 def _count_bytes(events: npt.NDArray[np.uint8]) -> _ByteCounts:
@@ -167,14 +169,14 @@ def _entropies(byte_counts: _ByteCounts, rate: float) -> tuple[float, float, flo
 
 
 def _bytes(sizes: Mapping[tuple[int, int], int], timesteps: int) -> dict[str, float]:
-    """Return the mean bytes per image in memory and as a record."""
+    """Return the mean bytes per image of each representation: dense, packed, and as an official record."""
     total: Counter[str] = Counter()
     for (height, width), images in sizes.items():
         packed = torch.zeros(1, 2, height, width, dtype=torch.uint8)
         total["dense float32"] += images * timesteps * packed.nbytes * 4
         total["dense bool"] += images * timesteps * packed.nbytes
         total["packed"] += images * packed.nbytes
-        # The name is part of statistics.json, as version 0.1 wrote it.
+        # This name must not change: version 0.1 wrote it to statistics.json.
         total["published record"] += images * len(encode_records(packed, timesteps)[0])
     return {name: size / sum(sizes.values()) for name, size in total.items()}
 
@@ -192,8 +194,8 @@ def as_json(statistics: EventStatistics) -> dict[str, Any]:
             for both, (on, off) in zip(statistics.timestep_rates, statistics.polarity_rates)
         ],
         "by_class": [
-            {"label": label, "name": found.name, "images": found.images, **spread_as_json(found.event_rate)}
-            for label, found in statistics.classes.items()
+            {"label": label, "name": rate.name, "images": rate.images, **spread_as_json(rate.event_rate)}
+            for label, rate in statistics.classes.items()
         ],
         "entropy_bits": {
             "event_position": spread_as_json(statistics.event_entropy),
@@ -205,5 +207,5 @@ def as_json(statistics: EventStatistics) -> dict[str, Any]:
 
 
 def spread_as_json(spread: Spread) -> dict[str, float | None]:
-    """Return a spread as JSON types. A NaN becomes None."""
+    """Return mean and standard deviation as JSON types. NaN becomes None."""
     return {"mean": spread.mean, "std": None if np.isnan(spread.std) else spread.std}

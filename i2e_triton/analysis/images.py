@@ -17,7 +17,7 @@ from i2e_triton.sources import Source
 class ImageStatistics:
     """Entropies of a sample of images after resizing, in bits per pixel."""
 
-    images: int
+    images: int  #: number of images
     value_entropy: Spread  #: of the value channel, H(V)
     grey_entropy: Spread  #: of the grey levels, H(grey)
 
@@ -25,7 +25,7 @@ class ImageStatistics:
 def measure_images(
     source: Source, sample: int, size: tuple[int, int] | None, rule: str, rows_done: Callable[[int], None]
 ) -> ImageStatistics:
-    """Measure the entropies of an evenly spaced sample of a source. Unreadable images are left out.
+    """Return the entropies of an evenly spaced sample of a source. Unreadable images are left out.
 
     Args:
         source: the images.

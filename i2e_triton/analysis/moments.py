@@ -28,7 +28,7 @@ class Moments:
     def __init__(self, shape: tuple[int, ...] = ()) -> None:
         self.count = 0
         self.mean: Values = np.zeros(shape)
-        self._squares: Values = np.zeros(shape)
+        self._squared_deviations: Values = np.zeros(shape)  # sum of (value - mean)²
 
     def add(self, values: Values) -> None:
         """Add the values of several images, ``[B, *shape]``, by the algorithm of Chan et al. (1979)."""
@@ -37,17 +37,21 @@ class Moments:
         total = self.count + len(values)
         mean = values.mean(axis=0)
         difference = mean - self.mean
-        self._squares = (
-            self._squares + ((values - mean) ** 2).sum(axis=0) + difference**2 * (self.count * len(values) / total)
+        self._squared_deviations = (
+            self._squared_deviations
+            + ((values - mean) ** 2).sum(axis=0)
+            + difference**2 * (self.count * len(values) / total)
         )
         self.mean = self.mean + difference * (len(values) / total)
         self.count = total
 
     @property
     def std(self) -> Values:
-        """Return the sample standard deviation; NaN for fewer than two images."""
-        return np.sqrt(self._squares / (self.count - 1)) if self.count > 1 else np.full_like(self.mean, np.nan)
+        """Return the sample standard deviation, or NaN for fewer than two images."""
+        if self.count < 2:
+            return np.full_like(self.mean, np.nan)
+        return np.sqrt(self._squared_deviations / (self.count - 1))
 
     def spread(self, *index: int) -> Spread:
-        """Return mean and standard deviation of the value at ``index``."""
+        """Return mean and standard deviation of the element ``index`` of the values."""
         return Spread(float(self.mean[index]), float(self.std[index]))

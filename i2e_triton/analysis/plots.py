@@ -1,4 +1,4 @@
-"""Plots of a data set's event rates. Needs Matplotlib: ``pip install 'i2e-triton[data]'``."""
+"""Plots of the event rates of a data set. They need Matplotlib: ``pip install 'i2e-triton[data]'``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from i2e_triton.analysis.calibration import Calibration, CurvePoint, curve_colum
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.visualize.drawing import BACKGROUND, OFF, ON
 
-#: Matplotlib settings of all plots of the package.
+#: Matplotlib settings of all plots in this module.
 _STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -29,13 +29,13 @@ _STYLE: Any = {
 }
 _DARK = "#404040"
 _LIGHT = "#a0a0a0"
-_MAX_BARS = 50  #: more classes are drawn as a curve
-_NAMED = 4  #: classes named at each end of the curve
+_MAX_BARS = 50  #: more classes than this are drawn as a curve
+_NAMED_CLASSES = 4  #: number of classes that are named at each end of the curve
 _DPI = 150
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure, sized in inches, and its axes in the style of the package's plots."""
+    """Return a figure and its axes in the style of this module. Width and height are in inches."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.add_subplot()
@@ -52,7 +52,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def draw_timesteps(rates: Sequence[tuple[Spread, Spread]]) -> Figure:
-    """Draw ON and OFF event rates of each timestep as bars, with the standard deviation over images."""
+    """Draw the ON and OFF event rates of each timestep as bars, with the standard deviation over images."""
     figure, axes = new_figure(0.7 * len(rates) + 1.6, 3.6)
     for polarity, (name, offset, color) in enumerate((("ON", -0.2, _hex(ON)), ("OFF", 0.2, _hex(OFF)))):
         spreads = [pair[polarity] for pair in rates]
@@ -74,7 +74,7 @@ def draw_timesteps(rates: Sequence[tuple[Spread, Spread]]) -> Figure:
 
 
 def draw_classes(rates: Sequence[tuple[str, Spread]]) -> Figure:
-    """Draw the event rates of classes, sorted. Up to 50 classes are bars, more are a curve."""
+    """Draw the event rates of classes, sorted: as bars for up to 50 classes, as a curve for more."""
     ordered = sorted(rates, key=lambda item: item[1].mean)
     means = np.array([100 * spread.mean for _, spread in ordered])
     stds = np.nan_to_num([100 * spread.std for _, spread in ordered])
@@ -84,7 +84,7 @@ def draw_classes(rates: Sequence[tuple[str, Spread]]) -> Figure:
 
 
 def draw_map(rates: npt.NDArray[np.float64]) -> Figure:
-    """Draw mean event rates ``[2, H, W]`` as one image for ON and one for OFF, with the same scale."""
+    """Draw mean event rates ``[2, H, W]`` as one image for ON and one for OFF, with the same colour scale."""
     highest = max(100 * float(np.max(rates)), 1e-9)
     with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
         figure = Figure(figsize=(7.2, 3.4), layout="constrained")
@@ -115,7 +115,7 @@ def draw_curve(curve: Sequence[CurvePoint], calibration: Calibration) -> Figure:
         textcoords="offset points",
         color=_hex(ON),
     )
-    # At larger ratios the rate slowly approaches 0.
+    # Larger ratios are not shown, because the rate only approaches 0 there.
     axes.set(xlabel="ratio", ylabel="event rate, %", xlim=(0, max(0.3, 1.25 * found.ratio)), ylim=(0, None))
     axes.set_title("mean and standard deviation over images", loc="left")
     return figure
@@ -138,7 +138,7 @@ def _draw_class_curve(names: list[str], means: npt.NDArray[np.float64], stds: np
     axes.fill_between(ranks, np.maximum(means - stds, 0), means + stds, color=_DARK, alpha=0.15, linewidth=0)
     axes.set(xlabel="classes, sorted by event rate", ylabel="event rate, %", xlim=(0, len(names) - 1), ylim=(0, None))
     axes.set_title("mean and standard deviation over images", loc="left")
-    lowest, highest = "\n".join(names[:_NAMED]), "\n".join(names[: -_NAMED - 1 : -1])
+    lowest, highest = "\n".join(names[:_NAMED_CLASSES]), "\n".join(names[: -_NAMED_CLASSES - 1 : -1])
     axes.text(0.02, 0.96, f"highest:\n{highest}", transform=axes.transAxes, va="top")
     axes.text(0.98, 0.04, f"lowest:\n{lowest}", transform=axes.transAxes, ha="right")
     return figure

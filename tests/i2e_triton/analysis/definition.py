@@ -1,4 +1,4 @@
-"""Entropy by its definition."""
+"""Entropy computed directly from its definition, for comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calibrated ratio gives the target event rate, measured with the reference implementation."""
+"""Tests of calibration: event rates are compared with those of the reference implementation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def photographs(size: int = 40) -> Tensor:
 
 
 def event_rates(images: Tensor, ratio: float, order: str = DEFAULT_ORDER, timesteps: int = 8) -> Tensor:
-    """Return the event rate of each image by the reference implementation, float64."""
+    """Return the float64 event rate of each image, computed by the reference implementation."""
     return reference.convert(images, ratio, canonical_shifts(order, timesteps)).double().mean((0, 2, 3, 4))
 
 
@@ -50,17 +50,18 @@ def event_rates(images: Tensor, ratio: float, order: str = DEFAULT_ORDER, timest
 def test_found_ratio_gives_the_target_rate(rate: float) -> None:
     images = photographs()
     sample = sample_of(images)
-    found = find_ratio(sample, measure_curve(sample), rate)
-    rates = event_rates(images, found.found.ratio)
-    assert found.found.event_rate.mean == pytest.approx(float(rates.mean()), abs=1e-14)
-    assert found.found.event_rate.std == pytest.approx(float(rates.std()), abs=1e-14)
-    above, below = found.around
+    calibrated = find_ratio(sample, measure_curve(sample), rate)
+    found = calibrated.found
+    rates = event_rates(images, found.ratio)
+    assert found.event_rate.mean == pytest.approx(float(rates.mean()), abs=1e-14)
+    assert found.event_rate.std == pytest.approx(float(rates.std()), abs=1e-14)
+    above, below = calibrated.around
     assert round(below.ratio * STEPS) - round(above.ratio * STEPS) == 1
     assert above.event_rate.mean >= rate > below.event_rate.mean
-    for point in found.around:
+    for point in calibrated.around:
         assert point.event_rate.mean == pytest.approx(float(event_rates(images, point.ratio).mean()), abs=1e-14)
-        assert abs(found.found.event_rate.mean - rate) <= abs(point.event_rate.mean - rate)
-    assert found.found.event_rate.mean == pytest.approx(rate, rel=0.03)
+        assert abs(found.event_rate.mean - rate) <= abs(point.event_rate.mean - rate)
+    assert found.event_rate.mean == pytest.approx(rate, rel=0.03)
 
 
 @settings(max_examples=10, deadline=None)
@@ -81,7 +82,7 @@ def test_no_other_ratio_is_closer_to_the_target_rate(rate: float, seed: int, lev
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_curve_decreases_and_equals_reference(dtype: torch.dtype, generator: torch.Generator) -> None:
+def test_curve_decreases_and_equals_the_reference(dtype: torch.dtype, generator: torch.Generator) -> None:
     images = noise((5, 1 if dtype == torch.float32 else 3, 12, 15), dtype, generator)
     curve = measure_curve(sample_of(images, "alpha-beta-gamma", 5))
     columns = curve_columns(curve)
@@ -92,7 +93,7 @@ def test_curve_decreases_and_equals_reference(dtype: torch.dtype, generator: tor
     assert all(before >= after for before, after in zip(columns["event_rate"], columns["event_rate"][1:]))
 
 
-def test_ends_of_the_curve_are_found() -> None:
+def test_rates_at_the_ends_of_the_curve_are_possible() -> None:
     sample = sample_of(photographs())
     curve = measure_curve(sample)
     for point in (curve[0], curve[-1]):
@@ -100,19 +101,19 @@ def test_ends_of_the_curve_are_found() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.6, 0.9])
-def test_impossible_rate_is_refused_with_possible_rates(rate: float) -> None:
+def test_error_for_an_impossible_rate_states_the_possible_rates(rate: float) -> None:
     images = photographs()
     sample = sample_of(images)
     highest = float(event_rates(images, 0).mean())
     with pytest.raises(
-        ValueError, match=rf"event rate of {rate:.2%}; choose one from .* to {highest:.2%} \(at ratio 0\)$"
+        ValueError, match=rf"event rate of {rate:.2%}; choose a rate from .* to {highest:.2%} \(at ratio 0\)$"
     ):
         find_ratio(sample, measure_curve(sample), rate)
 
 
-def test_flat_images_are_refused() -> None:
+def test_flat_images_cannot_be_calibrated() -> None:
     sample = sample_of(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
-    with pytest.raises(ValueError, match=r"choose one from 0\.00% \(at ratio 1\) to 0\.00% \(at ratio 0\)"):
+    with pytest.raises(ValueError, match=r"choose a rate from 0\.00% \(at ratio 1\) to 0\.00% \(at ratio 0\)"):
         find_ratio(sample, measure_curve(sample), 0.0)
 
 
@@ -128,7 +129,7 @@ def read(source: MemorySource, count: int = 100, size: tuple[int, int] | None = 
     )
 
 
-def test_sample_is_read_as_it_is_converted() -> None:
+def test_sample_stores_value_channels_and_counts_unreadable_images() -> None:
     images = [resized_photograph(name, 12) for name in PHOTOGRAPHS]
     sample = read(MemorySource([*map(png, images), DAMAGED]), size=None)
     assert (sample.images, sample.unreadable, sample.nbytes) == (4, 1, 4 * 144)
@@ -145,7 +146,7 @@ def test_images_of_different_sizes_have_equal_weight(generator: torch.Generator)
     assert spread.std == pytest.approx(float(rates.std()), abs=1e-14)
 
 
-def test_too_large_sample_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sample_larger_than_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "_LARGEST_SAMPLE_BYTES", 4 * 120 - 1)
     source = MemorySource([png(resized_photograph(name, 12)) for name in PHOTOGRAPHS])
     with pytest.raises(ValueError, match=r"the first 4 images of the sample take more than .*; resize them, or use"):
@@ -153,7 +154,7 @@ def test_too_large_sample_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(source, 3).images == 3
 
 
-def test_source_without_readable_image_is_refused() -> None:
+def test_source_without_readable_images_is_refused() -> None:
     with pytest.raises(ValueError, match="none of the 2 images of the sample is readable"):
         read(MemorySource([DAMAGED, DAMAGED]))
 
@@ -174,7 +175,7 @@ def test_empty_source_has_no_sample_rows() -> None:
     assert sample_rows(0, 5) == []
 
 
-def test_sample_images_are_prepared_in_order(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sample_images_are_prepared_in_row_order(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "_BATCH_ROWS", 2)
     files = [png(image) for image in some_images(9, generator)]
     files[4] = DAMAGED
@@ -184,5 +185,5 @@ def test_sample_images_are_prepared_in_order(generator: torch.Generator, monkeyp
     assert done == [2, 2, 1]
     assert [list(batch.damaged) for batch in batches] == [[], [0], []]
     prepared = [image for batch in batches for _, images in batch.groups for image in images]
-    expected = [prepare(files[row], (6, 7), "bilinear") for row in rows if row != 4]
-    assert all(torch.equal(image, wanted) for image, wanted in zip(prepared, expected, strict=True))
+    wanted = [prepare(files[row], (6, 7), "bilinear") for row in rows if row != 4]
+    assert all(torch.equal(image, expected) for image, expected in zip(prepared, wanted, strict=True))

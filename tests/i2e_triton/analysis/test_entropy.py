@@ -20,7 +20,7 @@ def test_entropy_equals_definition(symbols: list[int]) -> None:
 
 
 @pytest.mark.parametrize("bits", range(9))
-def test_entropy_of_equal_shares(bits: int) -> None:
+def test_entropy_of_equally_frequent_symbols_is_log2_of_their_number(bits: int) -> None:
     assert entropy(np.full(2**bits, 7)) == bits
 
 
@@ -43,7 +43,7 @@ def test_entropies_of_photographs_equal_definition(name: str) -> None:
     assert grey == pytest.approx(entropy_of(levels.flatten().tolist()), abs=1e-12)
 
 
-def test_grey_image_is_its_own_value_channel(generator: torch.Generator) -> None:
+def test_both_entropies_of_a_grey_image_are_equal(generator: torch.Generator) -> None:
     image = noise((1, 13, 17), torch.float32, generator)
     expected = pytest.approx(entropy_of(image.flatten().tolist()), abs=1e-12)
     assert image_entropies(image) == (expected, expected)

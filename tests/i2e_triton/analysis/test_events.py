@@ -1,4 +1,4 @@
-"""Statistics of packed events compared with those of dense events."""
+"""Statistics of packed events, compared with statistics of the same events as dense tensors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measured(path: Path, images: list[Tensor], labels: list[int], names: list[str] | None = None) -> EventStatistics:
-    """Write official records and measure them."""
+    """Write events as official records and return their statistics."""
     file = write_parquet(path / "train.parquet", list(map(official_record, images)), labels, names=names)
     done: list[int] = []
     found = measure_events(EventDataset(file, packed=True), done.append)
@@ -77,7 +77,7 @@ def test_entropies_equal_definition(images: Tensor, tmp_path: Path) -> None:
         assert_spreads([spread], torch.tensor(values, dtype=torch.float64)[:, None])
 
 
-def test_class_rates_are_over_the_images_of_the_class(generator: torch.Generator, tmp_path: Path) -> None:
+def test_rate_of_a_class_is_the_mean_over_its_images(generator: torch.Generator, tmp_path: Path) -> None:
     images = random_events(8, generator)
     labels = [2, 0, 2, -1, 0, 2, 2, -1]
     found = measured(tmp_path, list(images), labels, names=["cat", "dog", "owl"])
@@ -124,12 +124,12 @@ def test_json_contains_all_statistics(images: Tensor, tmp_path: Path) -> None:
     assert [step["mean"] for step in report["by_timestep"]] == [both.mean for both in found.timestep_rates]
     assert [c["mean"] for c in report["by_class"]] == [rate.event_rate.mean for rate in found.classes.values()]
     assert math.isnan(found.classes[0].event_rate.std)
-    assert report["by_class"][0]["std"] is None  # a class with one image
+    assert report["by_class"][0]["std"] is None  # a class of one image has no standard deviation
     assert report["entropy_bits"]["pixel"]["mean"] == found.pixel_entropy.mean
     assert report["bytes_per_image"] == found.bytes
 
 
-def test_timesteps_unsuitable_for_packed_events_are_refused(generator: torch.Generator, tmp_path: Path) -> None:
+def test_more_than_8_or_different_timesteps_are_refused(generator: torch.Generator, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"train\.parquet: row 0: .*9 timesteps"):
         measured(tmp_path, [random_events(1, generator, (9, 2, 3, 3))[0]], [0])
     with pytest.raises(RecordError, match="row 1: has 6 timesteps instead of 5"):

@@ -1,4 +1,4 @@
-"""Entropies of the images of a source."""
+"""Tests of the entropies of a source's images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from i2e_triton.sources import prepare
 from tests.i2e_triton.pipeline.builders import DAMAGED, MemorySource, png, some_images
 
 
-def test_entropies_are_mean_over_resized_images(generator: torch.Generator) -> None:
+def test_entropies_are_averaged_over_resized_images(generator: torch.Generator) -> None:
     files = [png(image) for image in some_images(5, generator)]
     done: list[int] = []
     found = measure_images(MemorySource([*files, DAMAGED]), 6, (9, 8), "bicubic", done.append)
@@ -21,6 +21,6 @@ def test_entropies_are_mean_over_resized_images(generator: torch.Generator) -> N
         assert spread.std == pytest.approx(float(values.std()), abs=1e-12)
 
 
-def test_source_without_readable_image_is_refused() -> None:
+def test_source_without_readable_images_is_refused() -> None:
     with pytest.raises(ValueError, match="no image of the sample is readable"):
         measure_images(MemorySource([DAMAGED]), 1, None, "bicubic", lambda rows: None)

@@ -1,4 +1,4 @@
-"""Means and standard deviations over batches."""
+"""Mean and standard deviation of batches, compared with PyTorch's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from i2e_triton.analysis.moments import Moments
     values=st.lists(st.floats(0, 1), min_size=2, max_size=20),
     cuts=st.lists(st.integers(0, 20), max_size=4),
 )
-def test_result_does_not_depend_on_the_batches(values: list[float], cuts: list[int]) -> None:
+def test_moments_do_not_depend_on_the_batch_boundaries(values: list[float], cuts: list[int]) -> None:
     moments = Moments()
     for batch in np.split(np.array(values), sorted(min(cut, len(values)) for cut in cuts)):
         moments.add(batch)

@@ -1,4 +1,4 @@
-"""The values that bars, curves and maps show."""
+"""Plots of event rates: the values that they show, and that they are written as PNG files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def only_axes(figure: Figure) -> Axes:
 
 
 def assert_renders(figure: Figure, path: Path) -> None:
-    """Check that the PNG is not blank, and that its borders are white: no text is cut off."""
+    """Check that the PNG is not blank and that its top and bottom rows are white, so no text is cut off there."""
     plots.save(figure, path)
     with PIL.Image.open(path) as image:
         assert image.format == "PNG"

@@ -93,7 +93,7 @@ def test_sample_size_and_unreadable_images_are_printed(run: I2E, images: Path) -
 def test_unreachable_rate_is_an_error_with_the_reachable_range(run: I2E, images: Path, tmp_path: Path) -> None:
     result = run(images, "--rate", 0.7, "-o", tmp_path / "out")
     assert result.status == 1
-    assert re.search(r"no ratio gives these images a mean event rate of 70.00%; choose one from \d", result.err)
+    assert re.search(r"no ratio gives these images a mean event rate of 70.00%; choose a rate from \d", result.err)
     assert not (tmp_path / "out").exists()
 
 
