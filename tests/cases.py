@@ -1,4 +1,4 @@
-"""Conversions for property tests: images of every dtype, layout and content, every kind of shifts and ratio."""
+"""Arguments of conversions for property tests: images of every dtype, layout and content, and shifts and ratios."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTENTS = ("noise", "extremes", "flat", "nan", "inf", "-inf")
 
 @dataclass
 class Case:
-    """Arguments of one conversion: images ``[B, C, H, W]``, shifts, and a ratio, a number or ``[B]``."""
+    """Arguments of one conversion: images ``[B, C, H, W]``, shifts, and one ratio or one per image, ``[B]``."""
 
     images: Tensor
     shifts: Tensor
@@ -27,16 +27,16 @@ class Case:
 
     @property
     def packable(self) -> bool:
-        """Return whether packed events can hold the timesteps."""
+        """Return whether packed events can hold all timesteps, which are at most 8."""
         return self.shifts.shape[-2] <= 8
 
     def expected(self, dtype: torch.dtype = torch.bool, *, packed: bool = False) -> Tensor:
-        """Return the events of the specification, dense or packed."""
+        """Return the events by the reference implementation, dense or packed."""
         events = reference.convert(self.images, self.ratio, self.shifts)
         return pack(events) if packed else events.to(dtype)
 
     def on(self, device: torch.device | str) -> Case:
-        """Copy to a device with the same strides."""
+        """Return a copy on a device; the images keep their strides."""
         images = self.images
         extent = 1 + sum((size - 1) * stride for size, stride in zip(images.shape, images.stride()))
         flat = images.as_strided((extent,), (1,)).to(device)
@@ -45,7 +45,7 @@ class Case:
 
 
 def pack(events: Tensor) -> Tensor:
-    """Pack dense events ``[T, B, 2, H, W]`` into bytes, timestep ``t`` in bit ``t``."""
+    """Return dense events ``[T, B, 2, H, W]`` as bytes ``[B, 2, H, W]``, timestep ``t`` in bit ``t``."""
     packed = torch.zeros(events.shape[1:], dtype=torch.uint8)
     for t, timestep in enumerate(events):
         packed |= timestep.to(torch.uint8) << t
@@ -53,17 +53,23 @@ def pack(events: Tensor) -> Tensor:
 
 
 def unpacked(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
-    """Unpack events to contiguous dense events; the inverse of :func:`pack`."""
+    """Return packed events as contiguous dense events; the inverse of :func:`pack`."""
     return torch.stack([(packed >> t) & 1 for t in range(timesteps)]).contiguous().to(dtype)
 
 
 def launched_ratio(ratio: float | Tensor) -> tuple[Tensor | None, float]:
-    """Return a ratio as the launchers take it: a tensor of one per image or None, and one number for all."""
+    """Return the two arguments of ``launch.convert_into`` for a ratio: a tensor with one ratio per image, or a number.
+
+    The tensor is None if the ratio is a number, and the number is not used if the ratio is a tensor.
+    """
     return (ratio, 0.0) if isinstance(ratio, Tensor) else (None, ratio)
 
 
 def poisoned(expected: Tensor, layout: str = "contiguous") -> Tensor:
-    """Return a tensor that differs from ``expected`` in every element; ``strided`` has gaps and permuted strides."""
+    """Return a tensor that differs from ``expected`` in every element.
+
+    The layout is ``"contiguous"``, or ``"strided"``, which has permuted strides and gaps between elements.
+    """
     if layout == "contiguous":
         return poison_for(expected)
     larger = expected.new_empty(*expected.shape[:-1], 2 * expected.shape[-1]).transpose(0, 1).contiguous()
@@ -102,7 +108,7 @@ def filled(shape: tuple[int, ...], dtype: torch.dtype, content: str, generator: 
 
 @st.composite
 def cases(draw: st.DrawFn, side: int = 40, batch: int = 3) -> Case:
-    """Draw conversions of up to ``batch`` images with at most ``side`` pixels a side."""
+    """Draw the arguments of a conversion of up to ``batch`` images that are at most ``side`` pixels high and wide."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1), label="seed"))
     size = st.integers(1, side) | st.sampled_from(
         [s for s in (1, 2, 3, 4, 8, 12, 13, 16, 31, 32, 33, 36, 40) if s <= side]
@@ -126,7 +132,7 @@ def _draw_shifts(draw: st.DrawFn, shape: tuple[int, ...], generator: torch.Gener
             return random_shifts(generator=generator, order=order, timesteps=timesteps)
         case "random per image":
             return random_shifts(batch, generator, order=order, timesteps=timesteps)
-        case "enormous":  # longer than the image, so the border decides
+        case "enormous":  # longer than the image, so that shifted pixels are border pixels
             reach = 100
         case _:
             reach = 3

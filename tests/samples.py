@@ -1,4 +1,4 @@
-"""Images for tests, and comparisons that fail for elements that were not written."""
+"""Images for tests, and helpers to compare events, including events that a conversion did not write."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from i2e_triton import canonical_shifts, reference
 from i2e_triton.shifts import DEFAULT_ORDER, Order, candidate_shifts
 
-#: Photographs in scikit-image.
+#: Names of photographs in scikit-image.
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 
 _EXTREMES = {
     torch.float16: (0.0, 6e-8, -6e-8, 65504.0, -65504.0),
-    # The smallest normal numbers, because Triton's interpreter converts subnormal ones wrongly.
+    # The smallest normal numbers: Triton's interpreter converts subnormal bfloat16 numbers wrongly.
     torch.bfloat16: (0.0, 1.18e-38, -1.18e-38, 3e38, -3e38),
     torch.float32: (0.0, 1e-45, -1e-45, 3e38, -3e38),
     torch.float64: (0.0, 5e-324, -5e-324, 1e308, -1e308),
@@ -40,26 +40,26 @@ def photograph(name: str) -> Tensor:
 
 
 def noise(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """Return random uint8 images, or values around [0, 1] on a coarse grid, so that many differences are equal."""
+    """Return random images: uint8 levels, or multiples of 1/128 in [-0.5, 1.5), so that many differences are equal."""
     if dtype == torch.uint8:
         return torch.randint(0, 256, shape, dtype=dtype, generator=generator)
     return (torch.randint(-64, 192, shape, generator=generator).double() / 128).to(dtype)
 
 
 def extremes(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """Return images of the smallest and largest finite numbers of a floating-point dtype."""
+    """Return images of 0 and the smallest and largest finite numbers of a floating-point dtype."""
     values = torch.tensor(_EXTREMES[dtype], dtype=dtype)
     return values[torch.randint(len(values), shape, generator=generator)]
 
 
 def poison_for(expected: Tensor) -> Tensor:
-    """Return a contiguous tensor of the same shape that differs from ``expected`` in every element."""
+    """Return a contiguous tensor that differs from ``expected`` in every element, to detect elements not written."""
     poison = torch.full_like(expected, torch.nan) if expected.is_floating_point() else expected.bitwise_not()
     return poison.contiguous()
 
 
 def assert_same_events(actual: Tensor, expected: Tensor) -> None:
-    """Check dtype, shape and bits; the message says how many elements differ and where the first one is."""
+    """Check that dtype, shape and all elements are equal. The error says how many elements differ, and where."""
     assert actual.dtype == expected.dtype, f"{actual.dtype} instead of {expected.dtype}"
     assert actual.shape == expected.shape, f"{list(actual.shape)} instead of {list(expected.shape)}"
     different = actual.cpu() != expected.cpu()
@@ -79,11 +79,14 @@ def resized_photograph(name: str, size: int) -> Tensor:
 
 
 def canonical_events(images: Tensor, ratio: float = 0.12, order: Order = DEFAULT_ORDER) -> Tensor:
-    """Return the specification's float32 events of images ``[B, C, H, W]`` for the canonical vectors."""
+    """Return the float32 events of images ``[B, C, H, W]`` for canonical shifts, by the reference implementation."""
     return reference.convert(images, ratio, canonical_shifts(order)).float()
 
 
 def events_of_each_candidate(images: Tensor, order: Order = DEFAULT_ORDER) -> list[list[Tensor]]:
-    """Return, for each timestep, the float32 events ``[B, 2, H, W]`` of every vector of its group."""
+    """Return the events of every motion vector that random selection can draw, by the reference implementation.
+
+    There is one list per timestep, of float32 events ``[B, 2, H, W]`` of each vector of the timestep's group.
+    """
     vectors = [sorted(set(map(tuple, group))) for group in candidate_shifts(order).transpose(0, 1).tolist()]
     return [list(reference.convert(images, 0.12, torch.tensor(group)).float()) for group in vectors]

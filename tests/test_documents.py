@@ -1,4 +1,4 @@
-"""Documents name files that exist."""
+"""Every path that the documentation names exists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DOCUMENTS = [ROOT / "CONTRIBUTING.md", ROOT / "kernels" / "NOTES.md", *sorted((R
 
 
 def named_paths(text: str) -> set[str]:
-    """Paths in links, in code and in the boxes of drawings."""
+    """Return the paths in links, in code spans and in the boxes of Mermaid diagrams."""
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
     code = re.findall(r"`([\w./]+/[\w./]*|\w+\.(?:py|md))`", text)
     boxes = [name for box in re.findall(r"<i>(.*?)</i>", text) for name in box.split(", ")]

@@ -1,4 +1,4 @@
-"""The package as a whole: what its wheel holds, what it needs, and which way its imports point."""
+"""Tests of the package as a whole: contents of the wheel and the sdist, dependencies, and import layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 #: Top-level folders that ``i2e_triton`` contains as symbolic links.
 LINKED = ("kernels", "training")
-#: Files and folders of the package from the bottom up. Each imports from lower layers only.
+#: Modules and subpackages of ``i2e_triton``, lowest layer first. A module imports only from lower layers.
 LAYERS: tuple[set[str], ...] = (
     {"kernels", "checks", "images"},
     {"shifts", "io"},
@@ -36,7 +36,7 @@ LAYERS: tuple[set[str], ...] = (
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel, built from an sdist of a copy of the tree: earlier builds must not leak into it."""
+    """Build an sdist and a wheel from a copy of the source tree without earlier build outputs, and return the wheel."""
     folder = tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "out")
     shutil.copytree(ROOT, folder / "tree", ignore=ignored, symlinks=True)
@@ -48,23 +48,23 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bare_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter that has PyTorch, what PyTorch cannot do without, and the wheel."""
+    """Return the Python of a virtual environment with the wheel, PyTorch, and PyTorch's dependencies except Triton."""
     folder = tmp_path_factory.mktemp("bare")
     venv.create(folder / "environment", with_pip=False)
     python = folder / "environment" / "bin" / "python"
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", "--quiet"]
     subprocess.run([*install, str(wheel)], check=True)
-    borrowed = folder / "borrowed"
-    borrowed.mkdir()
-    for name in sorted(requirements_of("torch") - {"triton"}):
-        borrow(name, borrowed)
+    linked = folder / "linked"
+    linked.mkdir()
+    for name in sorted(with_dependencies("torch") - {"triton"}):
+        link_distribution(name, linked)
     (site_packages,) = (folder / "environment" / "lib").glob("python*/site-packages")
-    (site_packages / "borrowed.pth").write_text(f"{borrowed}\n")
+    (site_packages / "linked.pth").write_text(f"{linked}\n")
     return python
 
 
-def requirements_of(name: str) -> set[str]:
-    """A package and what it requires, directly or not, as far as it is installed."""
+def with_dependencies(name: str) -> set[str]:
+    """Return the names of a distribution and of its direct and indirect dependencies that are installed."""
     found: set[str] = set()
     wanted = [name]
     while wanted:
@@ -79,22 +79,22 @@ def requirements_of(name: str) -> set[str]:
     return found
 
 
-def borrow(name: str, folder: Path) -> None:
-    """Link the modules of an installed package into a folder."""
+def link_distribution(name: str, folder: Path) -> None:
+    """Create symbolic links in ``folder`` to the modules of an installed distribution."""
     distribution = importlib.metadata.distribution(name)
-    for part in {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}:
-        if not (folder / part).exists():
-            (folder / part).symlink_to(Path(str(distribution.locate_file(part))))
+    for entry in {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}:
+        if not (folder / entry).exists():
+            (folder / entry).symlink_to(Path(str(distribution.locate_file(entry))))
 
 
 def run(python: Path | str, code: str, folder: Path) -> str:
-    """Run code in another interpreter and another folder."""
+    """Run ``code`` with ``python`` in ``folder`` and return its standard output; fail if its exit status is not 0."""
     result = subprocess.run([str(python), "-I", "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
-def test_a_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_wheel_contains_only_the_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         files = {name for name in archive.namelist() if not name.endswith("/")}
     modules = {name for name in files if ".dist-info/" not in name}
@@ -106,7 +106,7 @@ def test_a_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {name.split("/")[0].split("-")[0] for name in files} == {"i2e_triton"}
 
 
-def test_an_sdist_holds_files_in_place_of_the_links(wheel: Path) -> None:
+def test_sdist_contains_files_instead_of_symbolic_links(wheel: Path) -> None:
     (sdist,) = wheel.parent.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         members = {member.name.split("/", 1)[-1]: member for member in archive}
@@ -114,13 +114,13 @@ def test_an_sdist_holds_files_in_place_of_the_links(wheel: Path) -> None:
         assert members[module].isreg()
 
 
-def test_a_clone_finds_all_modules_beside_an_installed_wheel(bare_python: Path) -> None:
+def test_modules_of_a_clone_take_precedence_over_an_installed_wheel(bare_python: Path) -> None:
     code = "from importlib.util import find_spec; print(find_spec('i2e_triton.training.train').origin)"
     found = subprocess.run([str(bare_python), "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert Path(found.stdout.strip()) == ROOT / "i2e_triton" / "training" / "train.py"
 
 
-def test_a_wheel_says_what_it_needs(wheel: Path) -> None:
+def test_wheel_metadata_lists_dependencies(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         headers = Parser().parsestr(archive.read(metadata).decode())
@@ -133,6 +133,7 @@ def test_a_wheel_says_what_it_needs(wheel: Path) -> None:
     assert headers["Version"] == importlib.metadata.version("i2e-triton")
 
 
+#: Run with :func:`bare_python`, where only the wheel, PyTorch and PyTorch's dependencies except Triton are installed.
 BARE = """
 import sys
 import i2e_triton
@@ -146,18 +147,20 @@ assert i2e_triton.__version__ == {version!r}
 
 from i2e_triton import reference
 images = torch.randint(0, 256, (3, 3, 40, 30), dtype=torch.uint8)
-for same in (images, images.float(), images.bfloat16()):
+for batch in (images, images.float(), images.bfloat16()):
     for shifts in (i2e_triton.canonical_shifts(), i2e_triton.random_shifts(3)):
-        expected = reference.convert(same, 0.12, shifts)
+        expected = reference.convert(batch, 0.12, shifts)
         assert expected.any()
-        assert torch.equal(i2e_triton.convert(same, shifts=shifts), expected.float())
-        packed = i2e_triton.convert(same, shifts=shifts, packed=True)
+        assert torch.equal(i2e_triton.convert(batch, shifts=shifts), expected.float())
+        packed = i2e_triton.convert(batch, shifts=shifts, packed=True)
         assert torch.equal(i2e_triton.unpack(packed, dtype=torch.bool), expected)
 assert torch.equal(i2e_triton.I2E().eval()(images), i2e_triton.convert(images))
 try:
     i2e_triton.convert([[1, 2], [3, 4]])
 except TypeError as error:
-    assert "must be a tensor, a NumPy array or a PIL image, got list" in str(error)
+    assert "must be a tensor, a NumPy array or a PIL image, got list" in str(error), error
+else:
+    raise AssertionError("convert accepted a list")
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 with FakeTensorMode():
@@ -166,34 +169,34 @@ with FakeTensorMode():
     except ValueError as error:
         assert "need Triton" in str(error) and "pip install triton" in str(error), error
     else:
-        raise AssertionError("a CUDA tensor without Triton was taken")
+        raise AssertionError("convert accepted a CUDA tensor, but Triton is not installed")
 print("converted")
 """
 
 
-def test_a_wheel_converts_where_there_is_only_pytorch(bare_python: Path, tmp_path: Path) -> None:
+def test_convert_needs_only_pytorch(bare_python: Path, tmp_path: Path) -> None:
     code = BARE.format(version=importlib.metadata.version("i2e-triton"))
     assert run(bare_python, code, tmp_path) == "converted\n"
 
 
-def test_what_needs_more_than_pytorch_says_so(bare_python: Path, tmp_path: Path) -> None:
+def test_transforms_name_the_missing_dependency(bare_python: Path, tmp_path: Path) -> None:
     code = "try:\n import i2e_triton.transforms\nexcept ModuleNotFoundError as error:\n print(error)"
     assert re.search(r"No module named '(PIL|torchvision)'", run(bare_python, code, tmp_path))
 
 
-def test_importing_imports_nothing_beyond_pytorch(tmp_path: Path) -> None:
-    listing = "import sys, torch{more}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
-    before = set(run(sys.executable, listing.format(more=""), tmp_path).split())
-    after = set(run(sys.executable, listing.format(more=", i2e_triton"), tmp_path).split())
-    # An editable install finds its packages through a module of its own.
-    more = {name for name in after - before if not name.startswith("__editable__")}
-    assert more - set(sys.stdlib_module_names) == {"i2e_triton"}
+def test_import_loads_no_module_beyond_pytorch(tmp_path: Path) -> None:
+    code = "import sys, {names}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    with_torch = set(run(sys.executable, code.format(names="torch"), tmp_path).split())
+    with_package = set(run(sys.executable, code.format(names="torch, i2e_triton"), tmp_path).split())
+    # An editable install adds a finder module whose name starts with __editable__.
+    added = {name for name in with_package - with_torch if not name.startswith("__editable__")}
+    assert added - set(sys.stdlib_module_names) == {"i2e_triton"}
 
 
-def test_importing_on_a_platform_without_triton(tmp_path: Path) -> None:
+def test_convert_on_the_cpu_works_without_triton(tmp_path: Path) -> None:
     code = """
 import sys
-sys.modules["triton"] = None  # as if it were not installed
+sys.modules["triton"] = None  # this makes `import triton` fail
 import i2e_triton, torch
 from i2e_triton.ops import operator
 from i2e_triton import reference
@@ -206,24 +209,27 @@ print(torch.equal(i2e_triton.convert(image), expected))
 
 
 def imports_of(file: Path) -> Iterator[str]:
-    """Yield the names that a file imports when it runs: ``a.b`` for ``import a.b`` and ``from a import b``."""
+    """Yield the absolute name of every import in a file: ``a.b`` for ``import a.b`` and for ``from a import b``.
+
+    Imports inside functions are included. Imports under ``if TYPE_CHECKING`` are not, because they do not run.
+    """
     package = file.relative_to(ROOT).with_suffix("").parts[:-1]
     if package[0] in LINKED:
         package = ("i2e_triton", *package)
     tree = ast.parse(file.read_text())
-    unused = {
+    for_type_checkers = {
         child
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for part in node.body
-        for child in ast.walk(part)
+        for statement in node.body
+        for child in ast.walk(statement)
     }
-    for node in set(ast.walk(tree)) - unused:
+    for node in set(ast.walk(tree)) - for_type_checkers:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join([*above, *([node.module] if node.module else [])])
+            parent_package = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*parent_package, *([node.module] if node.module else [])])
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
@@ -232,69 +238,73 @@ def files_in(*folders: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("file", files_in("kernels"), ids=lambda file: file.name)
-def test_kernels_import_pytorch_and_triton_only(file: Path) -> None:
+def test_kernels_import_only_pytorch_and_triton(file: Path) -> None:
     others = {name for name in imports_of(file) if not name.startswith("i2e_triton.kernels.")}
     assert {name.split(".")[0] for name in others} - set(sys.stdlib_module_names) <= {"torch", "triton"}
 
 
-def part_of(file: Path) -> str:
-    """The file or folder directly below ``i2e_triton`` that a file belongs to, or the package itself."""
-    parts = file.relative_to(ROOT).parts
-    part = parts[1].removesuffix(".py") if parts[0] == "i2e_triton" else parts[0]
-    return "i2e_triton" if part == "__init__" else part
+def module_of(file: Path) -> str:
+    """Return the module or subpackage directly below ``i2e_triton`` that contains ``file``.
+
+    This is ``"i2e_triton"`` for the ``__init__.py`` of the package itself.
+    """
+    folder, *names = file.relative_to(ROOT).parts
+    module = names[0].removesuffix(".py") if folder == "i2e_triton" else folder
+    return "i2e_triton" if module == "__init__" else module
 
 
-def test_every_part_of_the_package_has_a_layer() -> None:
-    parts = {part_of(file) for file in files_in("i2e_triton", *LINKED)}
-    assert parts == set().union(*LAYERS)
+def test_every_module_has_a_layer() -> None:
+    modules = {module_of(file) for file in files_in("i2e_triton", *LINKED)}
+    assert modules == set().union(*LAYERS)
 
 
 @pytest.mark.parametrize("layer", range(len(LAYERS)))
-def test_imports_point_to_lower_layers(layer: int) -> None:
+def test_modules_import_only_from_lower_layers(layer: int) -> None:
     lower = set().union(*LAYERS[:layer])
-    parts = set().union(*LAYERS)
+    modules = set().union(*LAYERS)
     for file in files_in("i2e_triton", *LINKED):
-        if (part := part_of(file)) in LAYERS[layer]:
+        if (module := module_of(file)) in LAYERS[layer]:
             for name in imports_of(file):
                 root, *path = name.split(".")
                 assert root not in {"tests", "benchmarks", *LINKED}, (file, name)
                 if root == "i2e_triton":
-                    imported = path[0] if path and path[0] in parts else root
-                    assert imported == part or imported in lower, (file, name)
+                    imported = path[0] if path and path[0] in modules else root
+                    assert imported == module or imported in lower, (file, name)
 
 
 def test_only_the_operator_imports_the_kernels() -> None:
-    users = {file for file in files_in("i2e_triton") for name in imports_of(file) if ".kernels" in name}
-    assert users == {ROOT / "i2e_triton" / "ops" / "operator.py"}
+    importing = {file for file in files_in("i2e_triton") for name in imports_of(file) if ".kernels" in name}
+    assert importing == {ROOT / "i2e_triton" / "ops" / "operator.py"}
 
 
-def test_only_tests_and_benchmarks_import_the_specification() -> None:
+def test_package_does_not_import_the_reference() -> None:
     files = files_in("i2e_triton", *LINKED, "docs")
     assert ROOT / "i2e_triton" / "functional.py" in files
     assert not [file for file in files if any(name.startswith("i2e_triton.reference") for name in imports_of(file))]
     assert any("i2e_triton.reference" in set(imports_of(file)) for file in files_in("tests"))
 
 
-PLANTED = """
+#: A file with two type errors.
+WRONG_TYPES = """
 from i2e_triton.kernels import launch
 from i2e_triton.training.recipes import Recipe
 
-def planted(recipe: Recipe) -> float:
+def wrong(recipe: Recipe) -> float:
     launch.no_such_function()
     return recipe.lr_minimum
 """
 
 
-def test_mypy_reports_errors_planted_in_uses_of_kernels_and_training(tmp_path: Path) -> None:
-    file = tmp_path / "planted.py"
-    file.write_text(PLANTED)
+def test_mypy_checks_code_that_uses_kernels_and_training(tmp_path: Path) -> None:
+    file = tmp_path / "wrong_types.py"
+    file.write_text(WRONG_TYPES)
     check = subprocess.run([sys.executable, "-m", "mypy", str(file)], cwd=ROOT, capture_output=True, text=True)
     assert 'Module has no attribute "no_such_function"' in check.stdout
     assert '"Recipe" has no attribute "lr_minimum"' in check.stdout
     assert check.stdout.count("error:") == 2, check.stdout
 
 
-def test_every_public_name_is_there_and_documented() -> None:
+def test_public_names_are_listed_and_documented() -> None:
     import i2e_triton
 
     assert sorted(i2e_triton.__all__) == [

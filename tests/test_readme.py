@@ -1,4 +1,4 @@
-"""The README's code does what it says."""
+"""The code blocks, commands and links of the README work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMANDS = [
 ]
 
 
-def test_blocks_are_of_kinds_that_are_tested() -> None:
+def test_readme_has_only_blocks_and_commands_that_are_tested_here() -> None:
     assert {language for language, _ in BLOCKS} == {"python", "sh", "bibtex"}
     assert len(PYTHON_BLOCKS) >= 5
     assert {command.split()[0] for command in COMMANDS} == {"make", "pip", "i2e"}
@@ -30,7 +30,7 @@ def test_blocks_are_of_kinds_that_are_tested() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with pictures in which the README's commands have run, in their order."""
+    """Return a folder with photographs, in which the README's ``i2e`` commands were run in order."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copy(photograph_path("astronaut"), folder / "photograph.png")
     for name, label in (("astronaut", "people"), ("chelsea", "cats"), ("rocket", "things")):
@@ -47,12 +47,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("code", PYTHON_BLOCKS, ids=range(len(PYTHON_BLOCKS)))
-def test_python(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_block_runs(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     exec(compile(code, "README.md", "exec"), {})
 
 
-def test_commands_write_what_the_readme_says(folder: Path) -> None:
+def test_commands_write_the_files_that_the_readme_describes(folder: Path) -> None:
     assert {path.suffix for path in (folder / "out").iterdir()} == {".gif", ".png", ".npz"}
     assert [path.name for path in sorted((folder / "events").iterdir())] == [
         "manifest.json",
@@ -62,27 +62,27 @@ def test_commands_write_what_the_readme_says(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
-def test_targets_exist(command: str) -> None:
-    """`make test` is what runs this: the targets are read, not run again."""
+def test_make_targets_exist(command: str) -> None:
+    """The commands of a target are only printed: ``make test`` itself runs this test."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    plan = subprocess.run(
+    printed = subprocess.run(
         [*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True, text=True, env=environment
     ).stdout
     expected = {"make demo": "i2e convert", "make test": "pytest", "make bench": "pytest benchmarks"}[command]
-    assert expected in plan
+    assert expected in printed
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("pip ")])
-def test_extras_exist(command: str) -> None:
-    """Installing again would download gigabytes: `make test` has installed what these name."""
+def test_extras_are_declared(command: str) -> None:
+    """The commands are not run, because an installation would download gigabytes."""
     target = command.removeprefix("pip install ").strip("'")
     assert re.fullmatch(r"\.(\[\w+(,\w+)*\])?", target)
-    named = re.findall(r"\w+", target)
+    extras = re.findall(r"\w+", target)
     declared = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
-    assert set(named) <= set(declared)
+    assert set(extras) <= set(declared)
 
 
-def test_files_that_are_named_exist() -> None:
+def test_linked_files_exist() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README) + re.findall(r"`(\w+/[\w/.]+\.\w+)`", README)
     assert "docs/events.svg" in links
     missing = [link for link in links if not (ROOT / link).exists()]
