@@ -1,1 +1,1 @@
-"""Benchmarks: ``pytest benchmarks --benchmark-only`` measures, ``python -m benchmarks.report`` writes the report."""
+"""Benchmarks. ``pytest benchmarks --benchmark-only`` runs them; ``python -m benchmarks.report`` writes the report."""

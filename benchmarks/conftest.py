@@ -1,4 +1,4 @@
-"""Options and fixtures of all suites: CPU threads, image files, and the measurement of a case."""
+"""Command-line options and fixtures of all suites: CPU threads, image files, and the measurement of a case."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.harness.machine import environment
 from benchmarks.harness.rows import RESULTS, Row, make_row, write_rows
-from benchmarks.harness.timing import figures, peak_memory, rounds_and_iterations, warm_up
+from benchmarks.harness.timing import peak_memory, rounds_and_iterations, timing_fields, warm_up
 from benchmarks.harness.workload import PHOTOGRAPHS, photograph_path
 
 _ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of the suites."""
-    parser.addoption("--results", type=Path, default=RESULTS, help="folder for the rows of results")
-    parser.addoption("--cifar10", type=Path, help="folder with CIFAR-10 as Parquet files of the Hugging Face hub")
+    """Add the command-line options."""
+    parser.addoption("--results", type=Path, default=RESULTS, help="folder that receives the results")
+    parser.addoption("--cifar10", type=Path, help="folder with the Parquet files of CIFAR-10 from the Hugging Face hub")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start without rows."""
+    """Create the empty list of rows."""
     config.stash[_ROWS] = []
 
 
@@ -37,23 +37,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print where the rows are."""
+    """Print the number of rows and the folder that they were written to."""
     if rows := config.stash[_ROWS]:
-        terminalreporter.write_line(f"{len(rows)} rows of results in {config.getoption('results')}")
+        terminalreporter.write_line(f"benchmark rows written to {config.getoption('results')}: {len(rows)}")
 
 
 @pytest.fixture(autouse=True)
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Set the number of CPU threads of PyTorch: one, or the indirect parameter."""
-    before = torch.get_num_threads()
+    """Set PyTorch's number of CPU threads to the indirect parameter ``threads``, by default to 1."""
+    previous = torch.get_num_threads()
     torch.set_num_threads(getattr(request, "param", 1))
     yield torch.get_num_threads()
-    torch.set_num_threads(before)
+    torch.set_num_threads(previous)
 
 
 @pytest.fixture(scope="session")
 def image_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with photographs of scikit-image as JPEG and PNG files."""
+    """Return a folder with scikit-image's photographs as JPEG and PNG files."""
     folder = tmp_path_factory.mktemp("photographs")
     for name in PHOTOGRAPHS:
         with PIL.Image.open(photograph_path(name)) as image:
@@ -84,22 +84,22 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads
         Args:
             suite: name of the suite.
             case: values that identify the case within the suite.
-            call: does the work ``per_call`` times.
-            device: device of the row.
+            call: the work to measure, repeated ``per_call`` times.
+            device: device that does the work.
             images: number of images that the work converts.
-            per_call: how many times ``call`` does the work.
-            memory_call: does the work once, to measure its peak memory; by default it is not measured.
+            per_call: number of repetitions of the work in ``call``.
+            memory_call: does the work once, to measure its peak memory. By default, memory is not measured.
             once: measure a single call without warm-up, for work that takes long.
-            more: other fields of the row; ``bytes_moved`` is the bytes of the images plus those of the events.
+            more: other fields of the row. ``bytes_moved`` is the size of the images plus the size of the events.
         """
         kind = torch.device(device).type
         rounds, iterations = (1, 1) if once else rounds_and_iterations(warm_up(call, kind), kind)
         benchmark.pedantic(call, rounds=rounds, iterations=iterations)
-        if benchmark.stats is None:  # --benchmark-disable
+        if benchmark.stats is None:  # with --benchmark-disable
             return
         measured = {
             "images": images,
-            **figures(benchmark.stats.stats, per_call),
+            **timing_fields(benchmark.stats.stats, per_call),
             "iterations": iterations * per_call,
             "bytes_moved": None,
             "peak_memory": peak_memory(memory_call, kind) if memory_call else None,

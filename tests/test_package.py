@@ -181,7 +181,7 @@ def test_convert_needs_only_pytorch(bare_python: Path, tmp_path: Path) -> None:
 
 def test_transforms_name_the_missing_dependency(bare_python: Path, tmp_path: Path) -> None:
     code = "try:\n import i2e_triton.transforms\nexcept ModuleNotFoundError as error:\n print(error)"
-    assert re.search(r"No module named '(PIL|torchvision)'", run(bare_python, code, tmp_path))
+    assert re.search(r"No module named '(numpy|PIL|torchvision)'", run(bare_python, code, tmp_path))
 
 
 def test_import_loads_no_module_beyond_pytorch(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The methods that this package is compared with, each written from the description in its source."""
+"""The methods that this package is compared with, each rewritten from its paper or its official scripts."""

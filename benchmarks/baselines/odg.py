@@ -1,11 +1,13 @@
-"""Omnidirectional Discrete Gradient, the conversion of ES-ImageNet.
+"""Omnidirectional Discrete Gradient (ODG), the conversion of ES-ImageNet.
 
 Source: Lin et al., ES-ImageNet: A Million Event-Stream Classification Dataset for Spiking Neural Networks, Frontiers in
-Neuroscience 15, 2021, section "Omnidirectional Discrete Gradient". The image, scaled to at most 254 pixels a side,
-moves along a fixed path of 9 positions, up to 2 pixels to the right and down, over a canvas of zeros that is 2 pixels
-larger. A pixel of the canvas whose value rises by more than 0.18 of the value scale from one position to the next is an
-ON event; a pixel whose value falls by more is an OFF event. Events along the border of the canvas, which the image does
-not cover at all positions, are cleared. Events are stored as coordinates.
+Neuroscience 15, 2021, section "Omnidirectional Discrete Gradient".
+
+The image is scaled to at most 254 pixels a side. It moves along a fixed path of 9 positions, up to 2 pixels to the
+right and down, over a canvas of zeros that is 2 pixels higher and wider. If the value of a canvas pixel rises by more
+than 0.18 of the full scale from one position to the next, the pixel has an ON event; if it falls by more than that, an
+OFF event. The image does not cover the border of the canvas at all positions, so events there are cleared. Events are
+stored as coordinates.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ LONGEST_SIDE = 254
 PATH_X = (1, 0, 2, 1, 0, 2, 1, 1, 2)
 PATH_Y = (0, 2, 1, 0, 1, 2, 0, 1, 1)
 THRESHOLD = 0.18
-REACH = 2  # largest coordinate of the path
+MAX_OFFSET = 2  # largest coordinate of the path, in pixels
 
 
 def convert(image: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -34,20 +36,20 @@ def convert(image: Tensor) -> list[tuple[Tensor, Tensor]]:
         (y, x), in reading order.
     """
     value = scaled(image).amax(dim=0).to(torch.float32) / 255
-    # The canvas at each position of the path is a view of the padded image.
-    field = F.pad(value, (REACH,) * 4)
-    height, width = value.shape[0] + REACH, value.shape[1] + REACH
-    canvases = [field[REACH - y :, REACH - x :][:height, :width] for y, x in zip(PATH_Y, PATH_X)]
+    # The canvas at each position of the path is a view of the padded image, so no image is copied.
+    padded = F.pad(value, (MAX_OFFSET,) * 4)
+    height, width = value.shape[0] + MAX_OFFSET, value.shape[1] + MAX_OFFSET
+    canvases = [padded[MAX_OFFSET - y :, MAX_OFFSET - x :][:height, :width] for y, x in zip(PATH_Y, PATH_X)]
     events = []
-    for before, after in pairwise(canvases):
-        difference = after - before
+    for previous, current in pairwise(canvases):
+        difference = current - previous
         on, off = difference > THRESHOLD, difference < -THRESHOLD
         events.append((_coordinates(on), _coordinates(off)))
     return events
 
 
 def scaled(image: Tensor) -> Tensor:
-    """Return an image ``[C, H, W]`` scaled down (bilinear) to at most 254 pixels a side; small images are unchanged."""
+    """Return an image ``[C, H, W]``, scaled down (bilinear) if it has more than 254 pixels a side."""
     height, width = image.shape[-2:]
     scale = LONGEST_SIDE / max(height, width)
     if scale >= 1:
@@ -58,9 +60,9 @@ def scaled(image: Tensor) -> Tensor:
 
 
 def _coordinates(fires: Tensor) -> Tensor:
-    """Clear the border of a canvas and return the coordinates of the other events."""
-    fires[:REACH] = False
-    fires[-REACH:] = False
-    fires[:, :REACH] = False
-    fires[:, -REACH:] = False
+    """Clear the border of a canvas of events and return the coordinates of the remaining events."""
+    fires[:MAX_OFFSET] = False
+    fires[-MAX_OFFSET:] = False
+    fires[:, :MAX_OFFSET] = False
+    fires[:, -MAX_OFFSET:] = False
     return fires.nonzero()

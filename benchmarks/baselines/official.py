@@ -2,7 +2,7 @@
 
 Source: Ma et al., I2E: Real-Time Image-to-Event Conversion for High-Performance Spiking Neural Networks, AAAI 2026,
 arXiv 2511.08065, section "Method". This is a rewrite with one PyTorch operation per step of the algorithm. For a flat
-image theta is 0 and every pixel fires in both polarities.
+image, the threshold theta is 0 and every pixel fires in both polarities.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def convert(images: Tensor, weight: Tensor, ratio: float = 0.12) -> Tensor:
     """Return the events of a batch, on the device of the images.
 
     Args:
-        images: ``[B, C, H, W]``, float32, or uint8, which is first scaled to [0, 1].
+        images: float32 or uint8 ``[B, C, H, W]``. uint8 images are first scaled to [0, 1].
         weight: the result of :func:`motion_weight` on the same device.
-        ratio: threshold as a share of the range of the image.
+        ratio: threshold theta as a fraction of the value range of each image.
 
     Returns:
         float32 ``[8, B, 2, H, W]``; polarity 0 is ON, polarity 1 is OFF.

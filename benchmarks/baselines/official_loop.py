@@ -5,7 +5,7 @@ float32 images. The conversion is a convolution inside the network, under autoca
 step. Training uses float16 with gradient scaling and channels-first tensors. The loss is read at each step; the
 accuracies stay on the device.
 
-DataParallel and the progress bar, which only add time on one device, are left out. The official scripts use
+DataParallel and the progress bar are left out, because they only add time on one device. The official scripts use
 SpikingJelly's CuPy neurons. Here the caller passes the network, so that all loops can use the same neurons.
 """
 
@@ -29,7 +29,7 @@ class Conversion(nn.Module):
     """The conversion inside a network: random selection in training mode, canonical motion vectors otherwise.
 
     Args:
-        ratio: threshold as a share of the range of the image.
+        ratio: threshold as a fraction of the value range of each image.
     """
 
     weight: Tensor
@@ -83,20 +83,20 @@ class Meter:
         self.mean: Tensor | float = 0.0
 
     def update(self, value: Tensor | float, count: int) -> None:
-        """Add the mean of ``count`` values."""
+        """Add ``count`` values whose mean is ``value``."""
         self._sum += value * count
         self._count += count
         self.mean = self._sum / self._count
 
 
 class OfficialLoop:
-    """Training steps.
+    """The official training loop, called once per step.
 
     Args:
         network: takes float32 images ``[B, 3, H, W]`` and contains a :class:`Conversion`.
         optimizer: updates the parameters of the network.
         label_smoothing: label smoothing of the loss.
-        precision: type of autocast: float16 in the official scripts, None without autocast.
+        precision: dtype of autocast; None turns autocast off. The official scripts use float16.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class OfficialLoop:
         self.losses, self.top1, self.top5 = Meter(), Meter(), Meter()
 
     def step(self, images: Tensor, labels: Tensor) -> float:
-        """Train on a batch in host memory; return its loss."""
+        """Train on a batch in host memory and return its loss."""
         images = images.to(self._device, non_blocking=True)
         labels = labels.to(self._device, non_blocking=True)
         with torch.autocast(self._device.type, self.precision, enabled=self.precision is not None):
@@ -135,7 +135,7 @@ class OfficialLoop:
 
 @torch.no_grad()
 def accuracy(logits: Tensor, labels: Tensor, ranks: Sequence[int]) -> list[Tensor]:
-    """Return, for each rank k, the percentage of images whose label is among the k highest logits (as in timm)."""
+    """Return the top-k accuracy in percent for each k in ``ranks``, as timm does."""
     highest = logits.topk(max(ranks), dim=1).indices.t()
     correct = highest == labels
     return [correct[:rank].flatten().float().sum() * (100 / len(labels)) for rank in ranks]

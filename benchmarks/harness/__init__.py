@@ -1,1 +1,1 @@
-"""Timing, machine description and workloads that all suites share."""
+"""Code that all suites share: timing, description of the machine, result rows and workloads."""

@@ -1,4 +1,4 @@
-"""Data sets of images to convert, as Parquet files in the schema of the Hugging Face hub."""
+"""Image data sets for the benchmarks, as Parquet files in the schema of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A data set of images: its name in rows, its location, and how it is converted."""
+    """An image data set and the arguments of its conversion."""
 
-    name: str
+    name: str  #: name in result rows
     location: Path
     size: tuple[int, int]  #: height and width of the events
     ratio: float
@@ -33,18 +33,18 @@ class ImageSet:
 
 
 def cifar10(location: Path) -> ImageSet:
-    """Return CIFAR-10 with the settings of the official event data set."""
+    """Return CIFAR-10 with the size and ratio of the official event data set."""
     return ImageSet("CIFAR-10", location, (128, 128), 0.07)
 
 
 def like_cifar10(folder: Path) -> ImageSet:
-    """Write random crops of photographs with the size and the encoding of CIFAR-10's images: JPEG, quality 75."""
+    """Write a stand-in for CIFAR-10: random crops of photographs of the same size, as JPEG of quality 75."""
     _write(folder, 4096, 32, 32, reduce=4, quality=75)
     return ImageSet("crops of 32×32", folder, (128, 128), 0.07)
 
 
 def like_imagenet(folder: Path) -> ImageSet:
-    """Write random crops of photographs that are about as large as ImageNet's images: JPEG, quality 90."""
+    """Write a stand-in for ImageNet: random crops of photographs of about the same size, as JPEG of quality 90."""
     _write(folder, 256, 375, 300, reduce=1, quality=90)
     return ImageSet("crops of 300×375", folder, (224, 224), 0.12)
 

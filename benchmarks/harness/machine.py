@@ -18,7 +18,7 @@ import torch
 import i2e_triton
 
 _ROOT = Path(__file__).resolve().parents[2]
-# Files that a benchmark run writes; a change of them does not make the commit dirty.
+# Files that a benchmark run writes. Changes to them do not count as uncommitted changes of the code.
 _OUTPUTS = ("benchmarks/results", "benchmarks/plots", "benchmarks/REPORT.md")
 
 
@@ -31,7 +31,7 @@ def device_name(device: torch.device | str) -> str:
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the model of the CPU. A virtual machine may hide the name; the family and model number then follow it."""
+    """Return the model of the CPU, with its family and model numbers if a virtual machine hides the full name."""
     fields: dict[str, str] = {}
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -44,12 +44,12 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def slug(name: str) -> str:
-    """Return a device name in the form of a file name."""
+    """Return a name in lower case, with hyphens between words, for use in file names."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def last_level_cache(device: torch.device | str) -> int:
-    """Return the bytes of the largest cache of a device; 64 MiB for a CPU that does not report it."""
+    """Return the size of the largest cache of a device in bytes, or 64 MiB for a CPU that does not report it."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_properties(device).L2_cache_size
     sizes = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
@@ -77,7 +77,7 @@ def environment(device: torch.device | str) -> dict[str, str | float | None]:
 
 
 def commit() -> dict[str, str | bool | None]:
-    """Return the checked-out commit and whether files differ from it; None outside of a repository."""
+    """Return the checked-out commit and whether files differ from it, or None for both outside of a repository."""
     head = _run("git", "rev-parse", "HEAD")
     changes = _run("git", "status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in _OUTPUTS))
     return {"commit": head, "dirty": None if head is None else bool(changes)}
@@ -85,7 +85,7 @@ def commit() -> dict[str, str | bool | None]:
 
 @cache
 def _run(tool: str, *arguments: str) -> str | None:
-    """Return the output of a command, None if it is not installed or fails."""
+    """Return the output of a command, or None if the command is not installed or fails."""
     if shutil.which(tool) is None:
         return None
     result = subprocess.run([tool, *arguments], cwd=_ROOT, capture_output=True, text=True)

@@ -12,7 +12,7 @@ from benchmarks.harness.machine import slug
 from i2e_triton.io.atomic import write_whole
 
 RESULTS = Path(__file__).parents[1] / "results"
-# Names in committed rows, and what they are called today.
+# Text in old result files, and what replaces it.
 _RENAMED = {'"published': '"official', '"races"': '"comparison"', '"face"': '"clock"', '"pieces of': '"crops of'}
 
 Row = dict[str, Any]
@@ -67,18 +67,18 @@ class DeviceRows:
         self.cuda = self.rows[0]["kind"] == "cuda"
 
     def select(self, suite: str, **case: Any) -> list[Row]:
-        """Return the rows of a suite whose cases have these values."""
+        """Return the rows of a suite whose cases contain all items of ``case``."""
         return [row for row in self.rows if row["suite"] == suite and case.items() <= row["case"].items()]
 
     def find(self, suite: str, **case: Any) -> Row | None:
-        """Return the one row of a case, None if it was not measured.
+        """Return the only row that :meth:`select` finds, or None if the case was not measured.
 
         Raises:
-            LookupError: if several rows have these values.
+            LookupError: if there are several rows.
         """
         found = self.select(suite, **case)
         if len(found) > 1:
-            raise LookupError(f"expected one row of {suite} {case}, found {len(found)}; name more values")
+            raise LookupError(f"expected one row of {suite} {case}, found {len(found)}; give more values of the case")
         return found[0] if found else None
 
 
@@ -88,15 +88,15 @@ def rows_by_device(rows: Sequence[Row]) -> list[DeviceRows]:
 
 
 def seconds_per_image(row: Row) -> float:
-    """Return the median time of a row per image."""
+    """Return the median time per image of a row."""
     return row["median_s"] / row["images"]
 
 
 def speed_up(slow: Row, fast: Row) -> float:
-    """Return the time per image of one row divided by that of another row of the same device."""
+    """Return the time per image of ``slow`` divided by the time per image of ``fast``, two rows of one device."""
     return seconds_per_image(slow) / seconds_per_image(fast)
 
 
-def rate_share(row: Row, limit: Row) -> float:
-    """Return the bytes per second of a row divided by those of another row of the same device."""
+def bandwidth_ratio(row: Row, limit: Row) -> float:
+    """Return the bytes per second of ``row`` divided by the bytes per second of ``limit``, two rows of one device."""
     return (row["bytes_moved"] / row["median_s"]) / (limit["bytes_moved"] / limit["median_s"])

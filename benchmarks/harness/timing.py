@@ -1,4 +1,4 @@
-"""Clocks, numbers of repetitions and peak memory of a measurement."""
+"""Clocks, repetitions and peak memory of a measurement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-# Seconds that a round takes at least. The time to start and stop the clock, which waits for a GPU, is then negligible.
+# Minimum seconds of a round, so that reading the clock (on CUDA: waiting for the GPU) takes a negligible part of it.
 _MIN_ROUND = {"cpu": 0.5e-3, "cuda": 10e-3}
 _BUDGET = 1.0  # seconds for all rounds of a case
 _MIN_ROUNDS, _MAX_ROUNDS = 5, 50
@@ -22,13 +22,13 @@ _WARM_UP = 0.05  # seconds
 
 
 def cuda_time() -> float:
-    """Return the time when all work that was launched on the GPU has finished; a clock for CUDA cases."""
+    """Wait until the GPU has finished all launched work, then return the time. This is the clock of CUDA cases."""
     torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def device_param(device: str, *values: Any, wait: bool = True) -> Any:
-    """Return the pytest parameters ``(device, *values)``. CUDA cases are skipped on a machine without CUDA.
+    """Return the pytest parameters ``(device, *values)``, which are skipped if they need CUDA and there is none.
 
     Args:
         device: ``"cpu"`` or ``"cuda"``.
@@ -44,7 +44,7 @@ def device_param(device: str, *values: Any, wait: bool = True) -> Any:
 
 
 def warm_up(call: Callable[[], object], kind: str) -> float:
-    """Repeat a call until caches and clock rates have settled; return the seconds of one call."""
+    """Repeat a call until caches and clock rates have settled, and return the seconds of one call."""
     call()
     _synchronize(kind)
     count, start = 0, time.perf_counter()
@@ -56,14 +56,17 @@ def warm_up(call: Callable[[], object], kind: str) -> float:
 
 
 def rounds_and_iterations(seconds: float, kind: str) -> tuple[int, int]:
-    """Return the number of rounds, and of calls per round, for a call that takes ``seconds`` on a kind of device."""
+    """Return the number of rounds, and of calls per round, for a call that takes ``seconds`` on a kind of device.
+
+    The kind is ``"cpu"`` or ``"cuda"``.
+    """
     iterations = max(1, math.ceil(_MIN_ROUND[kind] / seconds))
     rounds = round(_BUDGET / (seconds * iterations))
     return min(max(rounds, _MIN_ROUNDS), _MAX_ROUNDS), iterations
 
 
 def peak_memory(call: Callable[[], object], kind: str) -> int:
-    """Return the peak of the bytes that PyTorch allocates during a call, without those allocated before."""
+    """Return the peak of the bytes that PyTorch allocates during a call; earlier allocations do not count."""
     if kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -82,8 +85,8 @@ def peak_memory(call: Callable[[], object], kind: str) -> int:
     return peak
 
 
-def figures(stats: Any, per_call: int) -> dict[str, Any]:
-    """Return a row's figures, in seconds, from the statistics of calls that do the work ``per_call`` times each."""
+def timing_fields(stats: Any, per_call: int) -> dict[str, Any]:
+    """Return the timing fields of a row in seconds. Each call in ``stats`` does the work ``per_call`` times."""
     return {
         "median_s": stats.median / per_call,
         "iqr_s": stats.iqr / per_call,

@@ -1,4 +1,4 @@
-"""Images and conversions to measure, in enough batches that the caches of the device do not hold them."""
+"""Images and conversions to measure. There are more batches than fit in the caches of the device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from i2e_triton.io.pictures import read_picture
 #: Colour photographs that scikit-image ships.
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 RATIO = 0.12
-#: Options of ``convert`` for each event format, by its name in rows.
+#: Event formats: the name in rows, and the options of ``convert``.
 FORMATS: dict[str, dict[str, Any]] = {
     "float32": {"dtype": torch.float32},
     "bfloat16": {"dtype": torch.bfloat16},
@@ -29,10 +29,10 @@ FORMATS: dict[str, dict[str, Any]] = {
     "packed": {"packed": True},
 }
 INPUTS = ("uint8", "float32")
-#: All pairs (input, format), and those that are measured where all would take too long.
+#: All pairs (input, format), and the pairs of the suites in which all pairs would take too long.
 PAIRS = tuple(itertools.product(INPUTS, FORMATS))
-SOME_PAIRS = (("uint8", "bool"), ("uint8", "packed"), ("uint8", "float32"), ("float32", "float32"))
-#: Values of cases, in the order of the report.
+MAIN_PAIRS = (("uint8", "bool"), ("uint8", "packed"), ("uint8", "float32"), ("float32", "float32"))
+#: Values of cases in rows, in the order of the report.
 FILE_STAGES = ("decode", "resize", "stack", "transfer", "convert", "all")
 DATA_SET_STAGES = ("read", "decode and resize", "convert", "encode", "compress and write")
 AUGMENTATION_METHODS = (
@@ -48,7 +48,7 @@ Call = Callable[[], object]
 
 
 def photograph_path(name: str) -> Path:
-    """Return the path of a photograph of scikit-image."""
+    """Return the path of one of :data:`PHOTOGRAPHS`."""
     return Path(skimage.__file__).with_name("data") / name
 
 
@@ -66,31 +66,31 @@ def random_images(batch: int, size: int, input: str, device: str, content: str =
         size: height and width.
         input: ``"uint8"``, or ``"float32"`` in [0, 1].
         device: device of the result.
-        content: ``"photographs"``, flipped and shifted at random; ``"noise"``, uniform; or ``"mixed"``, alternating.
+        content: ``"photographs"`` (randomly flipped and shifted), ``"noise"`` (uniform), or ``"mixed"`` (alternating).
     """
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device)
     if content != "noise":
-        known = photographs(size).to(device)
+        originals = photographs(size).to(device)
         for image in images if content == "photographs" else images[::2]:
-            photograph = known[torch.randint(len(known), ())]
+            photograph = originals[torch.randint(len(originals), ())]
             shift = torch.randint(size, (2,)).tolist()
             image.copy_(torch.roll(photograph.flip(2) if torch.rand(()) < 0.5 else photograph, shift, dims=(1, 2)))
     return images if input == "uint8" else reference.scale(images)
 
 
 def image_bytes(batch: int, size: int, input: str) -> int:
-    """Return the bytes of a batch of images."""
+    """Return the size of a batch of images in bytes."""
     return 3 * batch * size * size * (1 if input == "uint8" else 4)
 
 
 def event_bytes(batch: int, size: int, format: str, timesteps: int = 8) -> int:
-    """Return the bytes of the events of a batch."""
+    """Return the size of the events of a batch in bytes."""
     pixels = 2 * batch * size * size
     return pixels if format == "packed" else pixels * timesteps * FORMATS[format]["dtype"].itemsize
 
 
 def expected_events(images: Tensor, format: str) -> Tensor:
-    """Return the events of a batch by the reference implementation, on the CPU."""
+    """Return the events of a batch, computed by the reference implementation on the CPU."""
     events = reference.convert(images.cpu(), RATIO, canonical_shifts())
     if format != "packed":
         return events.to(FORMATS[format]["dtype"])
@@ -99,17 +99,17 @@ def expected_events(images: Tensor, format: str) -> Tensor:
 
 
 def batches_beyond_cache(device: torch.device | str, bytes_moved: int) -> int:
-    """Return how many batches are needed so that the cache does not hold a batch until its next turn."""
+    """Return the number of batches to cycle through, so that each has left the cache before its next turn."""
     return max(2, min(_MAX_BATCHES, math.ceil(2 * last_level_cache(device) / bytes_moved)))
 
 
 def cycle_calls(calls: Sequence[Call], *, keep: bool = False) -> Callable[[], None]:
-    """Return a function that runs the next of several calls each time.
+    """Return a function that runs one of several calls each time, in turn.
 
     Args:
         calls: the calls.
-        keep: keep each result until the same call returns the next one. Otherwise a caching allocator may give every
-            result the same memory, which then stays in the cache of the device.
+        keep: keep the result of each call until its next result. Otherwise a caching allocator may give every result
+            the same memory, which then stays in the cache of the device.
     """
     turns = itertools.cycle(range(len(calls)))
     kept: list[object] = [None] * len(calls)
@@ -124,10 +124,10 @@ def cycle_calls(calls: Sequence[Call], *, keep: bool = False) -> Callable[[], No
 
 
 def cuda_graph(calls: Sequence[Call]) -> Call:
-    """Capture calls, one after another, in one CUDA graph; return the function that replays it."""
+    """Capture all calls, in order, in one CUDA graph, and return the function that replays it."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # a capture must not compile or allocate
+    with torch.cuda.stream(stream):  # compile and allocate here, because a capture must not
         for call in calls:
             call()
     torch.cuda.current_stream().wait_stream(stream)
@@ -139,11 +139,13 @@ def cuda_graph(calls: Sequence[Call]) -> Call:
 
 
 class Conversions:
-    """Conversions of several batches by this package, each into its own memory, together larger than the cache.
+    """Conversions of several batches by this package.
+
+    Each batch has its own memory for the events. All batches together are larger than the cache.
 
     Args:
         device: device of the images.
-        input: type of the images, ``"uint8"`` or ``"float32"``.
+        input: dtype of the images, ``"uint8"`` or ``"float32"``.
         format: event format, a key of :data:`FORMATS`.
         batch: images per batch.
         size: height and width of the images.
@@ -169,17 +171,20 @@ class Conversions:
         images, events = self._images[0], self._events[0]
         events.copy_(poison(events))
         self.calls[0]()
-        some = slice(None, None, max(1, len(images) // 16))
-        actual = events[some] if self._format == "packed" else events[:, some]
-        assert torch.equal(actual.cpu(), expected_events(images[some], self._format)), (
+        checked = slice(None, None, max(1, len(images) // 16))
+        actual = events[checked] if self._format == "packed" else events[:, checked]
+        assert torch.equal(actual.cpu(), expected_events(images[checked], self._format)), (
             "events differ from the reference"
         )
 
-    def timed(self, mode: str) -> tuple[Call, int]:
-        """Return a call to measure (``"eager"``, or ``"graph"`` for a CUDA graph) and how many conversions it makes."""
+    def call_for(self, mode: str) -> tuple[Call, int]:
+        """Return the call to measure and its number of conversions.
+
+        The mode is ``"eager"`` for calls from Python or ``"graph"`` for a CUDA graph.
+        """
         return (cycle_calls(self.calls), 1) if mode == "eager" else (cuda_graph(self.calls), len(self.calls))
 
 
 def poison(events: Tensor) -> Tensor:
-    """Return a tensor that differs from events, dense or packed, in every element."""
+    """Return a tensor that differs from dense or packed events in every element."""
     return torch.full_like(events, torch.nan) if events.is_floating_point() else events.bitwise_not()

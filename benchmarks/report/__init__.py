@@ -1,1 +1,1 @@
-"""The report: tables and plots made from the rows of results."""
+"""The report: tables and plots of the benchmark rows."""

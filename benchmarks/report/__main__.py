@@ -1,4 +1,4 @@
-"""Write benchmarks/REPORT.md and its plots from the rows of results: ``python -m benchmarks.report``."""
+"""Write benchmarks/REPORT.md and its plots from the rows in benchmarks/results: ``python -m benchmarks.report``."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 import triton
 
 from benchmarks.harness.rows import DeviceRows, Row, read_rows, rows_by_device
-from benchmarks.harness.workload import SOME_PAIRS
+from benchmarks.harness.workload import MAIN_PAIRS
 from benchmarks.report.plots import Plots
 from benchmarks.report.sections import SECTIONS
-from benchmarks.report.tables import NOT_MEASURED, image_time, significant, table, times
-from benchmarks.roofline.estimate import H100, Gpu, copy_seconds, issue_seconds, kernel_figures
+from benchmarks.report.tables import NOT_MEASURED, image_time, significant, speed_up_text, table
+from benchmarks.roofline.estimate import H100, Gpu, copy_seconds, issue_seconds, kernel_costs
 from i2e_triton.io.atomic import write_whole
 
 _FOLDER = Path(__file__).parents[1]
 _TEMPLATE = Path(__file__).with_name("report.md")
 _DEVICE_TEMPLATE = Path(__file__).with_name("device.md")
 _ENVIRONMENT = ("driver", "torch", "triton", "i2e_triton", "python", "os", "commit")
-# Table 2 of the paper: ms per image of 224x224 of ODG, and of I2E on a GPU.
+# Table 2 of the paper: ms per 224x224 image for ODG, and for I2E on a GPU.
 _PAPER_ODG, _PAPER_I2E = 29.47, 0.1
 
 
 def main() -> None:
-    """Write the report of all rows."""
+    """Write the report of all rows, and its plots."""
     with tempfile.TemporaryDirectory() as folder:
         text = report(read_rows(), _FOLDER / "plots", roofline(H100, Path(folder)))
     with write_whole(_FOLDER / "REPORT.md") as file:
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def report(rows: list[Row], plots: Path, roofline_table: str, gpu: Gpu = H100) -> str:
-    """Write the plots to a folder, which the report calls ``plots/``, and return the report as Markdown."""
+    """Write the plots to the folder ``plots`` and return the report as Markdown, which links to ``plots/``."""
     by_device = rows_by_device(rows)
     sections = []
     for results in by_device:
@@ -55,7 +55,7 @@ def report(rows: list[Row], plots: Path, roofline_table: str, gpu: Gpu = H100) -
 
 
 def devices(by_device: list[DeviceRows]) -> str:
-    """Return the devices with their versions and dates."""
+    """Return a table of the devices with versions, dates, load and number of rows."""
     body = []
     for results in by_device:
         values = [", ".join(sorted({_environment(row, name) for row in results.rows})) for name in _ENVIRONMENT]
@@ -72,7 +72,7 @@ def _environment(row: Row, name: str) -> str:
 
 
 def claim(by_device: list[DeviceRows]) -> str:
-    """Return the speed-ups over ODG, which the paper's claim is about."""
+    """Return a table of the speed-ups over ODG, for comparison with the paper's claim."""
     body = []
     for results in by_device:
         odg = results.find("comparison", content="photographs", method="ODG")
@@ -84,23 +84,23 @@ def claim(by_device: list[DeviceRows]) -> str:
             ("this package, uint8 → bool", "ours", "bool"),
         ):
             row = results.find("comparison", content="photographs", input="uint8", method=method, format=format)
-            body.append([results.device, name, image_time(row), times(odg, row)])
+            body.append([results.device, name, image_time(row), speed_up_text(odg, row)])
     if not any(results.cuda for results in by_device):
         body.append(["a GPU", "all methods", NOT_MEASURED, NOT_MEASURED])
-    return table(["device", "method", "time per image", "times as fast as ODG"], body)
+    return table(["device", "method", "time per image", "speed-up over ODG"], body)
 
 
 def roofline(gpu: Gpu, folder: Path) -> str:
-    """Compile the kernels and return lower bounds on their time; temporary files go to ``folder``."""
+    """Compile the kernels and return a table of lower bounds on their times. Temporary files go to ``folder``."""
     body = []
-    for input, format in sorted({*SOME_PAIRS, ("uint8", "bfloat16")}):
-        (kernel,) = kernel_figures(input, format, 128, gpu, folder)
+    for input, format in sorted({*MAIN_PAIRS, ("uint8", "bfloat16")}):
+        (kernel,) = kernel_costs(input, format, 128, gpu, folder)
         instructions = (kernel.reading or 0) + (kernel.writing or 0)
         issue, copy = issue_seconds(instructions, gpu), copy_seconds(input, format, gpu)
         memory = [str(kernel.registers), f"{kernel.shared} B", f"{kernel.spilled} B"]
         bounds = [f"{issue * 1e6:.3f} µs", f"{copy * 1e6:.3f} µs", f"{copy / max(issue, copy):.0%}"]
         body.append([f"{input} → {format}", *memory, significant(instructions), *bounds])
-    head = ["", "registers", "shared", "spilled", "instructions per pixel", "issue", "copy", "share of the copy rate ≤"]
+    head = ["", "registers", "shared", "spilled", "instructions per pixel", "issue", "copy", "copy bandwidth ≤"]
     return table(head, body)
 
 

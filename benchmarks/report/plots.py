@@ -1,6 +1,6 @@
 """Plots of the report: PNG files that depend on the rows only.
 
-Each method returns the Markdown that shows its plot, or nothing if there is nothing to plot.
+Each method returns the Markdown that shows its plot, or an empty string if there is nothing to plot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter
 from benchmarks.harness.machine import slug
 from i2e_triton.io.atomic import write_whole
 
-#: Pairs (input, format) with a value for each number on the x axis.
+#: For each pair (input, format), the points of a line: x -> y.
 Lines = dict[tuple[str, str], dict[int, float]]
 
 _STYLE: Any = {
@@ -32,7 +32,7 @@ _STYLE: Any = {
     "lines.marker": "o",
     "lines.markersize": 4,
 }
-#: The Okabe-Ito colours, which colour-blind readers can tell apart.
+#: Okabe-Ito colours, which people with colour blindness can tell apart.
 _COLOURS = {"float32": "#0072b2", "bfloat16": "#56b4e9", "uint8": "#009e73", "bool": "#e69f00", "packed": "#d55e00"}
 _LEGEND: Any = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False}
 _INTEGER = FuncFormatter(lambda value, _: f"{value:,.0f}")
@@ -42,8 +42,8 @@ class Plots:
     """The plots of one device.
 
     Args:
-        folder: receives the files; the report refers to it as ``plots/``.
-        device: name of the device, the title of each plot.
+        folder: receives the files. The report links to it as ``plots/``.
+        device: name of the device, which is the title of each plot.
     """
 
     def __init__(self, folder: Path, device: str):
@@ -51,7 +51,7 @@ class Plots:
         self._device = device
 
     def lines(self, name: str, alt: str, lines: Lines, **labels: str) -> str:
-        """Plot a line for each conversion. ``labels`` go to ``Axes.set``."""
+        """Plot one line per pair (input, format). ``labels`` are arguments of ``Axes.set``."""
         if not lines:
             return ""
         with self._figure(name, 3.6) as axes:
@@ -67,7 +67,7 @@ class Plots:
         return self._markdown(name, alt)
 
     def bars(self, name: str, alt: str, groups: dict[str, dict[str, float]], xlabel: str, *, log: bool = False) -> str:
-        """Plot a group of horizontal bars, by name, for each label."""
+        """Plot groups of horizontal bars: the label of a group -> the name of a bar -> its length."""
         names = list(dict.fromkeys(bar for bars in groups.values() for bar in bars))
         lengths_of_all = [length for bars in groups.values() for length in bars.values()]
         if not lengths_of_all:

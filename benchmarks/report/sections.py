@@ -1,4 +1,4 @@
-"""The tables and plots of the report about one device, by the names of their places in device.md."""
+"""Tables and plots of the report for one device. :data:`SECTIONS` maps the placeholders in device.md to functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from benchmarks.harness.rows import DeviceRows, Row, rate_share, seconds_per_image, speed_up
+from benchmarks.harness.rows import DeviceRows, Row, bandwidth_ratio, seconds_per_image, speed_up
 from benchmarks.harness.workload import (
     AUGMENTATION_METHODS,
     DATA_SET_STAGES,
@@ -17,7 +17,17 @@ from benchmarks.harness.workload import (
     image_bytes,
 )
 from benchmarks.report.plots import Plots
-from benchmarks.report.tables import duration, image_time, part, pivot, share, significant, size, table, times
+from benchmarks.report.tables import (
+    duration,
+    image_time,
+    percent_of_bandwidth,
+    percent_of_time,
+    pivot,
+    significant,
+    size,
+    speed_up_text,
+    table,
+)
 
 _SIZE = 224
 _NAMES = {"ours": "this package", "official": "official formulation"}
@@ -32,13 +42,13 @@ _CLOCKS = {
 
 
 def ours(results: DeviceRows, plots: Plots) -> str:
-    """Return the times of this package."""
+    """Return a table of the times of this package, by input and format."""
     rows = _by_pair(results.select("comparison", method="ours", content="photographs"))
     return pivot("", rows, _pair, lambda row: "time per image", image_time)
 
 
 def others(results: DeviceRows, plots: Plots) -> str:
-    """Return the times of the other methods, and the speed-up of this package over them."""
+    """Return the times of the other methods and the speed-ups of this package over them, as table and plot."""
     rows = [row for row in results.select("comparison") if row["case"]["method"] != "ours"]
     body, bars = [], {}
     for row in sorted(rows, key=lambda row: (row["case"]["content"] == "noise", seconds_per_image(row))):
@@ -46,38 +56,39 @@ def others(results: DeviceRows, plots: Plots) -> str:
         fast = {f: results.find("comparison", method="ours", format=f, **same) for f in ("float32", "bool")}
         name = f"{_method(row)}, {same['input']} {same['content']}"
         differing = f"{row['differing']:.2%} differ" if row.get("differing") else "equal" if "differing" in row else "–"
-        body.append([name, image_time(row), *(times(row, found) for found in fast.values()), differing])
+        body.append([name, image_time(row), *(speed_up_text(row, found) for found in fast.values()), differing])
         if same["content"] == "photographs":
             bars[name] = {f"→ {format}": speed_up(row, found) for format, found in fast.items() if found}
-    plot = plots.bars("speed-up", "Speed-up over other methods", bars, "times as fast, per image", log=True)
-    return table(["method", "time per image", "→ float32 here", "→ bool here", "events"], body) + plot
+    plot = plots.bars("speed-up", "Speed-up over other methods", bars, "speed-up per image", log=True)
+    return table(["method", "time per image", "speed-up → float32", "speed-up → bool", "events"], body) + plot
 
 
 def limits(results: DeviceRows, plots: Plots) -> str:
-    """Return the rates of conversions as shares of the rate of a copy."""
+    """Return the bandwidth of conversions in percent of that of a copy, and their time relative to a memset."""
     large = next((row for row in results.select("limits", method="copy") if "bytes" in row["case"]), None)
     body, bars = [], {}
     for copy in _by_pair(results.select("limits", method="copy", size=_SIZE)):
         same = {name: copy["case"][name] for name in ("input", "format", "batch", "size")}
         row = results.find("throughput", mode=_mode(results), **same)
         memset = results.find("limits", method="memset", format=same["format"], size=_SIZE)
-        shares = [share(row, large)] if large else []
-        body.append([_pair(copy), str(same["batch"]), image_time(row), *shares, share(row, copy), times(row, memset)])
-        bars[_pair(copy)] = {"": 100 * rate_share(row, large or copy)} if row else {}
-    large_head = ["share of the rate of a 1 GiB copy"] if large else []
-    head = ["", "batch", "time per image", *large_head, "share of the rate of the copy", "time / time of the memset"]
-    label = f"% of the rate of {'a 1 GiB copy' if large else 'a copy of as many bytes'}"
-    return table(head, body) + plots.bars("share-of-copy", "Share of the copy rate by format", bars, label)
+        shares = [percent_of_bandwidth(row, large)] if large else []
+        shares.append(percent_of_bandwidth(row, copy))
+        body.append([_pair(copy), str(same["batch"]), image_time(row), *shares, speed_up_text(row, memset)])
+        bars[_pair(copy)] = {"": 100 * bandwidth_ratio(row, large or copy)} if row else {}
+    large_head = ["bandwidth / 1 GiB copy"] if large else []
+    head = ["", "batch", "time per image", *large_head, "bandwidth / copy", "time / memset"]
+    label = f"bandwidth, % of {'a 1 GiB copy' if large else 'a copy of as many bytes'}"
+    return table(head, body) + plots.bars("share-of-copy", "Share of the copy bandwidth by format", bars, label)
 
 
 def latency(results: DeviceRows, plots: Plots) -> str:
-    """Return the time of one image."""
+    """Return a table of the time of one image, by format and clock."""
     rows = _by_pair(_sorted(results.select("latency"), "clock", _CLOCKS))
     return pivot("", rows, _pair, lambda row: _CLOCKS[row["case"]["clock"]], image_time)
 
 
 def throughput(results: DeviceRows, plots: Plots, mode: str) -> str:
-    """Return the time per image by batch size and format."""
+    """Return a table of the time per image by batch size and format, and a plot for the mode of :func:`_mode`."""
     rows = _by_pair(_sorted(results.select("throughput", mode=mode, size=_SIZE), "batch"))
     text = pivot("", rows, _pair, _value("batch"), lambda row: duration(seconds_per_image(row)))
     if mode != _mode(results):
@@ -88,20 +99,20 @@ def throughput(results: DeviceRows, plots: Plots, mode: str) -> str:
 
 
 def image_size(results: DeviceRows, plots: Plots) -> str:
-    """Return the time per pixel by image size."""
+    """Return the time per pixel by image size, as table and plot."""
 
     def nanoseconds(row: Row) -> float:
         return 1e9 * seconds_per_image(row) / row["case"]["size"] ** 2
 
     rows = _by_pair(_sorted(results.select("throughput", mode=_mode(results)), "size"))
-    rows = [row for row in rows if row["case"]["size"] != _SIZE]  # these are at all batch sizes
+    rows = [row for row in rows if row["case"]["size"] != _SIZE]  # there, several batch sizes were measured
     labels = {"xlabel": "height and width of an image", "ylabel": "ns per pixel"}
     plot = plots.lines("time-per-pixel", "Time per pixel by image size", _lines(rows, "size", nanoseconds), **labels)
     return pivot("", rows, _pair, _value("size"), lambda row: f"{significant(nanoseconds(row))} ns") + plot
 
 
 def memory(results: DeviceRows, plots: Plots) -> str:
-    """Return the peak memory of a conversion."""
+    """Return a table of the peak memory of a conversion."""
     rows = [row for row in results.select("comparison", content="photographs") if row["case"]["format"]]
     body = []
     for row in sorted(_by_pair(rows), key=lambda row: row["case"]["method"] != "ours"):
@@ -112,10 +123,10 @@ def memory(results: DeviceRows, plots: Plots) -> str:
 
 
 def threads(results: DeviceRows, plots: Plots) -> str:
-    """Return the time per image by number of CPU threads."""
+    """Return a table of the time per image by number of CPU threads."""
 
     def cell(row: Row) -> str:
-        return _with(row, times(results.find("threads", **{**row["case"], "threads": 1}), row))
+        return _time_with(row, speed_up_text(results.find("threads", **{**row["case"], "threads": 1}), row))
 
     rows = _by_pair(_sorted(results.select("threads"), "threads"))
     rows.sort(key=lambda row: row["case"]["method"] != "ours")
@@ -123,13 +134,13 @@ def threads(results: DeviceRows, plots: Plots) -> str:
 
 
 def workers(results: DeviceRows, plots: Plots) -> str:
-    """Return the time per image by number of DataLoader workers."""
+    """Return a table of the time per image by number of DataLoader workers."""
     rows = _sorted(results.select("workers"), "workers")
     return pivot("converted", rows, _value("convert"), _value("workers"), image_time)
 
 
 def end_to_end(results: DeviceRows, plots: Plots) -> str:
-    """Return the stages from image files to events."""
+    """Return the time of each stage from image files to events, as table and plot."""
     rows = _sorted(results.select("end to end"), "stage", FILE_STAGES)
     whole = {row["case"]["files"]: row for row in rows if row["case"]["stage"] == "all"}
     bars: dict[str, dict[str, float]] = {row["case"]["stage"]: {} for row in rows}
@@ -137,24 +148,26 @@ def end_to_end(results: DeviceRows, plots: Plots) -> str:
         bars[row["case"]["stage"]][row["case"]["files"].upper()] = 1e3 * seconds_per_image(row)
 
     def cell(row: Row) -> str:
-        return _with(row, part(row, whole.get(row["case"]["files"])))
+        return _time_with(row, percent_of_time(row, whole.get(row["case"]["files"])))
 
     text = pivot("stage", rows, _value("stage"), lambda row: row["case"]["files"].upper(), cell)
     return text + plots.bars("end-to-end", "Time of each stage", bars, "ms per image")
 
 
 def data_set(results: DeviceRows, plots: Plots) -> str:
-    """Return the time to convert a whole data set."""
+    """Return a table of the time to convert a whole data set."""
     body = []
     for row in results.select("data set"):
         case, official = row["case"], results.find("data set", data=row["case"]["data"], method="official")
         name = f"{case['data']}, " + (f"`i2e dataset --workers {case['workers']}`" if case["workers"] else "official")
-        body.append([name, f"{row['images']:,}", duration(row["median_s"]), image_time(row), times(official, row)])
+        body.append(
+            [name, f"{row['images']:,}", duration(row["median_s"]), image_time(row), speed_up_text(official, row)]
+        )
     return table(["", "images", "time", "time per image", "speed-up over official"], body)
 
 
 def data_set_stages(results: DeviceRows, plots: Plots) -> str:
-    """Return the stages of a conversion of a data set, and their sum."""
+    """Return a table of the stages of the conversion of a data set, and their sum."""
     rows = _sorted(results.select("data set stages"), "stage", DATA_SET_STAGES)
     body = []
     for data in dict.fromkeys(row["case"]["data"] for row in rows):
@@ -168,10 +181,10 @@ def data_set_stages(results: DeviceRows, plots: Plots) -> str:
 
 
 def augmentation(results: DeviceRows, plots: Plots, result: str) -> str:
-    """Return the times of augmented conversion, and of torchvision followed by a conversion."""
+    """Return a table of the times of augmented conversion, and of torchvision followed by a conversion."""
 
     def cell(row: Row) -> str:
-        return _with(row, times(row, results.find("augmentation", **{**row["case"], "method": "ours"})))
+        return _time_with(row, speed_up_text(row, results.find("augmentation", **{**row["case"], "method": "ours"})))
 
     rows = _sorted(results.select("augmentation", result=result), "format", FORMATS)
     rows = _sorted(rows, "method", AUGMENTATION_METHODS)
@@ -179,7 +192,7 @@ def augmentation(results: DeviceRows, plots: Plots, result: str) -> str:
 
 
 def training(results: DeviceRows, plots: Plots) -> str:
-    """Return the times of training steps."""
+    """Return a table of the times of training steps."""
     body = []
     for row in _sorted(results.select("training"), "loop", _LOOPS):
         case, official = row["case"], results.find("training", loop="official")
@@ -188,17 +201,17 @@ def training(results: DeviceRows, plots: Plots) -> str:
             f"{case['batch']} of {case['size']}×{case['size']}",
         )
         rate, peak = significant(1 / seconds_per_image(row)), size(row["peak_memory"])
-        body.append([name, batch, rate, image_time(row), times(official, row), peak])
+        body.append([name, batch, rate, image_time(row), speed_up_text(official, row), peak])
     return table(["", "batch", "images per second", "time per image", "speed-up over official", "peak memory"], body)
 
 
 def training_stages(results: DeviceRows, plots: Plots) -> str:
-    """Return the stages of a training step."""
+    """Return a table of the times of the stages of a training step."""
     rows = _sorted(results.select("training stages"), "loop", _LOOPS)
     rows = _sorted(rows, "stage", TRAINING_STAGES)
 
     def cell(row: Row) -> str:
-        return _with(row, part(row, results.find("training", loop=row["case"]["loop"])))
+        return _time_with(row, percent_of_time(row, results.find("training", loop=row["case"]["loop"])))
 
     return pivot("stage", rows, _value("stage"), lambda row: _LOOPS[row["case"]["loop"]], cell)
 
@@ -229,7 +242,7 @@ def _value(name: str) -> Callable[[Row], Any]:
 
 
 def _sorted(rows: list[Row], name: str, order: Iterable[str] | None = None) -> list[Row]:
-    """Sort rows by a value of their cases, or by its position in ``order``."""
+    """Return rows sorted by the value ``name`` of their cases, or by the position of this value in ``order``."""
     positions = {value: index for index, value in enumerate(order or ())}
     return sorted(rows, key=lambda row: positions[row["case"][name]] if order else row["case"][name])
 
@@ -254,10 +267,10 @@ def _method(row: Row) -> str:
     return ", ".join([_NAMES.get(first, first), *options])
 
 
-def _with(row: Row, ratio: str) -> str:
+def _time_with(row: Row, ratio: str) -> str:
     return f"{image_time(row)} ({ratio})"
 
 
 def _mode(results: DeviceRows) -> str:
-    """Return the mode that is compared with limits: a CUDA graph excludes the time of the host."""
+    """Return the mode for comparisons with hardware limits: on a GPU a CUDA graph, which excludes the host's time."""
     return "graph" if results.cuda else "eager"

@@ -1,4 +1,4 @@
-"""Numbers, and tables of rows, in Markdown."""
+"""Format benchmark rows in Markdown: tables, durations, sizes and percentages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness.rows import Row, rate_share, seconds_per_image, speed_up
+from benchmarks.harness.rows import Row, bandwidth_ratio, seconds_per_image, speed_up
 
 NOT_MEASURED = "not measured"
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
@@ -19,7 +19,10 @@ _BYTES = {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1.0}
 
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, "Not measured." without a body. Numbers are right-aligned."""
+    """Return a Markdown table, or "Not measured." if ``body`` is empty.
+
+    Columns whose first cell starts with a digit are right-aligned.
+    """
     if not body:
         return f"{NOT_MEASURED.capitalize()}."
     grid = Table(box=MARKDOWN)
@@ -31,25 +34,33 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     file = io.StringIO()
     Console(file=file, width=10_000, markup=False, highlight=False, emoji=False).print(grid)
     lines = [line.strip() for line in file.getvalue().strip().splitlines()]
-    rules = [rule[:-1] + ":" if number else rule for rule, number in zip(lines[1][1:-1].split("|"), numbers)]
-    lines[1] = f"|{'|'.join(rules)}|"
+    separators = [cell[:-1] + ":" if number else cell for cell, number in zip(lines[1][1:-1].split("|"), numbers)]
+    lines[1] = f"|{'|'.join(separators)}|"
     return "\n".join(lines)
 
 
 def pivot(
     corner: str,
     rows: Sequence[Row],
-    line: Callable[[Row], str],
-    column: Callable[[Row], Any],
-    cell: Callable[[Row], str],
+    line_of: Callable[[Row], str],
+    column_of: Callable[[Row], Any],
+    text_of: Callable[[Row], str],
 ) -> str:
-    """Return a table of rows: one line per value of ``line``, one column per value of ``column``, in their order.
+    """Return a pivot table of benchmark rows.
 
-    A cell without a row reads "not measured".
+    There is one line per distinct ``line_of(row)`` and one column per distinct ``column_of(row)``, in order of first
+    appearance. The cell of a row contains ``text_of(row)``; a cell without a row contains "not measured".
+
+    Args:
+        corner: the first cell of the head.
+        rows: benchmark rows.
+        line_of: returns the name of the line of a row.
+        column_of: returns the head of the column of a row.
+        text_of: returns the text of the cell of a row.
     """
-    cells = {(line(row), column(row)): cell(row) for row in rows}
+    cells = {(line_of(row), column_of(row)): text_of(row) for row in rows}
     lines, columns = (list(dict.fromkeys(key[axis] for key in cells)) for axis in (0, 1))
-    body = [[name, *(cells.get((name, value), NOT_MEASURED) for value in columns)] for name in lines]
+    body = [[line, *(cells.get((line, column), NOT_MEASURED) for column in columns)] for line in lines]
     return table([corner, *map(str, columns)], body)
 
 
@@ -60,12 +71,12 @@ def significant(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in a suitable unit."""
+    """Return a time with a suitable unit: s, ms or µs."""
     return _with_unit(seconds, _SECONDS)
 
 
 def size(count: float) -> str:
-    """Return a number of bytes in a suitable unit."""
+    """Return a number of bytes with a suitable unit: GB, MB, kB or B."""
     return _with_unit(count, _BYTES)
 
 
@@ -78,20 +89,20 @@ def image_time(row: Row | None) -> str:
     """Return the median time per image of a row and, if there are several rounds, its interquartile range."""
     if row is None:
         return NOT_MEASURED
-    spread = f" ± {duration(row['iqr_s'] / row['images'])}" if row["rounds"] > 1 else ""
-    return duration(seconds_per_image(row)) + spread
+    interquartile_range = f" ± {duration(row['iqr_s'] / row['images'])}" if row["rounds"] > 1 else ""
+    return duration(seconds_per_image(row)) + interquartile_range
 
 
-def times(slow: Row | None, fast: Row | None) -> str:
-    """Return how many times as fast one row is as another, per image."""
+def speed_up_text(slow: Row | None, fast: Row | None) -> str:
+    """Return the time per image of ``slow`` divided by that of ``fast``, as in "2.50×"."""
     return NOT_MEASURED if slow is None or fast is None else f"{significant(speed_up(slow, fast))}×"
 
 
-def part(row: Row | None, whole: Row | None) -> str:
-    """Return the time per image of a row as a percentage of that of another row."""
+def percent_of_time(row: Row | None, whole: Row | None) -> str:
+    """Return the time per image of ``row`` in percent of that of ``whole``."""
     return NOT_MEASURED if row is None or whole is None else f"{speed_up(row, whole):.1%}"
 
 
-def share(row: Row | None, limit: Row | None) -> str:
-    """Return the bytes per second of a row as a percentage of those of another row."""
-    return NOT_MEASURED if row is None or limit is None else f"{rate_share(row, limit):.0%}"
+def percent_of_bandwidth(row: Row | None, limit: Row | None) -> str:
+    """Return the bytes per second of ``row`` in percent of those of ``limit``."""
+    return NOT_MEASURED if row is None or limit is None else f"{bandwidth_ratio(row, limit):.0%}"

@@ -1,7 +1,7 @@
-"""Compile the kernels that an operator launches, without a GPU, and read the machine code.
+"""Compile the kernels that a conversion launches, without a GPU, and read the machine code.
 
-The operator runs on the CPU with its kernels replaced by recorders. Triton's own launcher then compiles each recorded
-launch for the chosen target.
+The launch functions run on the CPU, with the kernels replaced by recorders. Triton's own launcher then compiles each
+recorded launch for the chosen target.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def launches(
     multiprocessors: int = 132,
     warp_size: int = 32,
 ) -> list[Launch]:
-    """Return the launches that convert images on a GPU; by default one with the multiprocessors of an H100.
+    """Return the kernel launches that convert images on a GPU, by default on an H100.
 
     With ``size``, the images are cropped, resized and flipped.
     """
@@ -73,7 +73,7 @@ def launches(
 
 
 def unpack_launches(packed: Tensor, dtype: torch.dtype, *, timesteps: int = 8, warp_size: int = 32) -> list[Launch]:
-    """Return the launches that unpack events on a GPU."""
+    """Return the kernel launches that unpack events on a GPU."""
     out = torch.empty(timesteps, *packed.shape, dtype=dtype, device=packed.device)
     with _recording(1, warp_size) as recorded:
         launch.unpack_into(out, packed)
@@ -106,7 +106,7 @@ def compile_launch(recorded: Launch, target: GPUTarget) -> CompiledKernel:
 
 
 class TargetDriver:
-    """The answers that Triton's launcher needs before it compiles, for a GPU that need not be present."""
+    """A replacement of Triton's driver that reports a target GPU, so that kernels compile without that GPU."""
 
     def __init__(self, target: GPUTarget):
         self.target = target
@@ -137,7 +137,7 @@ def resources(kernel: CompiledKernel, folder: Path) -> dict[str, int]:
 
 
 def run_nvidia_tool(name: str, flags: list[str], kernel: CompiledKernel, folder: Path) -> str:
-    """Write a kernel's binary to ``folder`` and return what a tool that Triton ships prints about it."""
+    """Write a kernel's binary to ``folder``, run an NVIDIA tool that Triton ships on it, and return the output."""
     tool = Path(triton.__file__).parent / "backends/nvidia/bin" / name
     binary = folder / f"{kernel.hash}.cubin"
     binary.write_bytes(kernel.asm["cubin"])

@@ -1,4 +1,4 @@
-"""The loops of a kernel compiled for an NVIDIA GPU: their instructions, loads, stores and source function."""
+"""Find the loops of a kernel compiled for an NVIDIA GPU: their instructions, loads, stores and source functions."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ _WIDTHS = {"128": 16, "64": 8, "U8": 1, "S8": 1, "U16": 2, "S16": 2}
 
 @dataclass
 class Loop:
-    """A loop.
+    """A loop in machine code.
 
     Attributes:
-        function: source function of the branch that closes the loop.
-        own: instructions of the body outside of inner loops.
+        function: name of the Python function that the closing branch was compiled from, or None if it is unknown.
+        instructions: instructions of the body, without those of inner loops.
         inner: inner loops.
     """
 
     function: str | None
-    own: list[str] = field(default_factory=list)
+    instructions: list[str] = field(default_factory=list)
     inner: list[Loop] = field(default_factory=list)
 
     @property
     def loads(self) -> list[int]:
-        """Bytes of each load from global memory in ``own``, per thread."""
+        """Return the bytes per thread of each load from global memory, without inner loops."""
         return self._widths(_LOAD)
 
     @property
     def stores(self) -> list[int]:
-        """Bytes of each store to global memory in ``own``, per thread."""
+        """Return the bytes per thread of each store to global memory, without inner loops."""
         return self._widths(_STORE)
 
     def _widths(self, access: re.Pattern[str]) -> list[int]:
-        suffixes = [match[1].split(".") for text in self.own if (match := access.search(text))]
+        suffixes = [match[1].split(".") for text in self.instructions if (match := access.search(text))]
         return [next((_WIDTHS[part] for part in suffix if part in _WIDTHS), 4) for suffix in suffixes]
 
 
@@ -56,42 +56,44 @@ def loops(kernel: CompiledKernel, folder: Path) -> list[Loop]:
 
 
 def parse_loops(listing: str) -> list[Loop]:
-    """Return the outermost loops of a listing that nvdisasm wrote with source lines (``-gi``)."""
+    """Return the outermost loops in a listing of nvdisasm with source lines (``-gi``), in code order."""
     instructions, labels = _parse(listing)
-    ends: dict[int, int] = {}
+    last_of_loop: dict[int, int] = {}  # index of a loop's first instruction -> index of its last instruction
     for index, (text, _) in enumerate(instructions):
         branch = _BRANCH.search(text)
         # The code ends with a branch to itself, which is not a loop.
         if branch and labels.get(branch[1], index) < index:
-            ends[labels[branch[1]]] = index
+            last_of_loop[labels[branch[1]]] = index
     outermost: list[Loop] = []
     open_loops: list[tuple[int, Loop]] = []
     for index, (text, _) in enumerate(instructions):
         while open_loops and open_loops[-1][0] < index:
             open_loops.pop()
-        if index in ends:
-            loop = Loop(instructions[ends[index]][1])
+        if index in last_of_loop:
+            loop = Loop(instructions[last_of_loop[index]][1])
             (open_loops[-1][1].inner if open_loops else outermost).append(loop)
-            open_loops.append((ends[index], loop))
+            open_loops.append((last_of_loop[index], loop))
         if open_loops:
-            open_loops[-1][1].own.append(text)
+            open_loops[-1][1].instructions.append(text)
     return outermost
 
 
 def _parse(listing: str) -> tuple[list[tuple[str, str | None]], dict[str, int]]:
-    """Return the instructions with their source functions, and the index of the instruction after each label."""
+    """Return pairs (instruction, source function), and for each label the index of the instruction that follows it."""
     instructions: list[tuple[str, str | None]] = []
     labels: dict[str, int] = {}
-    function, inlined = None, False  # several source lines: the first is of the innermost function
+    # Before inlined code, nvdisasm prints several source lines. The first one names the innermost function; the others
+    # are ignored.
+    function, source_found = None, False
     for line in listing.splitlines():
         if label := _LABEL.match(line):
             labels[label[1]] = len(instructions)
         elif source := _SOURCE.match(line):
-            function = function if inlined else _function_at(source[1], int(source[2]))
-            inlined = True
+            function = function if source_found else _function_at(source[1], int(source[2]))
+            source_found = True
         elif instruction := _INSTRUCTION.match(line):
             instructions.append((instruction[1], function))
-            inlined = False
+            source_found = False
     return instructions, labels
 
 

@@ -1,1 +1,1 @@
-"""The benchmarks. Each case checks its events against the reference implementation before it is measured."""
+"""The benchmarks. Each case compares its events with the reference implementation before it is measured."""

@@ -1,6 +1,6 @@
 """Pad, crop, resize, flip and convert images, compared with torchvision followed by a conversion.
 
-The events go to new tensors, or to the tensors of the batch before (``out``).
+The events are written to new tensors, or to existing ones (``out``).
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def test_augmentation(measure: Callable[..., None], device: str, method: str, fo
 
 
 def method_call(method: str, images: Tensor, options: dict[str, Any], out: Tensor | None) -> Callable[[], object]:
-    """Return the call of a method for a batch of raw images; each call draws new random numbers."""
+    """Return a function that runs a method on a batch of raw images. Each call draws new random numbers."""
     outs = [None] * len(images) if out is None else out if options.get("packed") else out.unbind(1)
     match method:
         case "ours":
-            check(images)
+            check_events(images)
             return lambda: convert(images, _RATIO, **_AUGMENT(images), out=out, **options)
         case "torchvision, image by image":
             return lambda: [convert(_TORCHVISION(i), _RATIO, out=o, **options) for i, o in zip(images, outs)]
@@ -67,15 +67,15 @@ def method_call(method: str, images: Tensor, options: dict[str, Any], out: Tenso
     return lambda: convert(ready, _RATIO, out=out, **options)
 
 
-def check(images: Tensor) -> None:
-    """Compare some images with the reference, bit for bit.
+def check_events(images: Tensor) -> None:
+    """Compare the events of every 16th image with the reference implementation, bit for bit.
 
     Raises:
         AssertionError: if an event differs.
     """
-    some = images[::16]
-    augmentation = _AUGMENT(some)
-    events = convert(some, _RATIO, dtype=torch.bool, **augmentation).cpu()
+    checked = images[::16]
+    augmentation = _AUGMENT(checked)
+    events = convert(checked, _RATIO, dtype=torch.bool, **augmentation).cpu()
     crop, flip, size = augmentation["crop"].cpu(), augmentation["flip"].cpu(), augmentation["size"]
-    expected = reference.convert(some.cpu(), _RATIO, canonical_shifts(), crop=crop, size=size, flip=flip)
+    expected = reference.convert(checked.cpu(), _RATIO, canonical_shifts(), crop=crop, size=size, flip=flip)
     assert torch.equal(events, expected)

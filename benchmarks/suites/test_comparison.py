@@ -1,7 +1,7 @@
-"""Comparison of this package with other methods: the same images on the same device in the same run.
+"""Comparison of this package with other methods on the same images, on the same device, in the same run.
 
-Each method allocates its result. ODG and the emulator convert one image at a time, as they are defined; the others
-convert a batch.
+Each method allocates its result. ODG and the emulator are defined for one image, so they convert one image at a time;
+the others convert a batch.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test_ours(measure: Callable[..., None], device: str, content: str, input: st
 
 
 def official_cases() -> Iterator[Any]:
-    """Yield the parameters (device, compiled, tf32, content, input); PyTorch's default on CUDA is tf32."""
+    """Yield the parameters (device, compiled, tf32, content, input). On CUDA, PyTorch's default is tf32."""
     for compiled in (False, True):
         for input in INPUTS:
             yield device_param("cpu", compiled, False, "photographs", input)
@@ -70,7 +70,7 @@ def test_official(
     content: str,
     input: str,
 ) -> None:
-    """Measure the official formulation, as it is and under torch.compile."""
+    """Measure the official formulation, in eager mode or with torch.compile."""
     if compiled and _NO_COMPILER:
         pytest.skip("torch.compile needs a C++ compiler")
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
@@ -108,16 +108,16 @@ def compare(
     input: str,
     format: str | None,
 ) -> None:
-    """Measure one method.
+    """Check the events of one method and measure it.
 
     Args:
-        measure: the fixture.
+        measure: the fixture ``measure``.
         method: name of the method in rows.
         convert_batch: converts images ``[B, 3, H, W]``.
         device: device of the images.
-        content: content of the images.
-        input: type of the images.
-        format: format of the events, which are compared with the reference; None for coordinates.
+        content: ``"photographs"`` or ``"noise"``.
+        input: dtype of the images, ``"uint8"`` or ``"float32"``.
+        format: format of the events, or None if the method returns coordinates, which are not checked.
     """
     images = uint8_images(device, content)[: None if format else _FEW_IMAGES]
     images = images if input == "uint8" else reference.scale(images)
@@ -129,7 +129,7 @@ def compare(
         assert isinstance(actual, Tensor)
         assert actual.dtype == expected.dtype
         more["differing"] = float((actual.cpu() != expected).double().mean())
-        # cuDNN may choose a convolution that is not exact.
+        # On CUDA, cuDNN may choose a convolution that is not exact, so the other methods may differ.
         assert more["differing"] == 0 or (device == "cuda" and method != "ours")
     measure(
         "comparison",

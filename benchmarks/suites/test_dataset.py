@@ -38,7 +38,7 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def large(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
-    """Return crops of photographs that are about as large as ImageNet's images."""
+    """Return crops of photographs, about as large as ImageNet's images."""
     return like_imagenet(tmp_path_factory.mktemp("large"))
 
 
@@ -74,7 +74,7 @@ def test_official(measure: Callable[..., None], small: ImageSet, tmp_path: Path)
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_command(measure: Callable[..., None], small: ImageSet, tmp_path: Path, workers: int) -> None:
-    """Measure ``i2e dataset`` on all splits, once, including the start of Python and of the workers."""
+    """Measure one run of ``i2e dataset`` on all splits, including the start of Python and of the workers."""
     out = tmp_path / "out"
     options = ["--preset", "cifar10", "--workers", str(workers), "-o", str(out)]
 
@@ -104,7 +104,7 @@ def convert_officially(row: Row, weight: Tensor, images: ImageSet, path: Path) -
 
 
 def stage_calls(images: ImageSet, folder: Path) -> dict[str, Callable[[], Any]]:
-    """Return the stages for a batch of an image set. Each stage works on the result of the stage before."""
+    """Return a function for each stage, for a batch of an image set. A stage uses the result of the previous one."""
     source = open_source(str(images.location), split="train")
 
     def read() -> list[Row]:

@@ -1,4 +1,4 @@
-"""Stages from image files to events in memory."""
+"""The stages from image files to events in memory, each alone and all together."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _CASES = [
 @pytest.mark.parametrize("files", ["jpeg", "png"])
 @pytest.mark.parametrize(("device", "stage"), _CASES)
 def test_end_to_end(measure: Callable[..., None], image_files: Path, device: str, stage: str, files: str) -> None:
-    """Measure one stage, or all, for a batch of files on one thread."""
-    known = sorted(image_files.glob(f"*.{files}"))
+    """Measure one stage, or all stages together, for a batch of files on one thread."""
+    distinct_paths = sorted(image_files.glob(f"*.{files}"))
     batch = _BATCH[device]
-    call = stages([known[i % len(known)] for i in range(batch)], device)[stage]
+    call = stages([distinct_paths[i % len(distinct_paths)] for i in range(batch)], device)[stage]
     case = {"files": files, "stage": stage, "format": "bool", "batch": batch, "size": _SIZE}
     measure("end to end", case, call, device=device, images=batch)
 
 
 def stages(paths: list[Path], device: str) -> dict[str, Callable[[], object]]:
-    """Return the stages for a batch of files. Each stage works on the result of the stage before."""
+    """Return a function for each stage, for a batch of files. A stage uses the result of the previous one."""
 
     def decode() -> list[PIL.Image.Image]:
         images = []

@@ -11,8 +11,8 @@ import torch
 from benchmarks.harness.timing import device_param
 from benchmarks.harness.workload import (
     FORMATS,
+    MAIN_PAIRS,
     RATIO,
-    SOME_PAIRS,
     cuda_graph,
     event_bytes,
     expected_events,
@@ -22,16 +22,16 @@ from benchmarks.harness.workload import (
 from i2e_triton import convert
 
 _SIZE = 224
-# On a GPU: the time until the call returns; the time until the GPU has finished, without and with a CUDA graph; and the
-# time of the GPU for consecutive calls or replays.
+# Clocks on a GPU. "host": until the call returns. "finished": until the GPU has finished. "device": GPU time in a sequence
+# of calls. "graph": the call replays a CUDA graph.
 _CLOCKS = ("host", "finished", "graph, finished", "device", "graph, device")
 _CASES = [device_param("cpu", "finished"), *(device_param("cuda", c, wait="device" in c) for c in _CLOCKS)]
 
 
-@pytest.mark.parametrize(("input", "format"), SOME_PAIRS)
+@pytest.mark.parametrize(("input", "format"), MAIN_PAIRS)
 @pytest.mark.parametrize(("device", "clock"), _CASES)
 def test_one_image(measure: Callable[..., None], device: str, clock: str, input: str, format: str) -> None:
-    """Measure the conversion of one image by one of the clocks."""
+    """Measure the conversion of one image with one of the clocks."""
     image = random_images(1, _SIZE, input, device, "photographs")
     convert_image = partial(convert, image[0], RATIO, **FORMATS[format])
     assert torch.equal(convert_image().cpu(), expected_events(image, format).squeeze(-4))

@@ -1,4 +1,4 @@
-"""Limits of the hardware: a copy of as many bytes as a conversion moves, and a memset of its events.
+"""Hardware limits: a copy of as many bytes as a conversion moves, and a memset of as many bytes as its events have.
 
 The report compares them with the conversions of the throughput suite.
 """
@@ -42,7 +42,7 @@ def test_copy(measure: Callable[..., None], device: str, batch: int, input: str,
 
 @pytest.mark.parametrize("device", [device_param("cuda")])
 def test_large_copy(measure: Callable[..., None], device: str) -> None:
-    """Measure a copy that is large enough for the full rate of the device."""
+    """Measure a copy that is large enough to reach the full bandwidth of the device."""
     case = {"method": "copy", "bytes": 2 * _LARGE}
     measure_limit(measure, case, device, 0, 2 * _LARGE)
 
@@ -57,9 +57,9 @@ def test_memset(measure: Callable[..., None], device: str, batch: int, format: s
 
 
 def measure_limit(measure: Callable[..., None], case: dict[str, Any], device: str, images: int, size: int) -> None:
-    """Measure copies or memsets of ``size`` bytes in turn, on a GPU as a CUDA graph to exclude the time of the host."""
+    """Measure copies or memsets of ``size`` bytes in turn. On a GPU, a CUDA graph excludes the host's time."""
     count = batches_beyond_cache(device, size)
-    # ctypes.memset does not keep the buffers alive, the local variable does.
+    # This variable keeps the buffers alive, because ctypes.memset only has their addresses.
     buffers = [torch.ones(2, size // 2, dtype=torch.uint8, device=device) for _ in range(count)]
     calls: list[Call]
     if case["method"] == "copy":

@@ -1,4 +1,4 @@
-"""Images per second by batch size, image size and format, into existing memory."""
+"""Throughput by batch size, image size and format. The events are written to existing memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from benchmarks.harness.timing import device_param
-from benchmarks.harness.workload import PAIRS, SOME_PAIRS, Conversions
+from benchmarks.harness.workload import MAIN_PAIRS, PAIRS, Conversions
 
 _SIZE = 224
 _BATCHES = {"cpu": (1, 4, 16, 64), "cuda": (1, 4, 16, 64, 128, 256, 512, 1024)}
 _SIZES = (32, 64, 128, 512, 1024, 2048)
-# Pixels per batch of images of other sizes; a batch has at least one image.
+# For the image sizes in _SIZES: pixels per batch. A batch has at least one image.
 _PIXELS = {"cpu": 1024 * 1024, "cuda": 128 * 224 * 224}
 
 
@@ -23,9 +23,9 @@ def cases() -> Iterator[Any]:
     for device, mode in (("cpu", "eager"), ("cuda", "graph")):
         for pair, batch in product(PAIRS, _BATCHES[device]):
             yield device_param(device, mode, *pair, batch, _SIZE)
-        for pair, size in product(SOME_PAIRS, _SIZES):
+        for pair, size in product(MAIN_PAIRS, _SIZES):
             yield device_param(device, mode, *pair, max(1, _PIXELS[device] // (size * size)), size)
-    for pair, batch in product(SOME_PAIRS, _BATCHES["cuda"]):  # the host limits small batches
+    for pair, batch in product(MAIN_PAIRS, _BATCHES["cuda"]):  # without a graph, the host limits small batches
         yield device_param("cuda", "eager", *pair, batch, _SIZE)
 
 
@@ -33,10 +33,10 @@ def cases() -> Iterator[Any]:
 def test_throughput(
     measure: Callable[..., None], device: str, mode: str, input: str, format: str, batch: int, size: int
 ) -> None:
-    """Measure conversions of alternating batches, called from Python or as a CUDA graph."""
+    """Measure conversions of several batches in turn, called from Python or replayed as a CUDA graph."""
     conversions = Conversions(device, input, format, batch, size)
     conversions.check()
-    call, per_call = conversions.timed(mode)
+    call, per_call = conversions.call_for(mode)
     measure(
         "throughput",
         {"input": input, "format": format, "batch": batch, "size": size, "mode": mode},

@@ -1,4 +1,4 @@
-"""Training with the conversion inside the network: steps and their stages, in this package and in the official loop."""
+"""Training with the conversion inside the network: steps and stages of this package's loop and of the official loop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from i2e_triton.training.options import parse_options
 from i2e_triton.training.resume import Start
 
 _BATCH = {"cpu": 4, "cuda": 128}
-# Steps per measured call. A loop that never waits for the GPU is ahead of it only over several steps.
+# Steps per measured call. On a GPU several steps, so that a loop that does not wait for the GPU can run ahead of it.
 _STEPS = {"cpu": 1, "cuda": 10}
 _LOOPS = ("ours", "official")
 
@@ -44,10 +44,10 @@ class Loop:
 
     Attributes:
         name: ``"ours"`` or ``"official"``.
-        run: has the ``network``, ``optimizer``, ``scaler`` and the autocast type ``precision``, None without autocast.
-            The network takes images or dense events; its module ``i2e`` converts.
+        run: has the attributes ``network``, ``optimizer``, ``scaler`` and ``precision``, the dtype of autocast or None
+            without autocast. The network takes images or dense events; its submodule ``i2e`` converts.
         step: trains on a batch in host memory.
-        batches: batches in host memory, with images of the type that ``loader`` returns.
+        batches: batches in host memory, with images of the dtype that ``loader`` returns.
         loader: loader of training images.
         label_smoothing: label smoothing of the loss.
     """
@@ -71,15 +71,15 @@ Loops = Callable[[str], dict[str, Loop]]
 
 @pytest.fixture(scope="module")
 def loops(tmp_path_factory: pytest.TempPathFactory) -> Loops:
-    """Return a function that builds both loops on a device, with equal weights and images."""
+    """Return a function that returns both loops on a device, with equal weights and images."""
     folder = tmp_path_factory.mktemp("images")
     like_cifar10(folder)
     return cache(partial(build_loops, folder))
 
 
 @pytest.fixture(autouse=True)
-def _modes() -> Iterator[None]:
-    """Set the modes that both loops use: cuDNN benchmarking and tf32 matrix products."""
+def _backend_settings() -> Iterator[None]:
+    """Set the backend options of both loops: cuDNN benchmarking and tf32 matrix products."""
     benchmark, precision = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
@@ -88,10 +88,10 @@ def _modes() -> Iterator[None]:
     torch.set_float32_matmul_precision(precision)
 
 
-@pytest.mark.parametrize(("device", "which"), [device_param(device, which) for device in _BATCH for which in _LOOPS])
-def test_step(measure: Callable[..., None], loops: Loops, device: str, which: str) -> None:
-    """Measure steps from images in host memory to new weights."""
-    measured = loops(device)[which]
+@pytest.mark.parametrize(("device", "name"), [device_param(device, name) for device in _BATCH for name in _LOOPS])
+def test_step(measure: Callable[..., None], loops: Loops, device: str, name: str) -> None:
+    """Measure steps from images in host memory to updated weights."""
+    measured = loops(device)[name]
     step = cycle_calls([partial(measured.step, *batch) for batch in measured.batches])
 
     def call() -> None:
@@ -102,17 +102,17 @@ def test_step(measure: Callable[..., None], loops: Loops, device: str, which: st
     measure("training", measured.case(), call, device=device, memory_call=step, **counts)
 
 
-@pytest.mark.parametrize("which", _LOOPS)
+@pytest.mark.parametrize("name", _LOOPS)
 @pytest.mark.parametrize(("device", "stage"), [device_param(*case) for case in product(_BATCH, TRAINING_STAGES)])
-def test_stages(measure: Callable[..., None], loops: Loops, device: str, stage: str, which: str) -> None:
-    """Measure one stage of a step, or the preparation of its data without workers."""
-    measured = loops(device)[which]
+def test_stages(measure: Callable[..., None], loops: Loops, device: str, stage: str, name: str) -> None:
+    """Measure one stage of a step, or the preparation of its data in the main process."""
+    measured = loops(device)[name]
     call = stage_call(measured, stage, device)
     measure("training stages", {**measured.case(), "stage": stage}, call, device=device, images=_BATCH[device])
 
 
 def build_loops(folder: Path, device: str) -> dict[str, Loop]:
-    """Build both loops on the images of a folder, and compare their losses and events."""
+    """Return both loops on the images of a folder, after a comparison of their losses and events."""
     options = ["--recipe", "baseline2", "--dataset", "cifar10", "--dummy", "-bz", str(_BATCH[device]), "-w", "0"]
     run = train.prepare(parse_options([*options, "--device", device]), Place(torch.device(device)), Start())
     recipe = run.recipe
@@ -136,7 +136,7 @@ def build_loops(folder: Path, device: str) -> dict[str, Loop]:
 
 
 def pin(batch: Batch, device: str) -> Batch:
-    """Return a batch as a loader does: in pinned memory for a GPU."""
+    """Return a batch in the memory that a DataLoader would use: pinned for a GPU."""
     return (batch[0].pin_memory(), batch[1].pin_memory()) if device == "cuda" else batch
 
 
@@ -144,11 +144,11 @@ def pin(batch: Batch, device: str) -> Batch:
 def check_equal(ours: Loop, official: Loop, device: str) -> None:
     """Compare the events of both loops bit for bit, and their losses in float32, with the canonical motion vectors.
 
-    The losses and the official events are computed on the CPU: the summation order of a GPU's convolution depends on
-    the memory layout and can decide whether a neuron fires.
+    The losses and the official events are computed on the CPU. On a GPU, the summation order of a convolution depends
+    on the memory layout, and this can decide whether a neuron fires.
     """
-    networks = [copy.deepcopy(some.run.network).cpu() for some in (ours, official)]
-    images = [some.batches[0][0][:4].cpu() for some in (ours, official)]
+    networks = [copy.deepcopy(each.run.network).cpu() for each in (ours, official)]
+    images = [each.batches[0][0][:4].cpu() for each in (ours, official)]
     labels = ours.batches[0][1][:4].cpu()
     losses = []
     for network, batch in zip(networks, images):
@@ -163,7 +163,7 @@ def check_equal(ours: Loop, official: Loop, device: str) -> None:
 
 
 def stage_call(measured: Loop, stage: str, device: str) -> Callable[[], object]:
-    """Return a call that runs one stage. The data stage uses the loader; the others work on the first batch."""
+    """Return a function that runs one stage. The stage "data" uses the loader; the others use the first batch."""
     run = measured.run
     images, labels = (tensor.to(device) for tensor in measured.batches[0])
 
@@ -191,7 +191,7 @@ def stage_call(measured: Loop, stage: str, device: str) -> Callable[[], object]:
         run.optimizer.zero_grad(set_to_none=True)
 
     events = conversion()
-    loss = run.scaler.scale(forward())  # this also creates the scale that the optimizer stage divides by
+    loss = run.scaler.scale(forward())  # the first call also creates the scale, which the stage "optimizer" divides by
     gradients = [(p, 1e-3 * torch.randn_like(p)) for p in run.network.parameters() if p.requires_grad]
     calls: tuple[Callable[[], object], ...] = (partial(next, data()), conversion, forward, backward, optimizer)
     return dict(zip(TRAINING_STAGES, calls))[stage]

@@ -1,4 +1,4 @@
-"""Builders of rows for the tests of the report."""
+"""Functions that make benchmark rows for tests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ CPU, GPU = "Test CPU, 2 cores", "Test GPU 9000"
 
 
 def environment(device: str = CPU, **changes: Any) -> dict[str, Any]:
-    """Return the environment of a row."""
-    known = {
+    """Return the environment fields of a row."""
+    fields = {
         "device": device,
         "kind": "cuda" if device == GPU else "cpu",
         "cpu": CPU,
@@ -26,11 +26,11 @@ def environment(device: str = CPU, **changes: Any) -> dict[str, Any]:
         "commit": "0123456789abcdef",
         "dirty": False,
     }
-    return {**known, **changes}
+    return {**fields, **changes}
 
 
 def row(suite: str, case: dict[str, Any], seconds: float, *, device: str = CPU, images: int = 1, **more: Any) -> Row:
-    """Return a row."""
+    """Return a row with a median time of ``seconds``; ``more`` replaces or adds measured fields."""
     measured = {
         "images": images,
         "median_s": seconds,
@@ -47,7 +47,7 @@ def row(suite: str, case: dict[str, Any], seconds: float, *, device: str = CPU, 
 
 
 def comparison(method: str, input: str, format: str | None, seconds: float, device: str = CPU, **more: Any) -> Row:
-    """Return a row of the comparison of 32 photographs, with 90 MB of peak memory."""
+    """Return a row of the suite "comparison": 32 photographs and 90 MB of peak memory."""
     case = {"method": method, "input": input, "format": format, "content": "photographs", "batch": 32, "size": 224}
     more = {"bytes_moved": 10**8, "peak_memory": 9 * 10**7, **more}
     return row("comparison", case, seconds, device=device, images=32, **more)

@@ -1,4 +1,4 @@
-"""The emulator of an event camera against a float32 computation for one pixel at a time."""
+"""The emulator of an event camera, compared with a float32 computation of one pixel at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.samples import PHOTOGRAPHS, noise, resized_photograph
 
 
 def pixel_counts(responses: list[np.float32], on_threshold: float, off_threshold: float) -> list[tuple[int, int]]:
-    """Return the ON and OFF events of one pixel between consecutive frames, from its responses."""
+    """Return the numbers of ON and OFF events of one pixel between consecutive frames, from its responses."""
     on_step, off_step = np.float32(on_threshold), np.float32(off_threshold)
     reference = responses[0]
     counts = []
@@ -28,14 +28,14 @@ def pixel_counts(responses: list[np.float32], on_threshold: float, off_threshold
     return counts
 
 
-def counted(events: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the ON and OFF events of every pixel between consecutive frames: int64 ``[T - 1, 2, H, W]``."""
+def count_events(events: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the numbers of ON and OFF events of each pixel between consecutive frames: int64 ``[T - 1, 2, H, W]``."""
     frames, height, width = shape
     counts = torch.zeros(frames - 1, 2, height, width, dtype=torch.int64)
     time, x, y, polarity = events.unbind(1)
-    between = (time.ceil() - 1).long()  # an event at the time of a frame belongs to the change before it
-    one = torch.ones_like(between)
-    counts.index_put_((between, (polarity < 0).long(), y.long(), x.long()), one, accumulate=True)
+    interval = (time.ceil() - 1).long()  # an event at the time of a frame belongs to the interval before it
+    one = torch.ones_like(interval)
+    counts.index_put_((interval, (polarity < 0).long(), y.long(), x.long()), one, accumulate=True)
     return counts
 
 
@@ -50,41 +50,42 @@ def expected_counts(frames: Tensor, on_threshold: float, off_threshold: float) -
 
 
 @pytest.mark.parametrize(("on_threshold", "off_threshold"), [(0.2, 0.2), (0.31, 0.17), (2.5, 0.05)])
-def test_every_pixel_equals_its_own_computation(
+def test_events_equal_a_computation_per_pixel(
     on_threshold: float, off_threshold: float, generator: torch.Generator
 ) -> None:
     frames = noise((6, 15, 18), torch.uint8, generator).float()
     events = emulator.emulate(frames, on_threshold, off_threshold)
     expected = expected_counts(frames, on_threshold, off_threshold)
-    assert int(expected.max()) > 1, "several events of a pixel between two frames"
-    assert torch.equal(counted(events, frames.shape), expected)
+    assert int(expected.max()) > 1, "some pixels should have several events between two frames"
+    assert torch.equal(count_events(events, frames.shape), expected)
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs_equal_the_computation_per_pixel(name: str) -> None:
+def test_events_of_photographs_equal_a_computation_per_pixel(name: str) -> None:
     image = resized_photograph(name, 40)
     frames = emulator.shifted_frames(image)
     expected = expected_counts(frames, emulator.ON_THRESHOLD, emulator.OFF_THRESHOLD)
     assert bool((expected.sum(dim=(2, 3)) > 0).all())
-    assert torch.equal(counted(emulator.convert(image), frames.shape), expected)
+    assert torch.equal(count_events(emulator.convert(image), frames.shape), expected)
 
 
-def test_one_pixel_equals_a_calculation_by_hand() -> None:
-    # Log responses 3.0, 3.5, 3.39, 2.95: 2 ON (reference 3.4), nothing, then 2 OFF (reference 3.0).
+def test_events_of_one_pixel_equal_a_calculation_by_hand() -> None:
+    # Log responses 3.0, 3.5, 3.39, 2.95: first 2 ON events (the reference becomes 3.4), then no event, then 2 OFF events
+    # (the reference becomes 3.0).
     frames = torch.tensor([3.0, 3.5, 3.39, 2.95]).exp()[:, None, None]
     events = emulator.emulate(frames)
     assert events.tolist() == [[0.5, 0, 0, 1], [1, 0, 0, 1], [2.5, 0, 0, -1], [3, 0, 0, -1]]
 
 
 def test_reference_level_moves_by_whole_thresholds() -> None:
-    # Two steps of 0.11 exceed the threshold of 0.2; the remainder counts for later events.
+    # Two steps of 0.11 exceed the threshold of 0.2. The remainder of 0.02 is kept for later events.
     frames = (3.0 + 0.11 * torch.arange(11)).exp()[:, None, None]
-    counts = counted(emulator.emulate(frames), (11, 1, 1))
+    counts = count_events(emulator.emulate(frames), (11, 1, 1))
     assert counts[:, 0, 0, 0].tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
     assert not counts[:, 1].any()
 
 
-def test_events_are_sorted_by_time_and_spread_between_frames(generator: torch.Generator) -> None:
+def test_events_are_sorted_by_time_and_lie_between_frames(generator: torch.Generator) -> None:
     frames = noise((3, 8, 8), torch.uint8, generator).float()
     time = emulator.emulate(frames)[:, 0]
     assert bool((time.diff() >= 0).all())
@@ -111,7 +112,7 @@ def test_frames_follow_the_path_with_replicated_borders() -> None:
         assert int((frame > 150).sum()) == 1
 
 
-def test_luma_weights_the_channels() -> None:
+def test_frames_are_the_luma_of_the_image() -> None:
     image = torch.tensor([10, 100, 200], dtype=torch.uint8)[:, None, None].expand(3, 2, 2)
     assert emulator.shifted_frames(image)[0, 0, 0] == pytest.approx(0.299 * 10 + 0.587 * 100 + 0.114 * 200)
 

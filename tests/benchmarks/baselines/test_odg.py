@@ -1,4 +1,4 @@
-"""Omnidirectional Discrete Gradient against a loop over pixels and against examples computed by hand."""
+"""Omnidirectional Discrete Gradient, compared with a loop over pixels and with examples computed by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Step = tuple[list[tuple[int, int]], list[tuple[int, int]]]
 
 
 def slow_odg(image: Tensor) -> list[Step]:
-    """Return the events, computed pixel by pixel in integers: differences of more than 45.9 of 255 grey levels."""
+    """Return the events, computed pixel by pixel in integers. The threshold is 0.18 * 255 = 45.9 grey levels."""
     path = [(1, 0), (0, 2), (2, 1), (1, 0), (0, 1), (2, 2), (1, 0), (1, 1), (2, 1)]  # (x, y)
     _, height, width = image.shape
     values = image.amax(0).tolist()
@@ -25,12 +25,12 @@ def slow_odg(image: Tensor) -> list[Step]:
         return values[row][column] if 0 <= row < height and 0 <= column < width else 0
 
     steps = []
-    for before, after in pairwise(path):
+    for previous, current in pairwise(path):
         on, off = [], []
-        # The canvas is 2 pixels larger than the image, and 2 pixels along each of its sides are cleared.
+        # The canvas is 2 pixels higher and wider than the image. 2 pixels along each of its sides have no events.
         for y in range(2, height):
             for x in range(2, width):
-                difference = canvas(x, y, after) - canvas(x, y, before)
+                difference = canvas(x, y, current) - canvas(x, y, previous)
                 if 100 * difference > 18 * 255:
                     on.append((y, x))
                 elif -100 * difference > 18 * 255:
@@ -54,30 +54,30 @@ def test_events_equal_a_loop_over_pixels(shape: tuple[int, ...], generator: torc
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs_equal_a_loop_over_pixels(name: str) -> None:
+def test_events_of_photographs_equal_a_loop_over_pixels(name: str) -> None:
     image = resized_photograph(name, 64)
     events = as_lists(odg.convert(image))
     assert events == slow_odg(image)
     assert any(on for on, _ in events)
 
 
-def test_one_bright_pixel_equals_a_calculation_by_hand() -> None:
+def test_events_of_one_bright_pixel_equal_a_calculation_by_hand() -> None:
     image = torch.zeros(3, 6, 7, dtype=torch.uint8)
-    image[1, 2, 3] = 200  # on the canvas at (y, x) = (2, 3) + the position
+    image[1, 2, 3] = 200
     events = as_lists(odg.convert(image))
     path = [(0, 1), (2, 0), (1, 2), (0, 1), (1, 0), (2, 2), (0, 1), (1, 1), (1, 2)]  # (y, x)
-    positions = [(2 + y, 3 + x) for y, x in path]
-    assert events == [([after], [before]) for before, after in pairwise(positions)]
+    positions = [(2 + y, 3 + x) for y, x in path]  # of the bright pixel on the canvas
+    assert events == [([current], [previous]) for previous, current in pairwise(positions)]
 
 
 @pytest.mark.parametrize(("level", "fires"), [(45, False), (46, True)])
 def test_threshold_is_strict_and_absolute(level: int, fires: bool) -> None:
     image = torch.zeros(1, 8, 8, dtype=torch.uint8)
-    image[0, 3, 3] = level  # 45.9 grey levels are 0.18 of the scale, however dark the image
+    image[0, 3, 3] = level  # the threshold is 45.9 grey levels, also for a dark image
     assert all(bool(on) is fires and bool(off) is fires for on, off in as_lists(odg.convert(image)))
 
 
-def test_flat_image_has_no_events_at_its_border() -> None:
+def test_flat_image_has_no_events() -> None:
     for on, off in odg.convert(torch.full((3, 20, 30), 255, dtype=torch.uint8)):
         assert on.shape == off.shape == (0, 2)
 

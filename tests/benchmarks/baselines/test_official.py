@@ -1,4 +1,4 @@
-"""The official formulation equals the reference if theta is positive, and fires everywhere if theta is 0."""
+"""The official formulation equals the reference implementation if theta is positive. If theta is 0, all pixels fire."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_events_equal_the_reference(dtype: torch.dtype, shape: tuple[int, ...], 
         assert_same_events(events, expected(images, ratio))
 
 
-def test_ties_on_integer_grey_levels_equal_the_reference(generator: torch.Generator) -> None:
-    """The last bit of a scaled grey level decides here."""
+def test_ties_between_grey_levels_equal_the_reference(generator: torch.Generator) -> None:
+    """Many differences equal theta, so that events depend on the last bit of the scaled grey levels."""
     images = noise((1, 1, 200, 200), torch.uint8, generator)
     images[..., 0, :2] = torch.tensor([0, 255], dtype=torch.uint8)
     for level in range(1, 52):
@@ -37,7 +37,7 @@ def test_ties_on_integer_grey_levels_equal_the_reference(generator: torch.Genera
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs_equal_the_reference(name: str) -> None:
+def test_events_of_photographs_equal_the_reference(name: str) -> None:
     images = photograph(name)[None]
     events = official.convert(images, official.motion_weight())
     assert 0.01 < float(events.mean()) < 0.2

@@ -1,4 +1,4 @@
-"""The official loop computes the same steps as this package's loop on the same images and weights."""
+"""The official loop and this package's loop compute the same steps from the same images and weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.training.tiny import TinyNetwork
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> loop.Run:
-    """Return this package's loop with a small network, without random selection."""
+    """Return this package's training run with a small network, without random selection."""
     monkeypatch.setattr(train, "build_network", TinyNetwork)
     options = ["--dataset", "fake", "--size", "16", "--device", "cpu", "-w", "0", "--no-random"]
     return train.prepare(parse_options(options), Place(torch.device("cpu")), Start())
@@ -40,22 +40,22 @@ def official_loop(run: loop.Run, precision: torch.dtype | None = None) -> Offici
 
 
 def test_steps_equal_those_of_this_package(run: loop.Run, generator: torch.Generator) -> None:
-    theirs = official_loop(run)
+    official = official_loop(run)
     losses = []
     for size in (7, 12):
         images = noise((size, 3, 16, 16), torch.uint8, generator)
         labels = torch.randint(10, (size,), generator=generator)
         loss = float(loop.train_step(run, images, labels, 0))
-        assert theirs.step(reference.scale(images), labels) == pytest.approx(loss, rel=1e-5)
+        assert official.step(reference.scale(images), labels) == pytest.approx(loss, rel=1e-5)
         losses.append(loss)
     assert losses[0] != losses[1]
     expected = {name: value for name, value in run.network.state_dict().items() if not name.startswith("i2e")}
     for name, value in expected.items():
-        torch.testing.assert_close(theirs.network.state_dict()[name], value, msg=name)
-    counted = read(run.counts)
-    assert theirs.losses.mean == pytest.approx(counted["loss"], rel=1e-5)
-    assert float(theirs.top1.mean) == pytest.approx(100 * counted["top1"])
-    assert float(theirs.top5.mean) == pytest.approx(100 * counted["topk"])
+        torch.testing.assert_close(official.network.state_dict()[name], value, msg=name)
+    means = read(run.counts)
+    assert official.losses.mean == pytest.approx(means["loss"], rel=1e-5)
+    assert float(official.top1.mean) == pytest.approx(100 * means["top1"])
+    assert float(official.top5.mean) == pytest.approx(100 * means["topk"])
 
 
 def test_float16_step_equals_a_float32_step_up_to_rounding(run: loop.Run, generator: torch.Generator) -> None:
@@ -99,11 +99,11 @@ def test_augmentation_equals_baseline_2(generator: torch.Generator) -> None:
 
 
 def ranks(logits: Tensor, labels: Tensor) -> list[int]:
-    """Return how many logits are higher than the logit of the label."""
+    """Return, for each image, the number of logits that are higher than the logit of the label."""
     return [sum(x > row[label] for x in row) for row, label in zip(logits.tolist(), labels.tolist())]
 
 
-def test_accuracy_counts_the_highest_logits(generator: torch.Generator) -> None:
+def test_accuracy_is_the_percentage_of_labels_among_the_highest_logits(generator: torch.Generator) -> None:
     logits = F.one_hot(torch.randint(10, (50,), generator=generator), 10) + torch.randn(50, 10, generator=generator)
     labels = torch.randint(10, (50,), generator=generator)
     found = ranks(logits, labels)

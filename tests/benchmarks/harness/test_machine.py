@@ -1,4 +1,4 @@
-"""The description of a machine in rows, which does not contain its host name."""
+"""Tests of the fields of a row that describe the machine. They do not contain its host name."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def test_slug_is_a_file_name() -> None:
 
 
 def test_environment_describes_the_machine() -> None:
-    known = machine.environment("cpu")
-    assert known["device"] == known["cpu"] == machine.device_name("cpu")
-    assert known["kind"] == "cpu"
-    assert known["driver"] is None
-    assert known["torch"] == torch.__version__
-    assert known["python"] == platform.python_version()
-    assert str(known["date"]).endswith("+00:00")
-    assert isinstance(known["load"], float)
+    fields = machine.environment("cpu")
+    assert fields["device"] == fields["cpu"] == machine.device_name("cpu")
+    assert fields["kind"] == "cpu"
+    assert fields["driver"] is None
+    assert fields["torch"] == torch.__version__
+    assert fields["python"] == platform.python_version()
+    assert str(fields["date"]).endswith("+00:00")
+    assert isinstance(fields["load"], float)
 
 
-def test_environment_has_no_host_name() -> None:
+def test_environment_does_not_contain_the_host_name() -> None:
     host = platform.node()
     assert host
     values = [str(value) for value in machine.environment("cpu").values()]
@@ -55,31 +55,33 @@ def test_environment_has_no_host_name() -> None:
 
 def git(folder: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
-    answer = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
-    return answer.stdout.strip()
+    result = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return result.stdout.strip()
 
 
-def test_commit_is_dirty_if_code_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commit_is_dirty_if_code_changes_but_not_if_outputs_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(machine, "_ROOT", tmp_path)
 
-    def fresh() -> dict[str, str | bool | None]:
+    def commit() -> dict[str, str | bool | None]:
         machine._run.cache_clear()
         return machine.commit()
 
-    assert fresh() == {"commit": None, "dirty": None}
+    assert commit() == {"commit": None, "dirty": None}
     git(tmp_path, "init", "-q")
     (tmp_path / "code.py").write_text("1")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "first")
     head = git(tmp_path, "rev-parse", "HEAD")
-    assert fresh() == {"commit": head, "dirty": False}
-    for written in ("benchmarks/results/a.json", "benchmarks/plots/a.png", "benchmarks/REPORT.md"):
-        path = tmp_path / written
+    assert commit() == {"commit": head, "dirty": False}
+    for output in ("benchmarks/results/a.json", "benchmarks/plots/a.png", "benchmarks/REPORT.md"):
+        path = tmp_path / output
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("output of a run")
-    assert fresh() == {"commit": head, "dirty": False}
+    assert commit() == {"commit": head, "dirty": False}
     (tmp_path / "code.py").write_text("2")
-    assert fresh() == {"commit": head, "dirty": True}
+    assert commit() == {"commit": head, "dirty": True}
 
 
 def test_last_level_cache_is_plausible() -> None:

@@ -1,4 +1,4 @@
-"""Rows of results: keys, files, look-up and ratios."""
+"""Tests of benchmark rows: keys, files, look-up and ratios."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.rows import (
+    bandwidth_ratio,
     make_row,
-    rate_share,
     read_rows,
     rows_by_device,
     seconds_per_image,
@@ -39,7 +39,7 @@ def test_new_rows_replace_rows_with_the_same_key(tmp_path: Path) -> None:
     assert found == {("s", 0): 1.0, ("s", 1): 9.0, ("s", 2): 1.0, ("t", 1): 5.0}
 
 
-def test_old_names_are_read_as_new_names(tmp_path: Path) -> None:
+def test_old_names_in_files_are_replaced_by_new_names(tmp_path: Path) -> None:
     old = row("races", {"method": "published, tf32", "face": "host", "data": "pieces of 32×32"}, 1.0)
     (tmp_path / "old.json").write_text(json.dumps([old], ensure_ascii=False))
     (new,) = read_rows(tmp_path)
@@ -51,7 +51,7 @@ def test_each_device_has_one_file_with_one_line_per_row(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test-cpu-2-cores.json", "test-gpu-9000.json"]
     text = (tmp_path / "test-gpu-9000.json").read_text()
     assert len(json.loads(text)) == 3
-    assert len(text.splitlines()) == 5  # two brackets, and a line per row, so that diffs are short
+    assert len(text.splitlines()) == 5  # two brackets and one line per row, so that diffs are short
 
 
 def test_file_order_does_not_depend_on_run_order(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_file_order_does_not_depend_on_run_order(tmp_path: Path) -> None:
     assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_no_rows_write_no_file(tmp_path: Path) -> None:
+def test_no_file_is_written_without_rows(tmp_path: Path) -> None:
     write_rows([], tmp_path / "results")
     assert not (tmp_path / "results").exists()
     assert read_rows(tmp_path / "results") == []
@@ -89,7 +89,7 @@ def test_find_returns_the_one_matching_row() -> None:
     assert cpu.find("limits", format="packed") is None
     with pytest.raises(LookupError, match="found 2"):
         cpu.find("comparison", method="ours")
-    assert cpu.select("comparison", method="ours") == rows[:2], "rows of one device only"
+    assert cpu.select("comparison", method="ours") == rows[:2], "only rows of this device"
 
 
 def test_speed_up_is_per_image() -> None:
@@ -99,7 +99,7 @@ def test_speed_up_is_per_image() -> None:
     assert speed_up(slow, fast) == pytest.approx(20)
 
 
-def test_rate_share_is_per_byte() -> None:
-    conversion = row("s", {"n": 1}, 4.0, bytes_moved=100)  # 25 bytes a second
-    copy = row("s", {"n": 2}, 2.0, bytes_moved=1000)  # 500
-    assert rate_share(conversion, copy) == pytest.approx(0.05)
+def test_bandwidth_ratio_compares_bytes_per_second() -> None:
+    conversion = row("s", {"n": 1}, 4.0, bytes_moved=100)  # 25 bytes per second
+    copy = row("s", {"n": 2}, 2.0, bytes_moved=1000)  # 500 bytes per second
+    assert bandwidth_ratio(conversion, copy) == pytest.approx(0.05)

@@ -1,4 +1,4 @@
-"""Parameters, repetitions, peak memory and figures of a measurement."""
+"""Tests of pytest parameters, repetitions, peak memory and timing fields of a measurement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from benchmarks.harness import timing
-from benchmarks.harness.timing import cuda_time, device_param, figures, peak_memory, rounds_and_iterations, warm_up
+from benchmarks.harness.timing import (
+    cuda_time,
+    device_param,
+    peak_memory,
+    rounds_and_iterations,
+    timing_fields,
+    warm_up,
+)
 
 
 def test_cpu_cases_have_no_marks() -> None:
@@ -26,7 +33,7 @@ def test_cuda_cases_wait_for_the_gpu_and_are_skipped_without_one() -> None:
     assert clock.kwargs == {"timer": cuda_time}
 
 
-def test_cuda_cases_can_use_the_clock_of_the_host() -> None:
+def test_cuda_cases_without_wait_use_the_default_clock() -> None:
     assert [mark.name for mark in device_param("cuda", 3, wait=False).marks] == ["skipif"]
 
 
@@ -77,11 +84,11 @@ def test_peak_memory_is_the_largest_sum_of_allocations() -> None:
 
 
 def test_peak_memory_excludes_earlier_allocations() -> None:
-    there = torch.ones(3_000_000)
-    assert peak_memory(lambda: torch.add(there, 1, out=there), "cpu") < 10_000
+    existing = torch.ones(3_000_000)
+    assert peak_memory(lambda: torch.add(existing, 1, out=existing), "cpu") < 10_000
 
 
-def test_figures_are_divided_by_the_work_per_call() -> None:
+def test_timing_fields_are_divided_by_the_repetitions_per_call() -> None:
     rounds = [8.0, 10.0, 12.0, 20.0]
     stats = SimpleNamespace(median=statistics.median(rounds), iqr=6.0, min=min(rounds), rounds=len(rounds))
-    assert figures(stats, 4) == {"median_s": 2.75, "iqr_s": 1.5, "min_s": 2.0, "rounds": 4}
+    assert timing_fields(stats, 4) == {"median_s": 2.75, "iqr_s": 1.5, "min_s": 2.0, "rounds": 4}

@@ -1,4 +1,4 @@
-"""Images and conversions of the suites."""
+"""Tests of the images and conversions that the suites measure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.samples import assert_same_events
 
 @pytest.fixture
 def small_cache(one_thread: None) -> Iterator[None]:
-    """Use a cache that is smaller than a few small batches."""
+    """Set the cache size so that a few small batches do not fit."""
     with mock.patch.object(workload, "last_level_cache", return_value=100_000):
         yield
 
@@ -40,13 +40,13 @@ def small_cache(one_thread: None) -> Iterator[None]:
 def test_images_differ_and_are_not_flat(content: str) -> None:
     first, second = (random_images(4, 32, "uint8", "cpu", content) for _ in range(2))
     assert not torch.equal(first, second)
-    spread = first.amax(dim=(1, 2, 3)).int() - first.amin(dim=(1, 2, 3)).int()
-    assert int(spread.min()) > 100
+    value_range = first.amax(dim=(1, 2, 3)).int() - first.amin(dim=(1, 2, 3)).int()
+    assert int(value_range.min()) > 100
 
 
 def test_photographs_are_smoother_than_noise() -> None:
     def roughness(images: torch.Tensor) -> torch.Tensor:
-        """Return the mean difference between neighbours."""
+        """Return the mean absolute difference between horizontal neighbours of each image."""
         return images.float().diff(dim=3).abs().mean(dim=(1, 2, 3))
 
     assert float(roughness(photographs(64)).max()) < 25
@@ -65,7 +65,7 @@ def test_float_images_are_scaled_uint8_images() -> None:
 
 
 @pytest.mark.parametrize(("input", "format"), PAIRS)
-def test_bytes_are_those_of_tensors(input: str, format: str) -> None:
+def test_image_and_event_bytes_equal_the_sizes_of_tensors(input: str, format: str) -> None:
     images = random_images(2, 9, input, "cpu")
     events = convert(images, **FORMATS[format])
     assert image_bytes(2, 9, input) == images.numel() * images.element_size()
@@ -95,7 +95,7 @@ def test_cycle_calls_repeats_the_calls_in_order() -> None:
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_results_are_kept_until_the_next_turn_or_dropped(keep: bool) -> None:
+def test_cycle_calls_keeps_results_until_the_next_turn_if_asked(keep: bool) -> None:
     alive: list[weakref.ref[torch.Tensor]] = []
 
     def make() -> torch.Tensor:
@@ -111,50 +111,50 @@ def test_results_are_kept_until_the_next_turn_or_dropped(keep: bool) -> None:
 
 @pytest.mark.parametrize(("input", "format"), PAIRS)
 def test_conversions_write_the_expected_events(input: str, format: str, small_cache: None) -> None:
-    work = Conversions("cpu", input, format, batch=2, size=20)
-    assert len(work.calls) > 2
-    work.check()
-    assert work.bytes_moved == image_bytes(2, 20, input) + event_bytes(2, 20, format)
-    call, per_call = work.timed("eager")
+    conversions = Conversions("cpu", input, format, batch=2, size=20)
+    assert len(conversions.calls) > 2
+    conversions.check()
+    assert conversions.bytes_moved == image_bytes(2, 20, input) + event_bytes(2, 20, format)
+    call, per_call = conversions.call_for("eager")
     assert per_call == 1
-    for events in work._events:
+    for events in conversions._events:
         events.copy_(poison(events))
-    for _ in work.calls:
+    for _ in conversions.calls:
         call()
-    for images, events in zip(work._images, work._events):
+    for images, events in zip(conversions._images, conversions._events):
         assert_same_events(events, expected_events(images, format))
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_check_fails_if_events_are_not_written(format: str, small_cache: None) -> None:
-    work = Conversions("cpu", "uint8", format, batch=2, size=12)
-    work.calls = [lambda: None]
+    conversions = Conversions("cpu", "uint8", format, batch=2, size=12)
+    conversions.calls = [lambda: None]
     with pytest.raises(AssertionError, match="events differ from the reference"):
-        work.check()
+        conversions.check()
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_check_fails_if_one_event_is_wrong(format: str, small_cache: None) -> None:
-    work = Conversions("cpu", "uint8", format, batch=40, size=12)
-    right, events = work.calls[0], work._events[0].view(-1)
+    conversions = Conversions("cpu", "uint8", format, batch=40, size=12)
+    correct_call, events = conversions.calls[0], conversions._events[0].view(-1)
 
-    def almost() -> None:
-        right()
+    def call_with_one_error() -> None:
+        correct_call()
         events[0] = 1 - events[0].to(torch.uint8)
 
-    work.calls = [almost]
+    conversions.calls = [call_with_one_error]
     with pytest.raises(AssertionError, match="events differ from the reference"):
-        work.check()
+        conversions.check()
 
 
 def test_conversions_free_their_memory_without_garbage_collection(small_cache: None) -> None:
-    work = Conversions("cpu", "uint8", "bool", batch=2, size=12)
-    call, _ = work.timed("eager")
+    conversions = Conversions("cpu", "uint8", "bool", batch=2, size=12)
+    call, _ = conversions.call_for("eager")
     call()
-    events = weakref.ref(work._events[0])
-    gc.disable()  # a reference cycle would keep gigabytes of GPU memory
+    events = weakref.ref(conversions._events[0])
+    gc.disable()  # with a reference cycle, gigabytes of GPU memory would stay allocated until a collection
     try:
-        del work, call
+        del conversions, call
         assert events() is None
     finally:
         gc.enable()

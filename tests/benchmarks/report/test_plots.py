@@ -1,4 +1,4 @@
-"""Plots of the report."""
+"""Tests of the plots of the report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.report.plots import Plots
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[matplotlib.figure.Figure]:
-    """The figures that were saved."""
+    """Return the list of figures that have been saved."""
     saved: list[matplotlib.figure.Figure] = []
     save = matplotlib.figure.Figure.savefig
 
@@ -28,11 +28,11 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[matplotlib.figure.Figure]:
 
 
 def texts(figure: matplotlib.figure.Figure) -> list[str]:
-    """All texts of a plot: title, labels, ticks, legend and values."""
+    """Return all texts of a figure: title, labels, ticks, legend and values."""
     return [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
 
 
-def test_lines_show_each_conversion(tmp_path: Path, figures: list[matplotlib.figure.Figure]) -> None:
+def test_lines_show_the_points_of_each_pair(tmp_path: Path, figures: list[matplotlib.figure.Figure]) -> None:
     lines = {("uint8", "bool"): {1: 10.0, 4: 20.0}, ("float32", "packed"): {1: 5.0, 16: 15.0}}
     markdown = Plots(tmp_path, "GPU 1").lines("speed", "Speed", lines, xlabel="batch", ylabel="images per second")
     assert markdown == "\n\n![Speed](plots/gpu-1-speed.png)"

@@ -1,4 +1,4 @@
-"""The report: each number comes from the rows, each ratio from two rows of one device."""
+"""Tests of the report: its numbers are those of the rows, and each ratio compares two rows of one device."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness.rows import DeviceRows, Row, rate_share, speed_up
+from benchmarks.harness.rows import DeviceRows, Row, bandwidth_ratio, speed_up
 from benchmarks.harness.workload import AUGMENTATION_METHODS, PAIRS, event_bytes, image_bytes
 from benchmarks.report.__main__ import report, roofline
 from benchmarks.report.plots import Plots
 from benchmarks.report.sections import SECTIONS
-from benchmarks.roofline.estimate import H100, copy_seconds, issue_seconds, kernel_figures
+from benchmarks.roofline.estimate import H100, copy_seconds, issue_seconds, kernel_costs
 from tests.benchmarks.builders import CPU, GPU, comparison, row
 
 NOT_MEASURED = "not measured"
@@ -25,7 +25,7 @@ def moved(input: str, format: str, batch: int) -> int:
 
 
 def rows_of(device: str) -> list[Row]:
-    """Return a row for each case of a device, all with different times."""
+    """Return rows of all suites for a device, with different times."""
     cuda = device == GPU
     mode, batch = ("graph", 128) if cuda else ("eager", 64)
     rows = [
@@ -85,7 +85,7 @@ def gpu_rows() -> list[Row]:
     return [large, compiled, comparison("official, tf32", "uint8", "float32", 0.1, GPU)]
 
 
-def written(rows: list[Row], folder: Path) -> str:
+def report_of(rows: list[Row], folder: Path) -> str:
     return report(rows, folder / "plots", "ROOFLINE")
 
 
@@ -95,13 +95,13 @@ def rows() -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def both(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return a report of a CPU and a GPU."""
-    return written(rows, tmp_path_factory.mktemp("report"))
+def report_of_both(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the report of a CPU and a GPU."""
+    return report_of(rows, tmp_path_factory.mktemp("report"))
 
 
 def lines_of(text: str, device: str, title: str) -> list[list[str]]:
-    """Return the cells of the lines of all tables in a section of a device."""
+    """Return the lines of all tables in a section of the report on a device, as lists of cells."""
     section = text.split(f"\n## {device}\n")[1].split("\n## ")[0].split(f"### {title}\n")[1].split("### ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|") and not line.startswith("|-")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
@@ -112,10 +112,10 @@ def number(cell: str) -> float:
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
-def test_speed_ups_are_those_of_their_rows(both: str, rows: list[Row], device: str) -> None:
+def test_speed_ups_are_computed_from_rows_of_the_same_images(report_of_both: str, rows: list[Row], device: str) -> None:
     results = DeviceRows(device, rows)
-    lines = [line for line in lines_of(both, device, "Speed-up over other methods") if len(line) == 5]
-    assert lines[0] == ["method", "time per image", "→ float32 here", "→ bool here", "events"]
+    lines = [line for line in lines_of(report_of_both, device, "Speed-up over other methods") if len(line) == 5]
+    assert lines[0] == ["method", "time per image", "speed-up → float32", "speed-up → bool", "events"]
     assert len(lines) == 1 + (6 if device == GPU else 4)
     for name, _, to_float, to_bool, _ in lines[1:]:
         method, input = re.fullmatch(r"(.+), (\w+) photographs", name).groups()  # type: ignore[union-attr]
@@ -129,10 +129,12 @@ def test_speed_ups_are_those_of_their_rows(both: str, rows: list[Row], device: s
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
-def test_shares_of_limits_are_those_of_their_rows(both: str, rows: list[Row], device: str) -> None:
+def test_bandwidth_is_compared_with_the_copy_of_the_same_size(
+    report_of_both: str, rows: list[Row], device: str
+) -> None:
     results = DeviceRows(device, rows)
     mode, batch = ("graph", 128) if device == GPU else ("eager", 64)
-    lines = lines_of(both, device, "Share of the hardware's limits")
+    lines = lines_of(report_of_both, device, "Share of the hardware's limits")
     assert len(lines) == 1 + len(PAIRS)
     for (input, format), (name, images, _, *shares, memset_times) in zip(PAIRS, lines[1:]):
         assert (name, images) == (f"{input} → {format}", str(batch))
@@ -145,7 +147,7 @@ def test_shares_of_limits_are_those_of_their_rows(both: str, rows: list[Row], de
         assert len(shares) == len(copies)
         for cell, copy in zip(shares, copies):
             assert copy
-            assert number(cell) == pytest.approx(100 * rate_share(fast, copy), abs=0.51)
+            assert number(cell) == pytest.approx(100 * bandwidth_ratio(fast, copy), abs=0.51)
         memset = results.find("limits", method="memset", format=format)
         assert memset
         assert number(memset_times) == pytest.approx(speed_up(fast, memset), rel=6e-3)
@@ -172,19 +174,19 @@ def test_bars_show_the_numbers_of_the_table(
         assert list(plotted[line[0]].values()) == pytest.approx(expected, rel=6e-3, abs=0.51)
 
 
-def test_tables_contain_the_values_of_their_rows(both: str) -> None:
-    assert ["uint8 → bool", "10.0 µs ± 1.00 µs"] in lines_of(both, CPU, "Latency of one image")
-    assert ["uint8 → bool", "400 µs", "400 µs"] in lines_of(both, CPU, "Throughput")
-    assert ["uint8 → bool", "10.0 ns", "10.0 ns"] in lines_of(both, CPU, "Image size")
-    # 90 MB for 32 images; an image has 224 * 224 pixels * 2 polarities * 8 timesteps of one byte.
-    assert ["this package, uint8 → bool", "2.81 MB", "803 kB", "2.01 MB"] in lines_of(both, CPU, "Memory")
+def test_tables_contain_the_values_of_the_rows(report_of_both: str) -> None:
+    assert ["uint8 → bool", "10.0 µs ± 1.00 µs"] in lines_of(report_of_both, CPU, "Latency of one image")
+    assert ["uint8 → bool", "400 µs", "400 µs"] in lines_of(report_of_both, CPU, "Throughput")
+    assert ["uint8 → bool", "10.0 ns", "10.0 ns"] in lines_of(report_of_both, CPU, "Image size")
+    # The peak is 90 MB for 32 images. The events of an image are 224 * 224 * 2 polarities * 8 timesteps * 1 byte.
+    assert ["this package, uint8 → bool", "2.81 MB", "803 kB", "2.01 MB"] in lines_of(report_of_both, CPU, "Memory")
     threads = ["this package, uint8 → bool", "31.3 µs ± 3.13 µs (1.00×)", "15.6 µs ± 1.56 µs (2.00×)"]
-    assert threads in lines_of(both, CPU, "Threads and DataLoader workers")
-    assert ["resize", "1.25 ms ± 125 µs (40.0%)"] in lines_of(both, CPU, "From files to events")
+    assert threads in lines_of(report_of_both, CPU, "Threads and DataLoader workers")
+    assert ["resize", "1.25 ms ± 125 µs (40.0%)"] in lines_of(report_of_both, CPU, "From files to events")
 
 
-def test_data_set_table_and_stages(both: str) -> None:
-    lines = lines_of(both, CPU, "A data set to events")
+def test_data_set_table_and_stages(report_of_both: str) -> None:
+    lines = lines_of(report_of_both, CPU, "A data set to events")
     assert ["CIFAR-10, `i2e dataset --workers 2`", "60,000", "30.0 s", "500 µs ± 50.0 µs", "5.00×"] in lines
     assert ["CIFAR-10, official", "4", "10.0 ms", "2.50 ms ± 250 µs", "1.00×"] in lines
     assert lines[-3:] == [
@@ -194,16 +196,16 @@ def test_data_set_table_and_stages(both: str) -> None:
     ]
 
 
-def test_augmentation_is_compared_by_format_and_result(both: str) -> None:
-    lines = [line for line in lines_of(both, CPU, "Augmentation") if line[0] == "torchvision, image by image"]
+def test_augmentation_is_compared_by_format_and_result(report_of_both: str) -> None:
+    lines = [line for line in lines_of(report_of_both, CPU, "Augmentation") if line[0] == "torchvision, image by image"]
     assert [line[1:] for line in lines] == [
         ["200 µs ± 20.0 µs (2.00×)", "400 µs ± 40.0 µs (2.00×)"],
         ["600 µs ± 60.0 µs (2.00×)", "800 µs ± 80.0 µs (2.00×)"],
     ]
 
 
-def test_training_table_and_stages(both: str) -> None:
-    assert lines_of(both, CPU, "Training") == [
+def test_training_table_and_stages(report_of_both: str) -> None:
+    assert lines_of(report_of_both, CPU, "Training") == [
         ["", "batch", "images per second", "time per image", "speed-up over official", "peak memory"],
         ["this package, float32", "4 of 128×128", "2.00", "500 ms ± 50.0 ms", "1.50×", "2.00 GB"],
         ["official loop, float32", "4 of 128×128", "1.33", "750 ms ± 75.0 ms", "1.00×", "3.00 GB"],
@@ -213,76 +215,80 @@ def test_training_table_and_stages(both: str) -> None:
     ]
 
 
-def test_differing_events_are_reported(both: str) -> None:
-    events = {line[0]: line[-1] for line in lines_of(both, GPU, "Speed-up over other methods") if len(line) == 5}
+def test_differing_events_are_reported(report_of_both: str) -> None:
+    events = {
+        line[0]: line[-1] for line in lines_of(report_of_both, GPU, "Speed-up over other methods") if len(line) == 5
+    }
     assert events["official formulation, compiled, float32 photographs"] == "25.00% differ"
     assert events["official formulation, float32 photographs"] == "equal"
     assert events["ODG, uint8 photographs"] == "–"
 
 
-def test_claim_is_compared_with_rows(both: str) -> None:
-    claim = [line for line in both.split("## The 300× claim")[1].split("\n## ")[0].splitlines() if line[:1] == "|"]
+def test_speed_ups_over_odg_are_computed_from_rows(report_of_both: str) -> None:
+    claim = [
+        line for line in report_of_both.split("## The 300× claim")[1].split("\n## ")[0].splitlines() if line[:1] == "|"
+    ]
     cells = {
         tuple(c.strip() for c in line.strip("|").split("|")[:2]): line.strip("| ").split("|")[-1].strip()
         for line in claim
     }
-    assert "That is 295×" in both
-    assert cells[GPU, "official formulation"] == "0.500×", "the official default on a GPU is tf32"
+    assert "That is 295×" in report_of_both
+    assert cells[GPU, "official formulation"] == "0.500×", "on a GPU, the row with tf32 is used"
     assert cells[CPU, "official formulation"] == "0.200×"
     assert cells[CPU, "this package, uint8 → bool"] == "12.5×"
 
 
 def test_report_of_a_cpu_says_that_no_gpu_was_measured(tmp_path: Path) -> None:
-    text = written(rows_of(CPU), tmp_path)
+    text = report_of(rows_of(CPU), tmp_path)
     assert "**No GPU has been measured yet.**" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| a GPU")]
     assert [cell.strip() for cell in line.strip("|").split("|")][1:] == ["all methods", NOT_MEASURED, NOT_MEASURED]
 
 
-def test_report_of_a_gpu_does_not(tmp_path: Path) -> None:
-    text = written(rows_of(GPU), tmp_path)
+def test_report_of_a_gpu_does_not_say_that_no_gpu_was_measured(tmp_path: Path) -> None:
+    text = report_of(rows_of(GPU), tmp_path)
     assert "No GPU" not in text
     assert "| a GPU" not in text
 
 
-def test_missing_rows_are_not_measured(tmp_path: Path) -> None:
-    text = written([row for row in rows_of(CPU) if row["case"].get("method") != "ODG"], tmp_path)
+def test_missing_rows_are_reported_as_not_measured(tmp_path: Path) -> None:
+    text = report_of([row for row in rows_of(CPU) if row["case"].get("method") != "ODG"], tmp_path)
     (line,) = [line for line in text.splitlines() if re.match(r"\| Test CPU, 2 cores +\| ODG", line)]
     assert NOT_MEASURED in line
 
 
-def test_report_of_one_row(tmp_path: Path) -> None:
-    text = written([comparison("ours", "uint8", "bool", 1.0)], tmp_path)
+def test_report_of_one_row_has_two_tables_and_no_plot(tmp_path: Path) -> None:
+    text = report_of([comparison("ours", "uint8", "bool", 1.0)], tmp_path)
     assert ["uint8 → bool", "31.2 ms ± 3.12 ms"] in lines_of(text, CPU, "Speed-up over other methods")
-    assert text.count("Not measured.") == len(SECTIONS) - 2, "all but its own times and its memory"
+    assert text.count("Not measured.") == len(SECTIONS) - 2, "all sections except ours and memory"
     assert "![" not in text
 
 
 def test_report_without_rows(tmp_path: Path) -> None:
-    text = written([], tmp_path)
+    text = report_of([], tmp_path)
     assert "Not measured." in text
     assert "ROOFLINE" in text
 
 
-def test_devices_have_versions_and_commits(tmp_path: Path) -> None:
+def test_device_table_has_versions_commits_dates_and_load(tmp_path: Path) -> None:
     rows = rows_of(CPU)
     rows[0] |= {"date": "2026-02-03T00:00:00+00:00", "commit": "fedcba9876543210", "dirty": True, "load": 3.25}
-    line = next(line for line in written(rows, tmp_path).splitlines() if line.startswith(f"| {CPU} |"))
+    line = next(line for line in report_of(rows, tmp_path).splitlines() if line.startswith(f"| {CPU} |"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[1:5] == ["–", "2.99.0", "3.99.0", "0.1.0"]
     assert cells[7:] == ["01234567, fedcba98 with changes", "2026-01-02 to 2026-02-03", "0.5 to 3.25", str(len(rows))]
 
 
-def test_plots_are_the_files_that_the_report_shows(rows: list[Row], tmp_path: Path) -> None:
-    text = written(rows, tmp_path)
+def test_report_links_to_all_plots_that_are_written(rows: list[Row], tmp_path: Path) -> None:
+    text = report_of(rows, tmp_path)
     shown = re.findall(r"\]\((plots/[^)]+)\)", text)
     assert len(shown) == 2 * 5
     assert sorted(shown) == sorted(f"plots/{path.name}" for path in (tmp_path / "plots").iterdir())
 
 
-def test_report_and_plots_depend_on_the_rows_only(tmp_path: Path) -> None:
+def test_report_and_plots_depend_only_on_the_rows(tmp_path: Path) -> None:
     rows = rows_of(CPU)
-    assert written(rows, tmp_path / "a") == written(rows, tmp_path / "b")
+    assert report_of(rows, tmp_path / "a") == report_of(rows, tmp_path / "b")
     for path in (tmp_path / "a" / "plots").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / "plots" / path.name).read_bytes()
         assert path.stat().st_size < 150_000
@@ -290,7 +296,7 @@ def test_report_and_plots_depend_on_the_rows_only(tmp_path: Path) -> None:
 
 def test_roofline_is_computed_from_the_kernels(tmp_path: Path) -> None:
     (line,) = [line for line in roofline(H100, tmp_path).splitlines() if line.startswith("| uint8 → packed ")]
-    (kernel,) = kernel_figures("uint8", "packed", 128, H100, tmp_path)
+    (kernel,) = kernel_costs("uint8", "packed", 128, H100, tmp_path)
     assert kernel.reading
     assert kernel.writing
     issue, copy = issue_seconds(kernel.reading + kernel.writing, H100), copy_seconds("uint8", "packed", H100)

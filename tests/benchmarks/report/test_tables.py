@@ -1,10 +1,20 @@
-"""Numbers and tables of the report."""
+"""Tests of the numbers and tables of the report."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks.report.tables import duration, image_time, part, pivot, share, significant, size, table, times
+from benchmarks.report.tables import (
+    duration,
+    image_time,
+    percent_of_bandwidth,
+    percent_of_time,
+    pivot,
+    significant,
+    size,
+    speed_up_text,
+    table,
+)
 from tests.benchmarks.builders import comparison, row
 
 
@@ -21,7 +31,7 @@ from tests.benchmarks.builders import comparison, row
         (0.67, "0.670"),
     ],
 )
-def test_significant_has_three_digits(number: float, expected: str) -> None:
+def test_significant_returns_at_least_three_digits(number: float, expected: str) -> None:
     assert significant(number) == expected
 
 
@@ -46,11 +56,11 @@ def test_table_aligns_numbers_to_the_right() -> None:
     )
 
 
-def test_table_without_rows_is_not_measured() -> None:
+def test_empty_table_is_replaced_by_not_measured() -> None:
     assert table(["a", "b"], []) == "Not measured."
 
 
-def test_pivot_marks_missing_cells() -> None:
+def test_pivot_marks_cells_without_a_row() -> None:
     rows = [row("s", {"a": a, "b": b}, seconds) for a, b, seconds in (("x", 1, 1.0), ("x", 2, 2.0), ("y", 1, 3.0))]
     text = pivot("", rows, lambda r: r["case"]["a"], lambda r: r["case"]["b"], lambda r: duration(r["median_s"]))
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
@@ -58,13 +68,13 @@ def test_pivot_marks_missing_cells() -> None:
     assert cells[2:] == [["x", "1.00 s", "2.00 s"], ["y", "3.00 s", "not measured"]]
 
 
-def test_image_time_is_per_image_with_its_spread() -> None:
+def test_image_time_is_per_image_with_its_interquartile_range() -> None:
     assert image_time(comparison("ODG", "uint8", None, 0.05)) == "1.56 ms ± 156 µs"
     assert image_time(comparison("ODG", "uint8", None, 0.05, rounds=1)) == "1.56 ms"
 
 
 def test_ratios_of_missing_rows_are_not_measured() -> None:
-    some = row("s", {}, 1.0)
-    for ratio in (times, part, share):
-        assert ratio(None, some) == ratio(some, None) == "not measured"
+    measured = row("s", {}, 1.0)
+    for ratio in (speed_up_text, percent_of_time, percent_of_bandwidth):
+        assert ratio(None, measured) == ratio(measured, None) == "not measured"
     assert image_time(None) == "not measured"

@@ -1,4 +1,4 @@
-"""Launches recorded without a GPU and compiled with the arguments of Triton's launcher."""
+"""Tests of recorded kernel launches and of their compilation without a GPU."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def test_launches_record_the_arguments_of_a_conversion() -> None:
 def test_kernels_are_restored_after_recording() -> None:
     first, second = (launches(torch.zeros(1, 3, 64, 64), torch.bool) for _ in range(2))
     assert [launch.kernel for launch in first] == [launch.kernel for launch in second]
-    assert all(hasattr(launch.kernel, "arg_names") for launch in first), "a kernel instead of a recorder"
+    assert all(hasattr(launch.kernel, "arg_names") for launch in first), "the kernels should not be recorders"
 
 
 @pytest.mark.parametrize(("offset", "width"), [(0, 8), (1, 1)])
-def test_alignment_decides_the_width_of_loads(offset: int, width: int, tmp_path: Path) -> None:
+def test_width_of_loads_depends_on_the_alignment_of_the_image(offset: int, width: int, tmp_path: Path) -> None:
     """A load reads eight pixels if the image starts at a multiple of 16 bytes, otherwise one pixel."""
     memory = torch.zeros(3 * 224 * 224 + 16, dtype=torch.uint8)
     start = -memory.data_ptr() % 16 + offset

@@ -1,4 +1,4 @@
-"""Lower bounds of a conversion from its bytes and its instructions."""
+"""Tests of the lower bounds on the time of a conversion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.roofline.estimate import (
     Gpu,
     copy_seconds,
     issue_seconds,
-    kernel_figures,
+    kernel_costs,
     reading_instructions,
     writing_instructions,
 )
@@ -26,19 +26,19 @@ PAIRS = [("float32", "float32"), ("uint8", "float32"), ("uint8", "bfloat16"), ("
     ("input", "format", "microseconds"),
     [(*pair, time) for pair, time in zip(PAIRS, (1.27, 1.12, 0.59, 0.32, 0.084))],
 )
-def test_copy_seconds_are_those_of_the_design(input: str, format: str, microseconds: float) -> None:
+def test_copy_seconds_equal_bytes_divided_by_the_copy_rate(input: str, format: str, microseconds: float) -> None:
     assert copy_seconds(input, format, H100) * 1e6 == pytest.approx(microseconds, rel=0.01)
 
 
-def test_issue_seconds_match_a_calculation_by_hand() -> None:
-    # 224 * 224 pixels are 1568 warps; 10 instructions each are 15680, and the GPU issues 2 * 4 per cycle.
+def test_issue_seconds_equal_a_calculation_by_hand() -> None:
+    # 224 * 224 pixels are 1568 warps, which execute 15680 instructions. The GPU issues 2 * 4 instructions per cycle.
     gpu = Gpu("two multiprocessors", "sm_90", multiprocessors=2, issue_rate=4, clock=1e6, copy_rate=1.0)
     assert issue_seconds(10, gpu) == pytest.approx(15680 / 8 / 1e6)
 
 
-def test_reading_takes_the_shortest_loop() -> None:
-    wide = Loop("measure", ["LDG.E.64 R1"] * 3 + ["VIMNMX R1"] * 21)  # 8 pixels of 3 channels in 24 instructions
-    narrow = Loop("measure", ["LDG.E.U8 R1"] * 3 + ["VIMNMX R1"] * 3)  # 1 pixel in 6
+def test_reading_instructions_are_those_of_the_shortest_loop() -> None:
+    wide = Loop("measure", ["LDG.E.64 R1"] * 3 + ["VIMNMX R1"] * 21)  # 24 instructions read 8 pixels of 3 channels
+    narrow = Loop("measure", ["LDG.E.U8 R1"] * 3 + ["VIMNMX R1"] * 3)  # 6 instructions read 1 pixel
     other = Loop("_measure_border", ["LDG.E.U8 R1"] * 3)
     assert reading_instructions([narrow, wide, other], "uint8") == 3
     assert reading_instructions([other], "uint8") is None
@@ -58,9 +58,9 @@ def test_packed_events_are_stored_once_after_the_timesteps() -> None:
 
 
 @pytest.mark.parametrize(("input", "format"), PAIRS)
-def test_large_batches_take_one_kernel_and_one_image_takes_two(input: str, format: str, tmp_path: Path) -> None:
-    (whole,) = kernel_figures(input, format, 128, H100, tmp_path)
-    measure, emit = kernel_figures(input, format, 1, H100, tmp_path)
+def test_large_batches_use_one_kernel_and_one_image_uses_two(input: str, format: str, tmp_path: Path) -> None:
+    (whole,) = kernel_costs(input, format, 128, H100, tmp_path)
+    measure, emit = kernel_costs(input, format, 1, H100, tmp_path)
     assert whole.reading is not None
     assert whole.writing is not None
     assert measure.reading is not None
@@ -71,7 +71,7 @@ def test_large_batches_take_one_kernel_and_one_image_takes_two(input: str, forma
 
 
 @pytest.mark.parametrize(("input", "format"), PAIRS)
-def test_accesses_cover_the_launched_blocks(input: str, format: str, tmp_path: Path) -> None:
+def test_loads_and_stores_of_a_loop_cover_its_block(input: str, format: str, tmp_path: Path) -> None:
     images = torch.zeros(1, 3, 224, 224, dtype=getattr(torch, input)).expand(128, -1, -1, -1)
     dtype = torch.uint8 if format == "packed" else getattr(torch, format)
     (launch,) = launches(images, dtype, packed=format == "packed")

@@ -1,4 +1,4 @@
-"""Loops found in the machine code of kernels."""
+"""Tests of the loops that are found in machine code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kernel(x):
 
 
 def listing(folder: Path, code: str) -> str:
-    """Return a listing in nvdisasm's format; ``@5<10`` means line 5 of the source file, inlined at line 10."""
+    """Return a listing in the format of nvdisasm. ``@5<10`` means line 5 of the source file, inlined at line 10."""
     file = folder / "kernel.py"
     file.write_text(SOURCE)
     lines = []
@@ -70,8 +70,8 @@ def test_nested_loops_are_found_and_the_final_branch_is_not_a_loop(tmp_path: Pat
     """
     (outer,) = parse_loops(listing(tmp_path, code))
     (inner,) = outer.inner
-    assert [text.split()[0] for text in outer.own] == ["LDG.E.128", "STG.E", "@!P0"]
-    assert [text.split()[0] for text in inner.own] == ["LDG.E.U8", "@P0", "STG.E.64", "@P1"]
+    assert [text.split()[0] for text in outer.instructions] == ["LDG.E.128", "STG.E", "@!P0"]
+    assert [text.split()[0] for text in inner.instructions] == ["LDG.E.U8", "@P0", "STG.E.64", "@P1"]
     assert (outer.loads, outer.stores, inner.loads, inner.stores) == ([16], [4], [1], [8])
     assert outer.function == inner.function == "inner"
 
@@ -87,7 +87,7 @@ def test_function_of_a_loop_is_the_innermost_inlined_function(tmp_path: Path) ->
     assert loop.function == "helper"
 
 
-def test_a_loop_with_two_back_branches_is_one_loop(tmp_path: Path) -> None:
+def test_loop_with_two_backward_branches_is_one_loop(tmp_path: Path) -> None:
     code = """
         .L_x_0:
         @9<15 IADD3 R1, R1, 0x1, RZ
@@ -97,7 +97,7 @@ def test_a_loop_with_two_back_branches_is_one_loop(tmp_path: Path) -> None:
         @15 EXIT
         """
     (loop,) = parse_loops(listing(tmp_path, code))
-    assert len(loop.own) == 4
+    assert len(loop.instructions) == 4
     assert loop.loads == [2]
 
 

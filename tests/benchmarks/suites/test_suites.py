@@ -1,4 +1,4 @@
-"""The suites write a row per measured case."""
+"""The benchmark suites write one row per measured case."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ ROOT = Path(__file__).parents[3]
 
 
 def run(results: Path, *arguments: str) -> str:
-    """Run benchmarks as a user does, with the rows in a separate folder; return the output."""
+    """Run benchmarks as a user does, with the results in a separate folder, and return the output."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--results", str(results), *arguments]
-    # pytest-benchmark refuses to run in a worker of pytest-xdist, which the environment identifies.
+    # pytest-benchmark does not run in a worker of pytest-xdist, which it recognises by these environment variables.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    return answer.stdout
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 def test_measured_case_writes_a_row(tmp_path: Path) -> None:
     name = "test_throughput[cpu-eager-uint8-packed-1-224]"
     output = run(tmp_path, "--benchmark-only", f"benchmarks/suites/test_throughput.py::{name}")
-    assert f"1 rows of results in {tmp_path}" in output
+    assert f"benchmark rows written to {tmp_path}: 1" in output
     (row,) = read_rows(tmp_path)
     assert row["suite"] == "throughput"
     assert row["case"] == {"input": "uint8", "format": "packed", "batch": 1, "size": 224, "mode": "eager"}
@@ -42,7 +42,7 @@ def test_measured_case_writes_a_row(tmp_path: Path) -> None:
     assert row["kind"] == "cpu"
 
 
-def test_both_training_loops_agree_and_are_measured(tmp_path: Path) -> None:
+def test_both_training_loops_are_compared_and_measured(tmp_path: Path) -> None:
     run(tmp_path, "--benchmark-only", "benchmarks/suites/test_training.py", "-k", "cpu and conversion")
     case = {"model": "resnet18", "precision": "float32", "batch": 4, "size": 128, "stage": "conversion"}
     rows = read_rows(tmp_path)
