@@ -100,7 +100,16 @@ def roofline(gpu: Gpu, folder: Path) -> str:
         memory = [str(kernel.registers), f"{kernel.shared} B", f"{kernel.spilled} B"]
         bounds = [f"{issue * 1e6:.3f} µs", f"{copy * 1e6:.3f} µs", f"{copy / max(issue, copy):.0%}"]
         body.append([f"{input} → {format}", *memory, significant(instructions), *bounds])
-    head = ["", "registers", "shared", "spilled", "instructions per pixel", "issue", "copy", "copy bandwidth ≤"]
+    head = [
+        "",
+        "registers",
+        "shared",
+        "spilled",
+        "instructions per pixel",
+        "issue",
+        "copy",
+        "bandwidth / bandwidth of a copy, at most",
+    ]
     return table(head, body)
 
 

@@ -75,8 +75,15 @@ def limits(results: DeviceRows, plots: Plots) -> str:
         shares.append(percent_of_bandwidth(row, copy))
         body.append([_pair(copy), str(same["batch"]), image_time(row), *shares, speed_up_text(row, memset)])
         bars[_pair(copy)] = {"": 100 * bandwidth_ratio(row, large or copy)} if row else {}
-    large_head = ["bandwidth / 1 GiB copy"] if large else []
-    head = ["", "batch", "time per image", *large_head, "bandwidth / copy", "time / memset"]
+    large_head = ["bandwidth / bandwidth of a 1 GiB copy"] if large else []
+    head = [
+        "",
+        "batch",
+        "time per image",
+        *large_head,
+        "bandwidth / bandwidth of the copy",
+        "time / time of the memset",
+    ]
     label = f"bandwidth, % of {'a 1 GiB copy' if large else 'a copy of as many bytes'}"
     return table(head, body) + plots.bars("share-of-copy", "Share of the copy bandwidth by format", bars, label)
 

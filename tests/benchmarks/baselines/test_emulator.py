@@ -70,7 +70,7 @@ def test_events_of_photographs_equal_a_computation_per_pixel(name: str) -> None:
 
 
 def test_events_of_one_pixel_equal_a_calculation_by_hand() -> None:
-    # Log responses 3.0, 3.5, 3.39, 2.95: first 2 ON events (the reference becomes 3.4), then no event, then 2 OFF events
+    # Log responses 3.0, 3.5, 3.39, 2.95: first 2 ON events (the reference becomes 3.4), then none, then 2 OFF events
     # (the reference becomes 3.0).
     frames = torch.tensor([3.0, 3.5, 3.39, 2.95]).exp()[:, None, None]
     events = emulator.emulate(frames)
