@@ -15,7 +15,7 @@ from i2e_triton.checks import PACKED_TIMESTEPS
 from i2e_triton.datasets.records import EventRow, Records, even_group_offsets
 from i2e_triton.io.location import is_data_file, walk_folders
 
-#: Folder of the rows without a label. No other folder that :func:`label_folders` names is equal to it.
+#: Folder of the rows without a label. :func:`label_folders` returns no such name.
 UNLABELLED = "unlabelled"
 _WORDNET_ID = re.compile("n[0-9]{8}")
 
@@ -51,7 +51,7 @@ def is_number(folder: str) -> bool:
 
 
 class NpzRecords(Records):
-    """The npz files of class folders, in the order of torchvision's ``DatasetFolder``: by class, path and name.
+    """The npz files of class folders, ordered by class, path and name.
 
     Args:
         root: the folder that holds the class folders.

@@ -79,6 +79,7 @@ def _unknown_files(out: Path, manifest: Manifest) -> list[str]:
 
 
 def _problems_of(out: Path, record: ShardRecord, manifest: Manifest) -> list[str]:
+    """Return how the files of a shard differ from its record."""
     try:
         size, digest = _digest(out, record)
     except OSError as error:
@@ -150,19 +151,19 @@ def _reader_problems(out: Path, split: str, manifest: Manifest) -> Iterator[str]
         yield f"{split}: {error}"
         return
     if records.classes != manifest.classes:
-        yield f"{split}: its readers find other class names than those of the manifest"
+        yield f"{split}: EventDataset finds other class names than the manifest contains"
     if not len(records) == len(labels) == rows:
-        yield f"{split}: its readers find {len(records)} rows, but the manifest says {rows}"
+        yield f"{split}: EventDataset finds {len(records)} rows, but the manifest says {rows}"
         return
     remaining = iter(labels)
     for record in shards:
         found = digest_labels(list(islice(remaining, record.rows)))
         if record.labels_sha256 not in (None, found):
-            yield f"{record.name}: its readers find other labels than those that were written"
+            yield f"{record.name}: EventDataset finds other labels than those that were written"
 
 
 def _labels_in_order(out: Path, records: Records, shards: list[ShardRecord]) -> list[int]:
-    """Return the labels that a reader finds, in the order in which the rows were written."""
+    """Return the labels in the order in which the rows were written, without files that are not in the manifest."""
     if not isinstance(records, NpzRecords):
         return records.labels().tolist()
     labels = {str(row.content): row.label for _, row in records.read(range(len(records)))}

@@ -78,7 +78,7 @@ def test_torchvision_finds_the_labels_of_the_source(tmp_path: Path, generator: t
     ("classes", "problem"),
     [
         (("T-shirt/top", "Trouser", "10", "2"), None),
-        (("ant", ".net", "bee", "cat"), "train: its readers find 8 rows, but the manifest says 10"),
+        (("ant", ".net", "bee", "cat"), "train: EventDataset finds 8 rows, but the manifest says 10"),
     ],
 )
 def test_folders_of_earlier_versions(

@@ -139,7 +139,7 @@ def test_wrong_labels_are_found(converted: Converter, format: str) -> None:
     out = converted(replace(CONFIG, format=format))
     other = digest_labels([1, 0, 2, 1])  # the rows have the labels 1, 2, 0, 1
     rewrite(out, lambda m: replace(m, shards=(m.shards[0], replace(m.shards[1], labels_sha256=other), m.shards[2])))
-    assert problems(out) == ("train-00001-of-00003: its readers find other labels than those that were written",)
+    assert problems(out) == ("train-00001-of-00003: EventDataset finds other labels than those that were written",)
 
 
 def test_labels_of_manifests_of_earlier_versions_are_not_compared(converted: Converter) -> None:
@@ -151,7 +151,7 @@ def test_labels_of_manifests_of_earlier_versions_are_not_compared(converted: Con
 def test_wrong_class_names_are_found(converted: Converter) -> None:
     out = converted(CONFIG)
     rewrite(out, lambda m: replace(m, classes=("cat", "owl", "dog")))
-    assert problems(out) == ("train: its readers find other class names than those of the manifest",)
+    assert problems(out) == ("train: EventDataset finds other class names than the manifest contains",)
 
 
 def test_npz_files_outside_the_class_folders_are_found(converted: Converter) -> None:
@@ -159,7 +159,7 @@ def test_npz_files_outside_the_class_folders_are_found(converted: Converter) -> 
     out = converted(replace(CONFIG, format="npz"))
     (out / "train" / "1").rename(out / "train" / ".1")
     rewrite(out, lambda m: replace(m, shards=tuple(move_folder(record, "1", ".1") for record in m.shards)))
-    assert problems(out) == ("train: its readers find 7 rows, but the manifest says 10",)
+    assert problems(out) == ("train: EventDataset finds 7 rows, but the manifest says 10",)
     (out / "train" / ".1").rename(out / "train" / "other")
     rewrite(out, lambda m: replace(m, shards=tuple(move_folder(record, ".1", "other") for record in m.shards)))
     assert problems(out) == ("train: folder 'other' is not a class of manifest.json; remove it",)
