@@ -1,4 +1,4 @@
-"""The motion vectors of the paper's table, and a test that draws of them are uniform."""
+"""Motion vectors copied from the paper's table, and a check that random draws of them are uniform."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-#: Pairs of each group; the digits number the 3x3 neighbourhood 1 to 9 in reading order, and 5 is the pixel itself.
+#: Pairs of pixels of each group. The digits number the 3x3 neighbourhood 1 to 9 in reading order; 5 is its center.
 PAIRS = {
     "a": (56, 12, 23, 45, 78, 89),
     "b": (52, 41, 63, 74, 85, 96),
@@ -18,6 +18,7 @@ PAIRS = {
     "g": (38, 27),
     "h": (81, 92),
 }
+#: Length of the vectors of each group, in pixels.
 LENGTHS = {"a": 1.0, "b": 1.0, "c": math.sqrt(2), "d": math.sqrt(2)} | dict.fromkeys("efgh", math.sqrt(5))
 #: Name, Greek name and groups of the six orders, at the index of their official number.
 ORDERS = (
@@ -28,7 +29,7 @@ ORDERS = (
     ("gamma-alpha-beta", "γαβ", "efghabcd"),
     ("gamma-beta-alpha", "γβα", "efghcdab"),
 )
-POSITIONS = {  # (dy, dx) of the numbers
+POSITIONS = {  # (dy, dx) of each digit
     1: (-1, -1), 2: (-1, 0), 3: (-1, 1),
     4: (0, -1), 5: (0, 0), 6: (0, 1),
     7: (1, -1), 8: (1, 0), 9: (1, 1),

@@ -1,4 +1,4 @@
-"""Random augmentations have torchvision's distributions and are reproducible."""
+"""Random augmentations have the distributions of torchvision's transforms and are reproducible."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ from i2e_triton.augmentation import (
     RandomTimestepDrop,
 )
 
-KINDS: dict[str, RandomAugmentation] = {
+AUGMENTATIONS: dict[str, RandomAugmentation] = {
     "crop": RandomCropResizeFlip(64, crop=(30, 28), padding=3),
     "resized crop": RandomResizedCropFlip((64, 48)),
 }
 
-
-#: Draws of rows 0 to 3, for seed 12 in epoch 3.
+#: Expected boxes and flips of rows 0 to 3, for seed 12 and epoch 3.
 CROPS = [[0, 7, 30, 28], [4, -1, 30, 28], [5, 6, 30, 28], [-3, 0, 30, 28]]
-RESIZED = [[6, 0, 9, 10], [0, 4, 19, 20], [2, 3, 27, 24], [4, 7, 23, 23]]
-FLIPPED = [True, False, False, False]
-#: Timesteps kept of rows 0 to 2, for seed 5 in epoch 2.
+RESIZED_CROPS = [[6, 0, 9, 10], [0, 4, 19, 20], [2, 3, 27, 24], [4, 7, 23, 23]]
+FLIPS = [True, False, False, False]
+#: Timesteps that are expected to be kept (1) in rows 0 to 2, for seed 5 and epoch 2.
 KEPT = [[0, 1, 1, 0, 0, 1, 0, 1], [1, 1, 0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0, 0]]
 
 
@@ -39,7 +38,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def images_of(batch: int, height: int = 32, width: int = 32) -> Tensor:
-    """Images of which only the shape matters."""
+    """Return images of zeros; augmentations read only their shape."""
     return torch.zeros(1, dtype=torch.uint8).expand(batch, 3, height, width)
 
 
@@ -58,10 +57,10 @@ def test_boxes_of_fixed_size_are_uniform(generator: torch.Generator) -> None:
     assert draw["size"] == (128, 128)
     assert draw["crop"].dtype == torch.int32
     assert bool((draw["crop"][:, 2:] == 32).all())
-    place = draw["crop"][:, :2].long() + 4
-    assert int(place.min()) == 0
-    assert int(place.max()) == 8
-    joint = torch.bincount((place[:, 0] * 9 + place[:, 1]) * 2 + draw["flip"], minlength=162).double()
+    offset = draw["crop"][:, :2].long() + 4
+    assert int(offset.min()) == 0
+    assert int(offset.max()) == 8
+    joint = torch.bincount((offset[:, 0] * 9 + offset[:, 1]) * 2 + draw["flip"], minlength=162).double()
     assert chi_square(joint, torch.full_like(joint, 90_000 / 162)) < 1.7  # 6 standard deviations
 
 
@@ -70,11 +69,11 @@ def test_boxes_of_fixed_size_are_uniform(generator: torch.Generator) -> None:
     [
         (12, 12, (0.08, 1.0), (3 / 4, 4 / 3)),
         (9, 16, (0.3, 1.0), (0.5, 2.0)),
-        (4, 30, (0.9, 1.0), (3 / 4, 4 / 3)),  # no box fits: the centre
+        (4, 30, (0.9, 1.0), (3 / 4, 4 / 3)),  # no box fits, so the central box is used
         (30, 5, (0.5, 1.2), (0.4, 0.6)),
     ],
 )
-def test_boxes_of_random_size_have_torchvisions_distribution(
+def test_boxes_of_random_size_have_the_distribution_of_torchvision(
     height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
 ) -> None:
     ours = RandomResizedCropFlip(8, scale, ratio)(images_of(200_000, height, width), generator)["crop"]
@@ -97,13 +96,13 @@ def test_boxes_of_random_size_have_torchvisions_distribution(
         )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
 def test_same_seed_draws_the_same(kind: str) -> None:
-    augment, images = KINDS[kind], images_of(50)
+    augment, images = AUGMENTATIONS[kind], images_of(50)
     assert same(augment(images, seeded(1)), augment(images, seeded(1)))
     assert not same(augment(images, seeded(1)), augment(images, seeded(2)))
     generator = seeded(1)
-    assert not same(augment(images, generator), augment(images, generator)), "two batches are the same"
+    assert not same(augment(images, generator), augment(images, generator)), "two batches got the same augmentation"
     torch.manual_seed(9)
     default = augment(images)
     torch.manual_seed(9)
@@ -112,17 +111,17 @@ def test_same_seed_draws_the_same(kind: str) -> None:
 
 
 def test_draws_do_not_change_between_versions() -> None:
-    """A resumed training must draw the same."""
-    crop = KINDS["crop"].for_rows(images_of(4), range(4), seed=12, epoch=3)
-    resized = KINDS["resized crop"].for_rows(images_of(4), range(4), seed=12, epoch=3)
+    """Training that is resumed with a newer version must draw the same."""
+    crop = AUGMENTATIONS["crop"].for_rows(images_of(4), range(4), seed=12, epoch=3)
+    resized = AUGMENTATIONS["resized crop"].for_rows(images_of(4), range(4), seed=12, epoch=3)
     assert crop["crop"].tolist() == CROPS
-    assert resized["crop"].tolist() == RESIZED
-    assert crop["flip"].tolist() == resized["flip"].tolist() == FLIPPED
+    assert resized["crop"].tolist() == RESIZED_CROPS
+    assert crop["flip"].tolist() == resized["flip"].tolist() == FLIPS
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_draw_of_a_row_depends_on_seed_epoch_and_number(kind: str, generator: torch.Generator) -> None:
-    augment = KINDS[kind]
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
+def test_draw_of_a_row_depends_only_on_seed_epoch_and_row_number(kind: str, generator: torch.Generator) -> None:
+    augment = AUGMENTATIONS[kind]
     rows = torch.randperm(1000, generator=generator)
     whole = augment.for_rows(images_of(1000), range(1000), 5, 2)
     shuffled = augment.for_rows(images_of(1000), rows, 5, 2)
@@ -136,39 +135,41 @@ def test_draw_of_a_row_depends_on_seed_epoch_and_number(kind: str, generator: to
         augment.for_rows(images_of(1000), range(1000), 5),
     ):
         assert not same(whole, other)
-        assert 400 < int((whole["flip"] == other["flip"]).sum()) < 600, "flips depend on those of another seed or epoch"
+        assert 400 < int((whole["flip"] == other["flip"]).sum()) < 600, (
+            "flips of different seeds or epochs are correlated"
+        )
 
 
 @pytest.mark.parametrize("flip", [0.0, 0.25, 1.0])
-def test_share_of_flips(flip: float, generator: torch.Generator) -> None:
+def test_flip_probability(flip: float, generator: torch.Generator) -> None:
     share = float(RandomCropResizeFlip(8, flip=flip)(images_of(10_000), generator)["flip"].float().mean())
     assert abs(share - flip) <= 6 * (flip * (1 - flip) / 10_000) ** 0.5
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_draws_are_arguments_of_convert(kind: str, generator: torch.Generator) -> None:
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
+def test_convert_accepts_the_augmentation(kind: str, generator: torch.Generator) -> None:
     images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    augmentation = KINDS[kind](images, seeded(4))
+    augmentation = AUGMENTATIONS[kind](images, seeded(4))
     events = convert(images, 0.07, **augmentation)
-    assert events.shape == (8, 5, 2, *KINDS[kind].size)
-    assert convert(images[0], 0.07, **KINDS[kind](images[0])).shape == (8, 2, *KINDS[kind].size)
+    assert events.shape == (8, 5, 2, *AUGMENTATIONS[kind].size)
+    assert convert(images[0], 0.07, **AUGMENTATIONS[kind](images[0])).shape == (8, 2, *AUGMENTATIONS[kind].size)
 
 
-def test_share_of_dropped_timesteps(generator: torch.Generator) -> None:
+def test_drop_probability(generator: torch.Generator) -> None:
     shifts = random_shifts(10_000, generator)
     for drop in (0.0, 0.25, 1.0):
         drawn = RandomTimestepDrop(drop)(shifts, generator)
         assert drawn.dtype == shifts.dtype
-        lost = ~drawn.any(-1)
-        assert torch.equal(drawn, shifts * ~lost[..., None])
+        dropped = ~drawn.any(-1)
+        assert torch.equal(drawn, shifts * ~dropped[..., None])
         deviation = (drop * (1 - drop)) ** 0.5
-        assert bool(((lost.double().mean(0) - drop).abs() <= 6 * deviation / 100).all())
+        assert bool(((dropped.double().mean(0) - drop).abs() <= 6 * deviation / 100).all())
         # Timesteps are uncorrelated.
-        pairs = (lost.double() - drop).T @ (lost.double() - drop) / 10_000
+        pairs = (dropped.double() - drop).T @ (dropped.double() - drop) / 10_000
         assert bool(((pairs - pairs.diag().diag()).abs() <= 6 * deviation**2 / 100).all())
 
 
-def test_dropped_timestep_has_no_events_and_changes_no_other(generator: torch.Generator) -> None:
+def test_dropped_timestep_has_no_events_and_does_not_change_the_others(generator: torch.Generator) -> None:
     images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=generator)
     images[0] = 77
     whole = random_shifts(40, generator)
@@ -181,7 +182,7 @@ def test_dropped_timestep_has_no_events_and_changes_no_other(generator: torch.Ge
         assert torch.equal(unpack(packed), convert(images, ratio, shifts=shifts))
 
 
-def test_dropped_timesteps_of_a_row_depend_on_seed_epoch_and_number(generator: torch.Generator) -> None:
+def test_dropped_timesteps_of_a_row_depend_only_on_seed_epoch_and_row_number(generator: torch.Generator) -> None:
     drop, shifts = RandomTimestepDrop(0.5), canonical_shifts().expand(1000, -1, -1)
     whole = drop.for_rows(shifts, range(1000), 5, 2)
     rows = torch.randperm(1000, generator=generator)
@@ -191,8 +192,8 @@ def test_dropped_timesteps_of_a_row_depend_on_seed_epoch_and_number(generator: t
     assert whole[:3].any(-1).int().tolist() == KEPT
     for others in (drop.for_rows(shifts, range(1000), 6, 2), drop.for_rows(shifts, range(1000), 5)):
         assert 3700 < int((others.any(-1) == whole.any(-1)).sum()) < 4300
-    flips = KINDS["crop"].for_rows(images_of(1000), range(1000), 5, 2)["flip"]
-    assert 3700 < int((flips[:, None] == whole.any(-1)).sum()) < 4300, "timesteps depend on the flips"
+    flips = AUGMENTATIONS["crop"].for_rows(images_of(1000), range(1000), 5, 2)["flip"]
+    assert 3700 < int((flips[:, None] == whole.any(-1)).sum()) < 4300, "dropped timesteps and flips are correlated"
 
 
 @pytest.mark.parametrize(
@@ -207,8 +208,8 @@ def test_dropped_timesteps_of_a_row_depend_on_seed_epoch_and_number(generator: t
         (lambda: RandomCropResizeFlip(8, padding=2.5), TypeError, "padding must be an int, got float 2.5"),  # type: ignore[arg-type]
         (lambda: RandomCropResizeFlip(8, flip="x"), TypeError, "flip must be a probability.*got 'x'"),  # type: ignore[arg-type]
         (lambda: RandomResizedCropFlip(8, scale=0.5), TypeError, "scale must be two numbers.*got 0.5"),  # type: ignore[arg-type]
-        (lambda: KINDS["crop"]([1, 2]), TypeError, "images must be a tensor, got list"),  # type: ignore[arg-type]
-        (lambda: KINDS["crop"](images_of(2), 5), TypeError, "generator must be a torch.Generator, got 5"),  # type: ignore[arg-type]
+        (lambda: AUGMENTATIONS["crop"]([1, 2]), TypeError, "images must be a tensor, got list"),  # type: ignore[arg-type]
+        (lambda: AUGMENTATIONS["crop"](images_of(2), 5), TypeError, "generator must be a torch.Generator, got 5"),  # type: ignore[arg-type]
         (lambda: RandomResizedCropFlip(8, scale=(0, 1)), ValueError, "scale must be two numbers above 0"),
         (
             lambda: RandomResizedCropFlip(8, ratio=(2, 1)),
@@ -220,7 +221,11 @@ def test_dropped_timesteps_of_a_row_depend_on_seed_epoch_and_number(generator: t
             ValueError,
             r"crop \(41, 41\) is larger.*\(32, 32\).*4",
         ),
-        (lambda: KINDS["crop"](images_of(2)[0, 0]), ValueError, r"images must be \[C, H, W\].*got shape \[32, 32\]"),
+        (
+            lambda: AUGMENTATIONS["crop"](images_of(2)[0, 0]),
+            ValueError,
+            r"images must be \[C, H, W\].*got shape \[32, 32\]",
+        ),
         (lambda: RandomTimestepDrop(-0.1), ValueError, "drop must be a probability from 0 to 1, got -0.1"),
         (
             lambda: RandomTimestepDrop(0.1)(torch.zeros(3)),
@@ -232,10 +237,14 @@ def test_dropped_timesteps_of_a_row_depend_on_seed_epoch_and_number(generator: t
             ValueError,
             r"rows must be one number per image: shape \[\], got \[2\]",
         ),
-        (lambda: KINDS["crop"].for_rows(images_of(2), [1], 0), ValueError, r"shape \[2\], got \[1\]"),
-        (lambda: KINDS["crop"].for_rows(images_of(2), [1, 2], -1), ValueError, "seed must be 0 to"),
-        (lambda: KINDS["crop"].for_rows(images_of(2), [1, 2], 0, -1), ValueError, "epoch must be at least 0, got -1"),
-        (lambda: KINDS["crop"].for_rows(images_of(2), [1, 0.5], 0), TypeError, "rows must be an int"),  # type: ignore[list-item]
+        (lambda: AUGMENTATIONS["crop"].for_rows(images_of(2), [1], 0), ValueError, r"shape \[2\], got \[1\]"),
+        (lambda: AUGMENTATIONS["crop"].for_rows(images_of(2), [1, 2], -1), ValueError, "seed must be 0 to"),
+        (
+            lambda: AUGMENTATIONS["crop"].for_rows(images_of(2), [1, 2], 0, -1),
+            ValueError,
+            "epoch must be at least 0, got -1",
+        ),
+        (lambda: AUGMENTATIONS["crop"].for_rows(images_of(2), [1, 0.5], 0), TypeError, "rows must be an int"),  # type: ignore[list-item]
     ],
 )
 def test_wrong_arguments_raise_error(make: Any, error: type[Exception], words: str) -> None:
@@ -246,4 +255,4 @@ def test_wrong_arguments_raise_error(make: Any, error: type[Exception], words: s
 def test_generator_on_another_gpu_raises_error() -> None:
     generator = mock.Mock(spec=torch.Generator, device=torch.device("cuda:1"))
     with pytest.raises(ValueError, match="generator must be on the CPU or on the images' device cpu, got cuda:1"):
-        KINDS["crop"](images_of(2), generator)
+        AUGMENTATIONS["crop"](images_of(2), generator)

@@ -1,4 +1,4 @@
-"""Augmented conversions on the CPU: equality with the specification, the operator, and argument errors."""
+"""Augmented conversions on the CPU: equality with the reference, the operator, and argument errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def events_of(case: AugmentedCase, **more: Any) -> Tensor:
     layout=st.sampled_from(["contiguous", "strided"]),
     values=st.sampled_from([1, 700, 2**20]),
 )
-def test_equals_specification(case: AugmentedCase, dtype: torch.dtype, packed: bool, layout: str, values: int) -> None:
+def test_equals_reference(case: AugmentedCase, dtype: torch.dtype, packed: bool, layout: str, values: int) -> None:
     expected = case.expected(torch.uint8 if packed else dtype, packed=packed)
     out = poisoned(expected, layout)
     with mock.patch.object(cpu_augmented, "_CHUNK_VALUES", values):
@@ -51,13 +51,13 @@ def test_equals_specification(case: AugmentedCase, dtype: torch.dtype, packed: b
     extreme=st.booleans(),
     values=st.sampled_from([1, 700, 2**20]),
 )
-def test_boxes_of_equal_height_enlarged_by_a_whole_factor(
+def test_equals_reference_if_boxes_are_enlarged_by_an_integer_factor(
     case: AugmentedCase, length: int, factor: int, extreme: bool, values: int
 ) -> None:
     case.crop = boxes(len(case.images), torch.Generator().manual_seed(length)) if case.crop is None else case.crop
     case.crop[:, 2] = length
     case.size = (length * factor, case.size[1] if case.size else 1)
-    if extreme and case.images.is_floating_point():  # their difference overflows
+    if extreme and case.images.is_floating_point():  # differences of these values overflow
         case.images = torch.where(case.images > 0.5, 1, -1) * torch.finfo(case.images.dtype).max
     expected = case.expected()
     out = poisoned(expected, "contiguous")
@@ -68,8 +68,8 @@ def test_boxes_of_equal_height_enlarged_by_a_whole_factor(
 
 @settings(max_examples=200, deadline=None)
 @given(case=augmented_cases(), factor=st.sampled_from([1, 2, 3, 4, 8]))
-def test_value_channels_equal_the_specification(case: AugmentedCase, factor: int) -> None:
-    """Different rounding of a value channel rarely changes an event."""
+def test_value_channels_equal_the_reference(case: AugmentedCase, factor: int) -> None:
+    """The value channels are compared, because a different rounding of them rarely changes an event."""
     if case.crop is not None and factor > 1:
         case.crop[:, 2] = case.crop[0, 2]
         case.size = (int(case.crop[0, 2]) * factor, case.size[1] if case.size else 1)
@@ -106,7 +106,7 @@ def test_photographs_enlarged_and_reduced(
         assert_same_events(events_of(case, dtype=torch.bool), expected)
 
 
-def test_single_image_equals_its_place_in_the_batch(generator: torch.Generator) -> None:
+def test_single_image_equals_the_same_image_in_a_batch(generator: torch.Generator) -> None:
     images = noise((2, 3, 9, 8), torch.uint8, generator)
     crop, flip = boxes(2, generator), flips(2, generator)
     batch = convert(images, 0.1, crop=crop, size=(12, 13), flip=flip)
@@ -116,7 +116,7 @@ def test_single_image_equals_its_place_in_the_batch(generator: torch.Generator) 
         assert torch.equal(one, batch[:, i])
 
 
-def test_crop_size_and_flip_alone(generator: torch.Generator) -> None:
+def test_crop_size_or_flip_alone(generator: torch.Generator) -> None:
     images = noise((4, 3, 9, 8), torch.uint8, generator)
     plain = convert(images, 0.1, shifts=torch.tensor([[0, 0, 1, 0]]))
     flipped = convert(images, 0.1, shifts=torch.tensor([[0, 0, 1, 0]]), flip=torch.ones(4, dtype=torch.bool))
@@ -124,8 +124,8 @@ def test_crop_size_and_flip_alone(generator: torch.Generator) -> None:
     assert torch.equal(convert(images, 0.1, size=(9, 8)), convert(images, 0.1))
     whole = torch.tensor([0, 0, 9, 8]).expand(4, 4)
     assert torch.equal(convert(images, 0.1, crop=whole), convert(images, 0.1))
-    part = torch.tensor([2, 1, 5, 6]).expand(4, 4)
-    assert torch.equal(convert(images, 0.1, crop=part, size=(5, 6)), convert(images[:, :, 2:7, 1:7], 0.1))
+    box = torch.tensor([2, 1, 5, 6]).expand(4, 4)
+    assert torch.equal(convert(images, 0.1, crop=box, size=(5, 6)), convert(images[:, :, 2:7, 1:7], 0.1))
 
 
 def test_threshold_uses_the_range_of_the_box(generator: torch.Generator) -> None:
@@ -138,7 +138,7 @@ def test_threshold_uses_the_range_of_the_box(generator: torch.Generator) -> None
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
-def test_non_finite_pixel_silences_the_boxes_that_contain_it(
+def test_boxes_with_a_non_finite_pixel_have_no_events(
     value: float, interpolation: str, generator: torch.Generator
 ) -> None:
     images = noise((2, 3, 20, 20), torch.float32, generator)
@@ -149,7 +149,7 @@ def test_non_finite_pixel_silences_the_boxes_that_contain_it(
     assert events[:, 1].any()
 
 
-def test_motion_vector_of_zeros_drops_its_timestep(generator: torch.Generator) -> None:
+def test_timestep_with_a_motion_vector_of_zeros_has_no_events(generator: torch.Generator) -> None:
     images = noise((3, 3, 16, 16), torch.uint8, generator)
     kept = torch.rand(3, 8, generator=generator) < 0.5
     shifts = random_shifts(3, generator)
@@ -160,29 +160,41 @@ def test_motion_vector_of_zeros_drops_its_timestep(generator: torch.Generator) -
 
 #: Arguments that replace those of ``convert(IMAGES, crop=BOX, size=(8, 8), flip=FLIP)``, the error, and its message.
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "a box in a list": ({"crop": [[0, 0, 4, 5]] * 2}, TypeError, r"tensor of boxes \(top.*got list; use torch.tensor"),
-    "boxes of floats": ({"crop": BOX.float()}, TypeError, r"signed integer.*got torch\.float32"),
-    "boxes of uint8": ({"crop": BOX.to(torch.uint8)}, TypeError, r"signed integer.*got torch\.uint8"),
+    "list of boxes": ({"crop": [[0, 0, 4, 5]] * 2}, TypeError, r"tensor of boxes \(top.*got list; use torch.tensor"),
+    "float boxes": ({"crop": BOX.float()}, TypeError, r"signed integer.*got torch\.float32"),
+    "uint8 boxes": ({"crop": BOX.to(torch.uint8)}, TypeError, r"signed integer.*got torch\.uint8"),
     "one box": ({"crop": BOX[0]}, ValueError, r"\[2, 4\] of boxes.*got shape \[4\]; .*crop\.expand\(2, 4\)"),
-    "a box too many": ({"crop": BOX[[0, 0, 0]]}, ValueError, r"\[2, 4\].*got shape \[3, 4\]"),
-    "boxes of corners": ({"crop": BOX[:, :2]}, ValueError, r"\[2, 4\].*got shape \[2, 2\]"),
-    "boxes elsewhere": ({"crop": BOX.to("meta")}, ValueError, "crop must be on.*cpu, got meta.*to"),
-    "a box of no row": ({"crop": BOX * torch.tensor([1, 1, 0, 1])}, ValueError, r"1 to.*\(0, 0, 0, 5\) for image 0"),
-    "a box of no column": ({"crop": torch.tensor([[0, 0, 4, 5], [1, 1, 2, -3]])}, ValueError, r"2, -3\) for image 1"),
-    "an endless box": ({"crop": BOX * 2**23}, ValueError, r"1 to 16777216 .* for image 0"),
-    "a box far away": ({"crop": BOX - torch.tensor([0, 2**31, 0, 0])}, ValueError, "at most 1073741824 from the image"),
-    "no height": ({"size": (0, 8)}, ValueError, r"size must be 1 to 16777216 .*got \(0, 8\)"),
-    "a negative width": ({"size": (8, -1)}, ValueError, r"got \(8, -1\)"),
-    "one number": ({"size": 8}, TypeError, "two whole numbers, height and width; got 8"),
-    "three numbers": ({"size": (3, 8, 8)}, TypeError, r"two whole numbers.*got \(3, 8, 8\)"),
-    "a size of floats": ({"size": (8.0, 8)}, TypeError, r"two whole numbers.*got \(8\.0, 8\)"),
-    "flips in a list": ({"flip": [True, False]}, TypeError, "bool tensor, got list; use torch.tensor"),
-    "whole flips": ({"flip": FLIP.int()}, TypeError, r"bool tensor, got torch\.int32; .*\.bool\(\)"),
+    "too many boxes": ({"crop": BOX[[0, 0, 0]]}, ValueError, r"\[2, 4\].*got shape \[3, 4\]"),
+    "boxes of 2 columns": ({"crop": BOX[:, :2]}, ValueError, r"\[2, 4\].*got shape \[2, 2\]"),
+    "boxes on another device": ({"crop": BOX.to("meta")}, ValueError, "crop must be on.*cpu, got meta.*to"),
+    "box of height 0": ({"crop": BOX * torch.tensor([1, 1, 0, 1])}, ValueError, r"1 to.*\(0, 0, 0, 5\) for image 0"),
+    "box of negative width": (
+        {"crop": torch.tensor([[0, 0, 4, 5], [1, 1, 2, -3]])},
+        ValueError,
+        r"2, -3\) for image 1",
+    ),
+    "box that is too large": ({"crop": BOX * 2**23}, ValueError, r"1 to 16777216 .* for image 0"),
+    "box too far from the image": (
+        {"crop": BOX - torch.tensor([0, 2**31, 0, 0])},
+        ValueError,
+        "at most 1073741824 from the image",
+    ),
+    "height 0": ({"size": (0, 8)}, ValueError, r"size must be 1 to 16777216 .*got \(0, 8\)"),
+    "negative width": ({"size": (8, -1)}, ValueError, r"got \(8, -1\)"),
+    "size of one number": ({"size": 8}, TypeError, "two whole numbers, height and width; got 8"),
+    "size of three numbers": ({"size": (3, 8, 8)}, TypeError, r"two whole numbers.*got \(3, 8, 8\)"),
+    "float size": ({"size": (8.0, 8)}, TypeError, r"two whole numbers.*got \(8\.0, 8\)"),
+    "list of flips": ({"flip": [True, False]}, TypeError, "bool tensor, got list; use torch.tensor"),
+    "integer flips": ({"flip": FLIP.int()}, TypeError, r"bool tensor, got torch\.int32; .*\.bool\(\)"),
     "one flip": ({"flip": FLIP[0]}, ValueError, r"\[2\] that says.*got shape \[\]; .*flip\.expand\(2,\)"),
-    "flips elsewhere": ({"flip": FLIP.to("meta")}, ValueError, "flip must be on.*cpu, got meta"),
-    "bicubic": ({"interpolation": "bicubic"}, ValueError, "'bilinear' or 'nearest', got 'bicubic'; .*resize before"),
-    "an out of the images' size": ({"out": torch.empty(8, 2, 2, 4, 5)}, ValueError, r"\[8, 2, 2, 8, 8\].*got"),
-    "a negative ratio": ({"ratio": torch.tensor([0.1, -0.5])}, ValueError, "for image 1"),
+    "flips on another device": ({"flip": FLIP.to("meta")}, ValueError, "flip must be on.*cpu, got meta"),
+    "bicubic interpolation": (
+        {"interpolation": "bicubic"},
+        ValueError,
+        "'bilinear' or 'nearest', got 'bicubic'; .*resize before",
+    ),
+    "out with the size of the images": ({"out": torch.empty(8, 2, 2, 4, 5)}, ValueError, r"\[8, 2, 2, 8, 8\].*got"),
+    "negative ratio": ({"ratio": torch.tensor([0.1, -0.5])}, ValueError, "for image 1"),
 }
 
 
@@ -191,16 +203,16 @@ def test_wrong_arguments_are_rejected_before_any_work(name: str) -> None:
     given, error, words = WRONG[name]
     arguments: dict[str, Any] = {"images": IMAGES, "crop": BOX, "size": (8, 8), "flip": FLIP}
     with (
-        mock.patch.object(operator.cpu_augmented, "convert_into") as work,
-        mock.patch("torch.empty") as allocated,
+        mock.patch.object(operator.cpu_augmented, "convert_into") as convert_into,
+        mock.patch("torch.empty") as empty,
         pytest.raises(error, match=words),
     ):
         convert(**{**arguments, **given})
-    assert not work.called
-    assert not allocated.called, "memory is allocated"
+    assert not convert_into.called
+    assert not empty.called, "memory was allocated"
 
 
-def test_unknown_interpolation_is_rejected_without_a_resize() -> None:
+def test_unknown_interpolation_is_rejected_even_if_nothing_is_resized() -> None:
     with pytest.raises(ValueError, match="interpolation must be"):
         convert(IMAGES, interpolation="bicubic")
 

@@ -1,4 +1,4 @@
-"""The augmentation of the specification equals that of PyTorch and torchvision."""
+"""The augmentation of the reference equals that of PyTorch and torchvision."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def test_events_of_photographs_equal_torchvision(size: int, generator: torch.Gen
 
 @pytest.mark.parametrize("size", [7, 32, 97, 128, 224])
 def test_source_pixels_equal_pytorch(size: int) -> None:
-    """Resizing unit vectors shows the weights that PyTorch gives each pixel.
+    """PyTorch's weights of the source pixels are measured by resizing unit vectors.
 
-    They are equal bit for bit if PyTorch is compiled with fused multiply-adds, and otherwise up to a rounding of the
-    coordinate.
+    They are bit-identical if PyTorch is compiled with fused multiply-adds. Otherwise the rounding of the coordinate may
+    differ.
     """
     for length in (*range(1, 60), 101, 199, 333, 500):
         lo, hi, weight = source_pixels(length, size, torch.float32, "bilinear")
@@ -89,7 +89,7 @@ def test_source_pixels_equal_pytorch(size: int) -> None:
         assert float((weights - theirs).abs().max()) <= length * 2.0**-23
 
 
-def test_scale_is_the_rounded_quotient(generator: torch.Generator) -> None:
+def test_scale_equals_the_quotient_rounded_to_float32(generator: torch.Generator) -> None:
     """The product with 1 / size in float64 rounds to the same float32 as the quotient."""
     length = torch.randint(1, 2**24, (100_000,), generator=generator, dtype=torch.float64)
     size = torch.randint(1, 2**24, (100_000,), generator=generator, dtype=torch.float64)
@@ -105,7 +105,7 @@ def test_box_outside_of_the_image_repeats_its_border() -> None:
 
 
 def test_flat_image_stays_flat(generator: torch.Generator) -> None:
-    """PyTorch's formula rounds between equal neighbours, which would give a flat image events."""
+    """PyTorch's formula may interpolate equal pixels to another value, so that a flat image would have events."""
     value = torch.rand(200, generator=generator)
     weight = torch.rand(200, generator=generator)
     assert torch.equal(lerp(value, value, weight), value)
@@ -113,7 +113,7 @@ def test_flat_image_stays_flat(generator: torch.Generator) -> None:
     assert not reference.convert(images, 0.1, canonical_shifts(), size=(17, 13)).any()
 
 
-def test_flip_follows_the_resizing() -> None:
+def test_flip_is_applied_after_resizing() -> None:
     image = torch.tensor([[0.0, 1.0, 4.0]])[None, None]
     assert augment(image, size=(1, 6), flip=torch.tensor([True])).flatten().tolist() == [
         4.0, 3.25, 1.75, 0.75, 0.25, 0.0

@@ -1,4 +1,4 @@
-"""The module in a model that is trained by two processes (DistributedDataParallel)."""
+"""Training of a model that contains the module with DistributedDataParallel in two processes."""
 
 from __future__ import annotations
 
@@ -28,40 +28,40 @@ def images() -> torch.Tensor:
     return torch.stack([resized_photograph(name, 16) for name in NAMES])
 
 
-def train_a_step(rank: int, folder: str) -> None:
-    """Run one of two processes: a step on its half of the images with canonical, then one with random vectors."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+def train_two_steps(rank: int, folder: str) -> None:
+    """Train as one of two processes, on its half of the images: a step with canonical and one with random vectors."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     torch.set_num_threads(1)
-    alone = network().eval()
-    model = DistributedDataParallel(alone)
+    module = network().eval()
+    model = DistributedDataParallel(module)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     loss_of(model, images()[2 * rank : 2 * rank + 2]).backward()
     optimiser.step()
-    result = {"canonical": alone.state_dict()["2.weight"].clone()}
+    result = {"canonical": module.state_dict()["2.weight"].clone()}
 
     model.train()
     torch.manual_seed(rank)  # each process draws different vectors
     optimiser.zero_grad()
     loss_of(model, images()[2 * rank : 2 * rank + 2]).backward()
     optimiser.step()
-    result |= {"drawn": alone.state_dict()["2.weight"], "state": alone.state_dict()["0.weight"]}
+    result |= {"random": module.state_dict()["2.weight"], "motion vectors": module.state_dict()["0.weight"]}
     torch.save(result, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_two_processes_train_one_model(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(train_a_step, args=(str(tmp_path),), nprocs=2)
+def test_two_processes_train_the_same_model(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(train_two_steps, args=(str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    for key in ("canonical", "drawn", "state"):
+    for key in ("canonical", "random", "motion vectors"):
         assert torch.equal(first[key], second[key])
 
-    # One process takes the same step on the mean loss of both halves.
-    alone = network().eval()
-    optimiser = torch.optim.SGD(alone.parameters(), lr=0.1)
+    # One process that takes a step on the mean loss of both halves gets the same weights.
+    module = network().eval()
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
     first_half, second_half = images().chunk(2)
-    ((loss_of(alone, first_half) + loss_of(alone, second_half)) / 2).backward()
+    ((loss_of(module, first_half) + loss_of(module, second_half)) / 2).backward()
     optimiser.step()
-    torch.testing.assert_close(first["canonical"], alone.state_dict()["2.weight"])
+    torch.testing.assert_close(first["canonical"], module.state_dict()["2.weight"])
     assert not torch.equal(first["canonical"], network().state_dict()["2.weight"])
-    assert not torch.equal(first["drawn"], first["canonical"])
-    assert torch.equal(first["state"], I2E().weight)
+    assert not torch.equal(first["random"], first["canonical"])
+    assert torch.equal(first["motion vectors"], I2E().weight)

@@ -37,8 +37,8 @@ def test_single_image_and_batch(dtype: torch.dtype, generator: torch.Generator) 
         assert_same_events(convert(image, packed=True), pack(expected[:, b].bool()))
 
 
-def test_events_of_photographs_are_as_many_as_the_paper_reports() -> None:
-    # The official setting for ImageNet; the official event rate of the whole data set is 6.66 %.
+def test_event_rate_of_photographs_is_close_to_the_papers() -> None:
+    # 224 x 224 and 0.12 are the official settings for ImageNet, whose official event rate is 6.66 %.
     events = convert(torch.stack([resized_photograph(name, 224) for name in PHOTOGRAPHS]))
     assert events.shape == (8, 4, 2, 224, 224)
     assert 0.03 < event_rate(events) < 0.12
@@ -69,7 +69,7 @@ def test_ratio_from_0_to_1(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
-def test_ratio_1_gives_events_only_between_the_extremes(dtype: torch.dtype) -> None:
+def test_ratio_1_gives_events_only_between_minimum_and_maximum(dtype: torch.dtype) -> None:
     image = torch.tensor([[[0, 0, 64, 200, 0, 199, 200]]]).to(dtype)
     right = torch.tensor([[0, 0, 0, 1]])
     assert convert(image, 1, shifts=right).int().tolist() == [[[[0, 0, 0, 0, 0, 0, 0]], [[0, 0, 0, 1, 0, 0, 0]]]]
@@ -100,7 +100,7 @@ def test_one_ratio_per_image(dtype: torch.dtype, generator: torch.Generator) -> 
     assert_same_events(convert(images[2], ratios[2:3]), expected[:, 2])
 
 
-def test_timesteps_are_a_prefix_of_the_canonical_timesteps(generator: torch.Generator) -> None:
+def test_timesteps_are_the_first_canonical_ones(generator: torch.Generator) -> None:
     images = noise((2, 3, 9, 9), torch.uint8, generator)
     expected = expected_events(images).float()
     for timesteps in range(1, 9):
@@ -178,11 +178,11 @@ def test_negated_and_conjugated_views(generator: torch.Generator) -> None:
 def test_default_device_and_dtype_have_no_effect(generator: torch.Generator) -> None:
     images = noise((2, 3, 6, 8), torch.uint8, generator)
     expected = expected_events(images).float()
-    levels = images.float()
-    of_levels = expected_events(levels).float()
+    float_images = images.float()
+    float_expected = expected_events(float_images).float()
     with torch.device("meta"):
         assert_same_events(convert(images), expected)
-        assert_same_events(convert(levels), of_levels)
+        assert_same_events(convert(float_images), float_expected)
     torch.set_default_dtype(torch.float64)
     try:
         assert_same_events(convert(images), expected)
@@ -250,7 +250,7 @@ def test_unpack_inverts_pack(seed: int, timesteps: int, dtype: torch.dtype, sing
     assert_same_events(unpack(convert(images, timesteps=timesteps, packed=True), timesteps, dtype), dense)
 
 
-def test_event_rate_is_the_share_of_events() -> None:
+def test_event_rate_is_the_fraction_of_events() -> None:
     events = torch.zeros(2, 1, 2, 2, 5)
     events[0, 0, 0, 0, 0] = events[1, 0, 1, :, 4] = 1
     for same in (events, events.bool(), events.byte(), events.half()):
@@ -278,14 +278,14 @@ def test_event_rate_is_the_same_for_every_chunk_size(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
 ) -> None:
     events = (torch.rand((5, 3, 2, 7, 11), generator=generator) < 0.3).to(dtype)
-    for same in (events, events.transpose(0, 3), events[:, :1, :, ::2]):
+    for view in (events, events.transpose(0, 3), events[:, :1, :, ::2]):
         for dim in (None, 0, -1, (1, 3, 4), (0, 2), [4, 0], range(1, 4)):
             dims = tuple(range(5)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
-            expected = same.double().mean(dims)
-            for counted in (1, 50, 2**18):
-                monkeypatch.setattr("i2e_triton.functional._CHUNK_ELEMENTS", counted)
-                assert torch.allclose(event_rate(same, dim), expected, rtol=1e-15, atol=0)
-                assert event_rate(same, dim).shape == expected.shape
+            expected = view.double().mean(dims)
+            for chunk_elements in (1, 50, 2**18):
+                monkeypatch.setattr("i2e_triton.functional._CHUNK_ELEMENTS", chunk_elements)
+                assert torch.allclose(event_rate(view, dim), expected, rtol=1e-15, atol=0)
+                assert event_rate(view, dim).shape == expected.shape
 
 
 def test_event_rate_over_no_elements_is_nan() -> None:

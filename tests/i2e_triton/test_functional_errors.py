@@ -1,4 +1,4 @@
-"""Wrong arguments raise an error before any work; the message names the value and the remedy."""
+"""Wrong arguments raise an error before anything is converted. The message names the value and the remedy."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_wrong_argument_raises_error(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in WRONG if "out" not in WRONG[case][0]])
-def test_wrong_argument_raises_error_before_any_work(case: str, generator: torch.Generator) -> None:
+def test_wrong_argument_raises_error_before_the_conversion(case: str, generator: torch.Generator) -> None:
     arguments, error, _ = WRONG[case]
     before = torch.rand(8, 2, 2, 4, 5, generator=generator)
     out = before.clone()
@@ -242,7 +242,7 @@ def test_event_rate_of_wrong_arguments_raises_error(
         event_rate(events, dim)
 
 
-def test_message_does_not_show_a_number_of_many_digits() -> None:
+def test_message_does_not_contain_hundreds_of_digits() -> None:
     for ratio in (10**400, -(10**400), Fraction(10**400)):
         with pytest.raises(ValueError, match=r"in \[0, 1\]") as caught:
             convert(IMAGES, ratio)  # type: ignore[arg-type]
@@ -250,8 +250,8 @@ def test_message_does_not_show_a_number_of_many_digits() -> None:
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 3), (4, 6, 4), (2, 4, 8, 4), (5, 8, 5), (2, 6, 8, 7)], ids=str)
-def test_images_with_channels_first_convert(shape: tuple[int, ...]) -> None:
-    """Only more than 4 channels together with a width of 3 or 4 mean that the channels come last."""
+def test_images_with_channels_first_are_not_rejected(shape: tuple[int, ...]) -> None:
+    """The channels are taken to be last only if there are more than 4 channels and the width is 3 or 4."""
     assert convert(torch.zeros(shape)).shape[-2:] == shape[-2:]
 
 
@@ -291,7 +291,7 @@ def test_out_next_to_the_images_in_one_storage_is_written() -> None:
     assert torch.equal(out, expected)
 
 
-def test_inference_tensor_as_out_is_written_in_inference_mode_only() -> None:
+def test_inference_tensor_as_out_is_written_only_in_inference_mode() -> None:
     images = torch.rand(2, 3, 4, 5)
     expected = convert(images)
     with torch.inference_mode():

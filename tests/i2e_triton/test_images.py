@@ -18,7 +18,7 @@ from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph, ph
 
 @pytest.fixture(autouse=True)
 def _no_warnings() -> Iterator[None]:
-    """Turn warnings into errors, and make PyTorch repeat those that it gives once."""
+    """Turn warnings into errors, including those that PyTorch would give only once per process."""
     torch.set_warn_always(True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -80,25 +80,27 @@ def test_other_colour_spaces_become_rgb(mode: str) -> None:
     tensor = as_image_tensor(other)
     expected = photograph("coffee")[:, 100:150, 200:260]
     assert tensor.shape == expected.shape
-    assert (tensor.int() - expected.int()).abs().max() <= 12  # what the round trip loses
+    assert (
+        tensor.int() - expected.int()
+    ).abs().max() <= 12  # rounding error of the conversion to this color space and back
 
 
-DEEP: dict[str, np.ndarray] = {
+MORE_THAN_8_BITS: dict[str, np.ndarray] = {
     "I;16": np.array([[0, 256, 65535], [1, 30000, 255]], dtype=np.uint16),
     "I": np.array([[0, 256, 65535], [1, 30000, 255]], dtype=np.int32),
     "F": np.array([[0, 0.25, 1.0], [0.5, 300.0, -2.0]], dtype=np.float32),
 }
 
 
-@pytest.mark.parametrize("mode", DEEP)
+@pytest.mark.parametrize("mode", MORE_THAN_8_BITS)
 def test_image_of_more_than_8_bits_keeps_its_values(mode: str) -> None:
-    image = PIL.Image.fromarray(DEEP[mode])
+    image = PIL.Image.fromarray(MORE_THAN_8_BITS[mode])
     assert image.mode == mode
     tensor = as_image_tensor(image)
     assert tensor.shape == (1, 2, 3)
-    # The scale may differ, but the order of the values may not.
-    assert np.array_equal(np.argsort(tensor.flatten().numpy()), np.argsort(DEEP[mode].flatten()))
-    assert len(tensor.unique()) == len(np.unique(DEEP[mode]))
+    # The scale may differ, but not the order of the values.
+    assert np.array_equal(np.argsort(tensor.flatten().numpy()), np.argsort(MORE_THAN_8_BITS[mode].flatten()))
+    assert len(tensor.unique()) == len(np.unique(MORE_THAN_8_BITS[mode]))
 
 
 ARRAYS: dict[str, Callable[[Tensor], np.ndarray]] = {
@@ -141,14 +143,14 @@ def test_array_in_any_memory_layout(generator: torch.Generator) -> None:
     expected = events(torch.from_numpy(array).permute(2, 0, 1)[None])[:, 0]
     read_only = array.copy()
     read_only.flags.writeable = False
-    spread = np.repeat(np.repeat(array, 3, axis=0), 2, axis=1)
+    enlarged = np.repeat(np.repeat(array, 3, axis=0), 2, axis=1)
     structured = np.zeros((6, 8, 3), dtype=[("label", "u1"), ("pixel", "f4")])
     structured["pixel"] = array
     for same in (
         np.flip(np.flip(array, 0).copy(), 0),
         array[:, ::-1, ::-1].copy()[:, ::-1, ::-1],
         read_only,
-        spread[::3, ::2],
+        enlarged[::3, ::2],
         np.asfortranarray(array),
     ):
         assert_same_events(convert(same), expected)
@@ -195,7 +197,7 @@ def test_array_of_another_dtype_raises_error(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int64])
-def test_array_of_another_dtype_converts_as_the_message_says(dtype: type, generator: torch.Generator) -> None:
+def test_array_of_another_dtype_converts_after_the_cast_in_the_message(dtype: type, generator: torch.Generator) -> None:
     levels = torch.randint(0, 60000, (3, 6, 8), generator=generator)
     array: np.ndarray = levels.numpy().astype(dtype)
     assert_same_events(convert(array.astype("float32")), events(levels[None].float())[:, 0])

@@ -1,4 +1,4 @@
-"""Modules of the package that are imported at their first use."""
+"""Modules of the package that are imported when they are first used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXTRAS = {"formats": ("h5py", "data"), "sources": ("pyarrow", "data"), "transfor
 
 
 def run(code: str) -> list[str]:
-    """Run code in another interpreter, and return the lines that it prints."""
+    """Run code in a new Python process and return the lines that it prints."""
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.splitlines()
 
 

@@ -22,7 +22,7 @@ DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float
 
 @pytest.fixture
 def images(generator: torch.Generator) -> Tensor:
-    """Random images, for which every motion vector of a group gives different events."""
+    """Return random images, for which the motion vectors of a group give different events."""
     return noise((3, 3, 12, 10), torch.uint8, generator)
 
 
@@ -58,9 +58,9 @@ def test_training_mode_draws_one_vector_of_each_group(images: Tensor) -> None:
     module = I2E().train()
     drawn = [module(images) for _ in range(40)]
     for t, of_group in enumerate(candidates):
-        places = [[torch.equal(events[t], candidate) for candidate in of_group] for events in drawn]
-        assert all(any(place) for place in places)  # no vector of another group
-        assert len({place.index(True) for place in places}) > 1
+        matches = [[torch.equal(events[t], candidate) for candidate in of_group] for events in drawn]
+        assert all(any(match) for match in matches)  # no vector of another group
+        assert len({match.index(True) for match in matches}) > 1
     assert len({events.numpy().tobytes() for events in drawn}) > 30
 
 
@@ -79,9 +79,9 @@ def test_training_mode_with_per_sample_draws_for_every_image(images: Tensor) -> 
     module = I2E(per_sample=True).train()
     events = module(same)
     for t, of_group in enumerate(candidates):
-        places = [[torch.equal(step, candidate[0]) for candidate in of_group] for step in events[t]]
-        assert all(any(place) for place in places)
-        assert {place.index(True) for place in places} == set(range(len(of_group)))
+        matches = [[torch.equal(step, candidate[0]) for candidate in of_group] for step in events[t]]
+        assert all(any(match) for match in matches)
+        assert {match.index(True) for match in matches} == set(range(len(of_group)))
     assert_same_events(module.eval()(images), canonical_events(images))
 
 
@@ -168,16 +168,16 @@ def test_autocast_and_half_do_not_change_the_events(dtype: torch.dtype) -> None:
 def test_copy_converts_like_the_original(copied: Any, images: Tensor) -> None:
     order = (2, 3, 4, 5, 6, 7, 0, 1)
     module = I2E(0.2, order, timesteps=6, per_sample=True, dtype=torch.uint8)
-    twin = copied(module)
-    assert repr(twin) == repr(module)
+    duplicate = copied(module)
+    assert repr(duplicate) == repr(module)
     expected = canonical_events(images, 0.2, order)[:6].byte()
-    assert_same_events(twin.eval()(images), expected)
-    twin.load_state_dict(I2E().state_dict())  # loading into the copy does not change the original
+    assert_same_events(duplicate.eval()(images), expected)
+    duplicate.load_state_dict(I2E().state_dict())  # loading into the copy does not change the original
     assert_same_events(module.eval()(images), expected)
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_module_has_no_gradient(seed: int, images: Tensor) -> None:
+def test_events_pass_no_gradient_to_the_images(seed: int, images: Tensor) -> None:
     torch.manual_seed(seed)
     model = nn.Sequential(I2E(), nn.Flatten(2), nn.LazyLinear(3))
     leaf = images.float().requires_grad_()

@@ -1,4 +1,4 @@
-"""The state of ``I2E``: one weight, which the official module saves and loads as well."""
+"""The ``state_dict`` of ``I2E``: one weight, which is compatible with the official module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def images(generator: torch.Generator) -> Tensor:
 
 
 class OfficialModule(nn.Module):
-    """A module with the state of the official one: a frozen parameter ``weight``."""
+    """A module with the ``state_dict`` of the official module: a frozen parameter ``weight``."""
 
     def __init__(self, order: tuple[int, ...], kind: str = "parameter"):
         super().__init__()
@@ -32,7 +32,7 @@ class OfficialModule(nn.Module):
 
 
 def saved(module: nn.Module) -> dict[str, Any]:
-    """Return the state of a module after saving and loading it."""
+    """Return the ``state_dict`` of a module after ``torch.save`` and ``torch.load``."""
     file = io.BytesIO()
     torch.save(module.state_dict(), file)
     file.seek(0)
@@ -46,7 +46,7 @@ def test_state_is_one_weight() -> None:
     assert weight.dtype == torch.float32
     assert torch.equal(weight, convolution_weight(canonical_shifts(3)))
     assert weight.shape == (8, 1, 3, 3)
-    assert list(module.parameters()) == []  # nothing to optimise
+    assert list(module.parameters()) == []  # nothing to train
 
 
 @pytest.mark.parametrize("kind", ["parameter", "buffer", "convolution"])
@@ -65,7 +65,7 @@ def test_official_checkpoint_sets_the_order(kind: str, images: Tensor, generator
         1
     ] * 8
     again = OfficialModule((0, 1, 2, 3, 4, 5, 6, 7))
-    again.load_state_dict(saved(module), strict=True)  # the official module loads our state
+    again.load_state_dict(saved(module), strict=True)  # the official module loads ours
     assert torch.equal(again.state_dict()["weight"], convolution_weight(canonical_shifts(order)))
 
 
@@ -96,7 +96,7 @@ def test_checkpoint_of_zeros_keeps_the_order(images: Tensor) -> None:
     module.load_state_dict({"weight": torch.zeros(8, 1, 3, 3)}, strict=True)
     assert_same_events(module.eval()(images), canonical_events(images, order=order))
     later = I2E()
-    later.load_state_dict(saved(module), strict=True)  # it saves its order
+    later.load_state_dict(saved(module), strict=True)  # the saved weight has the order
     assert_same_events(later.eval()(images), canonical_events(images, order=order))
 
 

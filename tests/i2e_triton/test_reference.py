@@ -1,4 +1,4 @@
-"""The specification equals the paper's algorithm written as loops, and the official formulation."""
+"""The reference equals the paper's algorithm written as loops, and the official code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from i2e_triton import ORDERS, canonical_shifts, reference
 from tests.samples import PHOTOGRAPHS, assert_same_events, extremes, noise, photograph, resized_photograph
 
 DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
-#: Pair [p, q] of each group, a to h, as the two cells (row, column) of a 3x3 kernel that hold -1 and +1.
+#: Pair [p, q] of each group, a to h, as the two cells (row, column) of a 3x3 kernel that contain -1 and +1.
 OFFICIAL_CELLS = (
     ((1, 1), (1, 2)),
     ((1, 1), (0, 1)),
@@ -29,23 +29,23 @@ OFFICIAL_CELLS = (
 
 
 def events_by_loops(images: Tensor, ratios: list[float], shifts: list[list[list[int]]]) -> Tensor:
-    """The algorithm one pixel at a time, in NumPy scalars of the arithmetic type."""
-    real = np.float64 if images.dtype == torch.float64 else np.float32
+    """Convert one pixel at a time with NumPy scalars of the arithmetic type."""
+    scalar = np.float64 if images.dtype == torch.float64 else np.float32
     batch, channels, height, width = images.shape
     pixels = images.to(torch.float64).numpy()
     events = np.zeros((len(shifts[0]), batch, 2, height, width), dtype=bool)
     for b in range(batch):
-        value = np.empty((height, width), dtype=real)
+        value = np.empty((height, width), dtype=scalar)
         for y in range(height):
             for x in range(width):
-                column = [real(pixels[b, c, y, x]) for c in range(channels)]
+                levels = [scalar(pixels[b, c, y, x]) for c in range(channels)]
                 if images.dtype == torch.uint8:
-                    column = [level * real(1 / 255) for level in column]
-                value[y, x] = max(column)
+                    levels = [level * scalar(1 / 255) for level in levels]
+                value[y, x] = max(levels)
         if not np.isfinite(pixels[b]).all():
             continue
         with np.errstate(over="ignore", invalid="ignore"):
-            theta = (np.max(value) - np.min(value)) * real(ratios[b])
+            theta = (np.max(value) - np.min(value)) * scalar(ratios[b])
         for t, (dy0, dx0, dy1, dx1) in enumerate(shifts[b]):
             for y in range(height):
                 for x in range(width):
@@ -59,7 +59,7 @@ def events_by_loops(images: Tensor, ratios: list[float], shifts: list[list[list[
 
 
 def official(images: Tensor, ratio: float) -> Tensor:
-    """The official formulation for scaled images ``[B, C, H, W]``, default order: bool ``[8, B, 2, H, W]``."""
+    """Convert scaled images ``[B, C, H, W]`` as the official code does, in its default order: ``[8, B, 2, H, W]``."""
     weight = torch.zeros(8, 1, 3, 3)
     for t, group in enumerate((4, 5, 6, 7, 0, 1, 2, 3)):
         start, end = OFFICIAL_CELLS[group]
@@ -76,21 +76,21 @@ def official(images: Tensor, ratio: float) -> Tensor:
 @given(data=st.data())
 def test_equals_loops_over_pixels(dtype: torch.dtype, data: st.DataObject) -> None:
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32), label="seed"))
-    batch, channels, height, width = (data.draw(st.integers(1, top)) for top in (3, 4, 6, 7))
+    batch, channels, height, width = (data.draw(st.integers(1, maximum)) for maximum in (3, 4, 6, 7))
     shape = (batch, channels, height, width)
     sample = noise if dtype == torch.uint8 else data.draw(st.sampled_from((noise, extremes)))
     images = sample(shape, dtype, generator)
     timesteps = data.draw(st.integers(1, 4))
     shifts = torch.randint(-9, 10, (batch, timesteps, 4), dtype=torch.int8, generator=generator)
     ratios = data.draw(st.lists(st.sampled_from((0.0, 0.12, 0.2, 0.25, 0.5, 1.0)), min_size=batch, max_size=batch))
-    by_loops = events_by_loops(images, ratios, shifts.tolist())
-    assert_same_events(reference.convert(images, torch.tensor(ratios, dtype=torch.float64), shifts), by_loops)
+    expected = events_by_loops(images, ratios, shifts.tolist())
+    assert_same_events(reference.convert(images, torch.tensor(ratios, dtype=torch.float64), shifts), expected)
 
-    one = reference.convert(images, ratios[0], shifts[0])
-    assert_same_events(one, events_by_loops(images, ratios[:1] * batch, [shifts[0].tolist()] * batch))
+    shared = reference.convert(images, ratios[0], shifts[0])  # by all images
+    assert_same_events(shared, events_by_loops(images, ratios[:1] * batch, [shifts[0].tolist()] * batch))
 
 
-def test_row_of_five_pixels_by_hand() -> None:
+def test_row_of_five_pixels_calculated_by_hand() -> None:
     images = torch.tensor([[[[0.0, 0.25, 0.25, 1.0, 0.5]], [[0.0, 0.0, 0.125, 0.0, 0.0]]]])
     # Differences to the right-hand neighbour are 0.25, 0, 0.75, -0.5 and, at the border, 0; theta is 0.5, then 0.25.
     right = torch.tensor([[0, 0, 0, 1]])
@@ -128,7 +128,7 @@ def test_order_permutes_the_timesteps_of_the_official_code(order: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_flat_image_has_no_events_but_all_in_the_official_code(dtype: torch.dtype, generator: torch.Generator) -> None:
+def test_flat_image_has_no_events_but_in_the_official_code_all(dtype: torch.dtype, generator: torch.Generator) -> None:
     images = noise((3, 3, 1, 1), dtype, generator).expand(3, 3, 5, 6)
     assert reference.convert(images, 0.12, canonical_shifts()).sum() == 0
     assert official(reference.scale(images).float(), 0.12).all()

@@ -14,21 +14,21 @@ from i2e_triton.shifts import splitmix64
 from tests.i2e_triton.paper_vectors import ORDERS, PAIRS, assert_uniform, groups_as_numbers, vector
 
 
-def splitmix64_by_hand(seed: int, position: int) -> int:
-    """Return one number of a SplitMix64 stream, computed with Python's integers."""
+def splitmix64_in_python(seed: int, position: int) -> int:
+    """Return one number of a SplitMix64 stream, computed with Python integers."""
     number = (seed + (position + 1) * 0x9E3779B97F4A7C15) % 2**64
     number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     number = (number ^ number >> 27) * 0x94D049BB133111EB % 2**64
     return number ^ number >> 31
 
 
-def row_shifts_by_hand(seed: int, row: int, groups: str) -> list[list[int]]:
-    stream = splitmix64_by_hand(seed, row)
-    numbers = [splitmix64_by_hand(stream, "abcdefgh".index(group)) % 2**63 for group in groups]
+def row_shifts_in_python(seed: int, row: int, groups: str) -> list[list[int]]:
+    stream = splitmix64_in_python(seed, row)
+    numbers = [splitmix64_in_python(stream, "abcdefgh".index(group)) % 2**63 for group in groups]
     return [vector(PAIRS[group][number % 12 % len(PAIRS[group])]) for number, group in zip(numbers, groups)]
 
 
-def test_splitmix64_equals_the_published_numbers() -> None:
+def test_splitmix64_gives_the_published_numbers() -> None:
     numbers = splitmix64(torch.tensor(1234567), torch.arange(5))
     assert [number % 2**64 for number in numbers.tolist()] == [
         6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821
@@ -36,8 +36,8 @@ def test_splitmix64_equals_the_published_numbers() -> None:
 
 
 def test_vectors_of_a_row_do_not_change_between_versions() -> None:
-    """Data sets are converted with these vectors."""
-    assert row_shifts(7, 41).tolist() == row_shifts_by_hand(7, 41, "efghabcd")
+    """Existing data sets were converted with these vectors."""
+    assert row_shifts(7, 41).tolist() == row_shifts_in_python(7, 41, "efghabcd")
     assert row_shifts(7, 41).tolist() == [
         [0, 1, -1, -1], [1, -1, 0, 1], [-1, 1, 1, 0], [1, 0, -1, -1],
         [0, -1, 0, 0], [0, 0, -1, 0], [0, 0, -1, 1], [1, 1, 0, 0],
@@ -45,10 +45,10 @@ def test_vectors_of_a_row_do_not_change_between_versions() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**63 - 1, 2**63, 2**64 - 1])
-def test_vectors_of_a_row_depend_on_seed_number_and_group(seed: int) -> None:
+def test_vectors_of_a_row_depend_on_seed_row_number_and_group(seed: int) -> None:
     rows = [0, 1, 2, 1000, 2**31, 2**40 + 3, 2**63 - 1, -1]
     for _, _, groups in ORDERS:
-        expected = [row_shifts_by_hand(seed, row, groups) for row in rows]
+        expected = [row_shifts_in_python(seed, row, groups) for row in rows]
         order = groups_as_numbers(groups)
         for same in (rows, torch.tensor(rows), np.array(rows), tuple(rows)):
             drawn = row_shifts(seed, same, order=order)
@@ -77,14 +77,14 @@ def test_vectors_of_rows_are_uniform_over_each_group(seed: int) -> None:
     drawn = row_shifts(seed, range(6000), order=0)
     for timestep, group in enumerate("abcdefgh"):
         assert_uniform(drawn[:, timestep].tolist(), group)
-    # Also uniform for many seeds and one row each.
+    # Also uniform for one row of each of many seeds.
     drawn = torch.stack([row_shifts(s, seed % 100, order=0) for s in range(1500)])
     for timestep, group in enumerate("abcdefgh"):
         assert_uniform(drawn[:, timestep].tolist(), group)
 
 
 def test_vectors_of_rows_groups_and_seeds_are_independent() -> None:
-    """Chi-square of pairs of draws for two groups, for neighbouring rows and for two seeds."""
+    """Chi-square test of the joint draws of two groups, of neighbouring rows and of two seeds."""
     numbers = [pair_indices(row_shifts(seed, range(4000), order=0)[:, :2], "ab") for seed in (5, 6)]
     for one, other in (
         (numbers[0][:, 0], numbers[0][:, 1]),

@@ -52,7 +52,7 @@ def test_default_is_the_official_microsaccade() -> None:
 
 
 @pytest.mark.parametrize("timesteps", range(1, 9))
-def test_fewer_timesteps_are_a_prefix(timesteps: int) -> None:
+def test_fewer_timesteps_are_the_first_ones(timesteps: int) -> None:
     for name, _, groups in ORDERS:
         assert_same_vectors(canonical_shifts(name, timesteps), canonical(groups[:timesteps]))
         drawn = random_shifts(order=name, timesteps=timesteps)
@@ -92,9 +92,9 @@ def test_draw_per_image_is_uniform_over_each_group(generator: torch.Generator) -
     assert drawn.shape == (6000, 8, 4)
     for timestep, group in enumerate("abcdefgh"):
         assert_uniform(drawn[:, timestep].tolist(), group)
-    # Timesteps are independent: the indices of the pairs of e and f are equal for half of all images.
-    together = (drawn[:, 4, 0] == 1) == (drawn[:, 5, 0] == 0)
-    assert 0.45 < together.double().mean() < 0.55
+    # Timesteps are independent: for half of the images, groups e and f draw the pair of the same index.
+    equal = (drawn[:, 4, 0] == 1) == (drawn[:, 5, 0] == 0)
+    assert 0.45 < equal.double().mean() < 0.55
 
 
 def test_draw_per_batch_is_uniform_over_each_group(generator: torch.Generator) -> None:
@@ -113,7 +113,7 @@ def test_same_generator_seed_draws_the_same() -> None:
     assert torch.equal(torch.get_rng_state(), state)  # the global generator is not used
 
 
-def test_default_is_the_global_generator() -> None:
+def test_default_generator_is_the_global_one() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         first, second = random_shifts(50), random_shifts(50)

@@ -126,17 +126,17 @@ def test_images_of_a_sample_share_one_draw(image: Tensor) -> None:
         assert torch.equal(first, second)
 
 
-def test_after_the_usual_transforms() -> None:
+def test_conversion_after_other_transforms() -> None:
     with PIL.Image.open(photograph_path("coffee")) as pil_image:
-        usual = [
+        transforms = [
             v2.ToImage(),
             v2.Resize(96),
             v2.CenterCrop(80),
             v2.RandomHorizontalFlip(1),
             v2.ToDtype(torch.float32, True),
         ]
-        image = v2.Compose(usual)(pil_image)
-        events = v2.Compose([*usual, ImageToEvents(0.07)])(pil_image)
+        image = v2.Compose(transforms)(pil_image)
+        events = v2.Compose([*transforms, ImageToEvents(0.07)])(pil_image)
     assert image.shape == (3, 80, 80)
     assert_same_events(events, canonical_events(image[None].as_subclass(Tensor), 0.07)[:, 0])
 
@@ -159,9 +159,9 @@ def test_random_draws_one_vector_of_each_group(image: Tensor) -> None:
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda transform: pickle.loads(pickle.dumps(transform))])
 def test_copy_converts_like_the_original(copied: Any, image: Tensor) -> None:
-    twin = copied(ImageToEvents(0.2, order=3, timesteps=6, dtype=torch.uint8))
-    assert_same_events(twin(image), canonical_events(image[None], 0.2, 3)[:6, 0].byte())
-    assert repr(twin) == repr(ImageToEvents(0.2, order=3, timesteps=6, dtype=torch.uint8))
+    duplicate = copied(ImageToEvents(0.2, order=3, timesteps=6, dtype=torch.uint8))
+    assert_same_events(duplicate(image), canonical_events(image[None], 0.2, 3)[:6, 0].byte())
+    assert repr(duplicate) == repr(ImageToEvents(0.2, order=3, timesteps=6, dtype=torch.uint8))
 
 
 def test_repr_shows_the_arguments() -> None:
@@ -171,7 +171,7 @@ def test_repr_shows_the_arguments() -> None:
 
 
 class Photographs(Dataset[tuple[Tensor, int, int]]):
-    """Photographs as events, with their index and the worker."""
+    """Photographs as events, with the index of the photograph and of the DataLoader worker (-1: no worker)."""
 
     def __init__(self, transform: v2.Transform):
         self.transform = transform
