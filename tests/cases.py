@@ -27,7 +27,7 @@ class Case:
 
     @property
     def packable(self) -> bool:
-        """Return whether packed events can hold all timesteps, which are at most 8."""
+        """Return whether there are at most 8 timesteps, so that the events can be packed."""
         return self.shifts.shape[-2] <= 8
 
     def expected(self, dtype: torch.dtype = torch.bool, *, packed: bool = False) -> Tensor:

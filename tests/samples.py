@@ -1,4 +1,4 @@
-"""Images for tests, and helpers to compare events, including events that a conversion did not write."""
+"""Images for tests, and helpers that compare events and detect elements that a conversion did not write."""
 
 from __future__ import annotations
 

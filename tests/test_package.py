@@ -72,7 +72,7 @@ def with_dependencies(name: str) -> set[str]:
         try:
             requirements = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
-            continue  # required on another platform
+            continue  # a dependency on another platform
         if name not in found:
             found.add(name)
             wanted += [re.split(r"[^\w.-]", line)[0].lower() for line in requirements if "extra ==" not in line]
@@ -133,8 +133,8 @@ def test_wheel_metadata_lists_dependencies(wheel: Path) -> None:
     assert headers["Version"] == importlib.metadata.version("i2e-triton")
 
 
-#: Run with :func:`bare_python`, where only the wheel, PyTorch and PyTorch's dependencies except Triton are installed.
-BARE = """
+#: Code for :func:`bare_python`, where only the wheel, PyTorch and PyTorch's dependencies except Triton are installed.
+CONVERT_WITH_ONLY_PYTORCH = """
 import sys
 import i2e_triton
 import torch
@@ -175,7 +175,7 @@ print("converted")
 
 
 def test_convert_needs_only_pytorch(bare_python: Path, tmp_path: Path) -> None:
-    code = BARE.format(version=importlib.metadata.version("i2e-triton"))
+    code = CONVERT_WITH_ONLY_PYTORCH.format(version=importlib.metadata.version("i2e-triton"))
     assert run(bare_python, code, tmp_path) == "converted\n"
 
 

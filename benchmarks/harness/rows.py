@@ -12,7 +12,7 @@ from benchmarks.harness.machine import slug
 from i2e_triton.io.atomic import write_whole
 
 RESULTS = Path(__file__).parents[1] / "results"
-# Text in old result files, and what replaces it.
+# Old names in result files -> current names. They are replaced when a file is read.
 _RENAMED = {'"published': '"official', '"races"': '"comparison"', '"face"': '"clock"', '"pieces of': '"crops of'}
 
 Row = dict[str, Any]

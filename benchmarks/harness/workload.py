@@ -29,8 +29,9 @@ FORMATS: dict[str, dict[str, Any]] = {
     "packed": {"packed": True},
 }
 INPUTS = ("uint8", "float32")
-#: All pairs (input, format), and the pairs of the suites in which all pairs would take too long.
+#: All pairs (input, format).
 PAIRS = tuple(itertools.product(INPUTS, FORMATS))
+#: The pairs that are measured where all pairs would take too long.
 MAIN_PAIRS = (("uint8", "bool"), ("uint8", "packed"), ("uint8", "float32"), ("float32", "float32"))
 #: Values of cases in rows, in the order of the report.
 FILE_STAGES = ("decode", "resize", "stack", "transfer", "convert", "all")

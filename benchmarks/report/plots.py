@@ -1,4 +1,4 @@
-"""Plots of the report: PNG files that depend on the rows only.
+"""Plots of the report: PNG files that depend only on the rows.
 
 Each method returns the Markdown that shows its plot, or an empty string if there is nothing to plot.
 """

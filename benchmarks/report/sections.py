@@ -112,7 +112,7 @@ def image_size(results: DeviceRows, plots: Plots) -> str:
         return 1e9 * seconds_per_image(row) / row["case"]["size"] ** 2
 
     rows = _by_pair(_sorted(results.select("throughput", mode=_mode(results)), "size"))
-    rows = [row for row in rows if row["case"]["size"] != _SIZE]  # there, several batch sizes were measured
+    rows = [row for row in rows if row["case"]["size"] != _SIZE]  # rows of this size compare batch sizes
     labels = {"xlabel": "height and width of an image", "ylabel": "ns per pixel"}
     plot = plots.lines("time-per-pixel", "Time per pixel by image size", _lines(rows, "size", nanoseconds), **labels)
     return pivot("", rows, _pair, _value("size"), lambda row: f"{significant(nanoseconds(row))} ns") + plot

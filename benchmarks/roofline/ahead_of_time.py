@@ -82,7 +82,7 @@ def unpack_launches(packed: Tensor, dtype: torch.dtype, *, timesteps: int = 8, w
 
 @contextlib.contextmanager
 def _recording(multiprocessors: int, warp_size: int) -> Iterator[list[Launch]]:
-    """Record launches instead of running them, as if for a device with these properties."""
+    """Record kernel launches for a device with these properties instead of running them."""
     recorded: list[Launch] = []
 
     class Recorder:
@@ -112,7 +112,7 @@ class TargetDriver:
         self.target = target
 
     def get_current_device(self) -> GPUTarget:  # noqa: D102
-        return self.target  # Triton caches kernels per device
+        return self.target  # a device per target, because Triton caches kernels by device
 
     def get_current_stream(self, device: GPUTarget) -> int:  # noqa: D102
         return 0

@@ -50,9 +50,8 @@ class KernelCosts:
         registers: registers per thread.
         shared: bytes of shared memory per program.
         spilled: bytes of stack and local memory per thread.
-        reading: instructions of a thread to read a pixel; None if another kernel reads the images.
-        writing: instructions of a thread to write the events of a pixel, for all timesteps; None if another kernel
-            writes the events.
+        reading: instructions per pixel that read the images; None if another kernel reads them.
+        writing: instructions per pixel that write the events of all timesteps; None if another kernel writes them.
     """
 
     registers: int
@@ -70,26 +69,26 @@ def kernel_costs(input: str, format: str, batch: int, gpu: Gpu, folder: Path) ->
     found = []
     for launch in launches(images, dtype, packed=packed, timesteps=_TIMESTEPS, multiprocessors=gpu.multiprocessors):
         kernel = compile_launch(launch, TARGETS[gpu.target])
-        used, code = resources(kernel, folder), loops(kernel, folder)
-        counts = reading_instructions(code, input), writing_instructions(code, format)
+        used, outermost = resources(kernel, folder), loops(kernel, folder)
+        counts = reading_instructions(outermost, input), writing_instructions(outermost, format)
         found.append(KernelCosts(used["REG"], used["SHARED"], used["STACK"] + used["LOCAL"], *counts))
     return found
 
 
-def reading_instructions(code: list[Loop], input: str) -> float | None:
+def reading_instructions(outermost: list[Loop], input: str) -> float | None:
     """Return the instructions per pixel of the shortest loop that reads images, or None if there is none."""
-    found = [loop for loop in code if loop.function in _READING]
-    return min((len(loop.instructions) * image_bytes(1, 1, input) / sum(loop.loads) for loop in found), default=None)
+    reading = [loop for loop in outermost if loop.function in _READING]
+    return min((len(loop.instructions) * image_bytes(1, 1, input) / sum(loop.loads) for loop in reading), default=None)
 
 
-def writing_instructions(code: list[Loop], format: str) -> float | None:
+def writing_instructions(outermost: list[Loop], format: str) -> float | None:
     """Return the instructions per pixel of the shortest loop that writes events, or None if there is none.
 
     An inner loop runs once per timestep. A kernel has several loops, for different motion vectors or thresholds; the
     shortest one gives a lower bound.
     """
     counts = []
-    for loop in (loop for loop in code if loop.function in _WRITING):
+    for loop in (loop for loop in outermost if loop.function in _WRITING):
         instructions = len(loop.instructions) + _TIMESTEPS * sum(len(inner.instructions) for inner in loop.inner)
         stored = sum(loop.stores) + _TIMESTEPS * sum(width for inner in loop.inner for width in inner.stores)
         counts.append(instructions * event_bytes(1, 1, format) / stored)

@@ -15,7 +15,7 @@ from i2e_triton.analysis.moments import Moments, Spread
 from i2e_triton.functional import convert
 from i2e_triton.sources import PreparedImages, Source, prepare_batch
 
-#: Ratios of the curve, from 0 to the largest ratio 1, in small steps up to 0.3 because networks train in this range.
+#: Ratios of the curve, from 0 to 1. The steps are small up to 0.3, because networks are trained in this range.
 RATIOS = tuple(hundredths / 100 for hundredths in (*range(31), 35, 40, 50, 60, 80, 100))
 #: A calibrated ratio is a multiple of 1 / STEPS.
 STEPS = 10_000

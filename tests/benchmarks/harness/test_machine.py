@@ -30,7 +30,7 @@ def test_cpu_model_without_cpuinfo_is_the_architecture(tmp_path: Path) -> None:
     assert machine.cpu_model(tmp_path / "missing") == platform.machine()
 
 
-def test_slug_is_a_file_name() -> None:
+def test_slug_is_lower_case_with_hyphens() -> None:
     assert machine.slug("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
     assert machine.slug("Intel(R) Xeon(R) CPU @ 2.00GHz, 2 cores") == "intel-r-xeon-r-cpu-2-00ghz-2-cores"
 

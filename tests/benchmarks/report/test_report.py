@@ -29,25 +29,28 @@ def rows_of(device: str) -> list[Row]:
     cuda = device == GPU
     mode, batch = ("graph", 128) if cuda else ("eager", 64)
     rows = [
-        comparison("ours", i, f, 1e-3 * (n + 1), device, bytes_moved=moved(i, f, 32)) for n, (i, f) in enumerate(PAIRS)
+        comparison("ours", input, format, 1e-3 * (n + 1), device, bytes_moved=moved(input, format, 32))
+        for n, (input, format) in enumerate(PAIRS)
     ]
-    for i in ("uint8", "float32"):
-        rows.append(comparison("official", i, "float32", 0.2 + 0.01 * len(i), device, differing=0.0))
+    for input in ("uint8", "float32"):
+        rows.append(comparison("official", input, "float32", 0.2 + 0.01 * len(input), device, differing=0.0))
     for method, seconds in (("ODG", 0.05), ("emulator", 0.5)):
         rows.append(comparison(method, "uint8", None, seconds, device, bytes_moved=None))
-    for n, (i, f) in enumerate(PAIRS):
-        case = {"input": i, "format": f, "batch": batch, "size": 224}
+    for n, (input, format) in enumerate(PAIRS):
+        case = {"input": input, "format": format, "batch": batch, "size": 224}
         for b in (1, batch):
-            more: dict[str, Any] = {"device": device, "images": b, "bytes_moved": moved(i, f, b)}
+            more: dict[str, Any] = {"device": device, "images": b, "bytes_moved": moved(input, format, b)}
             rows.append(row("throughput", {**case, "batch": b, "mode": mode}, 1e-4 * b * (n + 1), **more))
         for side in (32, 512):
-            sweep = {"input": i, "format": f, "batch": 4, "size": side, "mode": mode}
+            sweep = {"input": input, "format": format, "batch": 4, "size": side, "mode": mode}
             rows.append(row("throughput", sweep, 1e-8 * side * side * (n + 1), device=device, images=4))
-        copied: dict[str, Any] = {"device": device, "images": batch, "bytes_moved": moved(i, f, batch)}
+        copied: dict[str, Any] = {"device": device, "images": batch, "bytes_moved": moved(input, format, batch)}
         rows.append(row("limits", {"method": "copy", **case}, 1e-4 * (n + 2), **copied))
-        rows.append(row("latency", {"clock": "finished", "input": i, "format": f, "size": 224}, 1e-5, device=device))
-    for n, f in enumerate(dict.fromkeys(f for _, f in PAIRS)):
-        zeros = {"method": "memset", "format": f, "batch": batch, "size": 224}
+        rows.append(
+            row("latency", {"clock": "finished", "input": input, "format": format, "size": 224}, 1e-5, device=device)
+        )
+    for n, format in enumerate(dict.fromkeys(format for _, format in PAIRS)):
+        zeros = {"method": "memset", "format": format, "batch": batch, "size": 224}
         rows.append(row("limits", zeros, 1e-5 * (n + 3), device=device, images=batch))
     for n, stage in enumerate(("decode", "resize", "stack", "convert", "all")):
         files = {"files": "png", "stage": stage, "format": "bool", "batch": 16, "size": 224}
@@ -56,8 +59,8 @@ def rows_of(device: str) -> list[Row]:
         case = {"data": "CIFAR-10", "stage": stage, "batch": 100, "size": 128}
         rows.append(row("data set stages", case, seconds, device=device, images=100, bytes_on_disk=430_000))
     for n, method in enumerate(AUGMENTATION_METHODS):
-        for m, (result, f) in enumerate(product(("new", "out"), ("float32", "bool"))):
-            case = {"method": method, "format": f, "result": result, "batch": 128, "raw": 32, "size": 128}
+        for m, (result, format) in enumerate(product(("new", "out"), ("float32", "bool"))):
+            case = {"method": method, "format": format, "result": result, "batch": 128, "raw": 32, "size": 128}
             rows.append(row("augmentation", case, 0.0128 * (n + 1) * (m + 1), device=device, images=128))
     for method, workers, seconds, images in (("i2e dataset", 2, 30.0, 60_000), ("official", None, 0.01, 4)):
         whole = {"data": "CIFAR-10", "method": method, "size": 128, "workers": workers}
