@@ -1,4 +1,4 @@
-"""Random augmentations of batches, which :func:`i2e_triton.convert` applies. They are drawn on the images' device.
+"""Random crops, flips and timestep drops of batches, drawn on the images' device. ``convert`` applies them.
 
     augment = RandomCropResizeFlip(128, crop=32, padding=4)
     for images, labels in batches:
@@ -40,7 +40,7 @@ _TRIES = 10
 
 
 class Augmentation(TypedDict):
-    """Arguments of :func:`i2e_triton.convert`: boxes int32 ``[B, 4]``, height and width, and flips bool ``[B]``."""
+    """Arguments of :func:`i2e_triton.convert`: ``crop`` int32 ``[B, 4]``, ``size`` and ``flip`` bool ``[B]``."""
 
     crop: Tensor
     size: tuple[int, int]
@@ -73,13 +73,14 @@ class RandomAugmentation(ABC):
                 generator.
 
         Raises:
+            TypeError: if ``images`` is not a tensor or ``generator`` is not a generator.
             ValueError: if the images have another shape or are smaller than the box, or the generator is on another
                 GPU.
         """
         return self._draw(images, _streams_of_batch("images", images, 3, generator))
 
     def for_rows(self, images: Tensor, rows: int | Iterable[int] | Tensor, seed: int, epoch: int = 0) -> Augmentation:
-        """Draw a box and a flip for each row. They depend only on the seed, the epoch and the number of the row.
+        """Draw a box and a flip for each row of a data set. They depend only on seed, epoch and row number.
 
         Args:
             images: the rows' images, ``[B, C, H, W]``, or ``[C, H, W]`` for one row; only shape and device are used.
@@ -137,7 +138,7 @@ class RandomCropResizeFlip(RandomAugmentation):
                 f"crop {self.crop} is larger than images of {(height, width)} with a padding of {self.padding}; "
                 "use a smaller crop or a larger padding"
             )
-        top, left = (_below(_number(streams, at), count + 1) - self.padding for at, count in zip((1, 2), free))
+        top, left = (_below(_number(streams, i), pixels + 1) - self.padding for i, pixels in enumerate(free, start=1))
         box_height, box_width = (torch.full_like(streams, side) for side in self.crop)
         return top, left, box_height, box_width
 
@@ -172,6 +173,7 @@ class RandomResizedCropFlip(RandomAugmentation):
         self._aspects_by_device: dict[torch.device, Tensor] = {}
 
     def _boxes(self, streams: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        # Positions in each stream: 1 top, 2 left, 3 to 12 areas, 13 to 22 aspect ratios.
         tries = torch.arange(_TRIES, device=streams.device)
         smallest, largest = self.scale
         area = (_fraction(splitmix64(streams[:, None], tries + 3)) * (largest - smallest) + smallest) * (height * width)
@@ -237,6 +239,7 @@ class RandomTimestepDrop:
             The motion vectors with zeros for dropped timesteps; same shape, dtype and device.
 
         Raises:
+            TypeError: if ``shifts`` is not a tensor or ``generator`` is not a generator.
             ValueError: if the vectors have another shape, or the generator is on another GPU.
         """
         return self._drop_timesteps(shifts, _streams_of_batch("shifts", shifts, 2, generator))

@@ -272,7 +272,7 @@ def names(dtypes: tuple[torch.dtype, ...]) -> str:
 
 
 def _ratio_and_hint(number: float) -> str:
-    """Return a ratio that is out of range as text, with a hint on the value that the caller may have meant."""
+    """Return a ratio that is out of range as text, with a hint at the value that the caller may have meant."""
     hint = f"did you mean {number / 100:g}?" if 1 < number <= 100 else "the paper uses 0.05 to 0.20"
     return f"{str(number).removesuffix('.0')}; {hint}"
 

@@ -134,7 +134,7 @@ def row_shifts(
     candidates = copied_to(candidate_shifts(order, timesteps, device="cpu"), numbers.device)
     # A scalar on the CPU: GPU operations accept it without a copy.
     streams = splitmix64(torch.tensor(signed(check_seed(seed)), device="cpu"), numbers)
-    # The remainder of 63 bits by 12 is uniform up to one part in 10^18.
+    # The remainder of a 63-bit number divided by 12 is uniform up to one part in 10^18.
     draw = (splitmix64(streams[..., None], groups) & _INT64_MAX) % _DRAWS
     return candidates[draw, torch.arange(timesteps, device=draw.device)]
 

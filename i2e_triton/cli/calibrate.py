@@ -126,6 +126,7 @@ def calibrate(
 
 
 def _open_split(location: str, kind: str | None, split: str | None, preset: str | None) -> Source:
+    """Open one split of the source, by default the first."""
     from i2e_triton.sources import PRESETS, find_kind, open_source, splits
 
     kind = kind or find_kind(location, PRESETS[preset].kind if preset else None)

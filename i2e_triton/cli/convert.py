@@ -70,8 +70,8 @@ def convert(
     """Convert images to events, and draw or save them.
 
     OUT has the same subfolders as the deepest folder that contains every IMAGE: photos/a/1.jpg is written to
-    OUT/a/1.gif if IMAGE is photos, and to OUT/1.gif if IMAGE is photos/a/1.jpg. If two images of a folder differ only
-    in their suffix, the results keep it: 1.jpg.gif and 1.png.gif.
+    OUT/a/1.gif if IMAGE is photos, and to OUT/1.gif if IMAGE is photos/a/1.jpg. If the names of two images of a folder
+    differ only in the suffix, the results keep it: 1.jpg.gif and 1.png.gif.
 
     All image formats that Pillow can read are supported. The EXIF orientation is applied, only the first frame of an
     animation is used, transparency is dropped, and grey images of more than 8 bits keep their precision.

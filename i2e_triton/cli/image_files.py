@@ -29,7 +29,7 @@ def find_image_files(arguments: Iterable[str], out: Path) -> ImageFiles:
     """Find the images of the arguments: image files, folders (with subfolders) and patterns.
 
     The path of a result in ``out`` is the path of its image relative to the deepest folder that contains all arguments,
-    without the suffix. If two images of a folder differ only in their suffix, both keep it: ``a.jpg``, ``a.png``.
+    without the suffix. If the names of two images differ only in the suffix, both keep it: ``a.jpg``, ``a.png``.
 
     In folders, hidden files, files without an image suffix and the folder ``out`` are skipped.
     """

@@ -23,7 +23,7 @@ DEFAULT_RATIO = 0.12
 
 
 def option_error(option: str | None, message: str) -> typer.BadParameter:
-    """Return the error that ends a command with status 2. In a callback, ``option`` may be None: Typer knows it."""
+    """Return the error that ends a command with status 2. In a callback, pass None: Typer adds the option's name."""
     return typer.BadParameter(message, param_hint=option and f"'{option}'")
 
 
@@ -37,7 +37,7 @@ def as_option_error(option: str | None = None) -> Iterator[None]:
 
 
 def checked_by(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return an option callback that calls ``check``, which returns the value or raises ValueError. None is valid."""
+    """Wrap ``check`` as an option callback. It returns the value or raises ValueError; it is not called for None."""
 
     def callback(value: Any) -> Any:
         with as_option_error():
