@@ -40,7 +40,7 @@ class RowDecoder:
                 dense events.
 
         Raises:
-            RecordError: if the record is damaged or has other timesteps. The message names file and row.
+            RecordError: if the record is missing, damaged or has other timesteps. The message names file and row.
         """
         try:
             events: Any = self._packed(row, timesteps) if self.packed else _dense(row).to(self.dtype)
@@ -92,6 +92,9 @@ def _packed(row: EventRow) -> tuple[Tensor, int]:
 def _open(row: EventRow) -> Tensor | bytes | memoryview:
     """Return the dense events of an npz file, or the bytes of a record."""
     if isinstance(row.content, Path):
-        with row.content.open("rb") as file:
-            return load_npz(file)
+        try:
+            with row.content.open("rb") as file:
+                return load_npz(file)
+        except OSError as error:
+            raise RecordError(f"cannot be read: {error.strerror or error}") from error
     return load_npz(io.BytesIO(row.content)) if row.content[:2] == _ZIP else row.content

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from i2e_triton.datasets.records import EventRow, Records, by_group
 from i2e_triton.formats import RecordError
-from i2e_triton.io.parquet import label_names, open_parquet
+from i2e_triton.io.parquet import label_names, open_parquet, rows_at_once
 
 _COLUMNS = ["data", "label"]
 _CACHED_BYTES = 64 * 2**20
@@ -23,15 +23,21 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError)
 # Limits of a row group, which is read whole.
 _MAX_GROUP_ROWS = 2**20
 _MAX_GROUP_BYTES = 2 * 2**30
+_MAX_FILE_ROWS = 2**24
 # A small file can repeat a value, by a dictionary or as a prefix, until it fills any memory. So rows are read a few at
 # a time, and their bytes are counted.
 _ROWS_AT_ONCE = 32
+_BYTES_AT_ONCE = 256 * 2**20
 
 
 class ParquetRecords(Records):
     """The rows of Parquet files, one file after the other, read by row group.
 
     Opening reads only the metadata of the files. The row groups read last are cached, up to 64 MiB in each process.
+
+    A small file can take much memory, because Parquet stores repeated values once. A row group with more than 2 GiB of
+    records, or 2**20 rows, is refused, and so is a file with more than 2**24 rows. One row group of more than 64 MiB is
+    in memory at a time. Reading it takes its size, and 256 MiB or the size of one record.
 
     Args:
         paths: the Parquet files of one split, with the same class names and timesteps.
@@ -90,6 +96,8 @@ class ParquetRecords(Records):
         cached = self._cache.get(group)
         if cached is not None:
             return cached[0]
+        if sum(size for _, size in list(self._cache.values())) > _CACHED_BYTES:
+            self._cache.clear()
         table = self._read_group(group)
         size = table.nbytes  # kept beside the table, because Arrow takes 34 us to compute it
         total = size + sum(other for _, other in list(self._cache.values()))
@@ -142,7 +150,8 @@ class ParquetRecords(Records):
 def _read_bounded(file: pq.ParquetFile, group: int) -> pa.Table:
     """Read a row group, and raise an error when it exceeds the limit."""
     batches, size = [], 0
-    for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=_COLUMNS, use_threads=False):
+    rows = rows_at_once(file.metadata.row_group(group), _ROWS_AT_ONCE, _BYTES_AT_ONCE)
+    for batch in file.iter_batches(rows, row_groups=[group], columns=_COLUMNS, use_threads=False):
         batches.append(batch)
         size += batch.nbytes
         if size > _MAX_GROUP_BYTES:
@@ -175,6 +184,8 @@ def _read_metadata(path: Path) -> _Metadata:
                 f"{_MAX_GROUP_ROWS:,} rows and {_MAX_GROUP_BYTES:,} bytes can be read; write the file with a smaller "
                 f"row_group_size"
             )
+    if metadata.num_rows > _MAX_FILE_ROWS or sum(group.num_rows for group in groups) > _MAX_FILE_ROWS:
+        raise RecordError(f"{path}: has more than {_MAX_FILE_ROWS:,} rows; split it into several files")
     return _Metadata(
         group_rows=np.array([group.num_rows for group in groups], dtype=np.int64),
         classes=_class_names(path, schema),

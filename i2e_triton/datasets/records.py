@@ -48,7 +48,7 @@ class Records(ABC):
         """Yield each row with its position in ``rows``, in the order that is fastest to read.
 
         Raises:
-            RecordError: if a file is damaged. The message names the file and the row.
+            RecordError: if a file is missing or damaged. The message names the file.
         """
 
 

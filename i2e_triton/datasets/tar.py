@@ -51,7 +51,7 @@ class TarRecords(Records):
         """Read the label of every sample."""
         labels = np.empty(len(self), dtype=np.int64)
         for tar, path in enumerate(self._paths):
-            with path.open("rb") as file:
+            with _opened(path) as file:
                 for row in range(self._first[tar], self._first[tar + 1]):
                     labels[row], _ = self._label_and_timesteps(file, row)
         return labels
@@ -63,7 +63,7 @@ class TarRecords(Records):
     def read(self, rows: Sequence[int]) -> Iterator[tuple[int, EventRow]]:
         """Yield the rows, tar by tar."""
         for tar, positions in by_group(rows, self._first):
-            with self._paths[tar].open("rb") as file:
+            with _opened(self._paths[tar]) as file:
                 for position in positions:
                     row = rows[position]
                     label, timesteps = self._label_and_timesteps(file, row)
@@ -103,7 +103,10 @@ class TarRecords(Records):
 
     def _part(self, file: BinaryIO, row: int, part: int) -> bytes:
         offset, size = self._members[row, part].tolist()
-        content = read_at(file, offset, size)
+        try:
+            content = read_at(file, offset, size)
+        except OSError as error:
+            raise RecordError(f"{self._where(row)}: cannot be read: {error.strerror or error}") from error
         if len(content) != size:
             raise RecordError(
                 f"{self._where(row)}: only {len(content)} of its {size} bytes remain; the tar has changed"
@@ -113,6 +116,14 @@ class TarRecords(Records):
     def _where(self, row: int) -> str:
         tar = int(np.searchsorted(self._first, row, side="right")) - 1
         return f"{self._paths[tar]}: sample {row - self._first[tar]}"
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a tar that could be read before."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _label_of(text: bytes) -> int | str:

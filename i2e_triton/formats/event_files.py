@@ -31,6 +31,8 @@ _HEADING = b"x,y,t,p"
 _ROW = re.compile(rb"\d{1,5},\d{1,5},\d{1,18},[01]\r?\n?")
 _ROWS_AT_ONCE = 1 << 16
 _LARGEST_CHUNK = 1 << 20
+_CHUNKS_AT_ONCE = 1 << 10  # HDF5 takes 4 kB for each chunk of a read
+_LARGEST_RATIO = 1032  # deflate: of the bytes of a column to those in the file
 _H5_DTYPES = {"x": np.int16, "y": np.int16, "t": np.int64, "p": np.uint8}
 
 
@@ -64,6 +66,10 @@ def load_event_list(path: str | os.PathLike[str]) -> np.ndarray:
 
     :func:`~i2e_triton.formats.from_event_list` converts it to dense events. HDF5 files have its other arguments as
     attributes: ``h5py.File(path).attrs["timesteps"]``.
+
+    Reading takes at most 100 bytes of memory for each event, and 100 MiB. An event takes at least 8 bytes of a CSV file
+    and 4 bytes of a ``.npy`` file. An HDF5 file is compressed: it has at most 1032 events for each byte. A list has at
+    most 165 million events (2 GiB).
 
     Args:
         path: path that ends in ``.csv``, ``.npy`` or ``.h5``.
@@ -152,6 +158,7 @@ def _read_npy(file: BinaryIO) -> np.ndarray:
 
 
 def _read_h5(file: BinaryIO) -> np.ndarray:
+    size = os.fstat(file.fileno()).st_size
     try:
         with h5py.File(file, "r") as h5:
             columns = {name: _column(h5, name) for name in _COLUMNS}
@@ -160,9 +167,11 @@ def _read_h5(file: BinaryIO) -> np.ndarray:
                 raise RecordError(f"x, y, t and p have different lengths: {sorted(lengths)}")
             (length,) = lengths
             _check_events(length)
+            for name, column in columns.items():
+                _check_stored(name, column, size)
             events = np.empty(length, [(name, column.dtype) for name, column in columns.items()])
             for name, column in columns.items():
-                events[name] = column[()]
+                _read_column(column, events[name])
     except RecordError:
         raise
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -181,6 +190,29 @@ def _column(h5: h5py.File, name: str) -> Any:
     if dataset.chunks and dataset.chunks[0] > max(len(dataset), _LARGEST_CHUNK):
         raise RecordError(f"events/{name} has {len(dataset)} elements but chunks of {dataset.chunks[0]:,}")
     return dataset
+
+
+def _check_stored(name: str, column: Any, size: int) -> None:
+    """Check that the file of ``size`` bytes holds all values. HDF5 makes up those of chunks that it does not hold."""
+    length, chunk = len(column), column.chunks[0] if column.chunks else None
+    if chunk is None:
+        stored = column.nbytes == column.id.get_storage_size() <= size
+    else:
+        # Any chunk takes a byte of the file, so this also bounds the number of chunks to look up.
+        stored = column.nbytes <= size * _LARGEST_RATIO and -(-length // chunk) <= size
+        stored = stored and all(
+            column.id.get_chunk_info_by_coord((start,)).byte_offset is not None for start in range(0, length, chunk)
+        )
+    if not stored:
+        raise RecordError(f"events/{name} has {length:,} elements, but the file does not hold all of them")
+
+
+def _read_column(column: Any, values: np.ndarray) -> None:
+    at_once = max(_ROWS_AT_ONCE, column.chunks[0]) if column.chunks else len(column)
+    if column.chunks:
+        at_once = min(at_once, column.chunks[0] * _CHUNKS_AT_ONCE)
+    for start in range(0, len(column), max(at_once, 1)):
+        values[start : start + at_once] = column[start : start + at_once]
 
 
 def _check_events(count: int) -> None:

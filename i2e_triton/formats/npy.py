@@ -94,6 +94,6 @@ def _parse_header(header: bytes) -> NpyHeader:
         raise RecordError(f"the npy header is damaged ({type(error).__name__}: {error})") from error
     if dtype.hasobject:
         raise RecordError(f"the array holds Python objects ({dtype}), which are never unpickled")
-    if any(length < 0 for length in shape):
+    if any(type(length) is not int or length < 0 for length in shape):  # True is an int, too
         raise RecordError(f"the npy header is damaged: shape {shape}")
     return NpyHeader(dtype, shape, fortran_order, len(header))

@@ -7,7 +7,7 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import IO, BinaryIO, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from i2e_triton.io.atomic import write_whole
 File: TypeAlias = str | os.PathLike[str] | BinaryIO
 
 _MEMBER = "arr_0.npy"
+_ELEMENTS_AT_ONCE = 2**17
+_LARGEST_RATIO = 1032  # deflate: of the bytes of an array to those in the archive
 # Errors that a damaged or malicious zip archive raises.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, LookupError, OverflowError)
 
@@ -46,6 +48,10 @@ def save_npz(file: File, events: Tensor) -> None:
 
 def load_npz(file: File) -> Tensor:
     """Return the events of an npz file. Nothing is unpickled, and sizes are checked before memory is allocated.
+
+    Reading takes the memory of the file, the result (one byte for each position in ``[T, 2, H, W]``) and 30 MiB; twice
+    the result for an array in Fortran order. The result has at most 1032 bytes for each byte of the file, and at most
+    2 GiB.
 
     Args:
         file: a path, or a seekable binary file, which is read from its start. It holds one array, ``arr_0``:
@@ -90,12 +96,13 @@ def _read_archive(archive: zipfile.ZipFile) -> Tensor:
     with archive.open(member) as stream:
         header = read_npy_header(stream.read(LARGEST_HEADER))
     _check_header(header, member.file_size)
+    if member.file_size > max(LARGEST_HEADER, member.compress_size * _LARGEST_RATIO):
+        raise RecordError(
+            f"{_MEMBER} cannot have {member.file_size:,} bytes in {member.compress_size:,} of the archive"
+        )
     with archive.open(member) as stream:
-        # Without a size, zipfile may inflate far more than the size in its directory.
-        content = stream.read(member.file_size)
-    if len(content) != member.file_size:
-        raise RecordError(f"{_MEMBER} must have {member.file_size} bytes, got {len(content)}")
-    return _events_of(content, header)
+        stream.read(header.size)
+        return _read_events(stream, header)
 
 
 def _check_header(header: NpyHeader, size: int) -> None:
@@ -109,12 +116,22 @@ def _check_header(header: NpyHeader, size: int) -> None:
         raise RecordError(f"the array {list(header.shape)} of {header.dtype} does not match its {size:,} bytes")
 
 
-def _events_of(content: bytes, header: NpyHeader) -> Tensor:
+def _read_events(stream: IO[bytes], header: NpyHeader) -> Tensor:
+    """Read the events a few at a time: an array of float64 takes 8 times the memory of its events."""
     # A byte of a bool array in a file can have any value.
     dtype = np.dtype(np.uint8) if header.dtype == np.bool_ else header.dtype
-    order = "F" if header.fortran_order else "C"
-    values = np.frombuffer(content, dtype, offset=header.size).reshape(header.shape, order=order)  # type: ignore[call-overload]
-    fired = np.not_equal(values, 0, order="C")
-    if not np.array_equal(fired, values):
-        raise RecordError("the values of the array must be 0 and 1")
-    return torch.from_numpy(fired)
+    fired = np.empty(header.elements, np.bool_)
+    for start in range(0, header.elements, _ELEMENTS_AT_ONCE):
+        count = min(_ELEMENTS_AT_ONCE, header.elements - start)
+        # Without a size, zipfile may inflate far more than the size in its directory.
+        content = stream.read(count * dtype.itemsize)
+        if len(content) != count * dtype.itemsize:
+            read = header.size + start * dtype.itemsize + len(content)
+            raise RecordError(f"{_MEMBER} must have {header.size + header.nbytes} bytes, got {read}")
+        values = np.frombuffer(content, dtype)
+        part = np.not_equal(values, 0, out=fired[start : start + count])
+        if not np.array_equal(part, values):
+            raise RecordError("the values of the array must be 0 and 1")
+    stream.read(1)  # makes zipfile compare the checksum if the array is empty or its last read was exact
+    shaped = fired.reshape(header.shape, order="F" if header.fortran_order else "C")
+    return torch.from_numpy(np.ascontiguousarray(shaped))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from i2e_triton.checks import PACKED_TIMESTEPS, check_timesteps
 from i2e_triton.formats.dense import dense_array
-from i2e_triton.formats.npy import Content, RecordError, npy_header, read_npy_header
+from i2e_triton.formats.npy import LARGEST_ARRAY, Content, RecordError, npy_header, read_npy_header
 from i2e_triton.functional import unpack
 
 #: Kinds of records: one bit per event position, as in the official data sets, or one byte per pixel and polarity.
@@ -90,6 +90,8 @@ def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "official") -
 def decode_record(record: Content, timesteps: int = 8) -> Tensor:
     """Return the dense events of a record of either kind.
 
+    They take 8 bytes for each byte of the record, and at most 2 GiB.
+
     Args:
         record: the bytes of the record.
         timesteps: number of timesteps of a packed record, 1 to 8. An official record stores its own. Default: 8.
@@ -109,6 +111,8 @@ def decode_record(record: Content, timesteps: int = 8) -> Tensor:
 
 def decode_packed(record: Content, timesteps: int = 8) -> tuple[Tensor, int]:
     """Return the packed events of a record of either kind, and their number of timesteps.
+
+    Decoding takes at most 8 bytes of memory for each byte of the record, and the result.
 
     Args:
         record: the bytes of the record.
@@ -192,6 +196,8 @@ def _read_lengths(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     timesteps, polarities, height, width = shape
     if polarities != 2 or not all(1 <= length <= LONGEST_SIDE for length in shape):
         raise RecordError(f"events must be [T, 2, H, W] with T, H, W from 1 to {LONGEST_SIDE}, got {list(shape)}")
+    if timesteps * polarities * height * width > LARGEST_ARRAY:
+        raise RecordError(f"dense events {list(shape)} take more than {LARGEST_ARRAY:,} bytes")
     return timesteps, polarities, height, width
 
 

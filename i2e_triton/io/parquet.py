@@ -27,6 +27,20 @@ def open_parquet(path: Path, buffer_size: int = 0, metadata: pq.FileMetaData | N
     return pq.ParquetFile(pa.OSFile(os.fsencode(path)), buffer_size=buffer_size, metadata=metadata)
 
 
+def rows_at_once(group: pq.RowGroupMetaData, largest: int, nbytes: int) -> int:
+    """Return how many rows of a row group to read at once: at least one, and otherwise at most ``nbytes`` of memory.
+
+    A small file can repeat a large value in every row, by a dictionary or as a prefix. No value is larger than its row
+    group without compression, whose size is in the footer.
+
+    Args:
+        group: metadata of the row group.
+        largest: most rows to return.
+        nbytes: most bytes of memory that the rows may take.
+    """
+    return max(1, min(largest, nbytes // max(group.total_byte_size, 1)))
+
+
 def label_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:
     """Return the class names of a label column, or None if the file has no class names.
 

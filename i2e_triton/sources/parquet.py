@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from i2e_triton.io.parquet import label_names, open_parquet
+from i2e_triton.io.parquet import label_names, open_parquet, rows_at_once
 from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, ImageRow, SourceError
 
 #: Names of the label column; the first one that exists is used. CIFAR-100 also has coarse labels.
 _LABEL_COLUMNS = ("label", "fine_label", "labels")
 _TAIL_BYTES = 8  # length of the footer and magic number
 _ROWS_AT_ONCE = 64  # 7 MB of ImageNet images
+_BYTES_AT_ONCE = 64 * 1024 * 1024
+_LARGEST_SPLIT = 2**31  # rows
 _BUFFER_BYTES = 1024 * 1024
 #: Readers that stay open. The shards that are written at the same time read ranges in turn.
 _READERS = 8
@@ -46,6 +48,10 @@ class ParquetSource:
     The image column is recognized by its type, the label column by its name: ``label``, ``fine_label`` or ``labels``.
     Class names come from the features that the ``datasets`` library writes into the metadata. A row group is read
     forwards, a few rows at a time, and the next range continues from there.
+
+    A small file can take much memory, because Parquet stores repeated images once. Up to 8 ranges are read in turn.
+    Each takes its largest image (without compression) twice, and at most 64 rows or 64 MiB, if the sizes in the footer
+    are right.
 
     Args:
         paths: the files of one split, in order.
@@ -84,11 +90,10 @@ class ParquetSource:
         while start < stop:
             group = self._groups[bisect_right(self._groups, start, key=lambda group: group.start) - 1]
             rows = self._reader(group, start).rows_from(start).slice(0, stop - start)
-            images = rows["image"].to_pylist()
-            labels = rows["label"].to_pylist() if self._columns.label else [None] * len(images)
-            for number, (image, label) in enumerate(zip(images, labels), start):
-                yield ImageRow(str(number), image or b"", NO_LABEL if label is None else label)
-            start += len(images)
+            labels = rows["label"].to_pylist() if self._columns.label else [None] * len(rows)
+            for image, label in zip(rows["image"], labels):  # one image at a time is copied
+                yield ImageRow(str(start), image.as_py() or b"", NO_LABEL if label is None else label)
+                start += 1
 
     def fingerprint(self) -> str:
         """Return a hash of the names, sizes and footers of the files."""
@@ -110,6 +115,8 @@ class ParquetSource:
             self._bytes += sum(c.total_compressed_size for c in chunks if c.path_in_schema == f"{image}.bytes")
             self._groups.append(_RowGroup(self._rows, group.num_rows, path, index))
             self._rows += group.num_rows
+        if self._rows > _LARGEST_SPLIT:
+            raise SourceError(f"{path} is a damaged Parquet file ({self._rows:,} rows)")
 
     def _reader(self, group: _RowGroup, row: int) -> _GroupReader:
         """Return the open reader closest before a row, or a new one. The readers used last stay open."""
@@ -130,7 +137,8 @@ class _GroupReader:
         names = [f"{columns.image}.bytes", *([columns.label] if columns.label else [])]
         with self._as_source_error():
             self._file = _open(group.path, buffer_size=_BUFFER_BYTES)
-            self._batches = self._file.iter_batches(_ROWS_AT_ONCE, [group.index], names, use_threads=False)
+            rows = rows_at_once(self._file.metadata.row_group(group.index), _ROWS_AT_ONCE, _BYTES_AT_ONCE)
+            self._batches = self._file.iter_batches(rows, [group.index], names, use_threads=False)
 
     def rows_from(self, row: int) -> pa.Table:
         """Return one or more rows, the first of which is ``row``. ``row`` must not be less than ``start``.

@@ -241,6 +241,21 @@ def write_vast_chunks(path: Path) -> None:
             )
 
 
+def write_unallocated(path: Path, length: int, **options: Any) -> None:
+    """Write no values: HDF5 would return zeros."""
+    with h5py.File(path, "w") as file:
+        for name in "xytp":
+            file.create_dataset(f"events/{name}", (length,), np.uint8, **options)
+
+
+def write_without_one_chunk(path: Path) -> None:
+    write_unallocated(path, 30, chunks=(10,))
+    with h5py.File(path, "a") as file:
+        for name in "xyt":
+            file[f"events/{name}"][:] = 0
+        file["events/p"][:10] = file["events/p"][20:] = 0
+
+
 H5: dict[str, tuple[Callable[[Path], Any], str]] = {
     "nothing": (lambda path: path.write_bytes(b""), "not an HDF5 file, or damaged"),
     "garbage": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "not an HDF5 file, or damaged"),
@@ -260,6 +275,16 @@ H5: dict[str, tuple[Callable[[Path], Any], str]] = {
     "data of another file": (write_linked, "must hold a dataset events/x in the file itself"),
     "any other file": (write_raw, "must hold a dataset events/x in the file itself"),
     "more than there is memory": (write_vast, "1,000,000,000,000 events, which take more than"),
+    "no values": (lambda path: write_unallocated(path, 1000), "but the file does not hold all of them"),
+    "no chunks": (
+        lambda path: write_unallocated(path, 160_000_000, chunks=(2**20,)),
+        "events/x has 160,000,000 elements, but the file does not hold all of them",
+    ),
+    "no chunks of one event": (
+        lambda path: write_unallocated(path, 1_000_000, chunks=(1,)),
+        "events/x has 1,000,000 elements, but the file does not hold all of them",
+    ),
+    "a chunk is missing": (write_without_one_chunk, "events/p has 30 elements, but the file does not hold all of them"),
     "a chunk of 1 GB": (write_vast_chunks, "events/x has 10 elements but chunks of 1,073,741,824"),
 }
 
@@ -269,6 +294,20 @@ def test_invalid_hdf5_raises(case: str, tmp_path: Path) -> None:
     write, message = H5[case]
     write(tmp_path / "a.h5")
     refused(tmp_path / "a.h5", message)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"chunks": (1,)}, {"chunks": (64,), "compression": "lzf"}, {"fletcher32": True}]
+)
+def test_every_storage_of_hdf5_is_read(options: dict[str, Any], tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in "xytp":
+            file.create_dataset(f"events/{name}", data=LISTED[name][:3000].astype(np.int64), **options)
+    np.testing.assert_array_equal(load_event_list(tmp_path / "a.h5"), LISTED[:3000])
+    with h5py.File(tmp_path / "empty.h5", "w") as file:
+        for name in "xytp":
+            file.create_dataset(f"events/{name}", data=LISTED[name][:0].astype(np.int64), maxshape=(None,))
+    assert len(load_event_list(tmp_path / "empty.h5")) == 0
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

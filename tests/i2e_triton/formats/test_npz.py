@@ -141,6 +141,7 @@ HOSTILE = {
     "less than it says": (zipped({"arr_0.npy": npy(EVENTS.numpy())[:-1]}), "does not match its 4,495 bytes"),
     "more than it says": (zipped({"arr_0.npy": npy(EVENTS.numpy()) + b"\0"}), "does not match its 4,497 bytes"),
     "4 TB": (zipped({"arr_0.npy": large((8, 2, 500_000, 500_000))}), "more than 2,147,483,648 bytes"),
+    "a length that is a bool": (zipped({"arr_0.npy": large((1, 2, True, 4))}), r"damaged: shape \(1, 2, True, 4\)"),
     "overflow": (zipped({"arr_0.npy": large((2**62, 2, 2**62, 8))}), "more than 2,147,483,648 bytes"),
     "1 GB that is not there": (zipped({"arr_0.npy": large((8, 2, 8192, 8192))}), "does not match its 144 bytes"),
 }
@@ -166,6 +167,13 @@ def test_zip_bomb_with_a_false_size_raises() -> None:
     assert_same_events(load(forged(len(honest), honest)), EVENTS)
     bomb = forged(len(honest), honest + bytes(100_000_000))
     refused(io.BytesIO(bomb), "damaged")
+
+
+def test_size_that_deflate_cannot_reach_raises() -> None:
+    """The array of 1 GB would be allocated before its content is read."""
+    header = large((8, 2, 8192, 8192))[:128]
+    with pytest.raises(RecordError, match=r"cannot have 1,073,741,952 bytes in [0-9]+ of the archive"):
+        load(forged(128 + 2**30, header + bytes(1000)))
 
 
 def test_size_larger_than_the_content_raises() -> None:

@@ -230,7 +230,11 @@ HOSTILE = {
     "three polarities": (record_of(8, 3, 4, 4, bits=48), r"from 1 to 65535, got \[8, 3, 4, 4\]"),
     "no row": (record_of(8, 2, 0, 4), r"from 1 to 65535, got \[8, 2, 0, 4\]"),
     "no column": (record_of(8, 2, 4, 0), r"from 1 to 65535, got \[8, 2, 4, 0\]"),
-    "70 TB of events": (record_of(65535, 2, 65535, 65535, bits=4), "take .* bytes, but 4 bytes follow"),
+    "a length that is a bool": (
+        header("{'descr': '|u1', 'fortran_order': False, 'shape': (2, True, 4)}") + bytes(8),
+        r"damaged: shape \(2, True, 4\)",
+    ),
+    "70 TB of events": (record_of(65535, 2, 65535, 65535, bits=4), "take more than 2,147,483,648 bytes"),
     "too few bits": (record_of(8, 2, 3, 3, bits=17), r"events \[8, 2, 3, 3\] take 18 bytes, but 17 bytes follow"),
     "too many bits": (record_of(8, 2, 3, 3, bits=19), "take 18 bytes, but 19 bytes follow"),
     "bits beyond the end": (record_of(1, 2, 2, 1, bits=1)[:-1] + b"\x08", "bits set after the 4 bits of its events"),
