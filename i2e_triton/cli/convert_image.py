@@ -55,7 +55,7 @@ def convert_image(path: Path, target: Path, options: ConvertOptions) -> Converte
     try:
         image = read_picture(path, options.size)
     except MemoryError as error:
-        raise PictureError("not enough memory to decode it") from error
+        raise PictureError("not enough memory to decode the image") from error
     _, height, width = image.shape
     _check_size(height, width, options.formats)
     try:

@@ -84,7 +84,7 @@ def stats(
     errors = Console(stderr=True)
     with exit_on_errors(errors), new_progress(errors) as progress:
         dataset = EventDataset(location, split, packed=True)
-        manifest = _manifest(Path(location))
+        manifest = _read_manifest(Path(location))
         images = None if source is None else _open_images(source, kind, split or _only_split(manifest))
         task = progress.add_task("events", total=len(dataset))
         statistics = measure_events(dataset, lambda rows: progress.advance(task, rows))
@@ -95,11 +95,11 @@ def stats(
     _print_statistics(Console(), statistics, comparison)
     if out is not None:
         with exit_on_errors(errors):
-            _write(out, {"location": location, "split": split}, statistics, comparison)
+            _write_files(out, {"location": location, "split": split}, statistics, comparison)
         typer.echo(f"plots and statistics.json in {out}")
 
 
-def _manifest(folder: Path) -> Manifest | None:
+def _read_manifest(folder: Path) -> Manifest | None:
     """Return the manifest that ``i2e dataset`` wrote, or None. Ignore a ``manifest.json`` of another program."""
     from i2e_triton.datasets.manifest import read_class_names
     from i2e_triton.pipeline.manifest import read_manifest
@@ -148,18 +148,19 @@ def _measure_source(
     return Comparison(event_bytes, total / statistics.images if total else None, None)
 
 
-def _write(out: Path, about: dict[str, Any], statistics: EventStatistics, comparison: Comparison) -> None:
+def _write_files(out: Path, data_set: dict[str, Any], statistics: EventStatistics, comparison: Comparison) -> None:
+    """Write the plots and ``statistics.json``, which starts with the entries of ``data_set``."""
     from i2e_triton.analysis import plots
     from i2e_triton.analysis.events import as_json, spread_as_json
     from i2e_triton.io.atomic import write_whole
 
     plots.save(plots.draw_timesteps(statistics.polarity_rates), out / "timesteps.png")
     if len(statistics.classes) > 1:
-        named = [(_class_name(label, found), found.event_rate) for label, found in statistics.classes.items()]
-        plots.save(plots.draw_classes(named), out / "classes.png")
+        rates = [(_class_name(label, found), found.event_rate) for label, found in statistics.classes.items()]
+        plots.save(plots.draw_classes(rates), out / "classes.png")
     if statistics.map is not None:
         plots.save(plots.draw_map(statistics.map), out / "map.png")
-    figures = {**about, **as_json(statistics), "bytes_per_image": _bytes_per_image(statistics, comparison)}
+    figures = {**data_set, **as_json(statistics), "bytes_per_image": _bytes_per_image(statistics, comparison)}
     if comparison.images is not None:
         figures["entropy_bits"] |= {
             "value_channel_pixel": spread_as_json(comparison.images.value_entropy),

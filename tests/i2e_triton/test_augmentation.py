@@ -47,7 +47,7 @@ def same(one: Augmentation, other: Augmentation) -> bool:
 
 
 def chi_square(counts: Tensor, expected: Tensor) -> float:
-    """Return chi-square divided by its degrees of freedom: 1 on average."""
+    """Return chi-square divided by its degrees of freedom. The mean is 1 if the distributions are equal."""
     counts, expected = counts[expected > 0], expected[expected > 0]
     return float(((counts - expected) ** 2 / expected).sum() / (len(expected) - 1))
 
@@ -83,12 +83,12 @@ def test_boxes_of_random_size_have_the_distribution_of_torchvision(
     theirs = torch.tensor([[box[name] for name in ("top", "left", "height", "width")] for box in drawn])
     assert bool((ours[:, :2] >= 0).all())
     assert bool((ours[:, :2] + ours[:, 2:] <= torch.tensor([height, width])).all())
-    for columns in ([0], [1], [2, 3]):
+    for columns in ([0], [1], [2, 3]):  # top, left, and the joint distribution of height and width
         our_bins = sum(32**i * ours[:, c].long() for i, c in enumerate(columns))
         their_bins = sum(32**i * theirs[:, c] for i, c in enumerate(columns))
         expected = torch.bincount(our_bins, minlength=1024).double() * (5000 / 200_000)
         counts = torch.bincount(their_bins, minlength=1024).double()
-        common = expected >= 5
+        common = expected >= 5  # the other bins are compared as one
         if int(common.sum()) > 1:
             assert chi_square(counts[common], expected[common]) < 1 + 6 * (2 / (int(common.sum()) - 1)) ** 0.5
         assert (

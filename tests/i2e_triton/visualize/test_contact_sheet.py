@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -29,7 +30,7 @@ def sheet_of(image: Tensor, timesteps: int = 8) -> tuple[np.ndarray, Tensor]:
     return np.asarray(sheet), events
 
 
-def places_of(tile: PIL.Image.Image, sheet: np.ndarray) -> list[tuple[int, int]]:
+def find_tile(tile: PIL.Image.Image, sheet: np.ndarray) -> list[tuple[int, int]]:
     """Return the row and column of the upper left corner of every copy of a framed tile on a sheet."""
     pixels = np.asarray(tile.convert("RGB"))
     height, width, _ = pixels.shape
@@ -49,21 +50,21 @@ class DrawnText:
 
 @pytest.fixture
 def drawn_text(monkeypatch: pytest.MonkeyPatch) -> DrawnText:
-    seen = DrawnText()
-    write = PIL.ImageDraw.ImageDraw.text
+    drawn = DrawnText()
+    draw_text = PIL.ImageDraw.ImageDraw.text
 
     def record(
-        pen: PIL.ImageDraw.ImageDraw,
+        draw: PIL.ImageDraw.ImageDraw,
         xy: tuple[float, float],
         text: str,
         fill: tuple[int, ...],
         font: PIL.ImageFont.FreeTypeFont,
     ) -> None:
-        seen.texts.append((xy[0], xy[0] + pen.textlength(text, font), xy[1], text))
-        write(pen, xy, text, fill=fill, font=font)
+        drawn.texts.append((xy[0], xy[0] + draw.textlength(text, font), xy[1], text))
+        draw_text(draw, xy, text, fill=fill, font=font)
 
     monkeypatch.setattr(PIL.ImageDraw.ImageDraw, "text", record)
-    return seen
+    return drawn
 
 
 @pytest.mark.parametrize("timesteps", [8, 3])
@@ -71,38 +72,38 @@ def test_photograph_sheet_shows_image_value_channel_and_timesteps(timesteps: int
     image = photograph("chelsea")
     sheet, events = sheet_of(image, timesteps)
     tiles = [draw_image(image), draw_image(image.amax(0, keepdim=True)), *map(draw_timestep, events)]
-    found = [places_of(tile, sheet) for tile in tiles]
+    found = [find_tile(tile, sheet) for tile in tiles]
     assert [len(places) for places in found] == [1] * (timesteps + 2)
     places = tile_positions(timesteps, *image.shape[1:])
     in_reading_order = sorted(range(timesteps + 2), key=lambda i: places[i][::-1])
     assert sorted(range(timesteps + 2), key=lambda i: found[i][0]) == in_reading_order
 
 
-def test_small_images_are_enlarged_by_a_whole_number(generator: torch.Generator) -> None:
+def test_small_images_are_enlarged_by_an_integer_factor(generator: torch.Generator) -> None:
     image = noise((3, 32, 32), torch.uint8, generator)
     sheet, events = sheet_of(image)
     large = image.repeat_interleave(8, 1).repeat_interleave(8, 2)
-    assert len(places_of(draw_image(large), sheet)) == 1
+    assert len(find_tile(draw_image(large), sheet)) == 1
     for timestep in events:
         tile = draw_timestep(timestep).resize((256, 256), PIL.Image.Resampling.NEAREST)
-        assert len(places_of(tile, sheet)) == 1
+        assert len(find_tile(tile, sheet)) == 1
 
 
-def test_large_images_are_reduced_by_a_whole_number() -> None:
+def test_large_images_are_reduced_by_an_integer_factor() -> None:
     image = photograph("astronaut").repeat(1, 2, 3)
     sheet, events = sheet_of(image)
     columns = 1 + max(column for column, _ in tile_positions(8, 1024, 1536))
-    factor = -(-columns * 1536 // MAX_SIDE)
+    factor = math.ceil(columns * 1536 / MAX_SIDE)
     assert factor > 1
-    assert len(places_of(draw_image(image).reduce(factor), sheet)) == 1
+    assert len(find_tile(draw_image(image).reduce(factor), sheet)) == 1
     for timestep in events[::3]:
-        assert len(places_of(draw_reduced(timestep, factor), sheet)) == 1
+        assert len(find_tile(draw_reduced(timestep, factor), sheet)) == 1
 
 
 def test_value_channel_of_a_grey_float_image_equals_the_image(generator: torch.Generator) -> None:
     image = noise((1, 300, 260), torch.float32, generator)
     sheet, _ = sheet_of(image)
-    assert len(places_of(draw_image(image), sheet)) == 2  # as the image and as the value channel
+    assert len(find_tile(draw_image(image), sheet)) == 2  # as the image and as the value channel
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (200, 3000), (3000, 200), (1, 100_000), (1300, 1300)])
