@@ -7,14 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
 from i2e_triton.cli.options import (
     DEFAULT_RATIO,
-    Device,
     Kind,
     Order,
     Preset,
@@ -24,7 +22,6 @@ from i2e_triton.cli.options import (
     Timesteps,
     as_option_error,
     check_choice,
-    check_device,
     checked_by,
     in_range,
     one_of,
@@ -41,7 +38,8 @@ if TYPE_CHECKING:
 
 CODECS = ("zstd", "snappy", "gzip", "lz4", "none")
 ENGINES = ("local", "ray")
-_INTERRUPTED = 130  # the exit status of a shell command after Ctrl-C
+#: Exit statuses of a shell command after SIGINT (Ctrl-C) and SIGTERM.
+_INTERRUPTED, _TERMINATED = 130, 143
 
 
 class _DefaultGroup(TyperGroup):
@@ -128,14 +126,14 @@ def convert(
     workers: Annotated[
         int,
         typer.Option(
-            metavar="N", callback=in_range(0), help="Processes that decode and resize; 0 uses the main process."
+            metavar="N",
+            callback=in_range(0),
+            help="Processes, each of which converts one shard at a time; 0 uses the main process.",
         ),
     ] = os.cpu_count() or 1,
     batch_size: Annotated[
-        int,
-        typer.Option(metavar="N", callback=in_range(1), help="Images per conversion. It does not change the result."),
-    ] = 256,
-    device: Device = "cpu",
+        int | None, typer.Option(hidden=True, help="Ignored: memory limits the number of images in a batch.")
+    ] = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -155,10 +153,11 @@ def convert(
     Images are read as they are stored, as by torchvision: the EXIF orientation is not applied.
 
     After an interruption, rerun the same command to resume; the result has the same bytes. Ctrl-C finishes the current
-    shards first. A rerun with other settings, or with source files of other names or sizes, is refused.
+    shards first; a second Ctrl-C or SIGTERM abandons them. A rerun with other settings, or with source files of other
+    names or sizes, is refused.
     """
     from i2e_triton.cli.dataset_report import DatasetProgress, print_summary
-    from i2e_triton.pipeline.dataset import convert_dataset
+    from i2e_triton.pipeline.dataset import Terminated, convert_dataset
     from i2e_triton.sources import PRESETS, check_resize, find_kind
 
     with as_option_error("--resize"):
@@ -178,7 +177,7 @@ def convert(
         compression=_compression(format, compression),
         rows_per_shard=rows_per_shard,
     )
-    convert_shards = _engine(engine, workers, batch_size, device)
+    convert_shards = _engine(engine, workers)
     errors = Console(stderr=True)
     try:
         with exit_on_errors(errors):
@@ -189,7 +188,7 @@ def convert(
                 manifest = convert_dataset(sources, kind, out, config, convert_shards, progress)
     except KeyboardInterrupt as error:
         print_line(errors, "interrupted; finished shards are kept. Rerun the same command to resume")
-        raise typer.Exit(_INTERRUPTED) from error
+        raise typer.Exit(_TERMINATED if isinstance(error, Terminated) else _INTERRUPTED) from error
     print_summary(Console(), manifest, out)
     if not manifest.complete:
         print_line(errors, "interrupted; rerun the same command to resume")
@@ -229,20 +228,17 @@ def _compression(format: str, codec: str | None) -> str:
     return "none"
 
 
-def _engine(name: str, workers: int, batch_size: int, device: str) -> Engine:
+def _engine(name: str, workers: int) -> Engine:
     """Return the function that converts shards."""
-    from i2e_triton.pipeline.local_engine import EngineOptions, convert_shards
+    from i2e_triton.pipeline.local_engine import convert_shards
 
-    writers = max(1, workers // 4)  # the thread of a shard encodes and compresses about as fast as a few workers decode
     if name == "local":
-        return partial(convert_shards, options=EngineOptions(workers, batch_size, check_device(device), writers))
-    if device not in ("cpu", "cuda"):
-        raise option_error("--device", f"must be cpu or cuda with --engine ray, which assigns the GPUs; got {device!r}")
+        return partial(convert_shards, workers=workers)
     try:
         from i2e_triton.pipeline.ray_engine import convert_shards_with_ray
     except ModuleNotFoundError as error:
         raise option_error("--engine", f"ray needs the package {error.name}: pip install 'i2e-triton[ray]'") from error
-    return partial(convert_shards_with_ray, options=EngineOptions(workers, batch_size, torch.device(device), writers))
+    return convert_shards_with_ray
 
 
 def _open_sources(location: str, kind: str, split: str | None, download: bool, preset: str | None) -> dict[str, Source]:

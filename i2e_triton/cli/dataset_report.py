@@ -23,7 +23,7 @@ class DatasetProgress:
 
     def __init__(self, console: Console, log: Path | None) -> None:
         self._console = console
-        self._bar = new_progress(console)
+        self._bar = new_progress(console, auto_refresh=False)  # worker processes are forked, which threads make unsafe
         self._task = self._bar.add_task("converting", total=None)
         self._log: TextIO | None = None if log is None else log.open("a", encoding="utf-8", buffering=1)
         self._start = time.perf_counter()
@@ -48,7 +48,7 @@ class DatasetProgress:
         """Show what an earlier run has finished."""
         if finished:
             print_line(self._console, f"resuming: {finished} of {shards} shards are finished")
-        self._bar.update(self._task, total=rows, completed=finished_rows)
+        self._bar.update(self._task, total=rows, completed=finished_rows, refresh=True)
         self._start = time.perf_counter()
         self._missing = shards - finished
         self._write("begun", rows=rows, finished_rows=finished_rows, finished=finished, shards=shards)
@@ -56,7 +56,7 @@ class DatasetProgress:
     def rows_done(self, rows: int) -> None:
         """Advance the progress bar."""
         self._rows += rows
-        self._bar.advance(self._task, rows)
+        self._bar.update(self._task, advance=rows, refresh=True)
 
     def shard_done(self, record: ShardRecord) -> None:
         """Log a shard and its skipped rows."""

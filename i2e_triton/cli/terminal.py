@@ -46,8 +46,13 @@ class _SpeedColumn(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
-def new_progress(console: Console) -> Progress:
-    """Return progress bars that count rows. They are shown only on a terminal, and removed at the end."""
+def new_progress(console: Console, *, auto_refresh: bool = True) -> Progress:
+    """Return progress bars that count rows. They are shown only on a terminal, and removed at the end.
+
+    Args:
+        console: the console that shows the bars.
+        auto_refresh: draw the bars in a thread. With False, the caller calls ``refresh``.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -56,17 +61,18 @@ def new_progress(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        auto_refresh=auto_refresh,
         disable=not console.is_terminal,
     )
 
 
 @contextmanager
 def exit_on_errors(console: Console) -> Iterator[None]:
-    """Print an error of a file or of data as one line, and exit with status 1."""
+    """Print an error of a file, of data or of memory as one line, and exit with status 1."""
     from i2e_triton.pipeline.manifest import ManifestError
 
     try:
         yield
-    except (ManifestError, ValueError, OSError) as error:
-        print_line(console, f"stopped: {' '.join(str(error).splitlines())}")
+    except (ManifestError, MemoryError, ValueError, OSError) as error:
+        print_line(console, f"stopped: {' '.join(str(error).splitlines()) or 'out of memory'}")
         raise typer.Exit(1) from error

@@ -5,20 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+#: Pattern of the names of temporary files, which a killed process leaves behind.
+PARTIAL_FILES = ".i2e-*.part"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def write_whole(path: Path) -> Iterator[BinaryIO]:
+def write_whole(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces ``path`` when the ``with`` block ends without an error.
 
     The temporary file is ``.i2e-*.part`` in the same folder. If the block raises, the temporary file is removed and
     ``path`` is unchanged. Missing folders are created.
+
+    Args:
+        path: file to create or replace.
+        sync: also survive a power failure: sync the file before it gets its name, and then its folder. Pass False for
+            many small files, and call :func:`sync_files` at the end.
 
     Raises:
         OSError: if the folder or the file cannot be written. The error names ``path`` if the disk is full.
@@ -28,9 +35,29 @@ def write_whole(path: Path) -> Iterator[BinaryIO]:
     try:
         with part.open("xb") as file:
             yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(part, path)
+        if sync:
+            _sync(path.parent)
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in _DISK_FULL and error.filename is None:
             error.filename = str(path)
         part.unlink(missing_ok=True)
         raise
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """Sync files and their folders, so that they survive a power failure."""
+    paths = list(paths)
+    for path in (*paths, *{path.parent for path in paths}):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

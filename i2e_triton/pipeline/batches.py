@@ -1,102 +1,77 @@
-"""Read, decode and resize the images of a row range, and convert them in one call per image size."""
+"""Read, decode and resize images in batches, and convert each batch in one call per image size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import PIL.Image
-import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from i2e_triton.formats.record import LONGEST_SIDE
 from i2e_triton.functional import convert
 from i2e_triton.pipeline.manifest import SkippedRow
-from i2e_triton.pipeline.plan import ConversionConfig, RowRange
+from i2e_triton.pipeline.plan import ConversionConfig
 from i2e_triton.shifts import canonical_shifts, row_shifts
-from i2e_triton.sources import Source, prepare_batch
+from i2e_triton.sources import ImageRow, prepare_batch
+
+#: Pixels of a batch after resizing. Memory is limited by pixels, because the images of a data set may have any size.
+#: Larger batches are not faster.
+BATCH_PIXELS = 2**22
 
 Groups = list[tuple[list[int], Tensor]]  #: row numbers, and their images ``[B, C, H, W]`` or packed events
 
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """The images of a row range, in groups of equal shape and dtype."""
+    """Images of consecutive rows, in groups of equal shape and dtype."""
 
-    row_range: RowRange
+    rows: dict[int, tuple[str, int]]  #: key and label of every row, also of skipped ones, by row number
     groups: Groups
-    keys_and_labels: dict[int, tuple[str, int]]  #: by row number
-    skipped: list[SkippedRow]
-
-    def pin_memory(self) -> ImageBatch:
-        """Return the batch in pinned memory. The DataLoader calls this."""
-        groups = [(numbers, images.pin_memory()) for numbers, images in self.groups]
-        return ImageBatch(self.row_range, groups, self.keys_and_labels, self.skipped)
-
-
-@dataclass(frozen=True)
-class EventBatch:
-    """The packed events of a row range, on the CPU."""
-
-    row_range: RowRange
-    groups: Groups
-    keys_and_labels: dict[int, tuple[str, int]]  #: by row number
     skipped: list[SkippedRow]
 
 
-class ImageBatches(Dataset[ImageBatch]):
-    """A map-style dataset from row ranges to image batches, for the workers of a DataLoader."""
+def read_batch(rows: Iterator[tuple[int, ImageRow]], config: ConversionConfig, pixels: int | None = None) -> ImageBatch:
+    """Read and prepare the next rows. Images that are unreadable or too large for a record are skipped.
 
-    def __init__(self, sources: Mapping[str, Source], config: ConversionConfig) -> None:
-        self._sources = sources
-        self._config = config
+    Args:
+        rows: numbered rows of a source. The next call takes the rows that follow.
+        config: determines the size of the images.
+        pixels: the batch ends with the image that brings it to this number of pixels. Default: :data:`BATCH_PIXELS`.
 
-    def __getitem__(self, row_range: RowRange) -> ImageBatch:
-        """Read and prepare a row range. Images that are unreadable or too large for a record are skipped."""
-        keys_and_labels: dict[int, tuple[str, int]] = {}
-
-        def images() -> Iterator[bytes | PIL.Image.Image]:
-            rows = self._sources[row_range.shard.split].read(row_range.start, row_range.stop)
-            for number, row in enumerate(rows, row_range.start):
-                keys_and_labels[number] = (row.key, row.label)
-                yield row.image
-
-        prepared = prepare_batch(images(), self._config.size, self._config.resize)
-        groups, reasons = [], {row_range.start + index: str(error) for index, error in prepared.damaged.items()}
-        for indices, stack in prepared.groups:
-            numbers = [row_range.start + index for index in indices]
-            height, width = stack.shape[-2:]
-            if self._config.format == "npz" or max(height, width) <= LONGEST_SIDE:
-                groups.append((numbers, stack))
-            else:
-                reason = f"too large: {height} x {width} pixels, the sides of a record are at most {LONGEST_SIDE}"
-                reasons.update(dict.fromkeys(numbers, reason))
-        skipped = [SkippedRow(number, keys_and_labels[number][0], reason) for number, reason in sorted(reasons.items())]
-        return ImageBatch(row_range, groups, keys_and_labels, skipped)
+    Returns:
+        A batch of one or more rows, or without rows at the end of ``rows``.
+    """
+    read: dict[int, tuple[str, int]] = {}
+    prepared = prepare_batch(_images(rows, read), config.size, config.resize, pixels or BATCH_PIXELS)
+    numbers = list(read)
+    groups, reasons = [], {numbers[position]: str(error) for position, error in prepared.damaged.items()}
+    for positions, images in prepared.groups:
+        members = [numbers[position] for position in positions]
+        height, width = images.shape[-2:]
+        if config.format == "npz" or max(height, width) <= LONGEST_SIDE:
+            groups.append((members, images))
+        else:
+            reason = f"too large: {height} x {width} pixels, the sides of a record are at most {LONGEST_SIDE}"
+            reasons.update(dict.fromkeys(members, reason))
+    return ImageBatch(read, groups, [SkippedRow(row, read[row][0], reason) for row, reason in sorted(reasons.items())])
 
 
-class EventBatches(Dataset[EventBatch]):
-    """A map-style dataset from row ranges to event batches, converted on the CPU."""
-
-    def __init__(self, sources: Mapping[str, Source], config: ConversionConfig) -> None:
-        self._images = ImageBatches(sources, config)
-        self._config = config
-
-    def __getitem__(self, row_range: RowRange) -> EventBatch:
-        """Read, prepare and convert a row range."""
-        return convert_batch(self._images[row_range], self._config, torch.device("cpu"))
-
-
-def convert_batch(batch: ImageBatch, config: ConversionConfig, device: torch.device) -> EventBatch:
-    """Convert a batch on ``device``, each group in one call, and return the packed events on the CPU."""
-    groups = []
+def convert_batch(batch: ImageBatch, config: ConversionConfig) -> Groups:
+    """Return the packed events of a batch."""
+    events = []
     for numbers, images in batch.groups:
         if config.random_shifts:
             shifts = row_shifts(config.seed, numbers, order=config.order, timesteps=config.timesteps)
         else:
             shifts = canonical_shifts(config.order, config.timesteps)
-        images = images.to(device, non_blocking=True)
-        packed = convert(images, config.ratio, shifts=shifts.to(device), packed=True)
-        groups.append((numbers, packed.cpu()))
-    return EventBatch(batch.row_range, groups, batch.keys_and_labels, batch.skipped)
+        events.append((numbers, convert(images, config.ratio, shifts=shifts, packed=True)))
+    return events
+
+
+def _images(
+    rows: Iterator[tuple[int, ImageRow]], read: dict[int, tuple[str, int]]
+) -> Iterator[bytes | PIL.Image.Image]:
+    for number, row in rows:
+        read[number] = (row.key, row.label)
+        yield row.image

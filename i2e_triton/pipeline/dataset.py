@@ -6,28 +6,30 @@ import contextlib
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
 from filelock import FileLock, Timeout
 
+from i2e_triton.io.atomic import PARTIAL_FILES
+from i2e_triton.pipeline.local_engine import ConvertShard
 from i2e_triton.pipeline.manifest import (
     MANIFEST_NAME,
     WORK_FOLDER,
     Manifest,
     ManifestError,
     ShardRecord,
-    bytes_on_disk,
     check_same,
     finished_shards,
+    is_finished,
     read_manifest,
+    record_shard,
 )
 from i2e_triton.pipeline.plan import ConversionConfig, Shard, plan_shards
-from i2e_triton.pipeline.shards import complete_shard
+from i2e_triton.pipeline.shards import convert_shard
 from i2e_triton.sources import Source
 
 
@@ -50,15 +52,30 @@ class Engine(Protocol):
     def __call__(
         self,
         shards: list[Shard],
-        sources: Mapping[str, Source],
-        config: ConversionConfig,
-        complete: Callable[..., ShardRecord],
+        convert: ConvertShard,
         *,
         stopping: threading.Event,
         rows_done: Callable[[int], None],
         shard_done: Callable[[ShardRecord], None],
     ) -> None:
-        """Convert shards. When ``stopping`` is set, finish the open shards and start no others."""
+        """Convert shards with ``convert``. When ``stopping`` is set, finish the open shards and start no others."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process received SIGTERM."""
+
+
+@dataclass(frozen=True)
+class ShardConverter:
+    """Converts the shards of a data set in any process."""
+
+    sources: Mapping[str, Source]
+    config: ConversionConfig
+    out: Path
+
+    def __call__(self, shard: Shard, rows_done: Callable[[int], None]) -> ShardRecord:
+        """Convert and record a shard. ``rows_done`` is called after each batch of rows."""
+        return convert_shard(self.sources[shard.split], shard, self.config, self.out, rows_done=rows_done)
 
 
 def convert_dataset(
@@ -68,10 +85,12 @@ def convert_dataset(
     config: ConversionConfig,
     engine: Engine,
     observer: ProgressObserver,
+    redo: Collection[str] = (),
 ) -> Manifest:
     """Convert every split of a data set into a folder. Resume if an earlier run was interrupted.
 
-    The first Ctrl-C finishes the open shards and returns. The second one interrupts them.
+    The first Ctrl-C finishes the open shards and returns. The second one, or SIGTERM, abandons them and removes their
+    incomplete files.
 
     Args:
         sources: the source of each split.
@@ -81,6 +100,7 @@ def convert_dataset(
         engine: :func:`i2e_triton.pipeline.local_engine.convert_shards` or
             :func:`i2e_triton.pipeline.ray_engine.convert_shards_with_ray`, with its options.
         observer: receives the progress.
+        redo: names of finished shards to convert again.
 
     Returns:
         The manifest. Its ``complete`` is False if the conversion was interrupted.
@@ -89,30 +109,40 @@ def convert_dataset(
         ManifestError: if ``out`` contains a different conversion or other files, or another process writes to it.
         ValueError: if the splits have different classes.
         OSError: if reading or writing fails. Finished shards are kept, and a later run resumes.
+        MemoryError: if memory is short. A later run resumes as well.
+        KeyboardInterrupt: after the second Ctrl-C. :class:`Terminated` after SIGTERM.
     """
     out = out.absolute()  # workers may have another working directory
     wanted = _new_manifest(sources, kind, config)
-    with _lock(out):
+    with _lock(out), _stop_at_signals() as stopping:
         found = _existing_manifest(out, wanted)
         if found is not None and found.complete:
-            _check_files(out, found.shards)
-            observer.started(sum(wanted.rows.values()), sum(wanted.rows.values()), len(found.shards), len(found.shards))
-            shutil.rmtree(out / WORK_FOLDER)
-            return found
-        _remove_partial_files(out)
-        wanted.write(out)
-        return _convert_missing_shards(sources, out, wanted, config, engine, observer)
+            kept = [record for record in found.shards if record.name not in redo and is_finished(out, record)]
+            if len(kept) == len(found.shards):
+                observer.started(sum(wanted.rows.values()), sum(wanted.rows.values()), len(kept), len(kept))
+                shutil.rmtree(out / WORK_FOLDER)
+                return found
+            for record in kept:
+                record_shard(out, record)
+        try:
+            _remove_partial_files(out)
+            wanted.write(out)
+            convert = ShardConverter(sources, config, out)
+            return _convert_missing_shards(out, wanted, convert, engine, observer, stopping)
+        except BaseException:
+            _remove_partial_files(out)  # of a worker that was killed
+            raise
 
 
 def _convert_missing_shards(
-    sources: Mapping[str, Source],
     out: Path,
     manifest: Manifest,
-    config: ConversionConfig,
+    convert: ShardConverter,
     engine: Engine,
     observer: ProgressObserver,
+    stopping: threading.Event,
 ) -> Manifest:
-    shards = plan_shards(manifest.rows, config.rows_per_shard)
+    shards = plan_shards(manifest.rows, convert.config.rows_per_shard)
     records = finished_shards(out)
     missing = [shard for shard in shards if shard.name not in records]
     rows = sum(manifest.rows.values())
@@ -122,21 +152,12 @@ def _convert_missing_shards(
         records[record.name] = record
         observer.shard_done(record)
 
-    with _stop_at_ctrl_c() as stopping:
-        engine(
-            missing,
-            sources,
-            config,
-            partial(complete_shard, out, config=config, classes=manifest.classes),
-            stopping=stopping,
-            rows_done=observer.rows_done,
-            shard_done=shard_done,
-        )
+    engine(missing, convert, stopping=stopping, rows_done=observer.rows_done, shard_done=shard_done)
     ordered = tuple(records[shard.name] for shard in shards if shard.name in records)
     manifest = replace(manifest, shards=ordered, complete=len(ordered) == len(shards))
     if manifest.complete:
         _check_files(out, manifest.shards)
-        _remove_partial_files(out)  # of a Ray actor that was killed
+        _remove_partial_files(out)  # of a Ray worker that was killed
         manifest.write(out)
         shutil.rmtree(out / WORK_FOLDER)
     return manifest
@@ -162,7 +183,7 @@ def _existing_manifest(out: Path, wanted: Manifest) -> Manifest | None:
     found = read_manifest(out)
     if found is not None:
         check_same(found, wanted)
-    elif others := [path.name for path in out.iterdir() if path.name != WORK_FOLDER]:
+    elif others := [path.name for path in out.iterdir() if path.name != WORK_FOLDER and not path.match(PARTIAL_FILES)]:
         raise ManifestError(
             f"{out} has no {MANIFEST_NAME} but contains {others[0]!r}; choose an empty folder, so that files of two "
             "data sets are not mixed"
@@ -172,17 +193,17 @@ def _existing_manifest(out: Path, wanted: Manifest) -> Manifest | None:
 
 def _check_files(out: Path, records: tuple[ShardRecord, ...]) -> None:
     for record in records:
-        if bytes_on_disk(out, record) != record.bytes:
+        if not is_finished(out, record):
             raise ManifestError(
                 f"{record.name} is recorded as finished, but its files in {out} are missing or have another size. All "
-                "nodes must share the folder; if files were removed, convert to a new folder"
+                "nodes must share the folder"
             )
 
 
 def _remove_partial_files(out: Path) -> None:
     """Remove the incomplete files of a killed run. Nobody else writes them while the folder is locked."""
-    for part in out.rglob(".i2e-*.part"):
-        part.unlink()
+    for path in out.rglob(PARTIAL_FILES):
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -196,19 +217,27 @@ def _lock(out: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stop_at_ctrl_c() -> Iterator[threading.Event]:
-    """Return an event that the first Ctrl-C sets. The second Ctrl-C raises KeyboardInterrupt as usual."""
+def _stop_at_signals() -> Iterator[threading.Event]:
+    """Return an event that the first Ctrl-C sets. The second one raises KeyboardInterrupt, SIGTERM :class:`Terminated`.
+
+    In another thread than the main thread, which may not install signal handlers, signals have their usual effect.
+    """
     stopping = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopping  # only the main thread may install signal handlers
-        return
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         stopping.set()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
 
-    before = signal.signal(signal.SIGINT, stop)
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping
+        return
+    handlers = {signal.SIGINT: stop, signal.SIGTERM: terminate}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield stopping
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

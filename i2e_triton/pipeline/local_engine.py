@@ -1,154 +1,211 @@
-"""Convert shards on this machine: worker processes prepare images, threads encode and write."""
+"""Convert shards on this machine, in a pool of processes."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import multiprocessing
 import os
 import signal
+import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for_sentinel
+from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
 
-from i2e_triton.pipeline.batches import EventBatch, EventBatches, ImageBatch, ImageBatches, convert_batch
 from i2e_triton.pipeline.manifest import ShardRecord
-from i2e_triton.pipeline.plan import ConversionConfig, RowRange, Shard
-from i2e_triton.pipeline.shard_writers import Complete, ShardWriters
-from i2e_triton.pipeline.worker_watch import WorkerWatch
-from i2e_triton.sources import Source
+from i2e_triton.pipeline.plan import Shard
 
-_PARENT_CHECK_S = 1.0
+ConvertShard = Callable[[Shard, Callable[[int], None]], ShardRecord]
 
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How an engine uses the machine. The options do not change the result."""
-
-    workers: int  #: processes that read and prepare images; 0 uses the main process
-    batch_rows: int
-    device: torch.device
-    shard_writers: int = 1  #: shards written at the same time
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An error of another process, as data.
-
-    An exception that leaves a worker by itself contains the whole traceback in its message, and some exceptions cannot
-    be pickled.
-    """
-
-    kind: str  #: OSError or ValueError
-    message: str
-
-    @staticmethod
-    def of(error: OSError | ValueError) -> Failure:
-        """Return the failure that describes ``error``."""
-        return Failure("OSError" if isinstance(error, OSError) else "ValueError", str(error))
-
-    def error(self) -> OSError | ValueError:
-        """Return an exception of the same kind with the same message."""
-        return OSError(self.message) if self.kind == "OSError" else ValueError(self.message)
+_POLL_S = 0.1
+PORTABLE_ERRORS = (MemoryError, OSError, ValueError)
 
 
 def convert_shards(
     shards: Sequence[Shard],
-    sources: Mapping[str, Source],
-    config: ConversionConfig,
-    complete: Complete,
+    convert: ConvertShard,
     *,
-    options: EngineOptions,
+    workers: int,
     stopping: threading.Event,
     rows_done: Callable[[int], None],
     shard_done: Callable[[ShardRecord], None],
 ) -> None:
-    """Convert shards. When ``stopping`` is set, finish the open shards and start no others.
+    """Convert shards. When ``stopping`` is set or a shard fails, finish the open shards and start no others.
+
+    Any other exception, such as KeyboardInterrupt, abandons the open shards and removes their incomplete files.
+
+    Args:
+        shards: the shards to convert, in order.
+        convert: called in the worker processes with a shard and a function that it calls after each batch of rows.
+        workers: number of processes; 0 converts in this process.
+        stopping: set from a signal handler or another thread.
+        rows_done: called in this process with numbers of converted rows.
+        shard_done: called in this process with the record of each finished shard.
 
     Raises:
+        MemoryError: if memory is short.
         OSError: if a shard cannot be written, a source cannot be read, or a worker is killed.
         ValueError: if a source is damaged.
     """
-    prepared = _loader(_RowRanges(shards, options, stopping), sources, config, options)
-    try:
-        with WorkerWatch() as workers, ShardWriters(complete, options.shard_writers, shard_done) as writers:
-            while (batch := workers.next(prepared)) is not None:
-                if isinstance(batch, Failure):
-                    raise batch.error()
-                if isinstance(batch, ImageBatch):
-                    batch = convert_batch(batch, config, options.device)
-                writers.put(batch)
-                rows_done(batch.row_range.stop - batch.row_range.start)
-    finally:
-        del prepared  # stops the workers; the traceback of an error would keep them running
-
-
-def _loader(
-    row_ranges: _RowRanges, sources: Mapping[str, Source], config: ConversionConfig, options: EngineOptions
-) -> Iterator[ImageBatch | EventBatch | Failure]:
-    on_cpu = options.device.type == "cpu"
-    loader: DataLoader[ImageBatch | EventBatch | Failure] = DataLoader(
-        # On the CPU the workers convert as well, to use all cores. On a GPU the main process converts.
-        _BatchesOrFailures(EventBatches(sources, config) if on_cpu else ImageBatches(sources, config)),
-        sampler=row_ranges,
-        batch_size=None,
-        num_workers=options.workers,
-        pin_memory=not on_cpu,
-        worker_init_fn=partial(_start_worker, parent=os.getpid()),
-    )
-    return iter(loader)
-
-
-class _BatchesOrFailures(Dataset[ImageBatch | EventBatch | Failure]):
-    """Returns read errors as failures."""
-
-    def __init__(self, batches: ImageBatches | EventBatches) -> None:
-        self._batches = batches
-
-    def __getitem__(self, row_range: RowRange) -> ImageBatch | EventBatch | Failure:
+    if workers == 0:
+        for shard in shards:
+            if stopping.is_set():
+                break
+            shard_done(convert(shard, rows_done))
+    elif shards:
         try:
-            return self._batches[row_range]
-        except (OSError, ValueError) as error:
-            return Failure.of(error)
+            with _Pool(convert, min(workers, len(shards)), len(shards), rows_done) as pool:
+                run_shards(shards, pool.submit, lambda: pool.workers, stopping, pool.report_rows, shard_done)
+        except BrokenProcessPool as error:
+            raise OSError(
+                "a worker process was killed, which the system does if memory is short; finished shards are kept. "
+                "Rerun the same command to resume, with fewer --workers if memory was short"
+            ) from error
 
 
-def _start_worker(_worker: int, parent: int) -> None:
-    """Ignore Ctrl-C, which a terminal sends to all processes, and exit when the parent process ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # PyTorch's watchdog misses a parent that is killed while its workers start.
-    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
+def run_shards(
+    shards: Sequence[Shard],
+    submit: Callable[[int, Shard], Future[ShardRecord]],
+    slots: Callable[[], int],
+    stopping: threading.Event,
+    poll: Callable[[], None],
+    shard_done: Callable[[ShardRecord], None],
+) -> None:
+    """Submit shards, at most ``slots()`` at a time, until all are finished, one fails or ``stopping`` is set.
+
+    Args:
+        shards: the shards in order.
+        submit: starts the conversion of a shard, given its position in ``shards``.
+        slots: returns how many shards may be open.
+        stopping: when it is set, the open shards are finished and no others are started.
+        poll: called several times a second.
+        shard_done: called with the record of each finished shard.
+    """
+    waiting = deque(enumerate(shards))
+    open_shards: set[Future[ShardRecord]] = set()
+    failure: BaseException | None = None
+    while True:
+        while waiting and len(open_shards) < slots() and not stopping.is_set() and failure is None:
+            open_shards.add(submit(*waiting.popleft()))
+        if not open_shards:
+            break
+        done, open_shards = wait(open_shards, _POLL_S, FIRST_COMPLETED)
+        poll()
+        for future in done:
+            error = future.exception()
+            if error is None:
+                shard_done(future.result())
+            else:
+                failure = failure or error
+    if failure is not None:
+        raise failure
 
 
-def _exit_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_PARENT_CHECK_S)
+def portable(error: BaseException) -> BaseException:
+    """Return an exception with the same message that any process can unpickle."""
+    kind: Any = next(kind for kind in PORTABLE_ERRORS if isinstance(error, kind))
+    return kind(str(error))
+
+
+class _Pool:
+    """Worker processes that convert shards. Leaving the ``with`` block by an exception abandons the open shards."""
+
+    def __init__(self, convert: ConvertShard, workers: int, shards: int, rows_done: Callable[[int], None]) -> None:
+        context = multiprocessing.get_context(_start_method())
+        self.workers = workers
+        self._rows_done = rows_done
+        self._reported = 0
+        # Without locks: a worker that is killed while it holds a lock would block the others.
+        self._rows = context.RawArray(ctypes.c_int64, shards)
+        self._abandoned = context.RawValue(ctypes.c_bool, False)
+        self._executor = ProcessPoolExecutor(workers, context, _start_worker, (convert, self._rows, self._abandoned))
+
+    def __enter__(self) -> _Pool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        self._abandoned.value = kind is not None
+        self._executor.shutdown(cancel_futures=True)
+
+    def submit(self, index: int, shard: Shard) -> Future[ShardRecord]:
+        """Start the conversion of a shard in a worker."""
+        with _blocked_signals():  # the executor starts workers here, which must inherit the blocked signals
+            try:
+                return self._executor.submit(_convert_in_worker, index, shard)
+            except BrokenProcessPool as error:
+                failed: Future[ShardRecord] = Future()
+                failed.set_exception(error)
+                return failed
+
+    def report_rows(self) -> None:
+        """Report the rows that the workers have converted since the last call."""
+        rows = sum(self._rows)
+        if rows > self._reported:
+            self._rows_done(rows - self._reported)
+            self._reported = rows
+
+
+def _start_method() -> str:
+    """Return how worker processes are started.
+
+    A fork has all modules, so that workers start at once. It is safe while no other thread holds a lock. Otherwise a
+    server process that imports the modules once is forked.
+    """
+    if sys.platform == "linux" and threading.active_count() == 1:
+        return "fork"
+    multiprocessing.set_forkserver_preload(["i2e_triton.pipeline.dataset"])
+    return "forkserver"
+
+
+@contextlib.contextmanager
+def _blocked_signals() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Abandoned(BaseException):
+    """The conversion was interrupted."""
+
+
+#: What :func:`_start_worker` received in a worker process.
+_worker: tuple[ConvertShard, Any, Any]
+
+
+def _start_worker(convert: ConvertShard, rows: Any, abandoned: Any) -> None:
+    global _worker
+    _worker = convert, rows, abandoned
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A terminal sends Ctrl-C to all processes, and the main process decides what it means.
+    signal.pthread_sigmask(signal.SIG_SETMASK, (signal.SIGINT,))
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait_for_sentinel([parent.sentinel])
     os._exit(1)
 
 
-class _RowRanges(Sampler[RowRange]):
-    """The row ranges of all shards, alternating between ``options.shard_writers`` shards."""
+def _convert_in_worker(index: int, shard: Shard) -> ShardRecord:
+    convert, all_rows, abandoned = _worker
 
-    def __init__(self, shards: Sequence[Shard], options: EngineOptions, stopping: threading.Event) -> None:
-        self._shards = shards
-        self._options = options
-        self._stopping = stopping
+    def rows_done(rows: int) -> None:
+        all_rows[index] += rows
+        if abandoned.value:
+            raise _Abandoned
 
-    def __iter__(self) -> Iterator[RowRange]:
-        waiting = iter(self._shards)
-        open_shards: list[Iterator[RowRange]] = []
-        while True:
-            while len(open_shards) < self._options.shard_writers and not self._stopping.is_set():
-                shard = next(waiting, None)
-                if shard is None:
-                    break
-                open_shards.append(shard.row_ranges(self._options.batch_rows))
-            if not open_shards:
-                return
-            for row_ranges in open_shards.copy():
-                row_range = next(row_ranges, None)
-                if row_range is None:
-                    open_shards.remove(row_ranges)
-                else:
-                    yield row_range
+    try:
+        return convert(shard, rows_done)
+    except PORTABLE_ERRORS as error:
+        raise portable(error) from None

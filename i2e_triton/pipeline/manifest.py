@@ -7,6 +7,7 @@ the folder is removed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -23,7 +24,11 @@ MANIFEST_NAME = "manifest.json"
 #: Folder of the shard records and of the lock. It exists only until the data set is complete.
 WORK_FOLDER = ".i2e"
 
+#: What the files of a shard begin and end with, by suffix.
+_ENDS = {".parquet": (b"PAR1", b"PAR1"), ".tar": (b"", bytes(1024)), ".npz": (b"PK\3\4", b"\0\0")}
+
 _T = TypeVar("_T")
+_MANIFEST_FIELDS = {"settings", "source", "classes", "rows", "version", "complete", "shards", "event_rate"}
 _LARGEST_COUNT = 2**63 - 1
 #: What parsing arbitrary JSON and accessing its fields can raise.
 _INVALID = (ValueError, TypeError, KeyError, RecursionError)
@@ -117,9 +122,14 @@ def read_manifest(out: Path) -> Manifest | None:
     if not path.exists():
         return None
     try:
-        return _parse_manifest(json.loads(path.read_bytes()))
+        fields = _read_json(path)
+        if unknown := sorted(set(fields) - _MANIFEST_FIELDS):
+            raise ValueError(f"unknown field {unknown[0]!r}")
+        return _parse_manifest(fields)
     except _INVALID as error:
-        raise ManifestError(f"{path} is damaged ({type(error).__name__}: {error}); convert to a new folder") from error
+        raise ManifestError(
+            f"{path} is damaged ({type(error).__name__}: {error}); convert again to a new folder"
+        ) from error
 
 
 def check_same(found: Manifest, wanted: Manifest) -> None:
@@ -153,20 +163,32 @@ def finished_shards(out: Path) -> dict[str, ShardRecord]:
     records = {}
     for path in (out / WORK_FOLDER).glob("*.json"):
         try:
-            record = ShardRecord.from_json(json.loads(path.read_bytes()))
+            record = ShardRecord.from_json(_read_json(path))
         except _INVALID:
             continue  # the shard is converted again
-        if bytes_on_disk(out, record) == record.bytes:
+        if is_finished(out, record):
             records[record.name] = record
     return records
 
 
-def bytes_on_disk(out: Path, record: ShardRecord) -> int | None:
-    """Return the size of a shard's files, or None if one is missing."""
+def is_finished(out: Path, record: ShardRecord) -> bool:
+    """Return whether the files of a shard exist, have the recorded size, and begin and end as files of their format.
+
+    This is fast. :func:`i2e_triton.pipeline.verify.verify_dataset` reads the files.
+    """
     try:
-        return sum((out / path).stat().st_size for path in record.paths)
+        paths = [out / path for path in record.paths]
+        return sum(path.stat().st_size for path in paths) == record.bytes and all(map(_has_both_ends, paths))
     except FileNotFoundError:
-        return None
+        return False
+
+
+def _has_both_ends(path: Path) -> bool:
+    start, end = _ENDS.get(path.suffix, (b"", b""))
+    with path.open("rb") as file:
+        found = file.read(len(start))
+        file.seek(max(0, path.stat().st_size - len(end)))
+        return found == start and file.read() == end
 
 
 def _parse_manifest(fields: Any) -> Manifest:
@@ -238,5 +260,29 @@ def _take_strings(fields: Any, name: str) -> tuple[str, ...]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON object with a last field ``digest``: SHA-256 of the file in which the digest is empty."""
+    text = json.dumps({**content, "digest": ""}, indent=1).encode()
     with write_whole(path) as file:
-        file.write(json.dumps(content, indent=1).encode())
+        file.write(_with_digest(text, hashlib.sha256(text).hexdigest()))
+
+
+def _read_json(path: Path) -> Any:
+    """Return the content of a file of :func:`_write_json`. Version 0.1 wrote manifests without a digest.
+
+    Raises:
+        ValueError: if the content is not JSON or does not match its digest.
+    """
+    text = path.read_bytes()
+    fields = json.loads(text)
+    digest = fields.pop("digest", None) if isinstance(fields, dict) else None
+    if digest is not None:
+        content = text.replace(str(digest).encode(), b"")
+        if _with_digest(content, digest) != text or hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError("the content does not match its digest")
+    return fields
+
+
+def _with_digest(text: bytes, digest: str) -> bytes:
+    """Insert the digest between the quotes at the end of a JSON object."""
+    end = len(b'"\n}')
+    return text[:-end] + digest.encode() + text[-end:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,6 +39,13 @@ class ConversionConfig:
         """
         return "published" if self.bits == "official" else self.bits
 
+    @staticmethod
+    def from_json(settings: dict[str, Any]) -> ConversionConfig:
+        """Return the configuration whose :meth:`as_json` is ``settings``."""
+        size = settings["size"]
+        fields = {name: value for name, value in settings.items() if name != "folders"}
+        return ConversionConfig(**{**fields, "size": None if size is None else tuple(size)})
+
     def as_json(self) -> dict[str, Any]:
         """Return the values that the manifest stores, and that must be the same to resume."""
         stored = {**asdict(self), "size": None if self.size is None else list(self.size), "bits": self.stored_bits}
@@ -49,7 +55,7 @@ class ConversionConfig:
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows ``start`` to ``stop`` of a split: the unit that is written, recorded and resumed."""
+    """Rows ``start`` to ``stop`` of a split: the unit that is converted, recorded and resumed."""
 
     split: str
     index: int
@@ -61,25 +67,6 @@ class Shard:
     def name(self) -> str:
         """Return the name without a suffix, in the style of the Hugging Face hub."""
         return f"{self.split}-{self.index:05d}-of-{self.of:05d}"
-
-    def row_ranges(self, rows: int) -> Iterator[RowRange]:
-        """Divide the shard into ranges of at most ``rows`` rows. An empty shard gives one empty range."""
-        for start in range(self.start, max(self.stop, self.start + 1), rows):
-            yield RowRange(self, start, min(start + rows, self.stop))
-
-
-@dataclass(frozen=True)
-class RowRange:
-    """Rows ``start`` to ``stop`` of a shard: the unit that is read and converted in one call."""
-
-    shard: Shard
-    start: int
-    stop: int
-
-    @property
-    def last(self) -> bool:
-        """Return whether this is the last range of the shard."""
-        return self.stop == self.shard.stop
 
 
 def plan_shards(rows: dict[str, int], rows_per_shard: int) -> list[Shard]:

@@ -1,10 +1,10 @@
-"""Encode the events of one shard, write its files and record it."""
+"""Convert one shard: read, decode, convert, encode and write its rows, and record it."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +14,44 @@ from torch import Tensor
 
 from i2e_triton.formats import encode_records, save_npz
 from i2e_triton.functional import unpack
-from i2e_triton.pipeline.batches import EventBatch
+from i2e_triton.io.atomic import sync_files
+from i2e_triton.pipeline.batches import convert_batch, read_batch
 from i2e_triton.pipeline.manifest import ShardRecord, SkippedRow, record_shard
 from i2e_triton.pipeline.plan import ConversionConfig, Shard
 from i2e_triton.pipeline.writers import EncodedRow, write_shard
+from i2e_triton.sources import ImageRow, Source
+
+_HISTOGRAM_BYTES = 2**20
 
 
-def complete_shard(
-    out: Path, shard: Shard, batches: Iterable[EventBatch], config: ConversionConfig, classes: tuple[str, ...] | None
+def convert_shard(
+    source: Source, shard: Shard, config: ConversionConfig, out: Path, *, rows_done: Callable[[int], None]
 ) -> ShardRecord:
-    """Encode and write the batches of a shard in order, then record that the shard is finished.
+    """Convert one shard, write its files into the folder ``out``, and record that it is finished.
+
+    Args:
+        source: the split that contains the shard.
+        shard: the rows to convert.
+        config: determines the bytes of the result.
+        out: output folder.
+        rows_done: called after each batch, with its number of rows. If it raises, the incomplete file is removed.
 
     Raises:
-        OSError: if a file cannot be written. The shard is then not recorded.
+        MemoryError: if memory is short. The message names the image.
+        OSError: if a file cannot be read or written. The shard is then not recorded.
+        ValueError: if the source is damaged.
     """
-    encoder = _Encoder(config)
-    files = write_shard(out, shard, encoder.encode_rows(batches), config, classes)
+    encoder = _Encoder(source, shard, config, rows_done)
+    try:
+        files = write_shard(out, shard, encoder.encoded_rows(), config, source.classes)
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch's CPU allocator raises RuntimeError.
+        if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
+            raise
+        raise MemoryError(
+            f"out of memory while converting {encoder.key}; use fewer --workers, or free memory"
+        ) from error
+    sync_files([out / path for path in files.paths])
     record = ShardRecord(
         name=shard.name,
         split=shard.split,
@@ -49,28 +71,44 @@ def complete_shard(
 class _Encoder:
     """Encodes the rows of a shard and counts rows, pixels and events."""
 
-    def __init__(self, config: ConversionConfig) -> None:
+    def __init__(
+        self, source: Source, shard: Shard, config: ConversionConfig, rows_done: Callable[[int], None]
+    ) -> None:
+        self._source = source
+        self._shard = shard
         self._config = config
+        self._rows_done = rows_done
+        self.key = shard.name  #: key of the last row that was read, for error messages
         self.rows = 0
         self.pixels = 0
         self.events = np.zeros((config.timesteps, 2), dtype=np.int64)
         self.labels: list[int] = []
         self.skipped: list[SkippedRow] = []
 
-    def encode_rows(self, batches: Iterable[EventBatch]) -> Iterator[EncodedRow]:
-        """Yield the rows of the batches in the order of their numbers."""
-        for batch in batches:
+    def encoded_rows(self) -> Iterator[EncodedRow]:
+        """Yield the rows of the shard in the order of their numbers, without the skipped ones."""
+        rows = self._numbered_rows()
+        while (batch := read_batch(rows, self._config)).rows:
             self.skipped += batch.skipped
             records: dict[int, bytes] = {}
-            for numbers, packed in batch.groups:
+            groups = convert_batch(batch, self._config)
+            batch.groups.clear()  # free the memory of the images
+            while groups:
+                numbers, packed = groups.pop()
                 self.rows += len(numbers)
                 self.pixels += packed.shape[0] * packed.shape[2] * packed.shape[3]
                 self.events += count_events(packed, self._config.timesteps)
                 records.update(zip(numbers, encode(packed, self._config)))
             for number in sorted(records):
-                key, label = batch.keys_and_labels[number]
+                key, label = batch.rows[number]
                 self.labels.append(label)
-                yield EncodedRow(number, key, label, records[number])
+                yield EncodedRow(number, key, label, records.pop(number))
+            self._rows_done(len(batch.rows))
+
+    def _numbered_rows(self) -> Iterator[tuple[int, ImageRow]]:
+        for number, row in enumerate(self._source.read(self._shard.start, self._shard.stop), self._shard.start):
+            self.key = row.key
+            yield number, row
 
 
 def encode(packed: Tensor, config: ConversionConfig) -> list[bytes]:
@@ -88,10 +126,16 @@ def encode(packed: Tensor, config: ConversionConfig) -> list[bytes]:
 def count_events(packed: Tensor, timesteps: int) -> np.ndarray:
     """Count packed events ``[B, 2, H, W]`` by timestep and polarity: int64 ``[timesteps, 2]``."""
     bits = np.arange(256)[:, None] >> np.arange(timesteps) & 1
-    histograms = [np.bincount(packed[:, polarity].numpy().ravel(), minlength=256) for polarity in (0, 1)]
+    histograms = [_histogram(packed[:, polarity]) for polarity in (0, 1)]
     return np.stack([histogram @ bits for histogram in histograms], axis=1)
 
 
 def digest_labels(labels: npt.ArrayLike) -> str:
     """Return the SHA-256 of labels as little-endian int64."""
     return hashlib.sha256(np.asarray(labels, dtype="<i8").tobytes()).hexdigest()
+
+
+def _histogram(values: Tensor) -> np.ndarray:
+    """Count the values 0 to 255. np.bincount copies its argument as int64, so it gets a part of it at a time."""
+    parts = values.flatten().split(_HISTOGRAM_BYTES)
+    return sum((np.bincount(part.numpy(), minlength=256) for part in parts), np.zeros(256, dtype=np.int64))

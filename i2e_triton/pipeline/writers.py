@@ -123,7 +123,7 @@ def _write_npz_files(
         else:
             folder = f"{row.label:0{_LABEL_WIDTH}d}" if folders is None else folders[row.label]
         path = f"{split}/{folder}/{row.row:09d}.npz"
-        with write_whole(out / path) as file:
+        with write_whole(out / path, sync=False) as file:
             file.write(row.record)
         digest.update(row.record)
         paths.append(path)

@@ -144,7 +144,8 @@ def _resize(images: Tensor, size: tuple[int, int] | None, rule: str) -> Tensor:
 
 
 def _resize_shorter_side(images: Tensor, side: int) -> Tensor:
-    height, width = resize_shorter_side(*images.shape[-2:], side)
+    height, width = images.shape[-2:]
+    height, width = resize_shorter_side(height, width, side)
     limit = PIL.Image.MAX_IMAGE_PIXELS
     if limit is not None and height * width > limit:
         raise PictureError(f"too narrow: resized to {side} pixels wide, it would have more than {limit:,} pixels")

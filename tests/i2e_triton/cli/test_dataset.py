@@ -191,13 +191,11 @@ def test_preset_keeps_validation_and_test_splits_separate(i2e: I2E, tmp_path: Pa
         (("--ratio", "nan"), "must be in [0, 1]"),
         (("--timesteps", 9), "must be 1 to 8"),
         (("--rows-per-shard", 0), "must be at least 1"),
-        (("--batch-size", 0), "must be at least 1"),
         (("--workers", -1), "must be at least 0"),
         (("--engine", "spark"), "must be one of local, ray"),
-        (("--engine", "ray", "--device", "cuda:1"), "must be cpu or cuda with --engine ray"),
         (("--engine", "local", "--download"), "SOURCE is of kind folder"),
         (("--seed", -1), "must be 0 to"),
-        (("--device", "tpu"), "must be cpu, cuda or cuda:N"),
+        (("--device", "cpu"), "No such option"),
     ],
 )
 def test_invalid_options_are_rejected_before_any_work(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 from i2e_triton import reference
-from i2e_triton.pipeline.batches import EventBatch, EventBatches
-from i2e_triton.pipeline.dataset import convert_dataset
-from i2e_triton.pipeline.local_engine import EngineOptions, convert_shards
+from i2e_triton.pipeline.batches import BATCH_PIXELS, Groups, convert_batch, read_batch
+from i2e_triton.pipeline.dataset import Engine, convert_dataset
+from i2e_triton.pipeline.local_engine import convert_shards
 from i2e_triton.pipeline.manifest import Manifest, ShardRecord
-from i2e_triton.pipeline.plan import ConversionConfig, Shard
+from i2e_triton.pipeline.plan import ConversionConfig
 from i2e_triton.shifts import canonical_shifts
 from i2e_triton.sources import Row
 from tests.samples import noise, resized_photograph
 
 DAMAGED = b"\x89PNG\r\n\x1a\n and nothing else"
 CONFIG = ConversionConfig(0.1, rows_per_shard=4)
-IN_PROCESS = EngineOptions(workers=0, batch_rows=3, device=torch.device("cpu"))
+IN_PROCESS = partial(convert_shards, workers=0)
 
 
 def png(image: Tensor) -> bytes:
@@ -71,10 +71,13 @@ def expected_events(image: Tensor, config: ConversionConfig) -> Tensor:
     return reference.convert(image[None], config.ratio, shifts)[:, 0].bool()
 
 
-def batches_of(shard: Shard, source: MemorySource, config: ConversionConfig, rows: int = 3) -> list[EventBatch]:
-    """Convert a shard in this process, ``rows`` rows at a time."""
-    batches = EventBatches({shard.split: source}, config)
-    return [batches[row_range] for row_range in shard.row_ranges(rows)]
+def events_of(source: MemorySource, config: ConversionConfig, pixels: int = BATCH_PIXELS) -> Groups:
+    """Convert all rows of a source in batches, and return the groups of all batches."""
+    rows = enumerate(source.read(0, len(source)))
+    groups: Groups = []
+    while (batch := read_batch(rows, config, pixels)).rows:
+        groups += convert_batch(batch, config)
+    return groups
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -109,9 +112,9 @@ def run(
     source: MemorySource,
     out: Path,
     config: ConversionConfig = CONFIG,
-    options: EngineOptions = IN_PROCESS,
+    engine: Engine = IN_PROCESS,
     observer: RecordingObserver | None = None,
+    redo: Collection[str] = (),
 ) -> Manifest:
-    """Convert the split ``train`` with the local engine."""
-    engine = partial(convert_shards, options=options)
-    return convert_dataset({"train": source}, "memory", out, config, engine, observer or RecordingObserver())
+    """Convert the split ``train``."""
+    return convert_dataset({"train": source}, "memory", out, config, engine, observer or RecordingObserver(), redo)

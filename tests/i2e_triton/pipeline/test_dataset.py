@@ -13,8 +13,8 @@ import pytest
 import torch
 from filelock import FileLock
 
-from i2e_triton.pipeline.dataset import convert_dataset
-from i2e_triton.pipeline.local_engine import EngineOptions, convert_shards
+from i2e_triton.pipeline.dataset import Terminated, convert_dataset
+from i2e_triton.pipeline.local_engine import convert_shards
 from i2e_triton.pipeline.manifest import MANIFEST_NAME, WORK_FOLDER, Manifest, ManifestError
 from tests.i2e_triton.pipeline.builders import (
     CONFIG,
@@ -53,11 +53,13 @@ def test_output_is_shards_and_manifest(tmp_path: Path, source: MemorySource) -> 
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar", "npz"])
-def test_bytes_do_not_depend_on_engine_options(tmp_path: Path, source: MemorySource, format: str) -> None:
+def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path, source: MemorySource, format: str) -> None:
     config = replace(CONFIG, format=format, random_shifts=True, seed=3)
     run(source, tmp_path / "a", config)
-    run(source, tmp_path / "b", config, EngineOptions(2, 5, torch.device("cpu"), shard_writers=3))
+    observer = RecordingObserver()
+    run(source, tmp_path / "b", config, partial(convert_shards, workers=3), observer)
     assert files_in(tmp_path / "a") == files_in(tmp_path / "b")
+    assert observer.rows == 18
 
 
 def test_interrupt_finishes_open_shard_and_next_run_resumes(tmp_path: Path, source: MemorySource) -> None:
@@ -94,10 +96,20 @@ def test_second_interrupt_raises_keyboard_interrupt(tmp_path: Path, source: Memo
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_signal_handler_is_restored(tmp_path: Path, source: MemorySource) -> None:
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_handlers_are_restored(tmp_path: Path, source: MemorySource, number: int) -> None:
+    before = signal.getsignal(number)
     run(source, tmp_path)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sigterm_ends_the_conversion_at_once(tmp_path: Path, source: MemorySource, workers: int) -> None:
+    observer = RecordingObserver(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Terminated):
+        run(source, tmp_path, engine=partial(convert_shards, workers=workers), observer=observer)
+    assert not list(tmp_path.rglob("*.part"))
+    assert run(source, tmp_path).complete
 
 
 def test_complete_folder_is_not_changed(tmp_path: Path, source: MemorySource) -> None:
@@ -109,18 +121,37 @@ def test_complete_folder_is_not_changed(tmp_path: Path, source: MemorySource) ->
     assert files_in(tmp_path) == before
 
 
-def test_complete_folder_with_missing_file_is_refused(tmp_path: Path, source: MemorySource) -> None:
-    run(source, tmp_path)
-    (tmp_path / "train-00002-of-00005.parquet").unlink()
-    with pytest.raises(ManifestError, match="train-00002-of-00005 is recorded as finished, but"):
-        run(source, tmp_path)
-
-
-def test_complete_folder_with_shard_without_files_is_refused(tmp_path: Path, source: MemorySource) -> None:
+@pytest.mark.parametrize("damage", ["missing", "cut off", "no files in the manifest"])
+def test_only_the_damaged_shard_of_a_complete_folder_is_converted_again(
+    tmp_path: Path, source: MemorySource, damage: str
+) -> None:
     manifest = run(source, tmp_path)
-    replace(manifest, shards=(replace(manifest.shards[0], paths=()), *manifest.shards[1:])).write(tmp_path)
-    with pytest.raises(ManifestError, match="train-00000-of-00005 is recorded as finished, but"):
-        run(source, tmp_path)
+    before = files_in(tmp_path)
+    path = tmp_path / "train-00002-of-00005.parquet"
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut off":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        shards = [replace(record, paths=()) if record.name == path.stem else record for record in manifest.shards]
+        replace(manifest, shards=tuple(shards)).write(tmp_path)
+    observer = RecordingObserver()
+    assert run(source, tmp_path, observer=observer) == manifest
+    assert observer.shards == ["train-00002-of-00005"]
+    assert files_in(tmp_path) == before
+
+
+def test_shards_to_redo_are_converted_again(tmp_path: Path, source: MemorySource) -> None:
+    run(source, tmp_path)
+    before = files_in(tmp_path)
+    path = tmp_path / "train-00002-of-00005.parquet"
+    damaged = bytearray(path.read_bytes())
+    damaged[40] ^= 1
+    path.write_bytes(damaged)
+    observer = RecordingObserver()
+    run(source, tmp_path, observer=observer, redo=[path.stem])
+    assert observer.shards == [path.stem]
+    assert files_in(tmp_path) == before
 
 
 @pytest.mark.parametrize("complete", [True, False])
@@ -159,9 +190,17 @@ def test_partial_files_of_a_killed_run_are_removed(tmp_path: Path, source: Memor
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_conversion_runs_outside_the_main_thread(tmp_path: Path, source: MemorySource) -> None:
+def test_run_killed_while_it_writes_the_first_manifest_is_resumed(tmp_path: Path, source: MemorySource) -> None:
+    (tmp_path / ".i2e-0123456789abcdef.part").write_bytes(b"half")
+    assert run(source, tmp_path).complete
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_conversion_runs_outside_the_main_thread(tmp_path: Path, source: MemorySource, workers: int) -> None:
     results: list[Manifest] = []
-    thread = threading.Thread(target=lambda: results.append(run(source, tmp_path)))
+    engine = partial(convert_shards, workers=workers)
+    thread = threading.Thread(target=lambda: results.append(run(source, tmp_path, engine=engine)))
     thread.start()
     thread.join()
     assert results[0].complete
@@ -185,6 +224,4 @@ def test_empty_source_gives_one_empty_shard(tmp_path: Path) -> None:
 def test_splits_with_different_classes_are_refused(tmp_path: Path, source: MemorySource) -> None:
     sources = {"train": source, "validation": MemorySource(source.images, ("other",))}
     with pytest.raises(ValueError, match="different classes; convert them one by one with --split"):
-        convert_dataset(
-            sources, "memory", tmp_path, CONFIG, partial(convert_shards, options=IN_PROCESS), RecordingObserver()
-        )
+        convert_dataset(sources, "memory", tmp_path, CONFIG, IN_PROCESS, RecordingObserver())

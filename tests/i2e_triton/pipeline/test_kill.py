@@ -9,10 +9,10 @@ import re
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -23,12 +23,12 @@ import torch
 from i2e_triton.__main__ import main
 from i2e_triton.formats import decode_record
 from i2e_triton.pipeline.dataset import convert_dataset
-from i2e_triton.pipeline.local_engine import EngineOptions, _start_worker, convert_shards
+from i2e_triton.pipeline.local_engine import convert_shards
 from i2e_triton.pipeline.manifest import read_manifest
 from i2e_triton.pipeline.plan import ConversionConfig
 from i2e_triton.pipeline.verify import verify_dataset
 from i2e_triton.sources import Row, open_source
-from tests.i2e_triton.pipeline.builders import MemorySource, RecordingObserver, files_in, png, some_images
+from tests.i2e_triton.pipeline.builders import MemorySource, RecordingObserver, files_in, png, run, some_images
 
 ROWS = 64
 KILLS = 12
@@ -49,7 +49,7 @@ def convert(images: Path, out: Path, format: str, workers: int = 1) -> None:
     config = ConversionConfig(
         0.12, rows_per_shard=4, format=format, compression="zstd" if format == "parquet" else "none"
     )
-    engine = partial(convert_shards, options=EngineOptions(workers, 2, torch.device("cpu")))
+    engine = partial(convert_shards, workers=workers)
     sources = {"train": open_source(str(images), kind="folder", split="train")}
     convert_dataset(sources, "folder", out, config, engine, RecordingObserver())
 
@@ -61,7 +61,7 @@ def start_command(images: Path, out: Path, *options: str, log: Path, limit: int 
         log: receives what the command prints.
         limit: size in bytes above which a file cannot grow, as on a full disk.
     """
-    arguments = ["dataset", str(images), "-o", str(out), "--rows-per-shard", "4", "--batch-size", "2", *options]
+    arguments = ["dataset", str(images), "-o", str(out), "--rows-per-shard", "4", *options]
     process = multiprocessing.get_context("fork").Process(target=run_command, args=(arguments, log, limit))
     process.start()
     return process
@@ -162,58 +162,72 @@ class Fatal(MemorySource):
 
 def test_killed_worker_gives_message(tmp_path: Path) -> None:
     source = Fatal([png(image) for image in some_images(12, torch.Generator())])
-    engine = partial(convert_shards, options=EngineOptions(1, 2, torch.device("cpu")))
-    with pytest.raises(OSError, match=r"DataLoader worker .* rerun the same command to resume"):
-        convert_dataset(
-            {"train": source}, "memory", tmp_path, ConversionConfig(0.1, rows_per_shard=4), engine, RecordingObserver()
-        )
+    with pytest.raises(OSError, match=r"^a worker process was killed, .* Rerun the same command to resume, with fewer"):
+        run(source, tmp_path, engine=partial(convert_shards, workers=2))
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
     assert not list(tmp_path.rglob("*.part"))
 
 
-class Slow(RecordingObserver):
-    """A slow observer that counts the calls that were not interrupted."""
+class Slow(MemorySource):
+    """A source whose rows take a second, and that writes its process to a file."""
 
-    finished = 0
+    def __init__(self, images: list[bytes], folder: Path) -> None:
+        super().__init__(images)
+        self.folder = folder
 
-    def rows_done(self, rows: int) -> None:
-        super().rows_done(rows)
-        time.sleep(0.5)
-        self.finished += 1
-
-
-def test_killed_worker_does_not_interrupt_the_observer(tmp_path: Path) -> None:
-    source = Fatal([png(image) for image in some_images(12, torch.Generator())])
-    engine = partial(convert_shards, options=EngineOptions(1, 2, torch.device("cpu")))
-    observer = Slow()
-    with pytest.raises(OSError, match=r"is killed by signal: Killed"):
-        convert_dataset(
-            {"train": source}, "memory", tmp_path, ConversionConfig(0.1, rows_per_shard=4), engine, observer
-        )
-    assert observer.finished == observer.rows / 2 > 0
-    assert not list(tmp_path.rglob("*.part"))
+    def read(self, start: int, stop: int) -> Iterator[Row]:
+        for row in super().read(start, stop):
+            (self.folder / str(os.getpid())).touch()
+            time.sleep(1)
+            yield row
 
 
-def test_worker_exits_if_its_parent_is_killed_during_startup() -> None:
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe(duplex=False)
-    parent = context.Process(target=start_worker_and_wait, args=(there,))
-    parent.start()
-    there.close()
-    assert here.recv() == "started"
-    parent.kill()
-    parent.join()
-    assert here.poll(30)
-    with pytest.raises(EOFError):  # all processes with the other end have exited
-        here.recv()
+@pytest.mark.parametrize("thread", [False, True])
+def test_workers_exit_if_the_main_process_is_killed(tmp_path: Path, thread: bool) -> None:
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    source = Slow([png(image) for image in some_images(40, torch.Generator())], pids)
+    main_process = multiprocessing.get_context("fork").Process(
+        target=convert_slowly, args=(source, tmp_path / "out", thread)
+    )
+    main_process.start()
+    while len(list(pids.iterdir())) < 2:
+        time.sleep(0.01)
+    main_process.kill()
+    main_process.join()
+    end = time.monotonic() + 20
+    while any(map(is_running, pids.iterdir())):
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
-def start_worker_and_wait(end: Connection) -> None:
-    worker = multiprocessing.get_context("fork").Process(target=run_worker, args=(end, os.getpid()))
-    worker.start()
-    worker.join()
+def convert_slowly(source: MemorySource, out: Path, thread: bool) -> None:
+    if thread:  # the workers are not forks of this process then
+        threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+    run(source, out, engine=partial(convert_shards, workers=2))
 
 
-def run_worker(end: Connection, parent: int) -> None:
-    _start_worker(0, parent)
-    end.send("started")
-    time.sleep(3600)
+def is_running(pid: Path) -> bool:
+    try:
+        return "Z" not in Path("/proc", pid.name, "stat").read_text().split()[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_second_ctrl_c_or_sigterm_removes_incomplete_files(
+    tmp_path: Path, images: Path, one_thread: None, number: int, status: int
+) -> None:
+    out, log = tmp_path / "out", tmp_path / "log"
+    process = start_command(images, out, "--workers", "2", "--size", "1500", "1500", log=log)
+    while not list(out.glob("*.part")) and process.is_alive():
+        time.sleep(0.001)
+    assert process.pid is not None
+    for _ in range(2 if number == signal.SIGINT else 1):
+        os.killpg(process.pid, number) if number == signal.SIGINT else os.kill(process.pid, number)
+        time.sleep(0.3)
+    process.join(60)
+    assert process.exitcode == status, log.read_text()
+    assert "finished shards are kept" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not list(out.rglob("*.part"))

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from i2e_triton.pipeline.dataset import convert_dataset
-from i2e_triton.pipeline.local_engine import EngineOptions, convert_shards
+from i2e_triton.pipeline.local_engine import convert_shards
+from i2e_triton.pipeline.manifest import read_manifest
 from i2e_triton.pipeline.plan import ConversionConfig
 from i2e_triton.sources import Row, SourceError
-from tests.i2e_triton.pipeline.builders import MemorySource, RecordingObserver, png, some_images
+from tests.i2e_triton.pipeline.builders import MemorySource, RecordingObserver, png, run, some_images
 
 
 class Unreadable(MemorySource):
@@ -27,22 +28,60 @@ class Unreadable(MemorySource):
         yield from super().read(start, stop)
 
 
+class UnpicklableError(ValueError):
+    """An exception that cannot be unpickled."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
         (FileNotFoundError(2, "No such file or directory", "cat/9.png"), OSError),
         (SourceError("a.tar ends before its member '9.png' does"), ValueError),
+        (UnpicklableError("not", "pickled"), ValueError),
     ],
 )
 def test_unreadable_source_raises_its_message(
     tmp_path: Path, generator: torch.Generator, workers: int, error: Exception, kind: type[Exception]
 ) -> None:
     source = Unreadable([png(image) for image in some_images(12, generator)], error)
-    engine = partial(convert_shards, options=EngineOptions(workers, 2, torch.device("cpu")))
+    engine = partial(convert_shards, workers=workers)
     with pytest.raises(kind) as raised:
         convert_dataset(
             {"train": source}, "memory", tmp_path, ConversionConfig(0.1, rows_per_shard=4), engine, RecordingObserver()
         )
     assert str(raised.value) == str(error)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+class WithoutMemory(MemorySource):
+    """A source that has no memory for its ninth row."""
+
+    def read(self, start: int, stop: int) -> Iterator[Row]:
+        for row in super().read(start, stop):
+            yield row
+            if row.key == "8":
+                raise self.error
+
+    error: BaseException = MemoryError()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
+)
+def test_lack_of_memory_ends_the_conversion_and_names_the_image(
+    tmp_path: Path, generator: torch.Generator, workers: int, error: BaseException
+) -> None:
+    source = WithoutMemory([png(image) for image in some_images(12, generator)])
+    source.error = error
+    with pytest.raises(MemoryError, match=r"^out of memory while converting 8; use fewer --workers"):
+        run(source, tmp_path, engine=partial(convert_shards, workers=workers))
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    assert not manifest.complete
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
     assert not list(tmp_path.rglob("*.part"))

@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ import torch
 
 ray = pytest.importorskip("ray")
 
-from i2e_triton.pipeline import ray_engine  # noqa: E402
 from i2e_triton.pipeline.dataset import convert_dataset  # noqa: E402
 from i2e_triton.pipeline.manifest import Manifest  # noqa: E402
 from i2e_triton.pipeline.plan import ConversionConfig  # noqa: E402
@@ -21,7 +19,6 @@ from i2e_triton.pipeline.ray_engine import convert_shards_with_ray  # noqa: E402
 from i2e_triton.sources import Row, SourceError  # noqa: E402
 from tests.i2e_triton.pipeline.builders import (  # noqa: E402  # noqa: E402
     DAMAGED,
-    IN_PROCESS,
     MemorySource,
     RecordingObserver,
     files_in,
@@ -59,23 +56,20 @@ class Held(MemorySource):
 
 
 def test_ray_writes_the_same_files_and_resumes(
-    tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, generator: torch.Generator, capfd: pytest.CaptureFixture[str]
 ) -> None:
     images = [png(image) for image in some_images(80, generator)]
     images[6] = DAMAGED
     source = Held(images, tmp_path)
-    engine = partial(convert_shards_with_ray, options=replace(IN_PROCESS, batch_rows=4))
 
     def convert(observer: RecordingObserver) -> Manifest:
-        return convert_dataset({"train": source}, "memory", tmp_path / "ray", CONFIG, engine, observer)
+        return convert_dataset({"train": source}, "memory", tmp_path / "ray", CONFIG, convert_shards_with_ray, observer)
 
-    def set_and_go(shared: object) -> None:
-        ray_engine_set(shared)
+    def stop_and_go() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
         (tmp_path / "go").touch()
 
-    ray_engine_set = ray_engine._set
-    monkeypatch.setattr(ray_engine, "_set", set_and_go)
-    stopped, observer = RecordingObserver(1, lambda: os.kill(os.getpid(), signal.SIGINT)), RecordingObserver()
+    stopped, observer = RecordingObserver(1, stop_and_go), RecordingObserver()
     finished = convert(stopped)
     started = {f"train-{int(path.name.split('-')[1]) // 4:05d}-of-00020" for path in tmp_path.glob("started-*")}
     assert not finished.complete
@@ -93,16 +87,15 @@ class CutOff(MemorySource):
     """A source whose rows cannot be read from the fifth on."""
 
     def read(self, start: int, stop: int) -> Iterator[Row]:
-        if start >= 4:
+        yield from super().read(start, min(stop, 4))
+        if stop > 4:
             raise SourceError("a.tar ends before its member '9.png' does")
-        yield from super().read(start, stop)
 
 
 def test_unreadable_source_raises_its_message(tmp_path: Path, generator: torch.Generator) -> None:
     source = CutOff([png(image) for image in some_images(12, generator)])
-    engine = partial(convert_shards_with_ray, options=IN_PROCESS)
     with pytest.raises(ValueError, match=r"^a\.tar ends before its member '9\.png' does$"):
-        convert_dataset({"train": source}, "memory", tmp_path, ONE_SHARD, engine, RecordingObserver())
+        convert_dataset({"train": source}, "memory", tmp_path, ONE_SHARD, convert_shards_with_ray, RecordingObserver())
 
 
 class Unpicklable(MemorySource):
@@ -114,11 +107,10 @@ class Unpicklable(MemorySource):
 
 def test_failure_of_ray_gives_one_line(tmp_path: Path, generator: torch.Generator) -> None:
     source = Unpicklable([png(image) for image in some_images(4, generator)])
-    engine = partial(convert_shards_with_ray, options=IN_PROCESS)
     with pytest.raises(
         OSError, match=r"^Ray: .*No module named 'elsewhere'.* rerun the same command to resume$"
     ) as raised:
-        convert_dataset({"train": source}, "memory", tmp_path, CONFIG, engine, RecordingObserver())
+        convert_dataset({"train": source}, "memory", tmp_path, CONFIG, convert_shards_with_ray, RecordingObserver())
     assert "\n" not in str(raised.value)
 
 
@@ -130,7 +122,7 @@ class FatalOnce(MemorySource):
         self._mark = mark
 
     def read(self, start: int, stop: int) -> Iterator[Row]:
-        if start >= 8 and not self._mark.exists():
+        if stop > 8 and not self._mark.exists():
             self._mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         yield from super().read(start, stop)
@@ -139,8 +131,9 @@ class FatalOnce(MemorySource):
 def test_shards_of_a_killed_actor_are_converted_by_another(tmp_path: Path, generator: torch.Generator) -> None:
     images = [png(image) for image in some_images(12, generator)]
     source = FatalOnce(images, tmp_path / "mark")
-    engine = partial(convert_shards_with_ray, options=IN_PROCESS)
-    manifest = convert_dataset({"train": source}, "memory", tmp_path / "ray", TWO_SHARDS, engine, RecordingObserver())
+    manifest = convert_dataset(
+        {"train": source}, "memory", tmp_path / "ray", TWO_SHARDS, convert_shards_with_ray, RecordingObserver()
+    )
     assert (tmp_path / "mark").exists()
     assert manifest.complete
     run(MemorySource(images), tmp_path / "local", TWO_SHARDS)

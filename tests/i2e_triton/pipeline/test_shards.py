@@ -10,10 +10,11 @@ import torch
 
 from i2e_triton.formats import decode_record
 from i2e_triton.functional import unpack
+from i2e_triton.pipeline import batches, shards
 from i2e_triton.pipeline.manifest import SkippedRow, finished_shards
 from i2e_triton.pipeline.plan import ConversionConfig, Shard
-from i2e_triton.pipeline.shards import complete_shard, count_events, encode
-from tests.i2e_triton.pipeline.builders import DAMAGED, MemorySource, batches_of, expected_events, png, some_images
+from i2e_triton.pipeline.shards import convert_shard, count_events, encode
+from tests.i2e_triton.pipeline.builders import DAMAGED, MemorySource, expected_events, png, some_images
 from tests.samples import assert_same_events
 
 
@@ -24,13 +25,26 @@ def test_events_are_counted_by_timestep_and_polarity(generator: torch.Generator,
     assert count_events(packed, timesteps).tolist() == expected.tolist()
 
 
-def test_shard_contains_rows_in_order_and_is_recorded(tmp_path: Path, generator: torch.Generator) -> None:
+def test_large_images_are_counted_in_parts(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = torch.randint(0, 256, (2, 2, 7, 9), dtype=torch.uint8, generator=generator)
+    whole = count_events(packed, 8)
+    monkeypatch.setattr(shards, "_HISTOGRAM_BYTES", 10)
+    assert count_events(packed, 8).tolist() == whole.tolist()
+
+
+def test_shard_contains_rows_in_order_and_is_recorded(
+    tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = some_images(4, generator) + some_images(4, generator, (6, 17))
-    images[1], images[5] = images[5], images[1]  # batches of three rows contain both shapes
+    images[1], images[5] = images[5], images[1]  # a batch contains both shapes
     encoded = [png(image) for image in images]
     encoded[3] = DAMAGED
     source, config, shard = MemorySource(encoded), ConversionConfig(0.1, timesteps=6), Shard("train", 0, 1, 0, 8)
-    record = complete_shard(tmp_path, shard, batches_of(shard, source, config), config, source.classes)
+    monkeypatch.setattr(batches, "BATCH_PIXELS", 300)
+    done: list[int] = []
+    record = convert_shard(source, shard, config, tmp_path, rows_done=done.append)
+    assert len(done) > 1
+    assert sum(done) == 8
 
     rows = [row for row in range(8) if row != 3]
     table = pq.read_table(tmp_path / "train-00000-of-00001.parquet")
