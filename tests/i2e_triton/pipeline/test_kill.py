@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -182,16 +183,16 @@ class Slow(MemorySource):
             yield row
 
 
-@pytest.mark.parametrize("thread", [False, True])
-def test_workers_exit_if_the_main_process_is_killed(tmp_path: Path, thread: bool) -> None:
+@pytest.mark.parametrize(("thread", "start_method"), [(False, "fork"), (True, "spawn")])
+def test_workers_exit_if_the_main_process_is_killed(tmp_path: Path, thread: bool, start_method: str) -> None:
     pids = tmp_path / "pids"
     pids.mkdir()
     source = Slow([png(image) for image in some_images(40, torch.Generator())], pids)
-    main_process = multiprocessing.get_context("fork").Process(
-        target=convert_slowly, args=(source, tmp_path / "out", thread)
-    )
+    context: Any = multiprocessing.get_context(start_method)  # a fork cannot use the fork server of its parent
+    main_process = context.Process(target=convert_slowly, args=(source, tmp_path / "out", thread))
     main_process.start()
     while len(list(pids.iterdir())) < 2:
+        assert main_process.is_alive()
         time.sleep(0.01)
     main_process.kill()
     main_process.join()
@@ -219,7 +220,7 @@ def test_second_ctrl_c_or_sigterm_removes_incomplete_files(
     tmp_path: Path, images: Path, one_thread: None, number: int, status: int
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
-    process = start_command(images, out, "--workers", "2", "--size", "1500", "1500", log=log)
+    process = start_command(images, out, "--workers", "2", "--size", "1500", "1500", "--rows-per-shard", "32", log=log)
     while not list(out.glob("*.part")) and process.is_alive():
         time.sleep(0.001)
     assert process.pid is not None
