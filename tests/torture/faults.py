@@ -1,0 +1,83 @@
+"""Fault injection: ``i2e dataset`` with a fault in one of its file operations, then again without.
+
+After each fault, the exit status and the message are checked, every recorded shard has its files, and a rerun gives
+the bytes of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from pathlib import Path
+
+from tests.torture.commands import (
+    FORMATS,
+    DataSet,
+    Run,
+    check_equal,
+    check_no_partial_files,
+    check_records,
+    check_resume,
+    operations,
+)
+from tests.torture.inject import KINDS, Fault
+
+
+def try_faults(seed: int, seconds: float, folder: Path) -> tuple[int, list[str]]:
+    """Inject random faults: one or two runs of a data set with a fault each, then a run without."""
+    data = DataSet(folder)
+    counts = {format: len(operations(data, format)) for format in FORMATS}
+    tried, failed, end = 0, [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        choices = random.Random(seed + tried)
+        out = folder / f"out-{tried}"
+        format = choices.choice(FORMATS)
+        workers = choices.choice((0, 0, 0, 1))
+        faults = [random_fault(choices, counts[format], data, out) for _ in range(choices.choice((1, 1, 2)))]
+        try:
+            for fault in faults:
+                check_fault(data, out, format, fault, workers)
+            check_resume(data, out, "--format", format, workers=choices.choice((0, 0, 0, 2)))
+        except AssertionError as error:
+            happened = ", ".join(f"{fault.kind} at operation {fault.at}" for fault in faults)
+            failed.append(f"seed {seed + tried}: {format}, {workers} workers, {happened}: {error}")
+        shutil.rmtree(out, ignore_errors=True)
+        tried += 1
+    return tried, failed
+
+
+def random_fault(choices: random.Random, operations: int, data: DataSet, out: Path) -> Fault:
+    """Return a random fault at one of the operations of an undisturbed run."""
+    return Fault(choices.choice(KINDS), choices.randrange(operations), (str(out), str(data.images)))
+
+
+def sample_of_faults(data: DataSet, format: str, out: Path, choices: random.Random) -> list[Fault]:
+    """Return every kind of fault at two operations of each sort: a random one and another."""
+    numbers: dict[str, list[int]] = {}
+    for number, operation in enumerate(operations(data, format)):
+        numbers.setdefault(operation, []).append(number)
+    folders = (str(out), str(data.images))
+    return [
+        Fault(kind, at, folders)
+        for same in numbers.values()
+        for at in sorted(choices.sample(same, min(2, len(same))))
+        for kind in KINDS
+    ]
+
+
+def check_fault(data: DataSet, out: Path, format: str, fault: Fault, workers: int = 0) -> None:
+    """Run the command with a fault and check how it ends and what it leaves.
+
+    Raises:
+        AssertionError: if a check fails.
+    """
+    run = Run(data, out, "--format", format, workers=workers, fault=fault)
+    # A killed worker makes the command stop with a message.
+    status = run.check_status(*((0, -9) if fault.kind == "SIGKILL" and not workers else (0, 1)))
+    run.check_no_process_left()
+    check_records(out)
+    if status == 0:
+        check_equal(out, data.expected("--format", format))
+    elif fault.kind == "ENOSPC":
+        check_no_partial_files(out)
