@@ -84,7 +84,7 @@ class Injector:
         Raises:
             OSError: if the fault is an error and due.
         """
-        if self._busy or not os.path.abspath(path).startswith(self._folders):
+        if self._busy or not (os.path.abspath(path) + "/").startswith(self._folders):
             return
         number, fault = self._count, self._fault
         self._count += 1
@@ -116,7 +116,7 @@ class Injector:
         elif event == "os.mkdir":
             self.reach("mkdir", _below(args[0], args[2]))
         elif event in ("os.scandir", "os.listdir") and isinstance(args[0], (str, bytes)):
-            self.reach("list", os.fsdecode(args[0]) + "/")
+            self.reach("list", os.fsdecode(args[0]))
 
 
 class _CountingFile(io.BufferedWriter):
