@@ -34,7 +34,9 @@ def try_faults(seed: int, seconds: float, folder: Path) -> tuple[int, list[str]]
         out = folder / f"out-{tried}"
         format = choices.choice(FORMATS)
         workers = choices.choice((0, 0, 0, 1))
-        faults = [random_fault(choices, counts[format], data, out) for _ in range(choices.choice((1, 1, 2)))]
+        faults = [
+            random_fault(choices, counts[format] // (1 + workers), data, out) for _ in range(choices.choice((1, 1, 2)))
+        ]
         try:
             for fault in faults:
                 check_fault(data, out, format, fault, workers)

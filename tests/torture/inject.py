@@ -41,10 +41,16 @@ class Fault:
 
 
 class Injector:
-    """Counts the file operations of this process, and of processes forked from it, and causes the fault."""
+    """Counts the file operations of this process, and of each process forked from it, and causes the fault.
 
-    def __init__(self, fault: Fault) -> None:
+    Args:
+        fault: what to cause, and where.
+        only_in_forks: leave out this process itself.
+    """
+
+    def __init__(self, fault: Fault, only_in_forks: bool = False) -> None:
         self._fault = fault
+        self._left_out = os.getpid() if only_in_forks else 0
         self._count = 0
         self._busy = False
         self._folders = tuple(folder.rstrip("/") + "/" for folder in fault.folders)
@@ -84,7 +90,7 @@ class Injector:
         Raises:
             OSError: if the fault is an error and due.
         """
-        if self._busy or not (os.path.abspath(path) + "/").startswith(self._folders):
+        if self._busy or os.getpid() == self._left_out or not (os.path.abspath(path) + "/").startswith(self._folders):
             return
         number, fault = self._count, self._fault
         self._count += 1
@@ -139,11 +145,17 @@ class _CountingFile(io.BufferedWriter):
 
 
 def install_in_workers(fault: Fault, folder: str) -> None:
-    """Make every Python process that this process starts install the fault; ``folder`` receives a module for that."""
+    """Install the fault in every process that this process forks or starts, and not in this process.
+
+    Args:
+        fault: what to cause, and where. Each process counts its own operations.
+        folder: receives a module that new Python processes import.
+    """
     pathlib.Path(folder, "sitecustomize.py").write_text(f"from {__name__} import install_from_environment as i; i()\n")
     root = str(pathlib.Path(__file__).resolve().parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join([folder, root, os.environ.get("PYTHONPATH", "")])
     os.environ[_VARIABLE] = json.dumps(asdict(fault))
+    Injector(fault, only_in_forks=True).install()
 
 
 def install_from_environment() -> None:
