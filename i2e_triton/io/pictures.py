@@ -5,7 +5,6 @@ Needs Pillow and NumPy: ``pip install 'i2e-triton[cli]'``.
 
 from __future__ import annotations
 
-import errno
 import struct
 import warnings
 import zlib
@@ -149,8 +148,6 @@ def _as_picture_error() -> Iterator[None]:
     except PIL.UnidentifiedImageError as error:
         raise PictureError("not an image of a supported format") from error
     except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-            raise MemoryError(str(error)) from error
         raise PictureError(_reason(error)) from error
 
 

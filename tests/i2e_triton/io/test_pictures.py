@@ -293,19 +293,19 @@ def test_format_that_another_package_registers_is_read(tmp_path: Path, monkeypat
     assert read_picture(path).shape == (3, 16, 16)
 
 
-@pytest.mark.parametrize(("name", "options"), [("a.jpg", {"progressive": True}), ("a.png", {}), ("a.webp", {})])
-def test_lack_of_memory_raises_memory_error(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+def test_lack_of_memory_raises_memory_error(tmp_path: Path) -> None:
     """A valid file must not be reported as damaged, because damaged files are skipped."""
-    saved(PIL.Image.new("RGB", (6000, 6000)), tmp_path / name, **options)
+    for name in ("a.jpg", "a.png", "a.webp"):
+        saved(PIL.Image.new("RGB", (6000, 6000)), tmp_path / name, progressive=True)
     output_of(f"""
         from i2e_triton.io.pictures import read_picture
         limit_memory(64 * 2**20)
-        try:
-            read_picture(Path({str(tmp_path / name)!r}))
-        except MemoryError:
-            pass
-        else:
-            raise AssertionError("the file was read")
+        for path in Path({str(tmp_path)!r}).iterdir():
+            try:
+                read_picture(path)
+            except MemoryError:
+                continue
+            raise AssertionError(f"{{path}} was read")
     """)
 
 
