@@ -1,4 +1,4 @@
-"""Lossless formats of events: records and npz files of the official data sets, and event lists in Tonic's type.
+"""Lossless formats of events: records and npz files of the official data sets, and event lists as Tonic stores them.
 
 Needs NumPy and h5py: ``pip install 'i2e-triton[data]'``.
 """

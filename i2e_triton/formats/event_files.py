@@ -3,7 +3,7 @@
 * ``.csv``: a line ``x,y,t,p``, then one line per event, with ``p`` as 0 or 1.
 * ``.npy``: the structured array, written by ``np.save``.
 * ``.h5``: one-dimensional datasets ``x``, ``y``, ``t`` and ``p`` (uint8) in the group ``events``. The file has the
-  attributes ``timesteps``, ``height``, ``width`` and ``timestep_us``, which the list does not contain.
+  attributes ``timesteps``, ``height``, ``width`` and ``timestep_us``, which an event list does not contain.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ EVENT_LIST_SUFFIXES = (".csv", ".npy", ".h5")
 _COLUMNS = ("x", "y", "t", "p")
 _HEADING = b"x,y,t,p"
 _ROW = re.compile(rb"\d{1,5},\d{1,5},\d{1,18},[01]\r?\n?")
-_ROWS_AT_ONCE = 1 << 16
+_ROWS_PER_BLOCK = 1 << 16
 _LARGEST_CHUNK = 1 << 20
-_CHUNKS_AT_ONCE = 1 << 10  # HDF5 takes 4 kB for each chunk of a read
-_LARGEST_RATIO = 1032  # deflate: of the bytes of a column to those in the file
+_CHUNKS_PER_READ = 1 << 10  # HDF5 allocates 4 kB of memory for each chunk that a read touches
+_MAX_DEFLATE_RATIO = 1032  # deflate expands one byte of the file to at most 1032 bytes
 _H5_DTYPES = {"x": np.int16, "y": np.int16, "t": np.int64, "p": np.uint8}
 
 
 def save_event_list(path: str | os.PathLike[str], events: Tensor, timestep_us: int = TIMESTEP_US) -> None:
-    """Write the events of one image as a list. The suffix of the path selects the format.
+    """Write the events of one image as an event list. The suffix of the path selects the format.
 
     Args:
         path: path that ends in ``.csv``, ``.npy`` or ``.h5``. The file is written atomically.
@@ -46,7 +46,7 @@ def save_event_list(path: str | os.PathLike[str], events: Tensor, timestep_us: i
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        ValueError: if the suffix is another, or the shape or a value is invalid.
+        ValueError: if the suffix is not ``.csv``, ``.npy`` or ``.h5``, or the shape or a value is invalid.
         OSError: if the file cannot be written.
     """
     path = Path(path)
@@ -64,12 +64,12 @@ def save_event_list(path: str | os.PathLike[str], events: Tensor, timestep_us: i
 def load_event_list(path: str | os.PathLike[str]) -> np.ndarray:
     """Return the event list of a file. Nothing is unpickled, and sizes are checked before memory is allocated.
 
-    :func:`~i2e_triton.formats.from_event_list` converts it to dense events. HDF5 files have its other arguments as
-    attributes: ``h5py.File(path).attrs["timesteps"]``.
+    :func:`~i2e_triton.formats.from_event_list` converts the list to dense events. An HDF5 file stores the other
+    arguments of that function as attributes: ``h5py.File(path).attrs["timesteps"]``.
 
-    Reading takes at most 100 bytes of memory for each event, and 100 MiB. An event takes at least 8 bytes of a CSV file
-    and 4 bytes of a ``.npy`` file. An HDF5 file is compressed: it has at most 1032 events for each byte. A list has at
-    most 165 million events (2 GiB).
+    Peak memory is at most 100 MiB plus 100 bytes per event. The size of the file limits the number of events: at most
+    one event per 8 bytes of CSV, one per 4 bytes of ``.npy``, and 1032 per byte of HDF5, which is compressed. A list
+    has at most 165 million events (2 GiB).
 
     Args:
         path: path that ends in ``.csv``, ``.npy`` or ``.h5``.
@@ -78,8 +78,8 @@ def load_event_list(path: str | os.PathLike[str]) -> np.ndarray:
         Array ``[N]`` of :data:`EVENT_DTYPE` in the order of the file. ``p`` 0 is ON, 1 is OFF.
 
     Raises:
-        RecordError: if the file is damaged or holds something else. The message names the file and the line or event.
-        ValueError: if the suffix is another.
+        RecordError: if the file is damaged or is not an event list. The message names the file and the line or event.
+        ValueError: if the suffix is not ``.csv``, ``.npy`` or ``.h5``.
         OSError: if the file cannot be opened or read.
     """
     path = Path(path)
@@ -88,7 +88,7 @@ def load_event_list(path: str | os.PathLike[str]) -> np.ndarray:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > LARGEST_ARRAY:
-                raise RecordError(f"has {size:,} bytes, at most {LARGEST_ARRAY:,} are read")
+                raise RecordError(f"the file has {size:,} bytes, more than the limit of {LARGEST_ARRAY:,}")
             return read(file)
     except RecordError as error:
         raise RecordError(f"{path}: {error}") from error
@@ -97,15 +97,15 @@ def load_event_list(path: str | os.PathLike[str]) -> np.ndarray:
 def write_csv(file: BinaryIO, events: np.ndarray) -> None:
     """Write an event list as CSV."""
     file.write(_HEADING + b"\n")
-    for start in range(0, len(events), _ROWS_AT_ONCE):
-        rows = events[start : start + _ROWS_AT_ONCE]
+    for start in range(0, len(events), _ROWS_PER_BLOCK):
+        rows = events[start : start + _ROWS_PER_BLOCK]
         columns = (rows[name].astype(np.int64).tolist() for name in _COLUMNS)
         file.write("".join(f"{x},{y},{t},{p}\n" for x, y, t, p in zip(*columns)).encode())
 
 
 def write_h5(file: BinaryIO, events: np.ndarray, shape: tuple[int, int, int], timestep_us: int) -> None:
     """Write an event list as HDF5. ``shape`` is T, H, W."""
-    content = io.BytesIO()  # HDF5 reads back what it writes, and ``file`` may be write-only
+    content = io.BytesIO()  # HDF5 also reads from the file that it writes, and ``file`` may be write-only
     with h5py.File(content, "w") as h5:
         timesteps, height, width = shape
         h5.attrs.update(timesteps=timesteps, height=height, width=width, timestep_us=timestep_us)
@@ -128,17 +128,20 @@ def _read_csv(file: BinaryIO) -> np.ndarray:
     if heading.rstrip(b"\r\n") != _HEADING:
         raise RecordError(f"line 1 must be {_HEADING.decode()}, got {heading!r}")
     rows = _rows(file)
-    parts = [np.empty(0, EVENT_DTYPE)]
-    first = 2
-    while some := list(islice(rows, _ROWS_AT_ONCE)):
-        table = np.loadtxt(some, [(name, np.int64) for name in _COLUMNS], delimiter=",", ndmin=1)
-        parts.append(checked_event_list(table, "line", first))
-        first += len(some)
-    return np.concatenate(parts)
+    blocks = [np.empty(0, EVENT_DTYPE)]
+    first_line = 2
+    while lines := list(islice(rows, _ROWS_PER_BLOCK)):
+        table = np.loadtxt(lines, [(name, np.int64) for name in _COLUMNS], delimiter=",", ndmin=1)
+        blocks.append(checked_event_list(table, "line", first_line))
+        first_line += len(lines)
+    return np.concatenate(blocks)
 
 
 def _rows(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines after the heading. Raise an error at a line that is not an event, without reading all of it."""
+    """Yield the lines after the heading.
+
+    Raise a RecordError at the first line that is not an event. At most 64 bytes of a line are read.
+    """
     for line, row in enumerate(iter(lambda: file.readline(64), b""), 2):
         if not _ROW.fullmatch(row):
             raise RecordError(f"line {line} must be x,y,t,p with p 0 or 1, got {row!r}")
@@ -149,10 +152,11 @@ def _read_npy(file: BinaryIO) -> np.ndarray:
     header = read_npy_header(file.read(LARGEST_HEADER))
     check_fields(header.dtype)
     if len(header.shape) != 1:
-        raise RecordError(f"events must be a list [N], got shape {list(header.shape)}")
+        raise RecordError(f"an event list must have shape [N], got {list(header.shape)}")
     _check_events(header.shape[0])
-    if header.size + header.nbytes != os.fstat(file.fileno()).st_size:
-        raise RecordError(f"the header says {header.nbytes} bytes of events, but another number follows")
+    stored = os.fstat(file.fileno()).st_size - header.size
+    if header.nbytes != stored:
+        raise RecordError(f"{header.shape[0]:,} events take {header.nbytes:,} bytes, but {stored:,} follow the header")
     file.seek(header.size)
     return checked_event_list(np.frombuffer(file.read(), header.dtype))
 
@@ -180,41 +184,46 @@ def _read_h5(file: BinaryIO) -> np.ndarray:
 
 
 def _column(h5: h5py.File, name: str) -> Any:
-    """Return a dataset that is stored in the file itself: a link could point to any file of the user."""
+    """Return the dataset of a column. It must be stored in this file: a link could point to any file of the user."""
     links = [h5.get(path, getlink=True) for path in ("events", f"events/{name}")]
     dataset = h5[f"events/{name}"] if all(isinstance(link, h5py.HardLink) for link in links) else None
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-        raise RecordError(f"must hold a dataset events/{name} in the file itself")
+        raise RecordError(f"the file must contain a dataset events/{name} that is not a link, virtual or external")
     if dataset.ndim != 1 or dataset.dtype.kind not in "biu":
-        raise RecordError(f"events/{name} must be a list of integers, got {dataset.dtype} {list(dataset.shape or ())}")
-    if dataset.chunks and dataset.chunks[0] > max(len(dataset), _LARGEST_CHUNK):
-        raise RecordError(f"events/{name} has {len(dataset)} elements but chunks of {dataset.chunks[0]:,}")
+        raise RecordError(f"events/{name} must be integers [N], got {dataset.dtype} {list(dataset.shape or ())}")
+    limit = max(len(dataset), _LARGEST_CHUNK)
+    if dataset.chunks and dataset.chunks[0] > limit:
+        raise RecordError(f"chunks of events/{name} must have at most {limit:,} elements, got {dataset.chunks[0]:,}")
     return dataset
 
 
 def _check_stored(name: str, column: Any, size: int) -> None:
-    """Check that the file of ``size`` bytes holds all values. HDF5 makes up those of chunks that it does not hold."""
+    """Raise a RecordError unless the file of ``size`` bytes stores all values.
+
+    For a chunk that is not stored, HDF5 would return its fill value without an error.
+    """
     length, chunk = len(column), column.chunks[0] if column.chunks else None
     if chunk is None:
         stored = column.nbytes == column.id.get_storage_size() <= size
     else:
-        # Any chunk takes a byte of the file, so this also bounds the number of chunks to look up.
-        stored = column.nbytes <= size * _LARGEST_RATIO and -(-length // chunk) <= size
+        # A stored chunk takes at least one byte, so there are at most ``size`` chunks to look up.
+        stored = column.nbytes <= size * _MAX_DEFLATE_RATIO and -(-length // chunk) <= size
         stored = stored and all(
             column.id.get_chunk_info_by_coord((start,)).byte_offset is not None for start in range(0, length, chunk)
         )
     if not stored:
-        raise RecordError(f"events/{name} has {length:,} elements, but the file does not hold all of them")
+        raise RecordError(f"events/{name} has {length:,} elements, but the file does not store all of them")
 
 
 def _read_column(column: Any, values: np.ndarray) -> None:
-    at_once = max(_ROWS_AT_ONCE, column.chunks[0]) if column.chunks else len(column)
     if column.chunks:
-        at_once = min(at_once, column.chunks[0] * _CHUNKS_AT_ONCE)
-    for start in range(0, len(column), max(at_once, 1)):
-        values[start : start + at_once] = column[start : start + at_once]
+        block = min(max(_ROWS_PER_BLOCK, column.chunks[0]), column.chunks[0] * _CHUNKS_PER_READ)
+    else:
+        block = max(len(column), 1)
+    for start in range(0, len(column), block):
+        values[start : start + block] = column[start : start + block]
 
 
 def _check_events(count: int) -> None:
     if count * EVENT_DTYPE.itemsize > LARGEST_ARRAY:
-        raise RecordError(f"has {count:,} events, which take more than {LARGEST_ARRAY:,} bytes")
+        raise RecordError(f"{count:,} events take more than {LARGEST_ARRAY:,} bytes")

@@ -26,7 +26,7 @@ _LARGEST = {"x": 2**15 - 1, "y": 2**15 - 1, "t": 2**63 - 1, "p": 1}
 
 
 def to_event_list(events: Tensor, timestep_us: int = TIMESTEP_US) -> np.ndarray:
-    """Return the events of one image as a list, sorted by time, row, column and polarity.
+    """Return the events of one image as an event list, sorted by time, row, column and polarity.
 
     Tonic: ``tonic.transforms.ToFrame(sensor_size=(W, H, 2), time_window=timestep_us, start_time=0,
     end_time=T * timestep_us)`` returns the dense events. Without ``start_time`` and ``end_time``, empty timesteps at
@@ -65,12 +65,12 @@ def to_event_list(events: Tensor, timestep_us: int = TIMESTEP_US) -> np.ndarray:
 def from_event_list(
     events: np.ndarray, timesteps: int, size: tuple[int, int], timestep_us: int = TIMESTEP_US
 ) -> Tensor:
-    """Return the dense events of a list. Repeated events of a pixel in the same timestep and polarity count once.
+    """Return the dense events of an event list. Repeated events of a pixel in one timestep and polarity count once.
 
     Args:
         events: structured array ``[N]`` with integer fields x, y, t and p (0 or 1, or bool), in any order.
         timesteps: number of timesteps T. An event belongs to timestep ``t // timestep_us``.
-        size: height and width in pixels.
+        size: height and width of the image in pixels.
         timestep_us: duration of a timestep in microseconds. Default: 1000.
 
     Returns:
@@ -78,7 +78,7 @@ def from_event_list(
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        RecordError: if an event is outside of the image or the timesteps, or the array is not a list of events.
+        RecordError: if an event is outside the image or the timesteps, or ``events`` is not an event list.
         ValueError: if ``timesteps``, ``size`` or ``timestep_us`` is out of range, or the dense events take more than
             2 GiB.
     """
@@ -99,22 +99,22 @@ def from_event_list(
 
 
 def checked_event_list(events: np.ndarray, row: str = "event", first: int = 0) -> np.ndarray:
-    """Return a list of events as :data:`EVENT_DTYPE`, after checking fields and values.
+    """Return an event list as :data:`EVENT_DTYPE`, after checking its fields and values.
 
     Args:
         events: structured array ``[N]`` with fields x, y, t, p of any integer types.
         row: word for an event in error messages.
-        first: number of the first event in error messages.
+        first: number of ``events[0]`` in error messages.
 
     Raises:
         TypeError: if ``events`` is not an array.
-        RecordError: if it is not a list of events, or a value is out of range. The message names the first such event.
+        RecordError: if ``events`` is not an event list, or a value is out of range. The message names the event.
     """
     if not isinstance(events, np.ndarray):
         raise TypeError(f"events must be a NumPy array, got {type(events).__name__}")
     check_fields(events.dtype)
     if events.ndim != 1:
-        raise RecordError(f"events must be a list [N], got shape {list(events.shape)}")
+        raise RecordError(f"an event list must have shape [N], got {list(events.shape)}")
     for name, largest in _LARGEST.items():
         values = events[name]
         if values.dtype == np.bool_:
@@ -127,7 +127,7 @@ def checked_event_list(events: np.ndarray, row: str = "event", first: int = 0) -
 
 
 def check_fields(dtype: np.dtype) -> None:
-    """Raise a RecordError unless an array type has the integer fields x, y, t and p."""
+    """Raise a RecordError unless ``dtype`` has exactly the integer fields x, y, t and p."""
     fields = {name: dtype[name] for name in dtype.names or ()}
     if sorted(fields) != sorted(_LARGEST) or not all(field.kind in "biu" for field in fields.values()):
         raise RecordError(f"events must have integer fields x, y, t, p, got {dtype}")
@@ -141,7 +141,7 @@ def check_event_list_size(height: int, width: int) -> None:
 
 
 def check_duration(timesteps: int, timestep_us: int) -> tuple[int, int]:
-    """Return the number and the duration of timesteps as ints.
+    """Return the number of timesteps and their duration as ints.
 
     Raises:
         TypeError: if an argument is not an integer.

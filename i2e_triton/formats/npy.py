@@ -15,15 +15,15 @@ Content: TypeAlias = bytes | bytearray | memoryview
 
 #: ``np.save`` writes headers of 128 or 192 bytes for arrays of events.
 LARGEST_HEADER = 512
-#: Limit of an array in bytes. The largest image that Pillow opens has 1.4 GB of dense bool events.
+#: Limit of an array in bytes. Dense bool events of the largest image that Pillow opens take 1.4 GB.
 LARGEST_ARRAY = 2**31
 
-# Errors that a malicious header raises: NumPy evaluates it as Python literals and then as a dtype.
+# Errors that NumPy raises for a malicious header, which it evaluates as Python literals and then as a dtype.
 _DAMAGE = (ValueError, TypeError, LookupError, SyntaxError, ArithmeticError, MemoryError, RecursionError)
 
 
 class RecordError(ValueError):
-    """A record or file is damaged or holds something else than events. The message says what is wrong."""
+    """A record or file is damaged, or does not contain events."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ def read_npy_header(content: Content) -> NpyHeader:
         content: the file, or at least its first :data:`LARGEST_HEADER` bytes.
 
     Raises:
-        RecordError: if there is no valid header, it is longer than :data:`LARGEST_HEADER`, or the array holds Python
+        RecordError: if the header is invalid or longer than :data:`LARGEST_HEADER`, or the array contains Python
             objects.
     """
     start = bytes(content[:LARGEST_HEADER])
     if start[:6] != npy_format.MAGIC_PREFIX:
-        raise RecordError(f"not written by np.save: begins with {start[:6]!r} instead of {npy_format.MAGIC_PREFIX!r}")
+        raise RecordError(f"not written by np.save: must begin with {npy_format.MAGIC_PREFIX!r}, got {start[:6]!r}")
     lengths = {b"\x01\x00": 10, b"\x02\x00": 12}
     if start[6:8] not in lengths:
         raise RecordError(f"the npy version must be (1, 0) or (2, 0), got {tuple(start[6:8])}")
@@ -77,7 +77,8 @@ def read_npy_header(content: Content) -> NpyHeader:
     size = prefix + int.from_bytes(start[8:prefix], "little")
     if size > len(start):
         raise RecordError(
-            f"the npy header is cut off or longer than {LARGEST_HEADER} bytes: it has {size} bytes, got {len(start)}"
+            f"the npy header must have at most {LARGEST_HEADER} bytes and be complete: "
+            f"it says {size} bytes, got {len(start)}"
         )
     return _parse_header(start[:size])
 
@@ -93,7 +94,7 @@ def _parse_header(header: bytes) -> NpyHeader:
     except (*_DAMAGE, tokenize.TokenError) as error:
         raise RecordError(f"the npy header is damaged ({type(error).__name__}: {error})") from error
     if dtype.hasobject:
-        raise RecordError(f"the array holds Python objects ({dtype}), which are never unpickled")
-    if any(type(length) is not int or length < 0 for length in shape):  # True is an int, too
-        raise RecordError(f"the npy header is damaged: shape {shape}")
+        raise RecordError(f"the array contains Python objects ({dtype}), which are not read for security")
+    if any(type(length) is not int or length < 0 for length in shape):  # isinstance would accept bool
+        raise RecordError(f"the npy header is damaged: the shape must be integers of at least 0, got {shape}")
     return NpyHeader(dtype, shape, fortran_order, len(header))

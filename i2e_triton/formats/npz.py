@@ -20,8 +20,8 @@ from i2e_triton.io.atomic import write_whole
 File: TypeAlias = str | os.PathLike[str] | BinaryIO
 
 _MEMBER = "arr_0.npy"
-_ELEMENTS_AT_ONCE = 2**17
-_LARGEST_RATIO = 1032  # deflate: of the bytes of an array to those in the archive
+_ELEMENTS_PER_BLOCK = 2**17
+_MAX_DEFLATE_RATIO = 1032  # deflate expands one byte of the archive to at most 1032 bytes
 # Errors that a damaged or malicious zip archive raises.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, LookupError, OverflowError)
 
@@ -49,20 +49,20 @@ def save_npz(file: File, events: Tensor) -> None:
 def load_npz(file: File) -> Tensor:
     """Return the events of an npz file. Nothing is unpickled, and sizes are checked before memory is allocated.
 
-    Reading takes the memory of the file, the result (one byte for each position in ``[T, 2, H, W]``) and 30 MiB; twice
-    the result for an array in Fortran order. The result has at most 1032 bytes for each byte of the file, and at most
-    2 GiB.
+    Peak memory is the size of the file plus the size of the result (one byte per event position) plus 30 MiB. An array
+    in Fortran order needs the size of the result twice. The result has at most 1032 bytes per byte of the file, and at
+    most 2 GiB.
 
     Args:
-        file: a path, or a seekable binary file, which is read from its start. It holds one array, ``arr_0``:
-            ``[T, 2, H, W]`` of any bool, integer or floating-point type, with values 0 and 1.
+        file: a path, or a seekable binary file, which is read from its start. The file must contain one array,
+            ``arr_0``: ``[T, 2, H, W]`` of any bool, integer or floating-point type, with values 0 and 1.
 
     Returns:
         Dense events ``[T, 2, H, W]``, bool.
 
     Raises:
-        RecordError: if the file is damaged, holds something else, or has more than 2 GiB. The message names the file if
-            it is a path.
+        RecordError: if the file is damaged, contains anything else, or has more than 2 GiB. The message names the file
+            if it is a path.
         OSError: if the file cannot be opened or read.
     """
     if isinstance(file, (str, os.PathLike)):
@@ -73,7 +73,7 @@ def load_npz(file: File) -> Tensor:
             raise RecordError(f"{os.fspath(file)}: {error}") from error
     size = file.seek(0, os.SEEK_END)
     if size > LARGEST_ARRAY:
-        raise RecordError(f"has {size:,} bytes, at most {LARGEST_ARRAY:,} are read")
+        raise RecordError(f"the file has {size:,} bytes, more than the limit of {LARGEST_ARRAY:,}")
     file.seek(0)
     content = io.BytesIO(file.read())
     try:
@@ -87,7 +87,9 @@ def load_npz(file: File) -> Tensor:
 
 def _read_archive(archive: zipfile.ZipFile) -> Tensor:
     if archive.namelist() != [_MEMBER]:
-        raise RecordError(f"must hold only {_MEMBER}, got {', '.join(archive.namelist()[:4]) or 'an empty archive'}")
+        raise RecordError(
+            f"the archive must contain only {_MEMBER}, got {', '.join(archive.namelist()[:4]) or 'no file'}"
+        )
     (member,) = archive.infolist()
     if member.flag_bits & 1:
         raise RecordError(f"{_MEMBER} is encrypted")
@@ -96,9 +98,9 @@ def _read_archive(archive: zipfile.ZipFile) -> Tensor:
     with archive.open(member) as stream:
         header = read_npy_header(stream.read(LARGEST_HEADER))
     _check_header(header, member.file_size)
-    if member.file_size > max(LARGEST_HEADER, member.compress_size * _LARGEST_RATIO):
+    if member.file_size > max(LARGEST_HEADER, member.compress_size * _MAX_DEFLATE_RATIO):
         raise RecordError(
-            f"{_MEMBER} cannot have {member.file_size:,} bytes in {member.compress_size:,} of the archive"
+            f"{_MEMBER} is damaged: {member.compress_size:,} compressed bytes cannot expand to {member.file_size:,}"
         )
     with archive.open(member) as stream:
         stream.read(header.size)
@@ -113,25 +115,30 @@ def _check_header(header: NpyHeader, size: int) -> None:
     if header.nbytes > LARGEST_ARRAY:
         raise RecordError(f"the array {list(header.shape)} of {header.dtype} has more than {LARGEST_ARRAY:,} bytes")
     if header.size + header.nbytes != size:
-        raise RecordError(f"the array {list(header.shape)} of {header.dtype} does not match its {size:,} bytes")
+        raise RecordError(
+            f"{_MEMBER} must have {header.size + header.nbytes:,} bytes for {list(header.shape)} of {header.dtype}, "
+            f"got {size:,}"
+        )
 
 
 def _read_events(stream: IO[bytes], header: NpyHeader) -> Tensor:
-    """Read the events a few at a time: an array of float64 takes 8 times the memory of its events."""
-    # A byte of a bool array in a file can have any value.
+    """Return the events of the array, bool.
+
+    The array is read in blocks, because float64 values take 8 times the memory of the bool result.
+    """
+    # A byte of a bool array in a file can have any value, so bool is read as uint8.
     dtype = np.dtype(np.uint8) if header.dtype == np.bool_ else header.dtype
     fired = np.empty(header.elements, np.bool_)
-    for start in range(0, header.elements, _ELEMENTS_AT_ONCE):
-        count = min(_ELEMENTS_AT_ONCE, header.elements - start)
-        # Without a size, zipfile may inflate far more than the size in its directory.
+    for start in range(0, header.elements, _ELEMENTS_PER_BLOCK):
+        count = min(_ELEMENTS_PER_BLOCK, header.elements - start)
+        # read() without a size may inflate far more than the size in the zip directory.
         content = stream.read(count * dtype.itemsize)
         if len(content) != count * dtype.itemsize:
             read = header.size + start * dtype.itemsize + len(content)
-            raise RecordError(f"{_MEMBER} must have {header.size + header.nbytes} bytes, got {read}")
+            raise RecordError(f"{_MEMBER} must have {header.size + header.nbytes:,} bytes, got {read:,}")
         values = np.frombuffer(content, dtype)
-        part = np.not_equal(values, 0, out=fired[start : start + count])
-        if not np.array_equal(part, values):
+        block = np.not_equal(values, 0, out=fired[start : start + count])
+        if not np.array_equal(block, values):
             raise RecordError("the values of the array must be 0 and 1")
-    stream.read(1)  # makes zipfile compare the checksum if the array is empty or its last read was exact
     shaped = fired.reshape(header.shape, order="F" if header.fortran_order else "C")
     return torch.from_numpy(np.ascontiguousarray(shaped))

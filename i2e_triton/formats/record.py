@@ -7,6 +7,7 @@ events ``[2, H, W]``. It does not store the number of timesteps; the metadata of
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import NamedTuple
 
@@ -19,12 +20,12 @@ from i2e_triton.formats.dense import dense_array
 from i2e_triton.formats.npy import LARGEST_ARRAY, Content, RecordError, npy_header, read_npy_header
 from i2e_triton.functional import unpack
 
-#: Kinds of records: one bit per event position, as in the official data sets, or one byte per pixel and polarity.
+#: Kinds of records. ``"official"``: one bit per event position. ``"packed"``: one byte per pixel and polarity.
 BITS = ("official", "packed")
 _SHAPE = struct.Struct("<4H")
-#: Limit of T, H and W in an official record, which stores them as uint16.
+#: Limit of T, H and W: an official record stores them as uint16.
 LONGEST_SIDE = 65535
-_BEYOND = "packed events have at most 8"
+_TIMESTEPS_HINT = "packed events have at most 8"
 
 
 def check_bits(bits: str) -> str:
@@ -50,8 +51,11 @@ def encode_record(events: Tensor) -> bytes:
         ValueError: if the shape or a value is invalid.
     """
     array = dense_array(events)
-    shape = _check_lengths(array.shape)
-    return _official_start(shape) + np.packbits(array).tobytes()
+    if max(array.shape) > LONGEST_SIDE:
+        raise ValueError(
+            f"a record holds at most {LONGEST_SIDE} timesteps, rows and columns, got shape {list(array.shape)}"
+        )
+    return _official_start(array.shape) + np.packbits(array).tobytes()
 
 
 def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "official") -> list[bytes]:
@@ -64,10 +68,10 @@ def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "official") -
 
     Raises:
         TypeError: if ``packed`` is not a tensor.
-        ValueError: if a shape or value is invalid, or there are events after the last timestep.
+        ValueError: if a shape or value is invalid, or a bit at or above ``timesteps`` is set.
     """
     _check_packed(packed)
-    check_timesteps(timesteps, _BEYOND)
+    check_timesteps(timesteps, _TIMESTEPS_HINT)
     bits = check_bits(bits)
     images = packed.detach().numpy()
     if images.size and _last_timestep(images) >= timesteps:
@@ -78,7 +82,7 @@ def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "official") -
     _, polarities, height, width = images.shape
     start = _official_start((timesteps, polarities, height, width))
     masks = (1 << np.arange(timesteps, dtype=np.uint8))[:, None]
-    # One small buffer for all images stays in the CPU cache. packbits counts any non-zero byte as 1.
+    # One buffer is reused for all images, so that it stays in the CPU cache. packbits counts any non-zero byte as 1.
     dense = np.empty((timesteps, polarities * height * width), dtype=np.uint8)
     records = []
     for image in images.reshape(len(images), dense.shape[1]):
@@ -90,7 +94,7 @@ def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "official") -
 def decode_record(record: Content, timesteps: int = 8) -> Tensor:
     """Return the dense events of a record of either kind.
 
-    They take 8 bytes for each byte of the record, and at most 2 GiB.
+    The events take at most 8 bytes of memory per byte of the record, and at most 2 GiB.
 
     Args:
         record: the bytes of the record.
@@ -103,16 +107,16 @@ def decode_record(record: Content, timesteps: int = 8) -> Tensor:
         RecordError: if the record is damaged, or the bytes are not a record.
         ValueError: if the record is packed and ``timesteps`` is not 1 to 8.
     """
-    opened = _open(record, timesteps)
-    if not opened.official:
-        return unpack(_packed_tensor(opened), opened.shape[0], torch.bool)
-    return torch.from_numpy(_dense_bits(opened).view(np.bool_).reshape(opened.shape))
+    parsed = _parse(record, timesteps)
+    if not parsed.official:
+        return unpack(_packed_tensor(parsed), parsed.shape[0], torch.bool)
+    return torch.from_numpy(_dense_bits(parsed).view(np.bool_).reshape(parsed.shape))
 
 
 def decode_packed(record: Content, timesteps: int = 8) -> tuple[Tensor, int]:
     """Return the packed events of a record of either kind, and their number of timesteps.
 
-    Decoding takes at most 8 bytes of memory for each byte of the record, and the result.
+    Peak memory is the result plus at most 8 bytes per byte of the record.
 
     Args:
         record: the bytes of the record.
@@ -125,22 +129,25 @@ def decode_packed(record: Content, timesteps: int = 8) -> tuple[Tensor, int]:
         RecordError: if the record is damaged, the bytes are not a record, or it has more than 8 timesteps.
         ValueError: if the record is packed and ``timesteps`` is not 1 to 8.
     """
-    opened = _open(record, timesteps)
-    count = opened.shape[0]
-    if not opened.official:
-        return _packed_tensor(opened), count
+    parsed = _parse(record, timesteps)
+    count = parsed.shape[0]
+    if not parsed.official:
+        return _packed_tensor(parsed), count
     if count > PACKED_TIMESTEPS:
-        raise RecordError(f"has {count} timesteps, packed events have at most {PACKED_TIMESTEPS}; read it dense")
-    steps = _dense_bits(opened).reshape(count, -1)
+        raise RecordError(
+            f"the record has {count} timesteps, but packed events have at most {PACKED_TIMESTEPS}; use decode_record"
+        )
+    steps = _dense_bits(parsed).reshape(count, -1)
     packed = steps[-1].copy()
-    for step in steps[-2::-1]:  # the last timestep is the highest bit
+    # From the last timestep to the first: shift left by one, then set bit 0.
+    for step in steps[-2::-1]:
         np.add(packed, packed, out=packed)
         np.bitwise_or(packed, step, out=packed)
-    return torch.from_numpy(packed.reshape(opened.shape[1:])), count
+    return torch.from_numpy(packed.reshape(parsed.shape[1:])), count
 
 
 def record_shape(record: Content, timesteps: int = 8) -> tuple[int, int, int, int]:
-    """Return T, 2, H, W of the events of a record. The header is checked against the length; nothing is decoded.
+    """Return T, 2, H, W of the events of a record. No events are decoded, but the length of the record is checked.
 
     Args:
         record: the bytes of the record.
@@ -150,18 +157,18 @@ def record_shape(record: Content, timesteps: int = 8) -> tuple[int, int, int, in
         RecordError: if the record is damaged, or the bytes are not a record.
         ValueError: if the record is packed and ``timesteps`` is not 1 to 8.
     """
-    return _open(record, timesteps).shape
+    return _parse(record, timesteps).shape
 
 
-class _Opened(NamedTuple):
-    """A record whose header matches its length."""
+class _ParsedRecord(NamedTuple):
+    """Shape and content of a record. The length of ``events`` has been checked."""
 
     official: bool
     shape: tuple[int, int, int, int]
-    events: memoryview  #: bits of an official record, bytes of a packed one
+    events: memoryview  #: one bit per event (official), or one byte per pixel and polarity (packed)
 
 
-def _open(record: Content, timesteps: int) -> _Opened:
+def _parse(record: Content, timesteps: int) -> _ParsedRecord:
     try:
         content = memoryview(record).cast("B")
     except TypeError as error:
@@ -169,30 +176,35 @@ def _open(record: Content, timesteps: int) -> _Opened:
     header = read_npy_header(content)
     if header.dtype != np.uint8 or header.fortran_order or len(header.shape) not in (1, 3):
         order = ", Fortran order" if header.fortran_order else ""
-        raise RecordError(f"must be uint8 with 1 or 3 dimensions in C order, got {header.dtype} {header.shape}{order}")
+        raise RecordError(
+            f"the record must be uint8 with 1 or 3 dimensions in C order, got {header.dtype} {header.shape}{order}"
+        )
     elements = content[header.size :]
     if header.nbytes != len(elements):
-        raise RecordError(f"the header says {header.nbytes} bytes of {header.shape}, but {len(elements)} bytes follow")
+        raise RecordError(
+            f"an array of shape {header.shape} has {header.nbytes} bytes, but {len(elements)} bytes follow the header"
+        )
     if len(header.shape) == 3:
-        check_timesteps(timesteps, _BEYOND)
-        return _Opened(False, _read_lengths((timesteps, *header.shape)), elements)
-    return _open_official(elements)
+        check_timesteps(timesteps, _TIMESTEPS_HINT)
+        return _ParsedRecord(False, _checked_shape((timesteps, *header.shape)), elements)
+    return _parse_official(elements)
 
 
-def _open_official(elements: memoryview) -> _Opened:
+def _parse_official(elements: memoryview) -> _ParsedRecord:
     if len(elements) < _SHAPE.size:
-        raise RecordError(f"has {len(elements)} bytes, but the shape of its events takes {_SHAPE.size}")
-    shape = _read_lengths(_SHAPE.unpack_from(elements))
+        raise RecordError(f"{len(elements)} bytes follow the header, but the shape of the events takes {_SHAPE.size}")
+    shape = _checked_shape(_SHAPE.unpack_from(elements))
     events = elements[_SHAPE.size :]
-    count = shape[0] * shape[1] * shape[2] * shape[3]
+    count = math.prod(shape)
     if len(events) != -(-count // 8):
-        raise RecordError(f"events {list(shape)} take {-(-count // 8)} bytes, but {len(events)} bytes follow")
+        raise RecordError(f"events {list(shape)} take {-(-count // 8)} bytes, but {len(events)} bytes follow the shape")
     if count % 8 and events[-1] & (0xFF >> count % 8):
-        raise RecordError(f"has bits set after the {count} bits of its events {list(shape)}")
-    return _Opened(True, shape, events)
+        raise RecordError(f"the padding after the {count} bits of the events {list(shape)} must be 0")
+    return _ParsedRecord(True, shape, events)
 
 
-def _read_lengths(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def _checked_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return the shape that a record stores. Raise a RecordError if it is out of range."""
     timesteps, polarities, height, width = shape
     if polarities != 2 or not all(1 <= length <= LONGEST_SIDE for length in shape):
         raise RecordError(f"events must be [T, 2, H, W] with T, H, W from 1 to {LONGEST_SIDE}, got {list(shape)}")
@@ -201,40 +213,28 @@ def _read_lengths(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     return timesteps, polarities, height, width
 
 
-def _dense_bits(opened: _Opened) -> np.ndarray:
-    """Return the bits of an official record as bytes, 0 or 1."""
-    timesteps, polarities, height, width = opened.shape
-    return np.unpackbits(np.frombuffer(opened.events, np.uint8), count=timesteps * polarities * height * width)
+def _dense_bits(parsed: _ParsedRecord) -> np.ndarray:
+    """Return the bits of an official record as a flat uint8 array of 0 and 1."""
+    return np.unpackbits(np.frombuffer(parsed.events, np.uint8), count=math.prod(parsed.shape))
 
 
-def _packed_tensor(opened: _Opened) -> Tensor:
-    packed = np.frombuffer(opened.events, np.uint8).reshape(opened.shape[1:])
-    if _last_timestep(packed) >= opened.shape[0]:
+def _packed_tensor(parsed: _ParsedRecord) -> Tensor:
+    packed = np.frombuffer(parsed.events, np.uint8).reshape(parsed.shape[1:])
+    if _last_timestep(packed) >= parsed.shape[0]:
         raise RecordError(
-            f"has events in timestep {_last_timestep(packed)}, but its number of timesteps is {opened.shape[0]}"
+            f"the record has events in timestep {_last_timestep(packed)}, but {parsed.shape[0]} timesteps"
         )
     return torch.from_numpy(packed.copy())
 
 
 def _last_timestep(packed: np.ndarray) -> int:
-    """Return the highest bit that is set in any byte, -1 if there is none."""
+    """Return the number of the highest bit that is set in any byte, or -1 if no bit is set."""
     return int(packed.max()).bit_length() - 1
 
 
-def _official_start(shape: tuple[int, int, int, int]) -> bytes:
+def _official_start(shape: tuple[int, ...]) -> bytes:
     """Return the header and shape that precede the bits of an official record."""
-    timesteps, polarities, height, width = shape
-    count = timesteps * polarities * height * width
-    return npy_header((_SHAPE.size + -(-count // 8),)) + _SHAPE.pack(*shape)
-
-
-def _check_lengths(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    timesteps, polarities, height, width = shape
-    if max(shape) > LONGEST_SIDE:
-        raise ValueError(
-            f"an official record holds at most {LONGEST_SIDE} timesteps, rows and columns, got {list(shape)}"
-        )
-    return timesteps, polarities, height, width
+    return npy_header((_SHAPE.size + -(-math.prod(shape) // 8),)) + _SHAPE.pack(*shape)
 
 
 def _check_packed(packed: Tensor) -> None:
@@ -244,4 +244,5 @@ def _check_packed(packed: Tensor) -> None:
         raise ValueError(f"packed must be uint8 [B, 2, H, W], got {packed.dtype} {list(packed.shape)}")
     if packed.device.type != "cpu":
         raise ValueError(f"packed must be on the CPU, got {packed.device}; move it with .cpu()")
-    _check_lengths((1, *packed.shape[1:]))
+    if max(packed.shape[2:]) > LONGEST_SIDE:
+        raise ValueError(f"a record holds at most {LONGEST_SIDE} rows and columns, got shape {list(packed.shape)}")

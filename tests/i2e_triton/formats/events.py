@@ -1,4 +1,4 @@
-"""Events for the tests of formats: random events of any shape, and events of photographs."""
+"""Random events and events of photographs for the tests of formats, and an independent official record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.samples import PHOTOGRAPHS, photograph
 
 @st.composite
 def dense_events(draw: st.DrawFn, timesteps: int = 8, side: int = 19) -> Tensor:
-    """Draw dense events ``[T, 2, H, W]``, bool: none, all, a few, or a crop of the events of a photograph."""
+    """Draw dense events ``[T, 2, H, W]``, bool: none, all, a few, half, or a crop of the events of a photograph."""
     length = st.integers(1, side)
     shape = (draw(st.integers(1, timesteps)), 2, draw(length), draw(length))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1), label="seed"))
@@ -24,13 +24,13 @@ def dense_events(draw: st.DrawFn, timesteps: int = 8, side: int = 19) -> Tensor:
         events = photograph_events(draw(st.sampled_from(PHOTOGRAPHS)))
         y, x = (int(torch.randint(0, n - m, (), generator=generator)) for n, m in zip(events.shape[2:], shape[2:]))
         return events[: shape[0], :, y : y + shape[2], x : x + shape[3]].contiguous()
-    share = {"none": 0.0, "all": 1.0, "a few": 0.05}.get(content, 0.5)
-    return torch.rand(shape, generator=generator) < share
+    density = {"none": 0.0, "all": 1.0, "a few": 0.05}.get(content, 0.5)
+    return torch.rand(shape, generator=generator) < density
 
 
 @cache
 def photograph_events(name: str, size: tuple[int, int] | None = None) -> Tensor:
-    """Return events of the reference with default arguments, bool ``[8, 2, H, W]``, of a photograph or its centre."""
+    """Return the events of a photograph or of its centre crop, bool ``[8, 2, H, W]``, with default arguments."""
     image = photograph(name)
     if size is not None:
         top, left = (image.shape[1] - size[0]) // 2, (image.shape[2] - size[1]) // 2
@@ -45,7 +45,7 @@ def official_record(events: Tensor) -> np.ndarray:
 
 
 def official_events(record: np.ndarray) -> Tensor:
-    """Unpack a row as documented by the official data sets."""
+    """Return the dense events of an official record, decoded as the official data sets document it."""
     shape = tuple(map(int, record[:8].view(np.uint16)))
     count = int(np.prod(shape))
     return torch.from_numpy(np.unpackbits(record[8:])[:count].reshape(shape).astype(bool))

@@ -30,11 +30,11 @@ SUFFIXES = (".csv", ".npy", ".h5")
 EVENTS = photograph_events("coffee", (23, 37))
 LISTED = to_event_list(EVENTS)
 
-# Every example overwrites the same file.
-SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+# All examples share tmp_path: each overwrites the file of the previous one.
+SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@SAME_FOLDER
+@SHARED_FOLDER
 @given(events=dense_events(timesteps=12), timestep_us=st.integers(1, 10**6), suffix=st.sampled_from(SUFFIXES))
 def test_round_trip_of_every_format(events: Tensor, timestep_us: int, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"events{suffix}"
@@ -133,26 +133,26 @@ def test_long_csv_is_read_in_chunks(tmp_path: Path) -> None:
 
 
 CSV = {
-    "nothing": ("", "line 1 must be x,y,t,p, got b''"),
+    "empty": ("", "line 1 must be x,y,t,p, got b''"),
     "no heading": ("1,2,3,1\n", "line 1 must be x,y,t,p, got b'1,2,3,1"),
     "another heading": ("t,x,y,p\n", "line 1 must be x,y,t,p, got b't,x,y,p"),
     "a long heading": ("x" * 10_000, "line 1 must be x,y,t,p, got b'xxxxxxxxx'"),
-    "a column less": ("x,y,t,p\n1,2,3,1\n1,2,3\n", "line 3 must be x,y,t,p with p 0 or 1, got b'1,2,3.n'"),
-    "a column more": ("x,y,t,p\n1,2,3,1,5\n", "line 2 must be"),
+    "a missing column": ("x,y,t,p\n1,2,3,1\n1,2,3\n", "line 3 must be x,y,t,p with p 0 or 1, got b'1,2,3.n'"),
+    "an extra column": ("x,y,t,p\n1,2,3,1,5\n", "line 2 must be"),
     "a fraction": ("x,y,t,p\n1,2,3.5,1\n", "line 2 must be"),
     "a word": ("x,y,t,p\n1,2,3,1\n1,two,3,1\n", "line 3 must be .* got b'1,two,3,1"),
     "an empty line": ("x,y,t,p\n1,2,3,1\n\n1,2,3,1\n", "line 3 must be"),
-    "a negative place": ("x,y,t,p\n-1,2,3,1\n", "line 2 must be"),
+    "a negative x": ("x,y,t,p\n-1,2,3,1\n", "line 2 must be"),
     "polarity 2": ("x,y,t,p\n1,2,3,2\n", "line 2 must be x,y,t,p with p 0 or 1"),
-    "a place too far": ("x,y,t,p\n1,2,3,1\n1,2,3,1\n1,32768,3,1\n", "line 4: y must be 0 to 32767, got 32768"),
-    "a time too late": ("x,y,t,p\n1,2,9999999999999999999,1\n", "line 2 must be"),
-    "other digits": ("x,y,t,p\n１,2,3,1\n", "line 2 must be"),
-    "an endless line": ("x,y,t,p\n1,2,3,1\n" + "1" * 3_000_000, "line 3 must be x,y,t,p .* b'1{64}'"),
+    "y above the limit": ("x,y,t,p\n1,2,3,1\n1,2,3,1\n1,32768,3,1\n", "line 4: y must be 0 to 32767, got 32768"),
+    "t of 19 digits": ("x,y,t,p\n1,2,9999999999999999999,1\n", "line 2 must be"),
+    "a digit that is not ASCII": ("x,y,t,p\n１,2,3,1\n", "line 2 must be"),
+    "a line of 3 MB": ("x,y,t,p\n1,2,3,1\n" + "1" * 3_000_000, "line 3 must be x,y,t,p .* b'1{64}'"),
 }
 
 
-def refused(path: Path, message: str) -> None:
-    """Assert that reading raises an error that names the file, and allocates little memory before."""
+def assert_rejected(path: Path, message: str) -> None:
+    """Assert that reading raises an error that names the file, and that it allocates less than 2 MB."""
     tracemalloc.start()
     try:
         with pytest.raises(RecordError, match=message) as error:
@@ -167,7 +167,7 @@ def refused(path: Path, message: str) -> None:
 def test_invalid_csv_raises(case: str, tmp_path: Path) -> None:
     text, message = CSV[case]
     (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
-    refused(tmp_path / "a.csv", message)
+    assert_rejected(tmp_path / "a.csv", message)
 
 
 def test_invalid_npy_raises(tmp_path: Path) -> None:
@@ -176,29 +176,30 @@ def test_invalid_npy_raises(tmp_path: Path) -> None:
         (np.zeros((8, 2, 3, 3), bool), "must have integer fields x, y, t, p, got bool"),
         (np.zeros(3, [("x", "f4"), ("y", "i2"), ("t", "i8"), ("p", "?")]), "must have integer fields"),
         (np.zeros(3, [(name, "i8") for name in "xyt"]), "must have integer fields"),
-        (np.zeros((2, 2), EVENT_DTYPE), r"must be a list \[N\], got shape \[2, 2\]"),
+        (np.zeros((2, 2), EVENT_DTYPE), r"must have shape \[N\], got \[2, 2\]"),
         (np.array([(-1, 0, 0, 0)], EVENT_DTYPE), "event 0: x must be 0 to 32767, got -1"),
     ):
         np.save(path, array)
-        refused(path, message)
+        assert_rejected(path, message)
     np.save(path, np.array([{}], dtype=object), allow_pickle=True)
-    refused(path, "Python objects")
+    assert_rejected(path, "Python objects")
     np.save(path, LISTED)
     whole = path.read_bytes()
-    vast = io.BytesIO()
+    huge = io.BytesIO()
     header = {"descr": EVENT_DTYPE.descr, "fortran_order": False, "shape": (900_000_000,)}
-    np.lib.format.write_array_header_1_0(vast, header)
+    np.lib.format.write_array_header_1_0(huge, header)
     for content, message in (
         (b"", "not written by np.save"),
-        (whole[:-1], "but another number follows"),
-        (whole + b"\0", "but another number follows"),
-        (vast.getvalue() + whole[-13:], "has 900,000,000 events, which take more than"),
+        (whole[:-1], "events take .* bytes, but .* follow the header"),
+        (whole + b"\0", "events take .* bytes, but .* follow the header"),
+        (huge.getvalue() + whole[-13:], "900,000,000 events take more than"),
     ):
         path.write_bytes(content)
-        refused(path, message)
+        assert_rejected(path, message)
 
 
 def h5(path: Path, **columns: Any) -> Path:
+    """Write an HDF5 file with the given datasets in the group ``events``."""
     with h5py.File(path, "w") as file:
         for name, values in columns.items():
             file[f"events/{name}"] = values
@@ -214,26 +215,26 @@ def write_virtual(path: Path) -> None:
             file.create_virtual_dataset(f"events/{name}", layout)
 
 
-def write_linked(path: Path) -> None:
+def write_external_link(path: Path) -> None:
     h5(path.with_name("other.h5"), **{name: LISTED[name].astype(np.int64) for name in "xytp"})
     with h5py.File(path, "w") as file:
         file["events"] = h5py.ExternalLink("other.h5", "events")
 
 
-def write_raw(path: Path) -> None:
+def write_external_storage(path: Path) -> None:
     path.with_name("secret").write_bytes(bytes(800))
     with h5py.File(path, "w") as file:
         for name in "xytp":
             file.create_dataset(f"events/{name}", (100,), np.int64, external=[("secret", 0, 800)])
 
 
-def write_vast(path: Path) -> None:
+def write_huge(path: Path) -> None:
     with h5py.File(path, "w") as file:
         for name in "xytp":
             file.create_dataset(f"events/{name}", (10**12,), np.uint8, chunks=(1000,))
 
 
-def write_vast_chunks(path: Path) -> None:
+def write_huge_chunks(path: Path) -> None:
     with h5py.File(path, "w") as file:
         for name in "xytp":
             file.create_dataset(
@@ -242,7 +243,7 @@ def write_vast_chunks(path: Path) -> None:
 
 
 def write_unallocated(path: Path, length: int, **options: Any) -> None:
-    """Write no values: HDF5 would return zeros."""
+    """Create datasets but write no values. HDF5 reads them as zeros."""
     with h5py.File(path, "w") as file:
         for name in "xytp":
             file.create_dataset(f"events/{name}", (length,), np.uint8, **options)
@@ -257,35 +258,50 @@ def write_without_one_chunk(path: Path) -> None:
 
 
 H5: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "nothing": (lambda path: path.write_bytes(b""), "not an HDF5 file, or damaged"),
+    "empty": (lambda path: path.write_bytes(b""), "not an HDF5 file, or damaged"),
     "garbage": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "not an HDF5 file, or damaged"),
-    "no events": (lambda path: h5(path), "must hold a dataset events/x"),
-    "no polarity": (lambda path: h5(path, x=[1], y=[1], t=[1]), "must hold a dataset events/p"),
+    "no events": (lambda path: h5(path), "must contain a dataset events/x"),
+    "no polarity": (lambda path: h5(path, x=[1], y=[1], t=[1]), "must contain a dataset events/p"),
     "different lengths": (lambda path: h5(path, x=[1, 2], y=[1], t=[1], p=[1]), r"different lengths: \[1, 2\]"),
-    "fractions": (
+    "floats": (
         lambda path: h5(path, x=[0.5], y=[1], t=[1], p=[1]),
-        "events/x must be a list of integers, got float",
+        r"events/x must be integers \[N\], got float",
     ),
-    "a table": (lambda path: h5(path, x=[1], y=[[1]], t=[1], p=[1]), r"events/y must be a list .* \[1, 1\]"),
-    "a number": (lambda path: h5(path, x=[1], y=[1], t=1, p=[1]), r"events/t must be a list"),
-    "text": (lambda path: h5(path, x=["one"], y=[1], t=[1], p=[1]), r"events/x must be a list of integers"),
-    "a group": (lambda path: h5(path, **{"x/z": [1]}), "must hold a dataset events/x"),
+    "two dimensions": (
+        lambda path: h5(path, x=[1], y=[[1]], t=[1], p=[1]),
+        r"events/y must be integers \[N\], .* \[1, 1\]",
+    ),
+    "a scalar": (lambda path: h5(path, x=[1], y=[1], t=1, p=[1]), r"events/t must be integers \[N\]"),
+    "text": (lambda path: h5(path, x=["one"], y=[1], t=[1], p=[1]), r"events/x must be integers"),
+    "a group": (lambda path: h5(path, **{"x/z": [1]}), "must contain a dataset events/x"),
     "polarity 2": (lambda path: h5(path, x=[1, 1], y=[1, 1], t=[1, 1], p=[1, 2]), "event 1: p must be 0 to 1, got 2"),
-    "virtual data": (write_virtual, "must hold a dataset events/x in the file itself"),
-    "data of another file": (write_linked, "must hold a dataset events/x in the file itself"),
-    "any other file": (write_raw, "must hold a dataset events/x in the file itself"),
-    "more than there is memory": (write_vast, "1,000,000,000,000 events, which take more than"),
-    "no values": (lambda path: write_unallocated(path, 1000), "but the file does not hold all of them"),
+    "virtual dataset": (write_virtual, "must contain a dataset events/x that is not a link, virtual or external"),
+    "link to another file": (
+        write_external_link,
+        "must contain a dataset events/x that is not a link, virtual or external",
+    ),
+    "external storage": (
+        write_external_storage,
+        "must contain a dataset events/x that is not a link, virtual or external",
+    ),
+    "10^12 events": (write_huge, "1,000,000,000,000 events take more than"),
+    "no values": (lambda path: write_unallocated(path, 1000), "but the file does not store all of them"),
     "no chunks": (
         lambda path: write_unallocated(path, 160_000_000, chunks=(2**20,)),
-        "events/x has 160,000,000 elements, but the file does not hold all of them",
+        "events/x has 160,000,000 elements, but the file does not store all of them",
     ),
     "no chunks of one event": (
         lambda path: write_unallocated(path, 1_000_000, chunks=(1,)),
-        "events/x has 1,000,000 elements, but the file does not hold all of them",
+        "events/x has 1,000,000 elements, but the file does not store all of them",
     ),
-    "a chunk is missing": (write_without_one_chunk, "events/p has 30 elements, but the file does not hold all of them"),
-    "a chunk of 1 GB": (write_vast_chunks, "events/x has 10 elements but chunks of 1,073,741,824"),
+    "a chunk is missing": (
+        write_without_one_chunk,
+        "events/p has 30 elements, but the file does not store all of them",
+    ),
+    "a chunk of 1 GB": (
+        write_huge_chunks,
+        "chunks of events/x must have at most 1,048,576 elements, got 1,073,741,824",
+    ),
 }
 
 
@@ -293,13 +309,13 @@ H5: dict[str, tuple[Callable[[Path], Any], str]] = {
 def test_invalid_hdf5_raises(case: str, tmp_path: Path) -> None:
     write, message = H5[case]
     write(tmp_path / "a.h5")
-    refused(tmp_path / "a.h5", message)
+    assert_rejected(tmp_path / "a.h5", message)
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"chunks": (1,)}, {"chunks": (64,), "compression": "lzf"}, {"fletcher32": True}]
 )
-def test_every_storage_of_hdf5_is_read(options: dict[str, Any], tmp_path: Path) -> None:
+def test_every_hdf5_layout_is_read(options: dict[str, Any], tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name in "xytp":
             file.create_dataset(f"events/{name}", data=LISTED[name][:3000].astype(np.int64), **options)
@@ -318,20 +334,20 @@ def test_truncated_or_missing_file_raises(suffix: str, tmp_path: Path) -> None:
     save_event_list(path, EVENTS)
     path.write_bytes(path.read_bytes()[:-2])
     if suffix == ".csv":  # the truncated last line is still a valid event
-        refused(path, "line [0-9]+ must be x,y,t,p")
+        assert_rejected(path, "line [0-9]+ must be x,y,t,p")
     else:
-        refused(path, "but another number follows|damaged")
+        assert_rejected(path, "follow the header|damaged")
 
 
 def test_too_large_file_raises(tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         with (tmp_path / f"a{suffix}").open("wb") as file:
             file.truncate(2**31 + 1)  # a sparse file takes no disk space
-        refused(tmp_path / f"a{suffix}", "has 2,147,483,649 bytes, at most 2,147,483,648 are read")
+        assert_rejected(tmp_path / f"a{suffix}", "has 2,147,483,649 bytes, more than the limit of 2,147,483,648")
 
 
 @pytest.mark.parametrize("name", ["a", "a.txt", "a.npz", ".csv"])
-def test_other_suffixes_raise(name: str, tmp_path: Path) -> None:
+def test_unknown_suffix_raises(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"the suffix of an event list must be .csv, .npy, .h5, got '{name}'"):
         save_event_list(tmp_path / name, EVENTS)
     with pytest.raises(ValueError, match=r"the suffix of an event list must be \.csv, \.npy, \.h5"):
@@ -350,7 +366,7 @@ def test_invalid_events_leave_an_existing_file_unchanged(suffix: str, tmp_path: 
     assert os.listdir(tmp_path) == [path.name]
 
 
-@SAME_FOLDER
+@SHARED_FOLDER
 @given(
     changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=5),
     cut=st.integers(0, 40),
@@ -362,8 +378,8 @@ def test_damaged_file_returns_events_or_raises_record_error(
     path = tmp_path / f"a{suffix}"
     save_event_list(path, EVENTS[:2, :, :5, :7])
     content = bytearray(path.read_bytes())
-    for place, byte in changes:
-        content[place % len(content)] = byte
+    for position, byte in changes:
+        content[position % len(content)] = byte
     path.write_bytes(content[: len(content) - cut])
     try:
         listed = load_event_list(path)

@@ -25,7 +25,7 @@ def size_of(events: Tensor) -> tuple[int, int]:
 
 
 def rows(*events: tuple[int, int, int, int], dtype: Any = EVENT_DTYPE) -> np.ndarray:
-    """Return a list of events (x, y, t, p)."""
+    """Return an event list of tuples (x, y, t, p)."""
     return np.array(list(events), dtype=dtype)
 
 
@@ -35,9 +35,8 @@ def test_dtype_equals_tonic() -> None:
 
 def test_five_events_written_by_hand() -> None:
     events = torch.zeros(3, 2, 4, 5)
-    places = [(2, 1, 3, 4), (0, 0, 1, 2), (0, 1, 1, 2), (0, 0, 0, 4), (2, 0, 3, 0)]
-    for place in places:
-        events[place] = 1
+    for position in [(2, 1, 3, 4), (0, 0, 1, 2), (0, 1, 1, 2), (0, 0, 0, 4), (2, 0, 3, 0)]:  # t, p, y, x
+        events[position] = 1
     expected = rows((4, 0, 0, 0), (2, 1, 0, 0), (2, 1, 0, 1), (0, 3, 20, 0), (4, 3, 20, 1))
     listed = to_event_list(events, 10)
     assert listed.dtype == EVENT_DTYPE
@@ -87,7 +86,7 @@ def test_tonic_keeps_empty_timesteps() -> None:
     assert_same_events(torch.from_numpy(frames), events.to(torch.int16))
 
 
-def test_tonic_frames_as_documented() -> None:
+def test_tonic_loses_timesteps_as_documented() -> None:
     events = photograph_events("rocket", (50, 60)).clone()
     listed = to_event_list(events)
     bins = tonic.transforms.ToFrame(sensor_size=(60, 50, 2), n_time_bins=8)(listed)
@@ -134,7 +133,7 @@ def test_unsorted_list_with_repeated_events_is_accepted(events: Tensor, seed: in
     assert_same_events(from_event_list(other, len(events), size_of(events), 100), events)
 
 
-def test_largest_image_of_a_list() -> None:
+def test_largest_image_of_an_event_list() -> None:
     events = torch.zeros(1, 2, 1, 32768, dtype=torch.bool)
     events[0, 1, 0, -1] = True
     listed = to_event_list(events)
@@ -157,18 +156,18 @@ WRONG_LISTS = {
         rows((0, 0, 0, -1), dtype=[(name, "i8") for name in "xytp"]),
         "event 0: p must be 0 to 1, got -1",
     ),
-    "far away": (
+    "x of 41 bits": (
         rows((2**40, 0, 0, 0), dtype=[(name, "i8") for name in "xytp"]),
         "event 0: x must be 0 to 32767, got 1099511627776",
     ),
-    "too late": (
+    "t of 64 bits": (
         rows((0, 0, 2**63, 0), dtype=[(name, "u8") for name in "xytp"]),
         "event 0: t must be 0 to 9223372036854775807, got 9223372036854775808",
     ),
-    "fractions": (rows((0, 0, 0, 0), dtype=[(name, "f8") for name in "xytp"]), "must have integer fields"),
-    "no field": (np.zeros((3, 4), np.int64), "must have integer fields x, y, t, p, got int64"),
-    "a field more": (np.zeros(3, [(name, "i8") for name in "xytpq"]), "must have integer fields"),
-    "a table": (np.zeros((2, 3), EVENT_DTYPE), r"must be a list \[N\], got shape \[2, 3\]"),
+    "floats": (rows((0, 0, 0, 0), dtype=[(name, "f8") for name in "xytp"]), "must have integer fields"),
+    "no fields": (np.zeros((3, 4), np.int64), "must have integer fields x, y, t, p, got int64"),
+    "an extra field": (np.zeros(3, [(name, "i8") for name in "xytpq"]), "must have integer fields"),
+    "two dimensions": (np.zeros((2, 3), EVENT_DTYPE), r"must have shape \[N\], got \[2, 3\]"),
 }
 
 
@@ -186,23 +185,23 @@ def test_bool_other_than_0_and_1_raises() -> None:
         from_event_list(listed, 8, (4, 5))
 
 
-NONE = rows()
+NO_EVENTS = rows()
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         (([(0, 0, 0, 0)], 8, (4, 5)), TypeError, "must be a NumPy array, got list"),
-        ((NONE, 0, (4, 5)), ValueError, "timesteps must be at least 1, got 0"),
-        ((NONE, 8.0, (4, 5)), TypeError, "timesteps must be an int, got float 8.0"),
-        ((NONE, 8, 5), TypeError, r"size must be \(height, width\), got 5"),
-        ((NONE, 8, (4, 5, 2)), TypeError, r"size must be \(height, width\), got \(4, 5, 2\)"),
-        ((NONE, 8, (2**14, 2**14)), ValueError, r"\[8, 2, 16384, 16384\] take more than 2,147,483,648 bytes"),
-        ((NONE, 8, (0, 5)), ValueError, "the height must be at least 1, got 0"),
-        ((NONE, 8, (4, -5)), ValueError, "the width must be at least 1, got -5"),
-        ((NONE, 8, (4, 5), 0), ValueError, "timestep_us must be at least 1, got 0"),
-        ((NONE, 8, (4, 5), True), TypeError, "timestep_us must be an int, got bool True"),
-        ((NONE, 8, (4, 5), 2**60), ValueError, "8 timesteps of 1152921504606846976 microseconds do not fit"),
+        ((NO_EVENTS, 0, (4, 5)), ValueError, "timesteps must be at least 1, got 0"),
+        ((NO_EVENTS, 8.0, (4, 5)), TypeError, "timesteps must be an int, got float 8.0"),
+        ((NO_EVENTS, 8, 5), TypeError, r"size must be \(height, width\), got 5"),
+        ((NO_EVENTS, 8, (4, 5, 2)), TypeError, r"size must be \(height, width\), got \(4, 5, 2\)"),
+        ((NO_EVENTS, 8, (2**14, 2**14)), ValueError, r"\[8, 2, 16384, 16384\] take more than 2,147,483,648 bytes"),
+        ((NO_EVENTS, 8, (0, 5)), ValueError, "the height must be at least 1, got 0"),
+        ((NO_EVENTS, 8, (4, -5)), ValueError, "the width must be at least 1, got -5"),
+        ((NO_EVENTS, 8, (4, 5), 0), ValueError, "timestep_us must be at least 1, got 0"),
+        ((NO_EVENTS, 8, (4, 5), True), TypeError, "timestep_us must be an int, got bool True"),
+        ((NO_EVENTS, 8, (4, 5), 2**60), ValueError, "8 timesteps of 1152921504606846976 microseconds do not fit"),
     ],
 )
 def test_invalid_arguments_of_from_event_list_raise(

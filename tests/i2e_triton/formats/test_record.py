@@ -25,7 +25,7 @@ from tests.i2e_triton.formats.events import dense_events, official_events, offic
 from tests.samples import PHOTOGRAPHS, assert_same_events
 
 
-def saved(array: np.ndarray) -> bytes:
+def npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
@@ -39,7 +39,7 @@ def loaded(record: bytes) -> np.ndarray:
 @given(events=dense_events(timesteps=21))
 def test_record_equals_the_official_format(events: Tensor) -> None:
     record = encode_record(events)
-    assert record == saved(official_record(events))
+    assert record == npy(official_record(events))
     assert_same_events(official_events(loaded(record)), events)
     assert_same_events(decode_record(record), events)
     assert record_shape(record) == tuple(events.shape)
@@ -49,7 +49,7 @@ def test_record_equals_the_official_format(events: Tensor) -> None:
 def test_both_kinds_of_records_hold_the_same_events(events: Tensor) -> None:
     timesteps, packed = len(events), pack(events)
     records = {bits: encode_records(packed[None], timesteps, bits) for bits in BITS}
-    assert records == {"official": [encode_record(events)], "packed": [saved(packed.numpy())]}
+    assert records == {"official": [encode_record(events)], "packed": [npy(packed.numpy())]}
     for (record,) in records.values():
         assert_same_events(decode_record(record, timesteps), events)
         again, count = decode_packed(record, timesteps)
@@ -70,7 +70,7 @@ def test_round_trip_of_photographs(name: str, size: tuple[int, int]) -> None:
     events = photograph_events(name, size)
     assert 0.001 < float(events.double().mean()) < 0.3
     (record,) = encode_records(pack(events)[None])
-    assert record == saved(official_record(events))
+    assert record == npy(official_record(events))
     assert_same_events(decode_record(record), events)
     assert_same_events(decode_packed(record)[0], pack(events))
 
@@ -100,11 +100,11 @@ def test_every_event_dtype_gives_the_same_record(dtype: torch.dtype) -> None:
     assert encode_record(events.to(dtype)) == encode_record(events)
 
 
-def test_more_than_8_timesteps_are_decoded_dense_only() -> None:
+def test_more_than_8_timesteps_are_decoded_to_dense_events_only() -> None:
     events = torch.cat([photograph_events("coffee", (9, 11)), photograph_events("rocket", (9, 11))])
     record = encode_record(events)
     assert_same_events(decode_record(record), events)
-    with pytest.raises(RecordError, match="has 16 timesteps, packed events have at most 8; read it dense"):
+    with pytest.raises(RecordError, match="has 16 timesteps, but packed events have at most 8; use decode_record"):
         decode_packed(record)
 
 
@@ -138,7 +138,7 @@ def test_record_may_be_bytes_bytearray_or_memoryview() -> None:
 
 
 WRONG_EVENTS = {
-    "no tensor": (np.zeros((8, 2, 3, 3)), TypeError, "must be a tensor, got ndarray"),
+    "not a tensor": (np.zeros((8, 2, 3, 3)), TypeError, "must be a tensor, got ndarray"),
     "integers": (torch.zeros(8, 2, 3, 3, dtype=torch.int32), TypeError, "uint8, bool, got torch.int32"),
     "a batch": (torch.zeros(8, 1, 2, 3, 3), ValueError, r"one image.*got shape \[8, 1, 2, 3, 3\]"),
     "one polarity": (torch.zeros(8, 1, 3, 3), ValueError, r"got shape \[8, 1, 3, 3\]"),
@@ -146,7 +146,7 @@ WRONG_EVENTS = {
     "no pixel": (torch.zeros(8, 2, 3, 0), ValueError, r"got shape \[8, 2, 3, 0\]"),
     "counts": (torch.full((8, 2, 3, 3), 2.0), ValueError, "must be 0 or 1"),
     "packed": (torch.full((8, 2, 3, 3), 3, dtype=torch.uint8), ValueError, "must be 0 or 1"),
-    "no number": (torch.full((8, 2, 3, 3), torch.nan), ValueError, "must be 0 or 1"),
+    "NaN": (torch.full((8, 2, 3, 3), torch.nan), ValueError, "must be 0 or 1"),
 }
 
 
@@ -159,18 +159,18 @@ def test_invalid_dense_events_raise(case: str) -> None:
 
 ZEROS = torch.zeros(1, 2, 3, 3, dtype=torch.uint8)
 WRONG_PACKED = {
-    "no tensor": ((ZEROS.numpy(),), TypeError, "packed must be a tensor, got ndarray"),
-    "another type": ((ZEROS.int(),), ValueError, "got torch.int32"),
+    "not a tensor": ((ZEROS.numpy(),), TypeError, "packed must be a tensor, got ndarray"),
+    "another dtype": ((ZEROS.int(),), ValueError, "got torch.int32"),
     "no batch": ((ZEROS[0],), ValueError, r"must be uint8 \[B, 2, H, W\], got torch.uint8 \[2, 3, 3\]"),
     "one polarity": ((ZEROS[:, :1],), ValueError, r"got torch.uint8 \[1, 1, 3, 3\]"),
     "no pixel": ((ZEROS[..., :0],), ValueError, r"got torch.uint8 \[1, 2, 3, 0\]"),
-    "elsewhere": ((ZEROS.to("meta"),), ValueError, r"must be on the CPU, got meta; move it with .cpu\(\)"),
+    "on another device": ((ZEROS.to("meta"),), ValueError, r"must be on the CPU, got meta; move it with .cpu\(\)"),
     "too wide": ((ZEROS.new_zeros(1, 2, 1, 65536),), ValueError, "at most 65535"),
     "no timestep": ((ZEROS, 0), ValueError, "must be 1 to 8, got 0"),
     "nine timesteps": ((ZEROS, 9), ValueError, "must be 1 to 8, got 9"),
     "half a timestep": ((ZEROS, 0.5), TypeError, "must be an int, got float 0.5"),
-    "other bits": ((ZEROS, 8, "dense"), ValueError, "must be official or packed, got 'dense'"),
-    "a later event": ((ZEROS + 16, 4), ValueError, "events in timestep 4, but timesteps is 4"),
+    "an unknown kind": ((ZEROS, 8, "dense"), ValueError, "must be official or packed, got 'dense'"),
+    "an event after the last timestep": ((ZEROS + 16, 4), ValueError, "events in timestep 4, but timesteps is 4"),
 }
 
 
@@ -181,66 +181,69 @@ def test_invalid_packed_events_raise(case: str) -> None:
         encode_records(*arguments)  # type: ignore[arg-type]
 
 
-def header(text: str, version: bytes = b"\x01\x00", length: int | None = None) -> bytes:
+def npy_header_of_text(text: str, version: bytes = b"\x01\x00", length: int | None = None) -> bytes:
     size = len(text) if length is None else length
     return b"\x93NUMPY" + version + size.to_bytes(2 if version == b"\x01\x00" else 4, "little") + text.encode()
 
 
-def npy(shape: object, descr: object = "|u1", fortran: object = False) -> bytes:
-    return header(f"{{'descr': {descr!r}, 'fortran_order': {fortran!r}, 'shape': {shape!r}, }}\n")
+def npy_header(shape: object, descr: object = "|u1", fortran: object = False) -> bytes:
+    return npy_header_of_text(f"{{'descr': {descr!r}, 'fortran_order': {fortran!r}, 'shape': {shape!r}, }}\n")
 
 
 def record_of(*lengths: int, bits: int = 0) -> bytes:
-    return saved(np.concatenate([np.array(lengths, "<u2").view(np.uint8), np.zeros(bits, np.uint8)]))
+    return npy(np.concatenate([np.array(lengths, "<u2").view(np.uint8), np.zeros(bits, np.uint8)]))
 
 
 HOSTILE = {
-    "nothing": (b"", "not written by np.save"),
-    "garbage": (b"no record at all", "begins with b'no rec'"),
+    "empty": (b"", "not written by np.save"),
+    "garbage": (b"no record at all", "must begin with .*, got b'no rec'"),
     "a pickle": (b"\x80\x04K\x01.", "not written by np.save"),
-    "a later version": (header("{}", b"\x03\x00"), r"the npy version must be .*, got \(3, 0\)"),
+    "a later version": (npy_header_of_text("{}", b"\x03\x00"), r"the npy version must be .*, got \(3, 0\)"),
     "only the magic": (b"\x93NUMPY", "the npy version must be"),
-    "no length": (b"\x93NUMPY\x01\x00\x10", "cut off"),
-    "half a header": (saved(np.zeros(9, np.uint8))[:60], "cut off or longer"),
-    "an endless header": (header(" " * 600, b"\x02\x00"), "longer than 512 bytes"),
-    "a header of 4 GB": (header(" ", b"\x02\x00", 2**32 - 1), "longer than 512 bytes"),
-    "a header that is no dict": (header("[1, 2]"), "damaged"),
-    "a header that is no Python": (header("{'descr': '|u1',"), "damaged"),
-    "a header of another shape": (header("{'shape': (1,), 'x': 2, 3: 4}"), "damaged"),
-    "a deep header": (header("(" * 500), "damaged"),
-    "a long chain": (header("-" * 500 + "1"), "damaged"),
-    "a call": (header("{'descr': '|u1', 'fortran_order': False, 'shape': (exit(),)}"), "damaged"),
-    "an invalid type": (npy((9,), "|u1|u1"), "damaged"),
-    "a tuple as type": (npy((9,), ("|u1",)), "damaged"),
-    "objects": (npy((9,), "|O") + bytes(72), "Python objects"),
-    "hidden objects": (npy((9,), [("a", "|O")]) + bytes(72), "Python objects"),
-    "floats": (saved(np.zeros(9, np.float32)), r"must be uint8 .*got float32 \(9,\)"),
-    "signed bytes": (saved(np.zeros((2, 3, 3), np.int8)), "must be uint8 .*got int8"),
-    "pairs of bytes": (npy((9,), ("|u1", (2,))) + bytes(18), "must be uint8"),
-    "columns first": (npy((2, 3, 3), fortran=True) + bytes(18), "Fortran order"),
-    "two dimensions": (saved(np.zeros((9, 9), np.uint8)), "with 1 or 3 dimensions"),
-    "no dimension": (saved(np.zeros((), np.uint8)), "with 1 or 3 dimensions"),
-    "a negative shape": (npy((-9,)), "damaged"),
-    "more bytes than the world": (npy((10**30,)) + bytes(20), "the header says 10{30} bytes"),
-    "more than follow": (record_of(1, 2, 2, 2, bits=1)[:-1], "the header says 9 bytes of .*, but 8 bytes follow"),
-    "less than follow": (record_of(1, 2, 2, 2, bits=1) + b"\0", "the header says 9 bytes of .*, but 10 bytes follow"),
-    "a packed one cut off": (saved(np.zeros((2, 3, 3), np.uint8))[:-1], "says 18 bytes .*, but 17 bytes follow"),
-    "no shape": (saved(np.zeros(7, np.uint8)), "has 7 bytes, but the shape of its events takes 8"),
+    "no header length": (b"\x93NUMPY\x01\x00\x10", "must have at most 512 bytes and be complete"),
+    "half a header": (npy(np.zeros(9, np.uint8))[:60], "be complete: it says 128 bytes, got 60"),
+    "a header of 612 bytes": (npy_header_of_text(" " * 600, b"\x02\x00"), "must have at most 512 bytes"),
+    "a header of 4 GB": (npy_header_of_text(" ", b"\x02\x00", 2**32 - 1), "must have at most 512 bytes"),
+    "a header that is not a dict": (npy_header_of_text("[1, 2]"), "damaged"),
+    "a header that is not Python": (npy_header_of_text("{'descr': '|u1',"), "damaged"),
+    "a header with other keys": (npy_header_of_text("{'shape': (1,), 'x': 2, 3: 4}"), "damaged"),
+    "500 nested parentheses": (npy_header_of_text("(" * 500), "damaged"),
+    "500 unary operators": (npy_header_of_text("-" * 500 + "1"), "damaged"),
+    "a function call": (npy_header_of_text("{'descr': '|u1', 'fortran_order': False, 'shape': (exit(),)}"), "damaged"),
+    "an invalid dtype": (npy_header((9,), "|u1|u1"), "damaged"),
+    "a tuple as dtype": (npy_header((9,), ("|u1",)), "damaged"),
+    "objects": (npy_header((9,), "|O") + bytes(72), "Python objects"),
+    "objects in a field": (npy_header((9,), [("a", "|O")]) + bytes(72), "Python objects"),
+    "floats": (npy(np.zeros(9, np.float32)), r"must be uint8 .*got float32 \(9,\)"),
+    "int8": (npy(np.zeros((2, 3, 3), np.int8)), "must be uint8 .*got int8"),
+    "a subarray dtype": (npy_header((9,), ("|u1", (2,))) + bytes(18), "must be uint8"),
+    "Fortran order": (npy_header((2, 3, 3), fortran=True) + bytes(18), "Fortran order"),
+    "two dimensions": (npy(np.zeros((9, 9), np.uint8)), "with 1 or 3 dimensions"),
+    "no dimension": (npy(np.zeros((), np.uint8)), "with 1 or 3 dimensions"),
+    "a negative shape": (npy_header((-9,)), "damaged"),
+    "10^30 bytes": (npy_header((10**30,)) + bytes(20), "has 10{30} bytes, but 20 bytes follow"),
+    "one byte too few": (record_of(1, 2, 2, 2, bits=1)[:-1], r"shape \(9,\) has 9 bytes, but 8 bytes follow"),
+    "one byte too many": (record_of(1, 2, 2, 2, bits=1) + b"\0", "has 9 bytes, but 10 bytes follow"),
+    "a truncated packed record": (npy(np.zeros((2, 3, 3), np.uint8))[:-1], "has 18 bytes, but 17 bytes follow"),
+    "no shape": (npy(np.zeros(7, np.uint8)), "7 bytes follow the header, but the shape of the events takes 8"),
     "no timestep": (record_of(0, 2, 3, 3), r"from 1 to 65535, got \[0, 2, 3, 3\]"),
     "three polarities": (record_of(8, 3, 4, 4, bits=48), r"from 1 to 65535, got \[8, 3, 4, 4\]"),
     "no row": (record_of(8, 2, 0, 4), r"from 1 to 65535, got \[8, 2, 0, 4\]"),
     "no column": (record_of(8, 2, 4, 0), r"from 1 to 65535, got \[8, 2, 4, 0\]"),
     "a length that is a bool": (
-        header("{'descr': '|u1', 'fortran_order': False, 'shape': (2, True, 4)}") + bytes(8),
-        r"damaged: shape \(2, True, 4\)",
+        npy_header_of_text("{'descr': '|u1', 'fortran_order': False, 'shape': (2, True, 4)}") + bytes(8),
+        r"must be integers of at least 0, got \(2, True, 4\)",
     ),
     "70 TB of events": (record_of(65535, 2, 65535, 65535, bits=4), "take more than 2,147,483,648 bytes"),
     "too few bits": (record_of(8, 2, 3, 3, bits=17), r"events \[8, 2, 3, 3\] take 18 bytes, but 17 bytes follow"),
     "too many bits": (record_of(8, 2, 3, 3, bits=19), "take 18 bytes, but 19 bytes follow"),
-    "bits beyond the end": (record_of(1, 2, 2, 1, bits=1)[:-1] + b"\x08", "bits set after the 4 bits of its events"),
-    "packed in three polarities": (saved(np.zeros((3, 3, 3), np.uint8)), r"from 1 to 65535, got \[8, 3, 3, 3\]"),
-    "packed without a row": (saved(np.zeros((2, 0, 3), np.uint8)), r"from 1 to 65535, got \[8, 2, 0, 3\]"),
-    "packed too wide": (saved(np.zeros((2, 1, 65536), np.uint8)), r"from 1 to 65535, got \[8, 2, 1, 65536\]"),
+    "bits set in the padding": (
+        record_of(1, 2, 2, 1, bits=1)[:-1] + b"\x08",
+        "the padding after the 4 bits of the events",
+    ),
+    "packed with three polarities": (npy(np.zeros((3, 3, 3), np.uint8)), r"from 1 to 65535, got \[8, 3, 3, 3\]"),
+    "packed without a row": (npy(np.zeros((2, 0, 3), np.uint8)), r"from 1 to 65535, got \[8, 2, 0, 3\]"),
+    "packed too wide": (npy(np.zeros((2, 1, 65536), np.uint8)), r"from 1 to 65535, got \[8, 2, 1, 65536\]"),
 }
 
 
@@ -252,7 +255,7 @@ def test_invalid_records_raise(case: str) -> None:
             read(record)
 
 
-def test_last_bits_of_a_record_are_events() -> None:
+def test_last_bits_before_the_padding_are_events() -> None:
     events = torch.ones(1, 2, 2, 1, dtype=torch.bool)
     assert encode_record(events)[-1] == 0xF0
     assert_same_events(decode_record(encode_record(events)), events)
@@ -262,16 +265,14 @@ def test_last_bits_of_a_record_are_events() -> None:
 def test_packed_record_with_events_after_the_last_timestep_raises(timesteps: int) -> None:
     packed = np.zeros((2, 3, 3), np.uint8)
     packed[1, 2, 0] = (1 << timesteps) - 1
-    assert int(decode_record(saved(packed), timesteps).sum()) == timesteps
+    assert int(decode_record(npy(packed), timesteps).sum()) == timesteps
     packed[1, 2, 0] = 1 << timesteps
     for read in (decode_record, decode_packed):
-        with pytest.raises(
-            RecordError, match=f"events in timestep {timesteps}, but its number of timesteps is {timesteps}"
-        ):
-            read(saved(packed), timesteps)
+        with pytest.raises(RecordError, match=f"events in timestep {timesteps}, but {timesteps} timesteps"):
+            read(npy(packed), timesteps)
 
 
-def test_timesteps_argument_matters_for_packed_records_only() -> None:
+def test_timesteps_argument_is_used_for_packed_records_only() -> None:
     events = photograph_events("chelsea", (6, 5))
     for timesteps in (1, 9):
         assert_same_events(decode_record(encode_record(events), timesteps), events)
@@ -293,8 +294,8 @@ def test_damaged_record_returns_events_of_its_shape_or_raises_record_error(
 ) -> None:
     packable = bits == "packed" and len(events) <= 8
     record = bytearray(encode_records(pack(events)[None], len(events), bits)[0] if packable else encode_record(events))
-    for place, byte in changes:
-        record[place % len(record)] = byte
+    for position, byte in changes:
+        record[position % len(record)] = byte
     damaged = bytes(record[: len(record) - cut] if cut < len(record) else record) + more
     try:
         shape = record_shape(damaged)
@@ -312,4 +313,4 @@ def test_damaged_record_returns_events_of_its_shape_or_raises_record_error(
 @given(text=st.text("{}()[]',:0123456789|u1Ldescrfortran_ordershapeTrueFalse -+.\\\"\n#", max_size=120))
 def test_any_header_text_raises_record_error_only(text: str) -> None:
     with pytest.raises(RecordError):
-        decode_record(header(text) + bytes(32))
+        decode_record(npy_header_of_text(text) + bytes(32))
