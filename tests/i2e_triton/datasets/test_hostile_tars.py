@@ -63,7 +63,7 @@ def test_compressed_tar_raises(mode: str, tmp_path: Path, generator: torch.Gener
         ("1.json", b'{"label": 1.5}', "needs an integer label"),
         ("1.json", b'{"label": true}', "needs an integer label"),
         ("1.json", b'{"timesteps": 9}', "1 to 8 timesteps"),
-        ("1.json", b'{"timesteps": 2}', "but its number of timesteps is 2"),
+        ("1.json", b'{"timesteps": 2}', "but 2 timesteps"),
     ],
 )
 def test_invalid_label_files_raise(
