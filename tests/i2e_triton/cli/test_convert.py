@@ -253,6 +253,21 @@ def test_events_on_a_gpu_equal_those_on_the_cpu(i2e: I2E) -> None:
     assert_same_events(saved_events("cuda/astronaut.npz"), saved_events("cpu/astronaut.npz"))
 
 
+def test_image_that_cannot_be_decoded_in_memory_is_skipped(
+    i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path, size: object) -> Tensor:
+        if path.name == "a.png":
+            raise MemoryError
+        return read_picture(path)
+
+    monkeypatch.setattr(convert_image, "read_picture", read)
+    finished = i2e("convert", write_image("a.png"), write_image("b.png"), "-o", "out", "--format", "npz")
+    assert finished.status == 1
+    assert "a.png: not enough memory to decode it" in plain(finished.err)
+    assert files_in("out") == ["b.npz"]
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
 def test_image_that_does_not_fit_in_memory_is_skipped(
     error: Exception, i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
