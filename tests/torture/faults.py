@@ -54,20 +54,6 @@ def random_fault(choices: random.Random, operations: int, data: DataSet, out: Pa
     return Fault(choices.choice(KINDS), choices.randrange(operations), (str(out), str(data.images)))
 
 
-def sample_of_faults(data: DataSet, format: str, out: Path, choices: random.Random) -> list[Fault]:
-    """Return every kind of fault at two operations of each sort: a random one and another."""
-    numbers: dict[str, list[int]] = {}
-    for number, operation in enumerate(operations(data, format)):
-        numbers.setdefault(operation, []).append(number)
-    folders = (str(out), str(data.images))
-    return [
-        Fault(kind, at, folders)
-        for same in numbers.values()
-        for at in sorted(choices.sample(same, min(2, len(same))))
-        for kind in KINDS
-    ]
-
-
 def check_fault(data: DataSet, out: Path, format: str, fault: Fault, workers: int = 0) -> None:
     """Run the command with a fault and check how it ends and what it leaves.
 

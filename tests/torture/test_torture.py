@@ -14,11 +14,16 @@ import pytest
 import torch
 
 from tests.torture.__main__ import main
-from tests.torture.commands import FORMATS, DataSet
-from tests.torture.faults import check_fault, check_resume, sample_of_faults
+from tests.torture.commands import FORMATS, DataSet, check_resume, operations
+from tests.torture.faults import check_fault
 from tests.torture.inject import KINDS, Fault
 
-FAULTS_PER_FORMAT = 8
+#: For each fault, the operations where it happens, at a random time.
+FAULTS = {
+    "SIGKILL": ("write", "fsync", "rename"),
+    "ENOSPC": ("write", "fsync", "mkdir"),
+    "EIO": ("write", "open to read", "remove"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +39,11 @@ def test_faults_lose_nothing_and_a_rerun_resumes(
     tmp_path: Path, data: DataSet, format: str, generator: torch.Generator
 ) -> None:
     choices = random.Random(generator.initial_seed())
-    faults = sample_of_faults(data, format, tmp_path / "out", choices)
-    for number, fault in enumerate(choices.sample(faults, FAULTS_PER_FORMAT)):
+    sorts = operations(data, format)
+    for number, (kind, sort) in enumerate((kind, sort) for kind, several in FAULTS.items() for sort in several):
         out = tmp_path / f"out-{number}"
-        fault = Fault(fault.kind, fault.at, (str(out), str(data.images)))
+        at = choices.choice([at for at, operation in enumerate(sorts) if operation == sort])
+        fault = Fault(kind, at, (str(out), str(data.images)))
         print(fault)  # noqa: T201
         check_fault(data, out, format, fault)
         check_resume(data, out, "--format", format)
