@@ -264,7 +264,7 @@ def test_image_that_cannot_be_decoded_in_memory_is_skipped(
     monkeypatch.setattr(convert_image, "read_picture", read)
     finished = i2e("convert", write_image("a.png"), write_image("b.png"), "-o", "out", "--format", "npz")
     assert finished.status == 1
-    assert "a.png: not enough memory to decode it" in plain(finished.err)
+    assert "a.png: not enough memory to decode the image" in plain(finished.err)
     assert files_in("out") == ["b.npz"]
 
 
