@@ -25,7 +25,7 @@ from i2e_triton.__main__ import main
 from i2e_triton.formats import decode_record
 from i2e_triton.pipeline.dataset import convert_dataset
 from i2e_triton.pipeline.local_engine import convert_shards
-from i2e_triton.pipeline.manifest import read_manifest
+from i2e_triton.pipeline.manifest import MANIFEST_NAME, read_manifest
 from i2e_triton.pipeline.plan import ConversionConfig
 from i2e_triton.pipeline.verify import verify_dataset
 from i2e_triton.sources import Row, open_source
@@ -221,7 +221,8 @@ def test_second_ctrl_c_or_sigterm_removes_incomplete_files(
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
     process = start_command(images, out, "--workers", "2", "--size", "1500", "1500", "--rows-per-shard", "32", log=log)
-    while not list(out.glob("*.part")) and process.is_alive():
+    # The first incomplete file is that of the manifest.
+    while not ((out / MANIFEST_NAME).exists() and list(out.glob("*.part"))) and process.is_alive():
         time.sleep(0.001)
     assert process.pid is not None
     for _ in range(2 if number == signal.SIGINT else 1):
