@@ -12,9 +12,11 @@ from .machine import Execute, Warp
 from .numbers import bits, is_float, number_type, width
 
 
-def of_one_type(calculate: Callable[..., np.ndarray]) -> Callable[[Form], Execute]:
+def elementwise(calculate: Callable[..., np.ndarray]) -> Callable[[Form], Execute]:
+    """Return a parser of instructions that apply a NumPy function to operands of one type."""
+
     def make(form: Form) -> Execute:
-        form.knows()
+        form.allow_flags()
         sources = form.sources()
         return form.result(lambda warp: calculate(*(source(warp) for source in sources)))
 
@@ -22,7 +24,7 @@ def of_one_type(calculate: Callable[..., np.ndarray]) -> Callable[[Form], Execut
 
 
 def _add(form: Form) -> Execute:
-    """``add`` and ``sub``; the first number may have a smaller type."""
+    """``add`` and ``sub``; the first operand may have a smaller type."""
     kind, first = form.kinds[0], form.kinds[-1]
     # Without .rn, ptxas may fuse the sum with a product.
     if form.flags != ({"rn"} if is_float(kind) else set()) or first not in (kind, "f16", "bf16"):
@@ -33,7 +35,7 @@ def _add(form: Form) -> Execute:
 
 
 def _multiply(form: Form) -> Execute:
-    """``mul`` and ``mad``; for integers, the low half, the high half or all of the product."""
+    """``mul`` and ``mad``; for integers, the low half (lo), the high half (hi) or all (wide) of the product."""
     if is_float(form.kind):
         if form.name != "mul" or form.flags != {"rn"}:
             raise form.unknown()
@@ -59,13 +61,13 @@ def _divide(calculate: Callable[..., np.ndarray]) -> Callable[[Form], Execute]:
     def make(form: Form) -> Execute:
         if form.kind not in ("s32", "u32"):
             raise form.unknown()
-        return of_one_type(calculate)(form)
+        return elementwise(calculate)(form)
 
     return make
 
 
 def _quotient(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the quotient, rounded towards zero; the result of a division by zero is undefined."""
+    """Return the quotient, rounded towards zero. Division by zero is undefined in PTX; here it gives the dividend."""
     left, right = left.astype(np.int64), np.where(right == 0, 1, right).astype(np.int64)
     return np.sign(left) * np.sign(right) * (np.abs(left) // np.abs(right))
 
@@ -75,7 +77,10 @@ def _remainder(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def choice(form: Form) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return ``min`` or ``max``. Without the flag NaN, a number wins over NaN; -0 is less than 0."""
+    """Return the function ``min`` or ``max`` of an instruction. -0 is less than 0.
+
+    If one operand is NaN, the result is NaN with the flag NaN, and otherwise the other operand.
+    """
     largest = "max" in (form.name, *form.flags)
     with_nan, without_nan = (np.maximum, np.fmax) if largest else (np.minimum, np.fmin)
     choose: np.ufunc = with_nan if "NaN" in form.flags or not is_float(form.kind) else without_nan
@@ -91,7 +96,7 @@ def choice(form: Form) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
 
 
 def _extreme(form: Form) -> Execute:
-    form.knows("NaN", "relu")
+    form.allow_flags("NaN", "relu")
     choose, sources = choice(form), form.sources()
     relu = "relu" in form.flags
     if relu and is_float(form.kind):
@@ -115,11 +120,13 @@ _COMPARE: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def _compare(form: Form) -> Execute:
-    """``setp``: comparisons with NaN are false, or true if they end with u."""
+    """``setp``: a comparison with NaN is false, or true if the flag ends with u."""
     (flag,) = form.flags
     left, right = form.sources()
-    unordered_too = is_float(form.kind) and (flag in ("nan", "num") or flag.removesuffix("u") in _COMPARE)
-    if flag not in _COMPARE and not unordered_too:
+    known = flag in _COMPARE
+    if is_float(form.kind):
+        known = flag.removesuffix("u") in _COMPARE or flag in ("nan", "num")
+    if not known:
         raise form.unknown()
 
     def values(warp: Warp) -> np.ndarray:
@@ -133,31 +140,31 @@ def _compare(form: Form) -> Execute:
 
 
 def _select(form: Form) -> Execute:
-    form.knows()
-    yes, no, which = form.source(1), form.source(2), form.source(3, "pred")
-    return form.result(lambda warp: np.where(which(warp), yes(warp), no(warp)))
+    form.allow_flags()
+    if_true, if_false, condition = form.source(1), form.source(2), form.source(3, "pred")
+    return form.result(lambda warp: np.where(condition(warp), if_true(warp), if_false(warp)))
 
 
 def _convert(form: Form) -> Execute:
-    """``cvt``: rounds to nearest; to integers towards zero, saturated; or down to a whole number."""
-    to, of = form.kinds
-    if to in ("f16x2", "bf16x2") and of == "f32" and form.flags == {"rn"}:
-        return _convert_pair(form, to.removesuffix("x2"), of)
-    source = form.source(1, of)
-    if (to, of) == ("f32", "f32") and form.flags in ({"rmi"}, {"rmi", "ftz"}):
+    """``cvt``: convert rounding to nearest (rn), to an integer towards zero (rzi), or round down (rmi)."""
+    new, old = form.kinds
+    if new in ("f16x2", "bf16x2") and old == "f32" and form.flags == {"rn"}:
+        return _convert_pair(form, new.removesuffix("x2"), old)
+    source = form.source(1, old)
+    if (new, old) == ("f32", "f32") and form.flags in ({"rmi"}, {"rmi", "ftz"}):
         return form.result(
-            lambda warp: np.floor(_without_denormals(source(warp)) if "ftz" in form.flags else source(warp)), to
+            lambda warp: np.floor(_without_denormals(source(warp)) if "ftz" in form.flags else source(warp)), new
         )
-    if to in ("s32", "u32") and of in ("f32", "f64") and form.flags == {"rzi"}:
-        return form.result(lambda warp: _towards_zero(source(warp), to), to)
-    if form.flags != _ROUNDING.get((to, of), None if is_float(to) or is_float(of) else set()):
+    if new in ("s32", "u32") and old in ("f32", "f64") and form.flags == {"rzi"}:
+        return form.result(lambda warp: _towards_zero(source(warp), new), new)
+    if form.flags != _ROUNDING.get((new, old), None if is_float(new) or is_float(old) else set()):
         raise form.unknown()
-    return form.result(source, to)
+    return form.result(source, new)
 
 
-#: The flags of conversions that round, and of exact ones.
+#: The flags of conversions by (new type, old type): "rn" for those that round, none for exact ones.
 _ROUNDING: dict[tuple[str, str], set[str]] = {
-    **{(to, of): {"rn"} for to in ("f32", "f64") for of in ("s16", "u16", "s32", "u32", "s64", "u64")},
+    **{(new, old): {"rn"} for new in ("f32", "f64") for old in ("s16", "u16", "s32", "u32", "s64", "u64")},
     **{("f32", "f64"): {"rn"}, ("f16", "f32"): {"rn"}, ("bf16", "f32"): {"rn"}},
     **{("f32", "f16"): set(), ("f32", "bf16"): set(), ("f64", "f32"): set()},
 }
@@ -167,25 +174,25 @@ def _without_denormals(value: np.ndarray) -> np.ndarray:
     return np.where(np.abs(value) < np.finfo(np.float32).tiny, np.copysign(np.float32(0), value), value)
 
 
-def _towards_zero(value: np.ndarray, to: str) -> np.ndarray:
-    """Round towards zero and saturate. NaN becomes 0, but for float64 only the highest bit is set."""
-    limits = np.iinfo(number_type(to))
+def _towards_zero(value: np.ndarray, kind: str) -> np.ndarray:
+    """Return integers of a type, rounded towards zero and saturated. NaN gives 0 for float32, 2**31 for float64."""
+    limits = np.iinfo(number_type(kind))
     whole = np.clip(np.trunc(np.nan_to_num(value.astype(np.float64))), limits.min, limits.max).astype(np.int64)
     return np.where(np.isnan(value), 2**31 if value.dtype == np.float64 else 0, whole)
 
 
-def _convert_pair(form: Form, to: str, of: str) -> Execute:
-    high, low = form.source(1, of), form.source(2, of)
+def _convert_pair(form: Form, new: str, old: str) -> Execute:
+    high, low = form.source(1, old), form.source(2, old)
 
     def values(warp: Warp) -> np.ndarray:
-        halves = [bits(source(warp), to) for source in (low, high)]
+        halves = [bits(source(warp), new) for source in (low, high)]
         return np.stack(halves, axis=1).view(np.uint32)[:, 0]
 
     return form.result(values, "b32")
 
 
 ARITHMETIC: dict[str, Callable[[Form], Execute]] = {
-    "abs": of_one_type(np.abs),
+    "abs": elementwise(np.abs),
     "add": _add,
     "cvt": _convert,
     "div": _divide(_quotient),
@@ -193,7 +200,7 @@ ARITHMETIC: dict[str, Callable[[Form], Execute]] = {
     "max": _extreme,
     "min": _extreme,
     "mul": _multiply,
-    "neg": of_one_type(np.negative),
+    "neg": elementwise(np.negative),
     "rem": _divide(_remainder),
     "selp": _select,
     "setp": _compare,

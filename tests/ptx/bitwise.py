@@ -6,41 +6,41 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .arithmetic import of_one_type
+from .arithmetic import elementwise
 from .form import Form, names_of, source_of
 from .machine import Execute, Warp
 from .numbers import number_type, register_type, width, write
 
 
 def _shift(form: Form) -> Execute:
-    """``shl`` and ``shr``; the shift may be as long as the number, or longer."""
-    form.knows()
+    """``shl`` and ``shr``; the number of bits to shift by may exceed the width of the type."""
+    form.allow_flags()
     value, amount, last = form.source(1), form.source(2, "u32"), width(form.kind) - 1
     move = np.left_shift if form.name == "shl" else np.right_shift
 
     def values(warp: Warp) -> np.ndarray:
-        number, by = value(warp), amount(warp)
-        moved = move(number, np.minimum(by, last).astype(number.dtype))
-        return np.where(by <= last, moved, -(number < 0).astype(number.dtype))
+        number, count = value(warp), amount(warp)
+        moved = move(number, np.minimum(count, last).astype(number.dtype))
+        return np.where(count <= last, moved, -(number < 0).astype(number.dtype))
 
     return form.result(values)
 
 
 def _extract(form: Form) -> Execute:
-    """``bfe``: extract bits; for signed types the highest one is the sign."""
-    form.knows()
+    """``bfe``: extract bits; for signed types, the highest extracted bit is the sign."""
+    form.allow_flags()
     if width(form.kind) != 32:
         raise form.unknown()
     value, start, length = form.source(1, "b32"), int(form.operands[2]), int(form.operands[3])
     if length == 0 or start + length > 32:
         raise form.unknown()
-    highest = np.uint32(32 - start - length)
-    return form.result(lambda warp: (value(warp) << highest).view(number_type(form.kind)) >> (32 - length))
+    above = np.uint32(32 - start - length)  # bits above the extracted ones
+    return form.result(lambda warp: (value(warp) << above).view(number_type(form.kind)) >> (32 - length))
 
 
 def _permute(form: Form) -> Execute:
-    """``prmt``: each byte of the result is one of eight bytes, or its sign in every bit."""
-    form.knows()
+    """``prmt``: each byte of the result is one of eight bytes, or the sign bit of that byte, repeated."""
+    form.allow_flags()
     first, second, selector = form.source(1, "b32"), form.source(2, "b32"), form.source(3, "b32")
 
     def values(warp: Warp) -> np.ndarray:
@@ -54,32 +54,33 @@ def _permute(form: Form) -> Execute:
 
 
 def _move(form: Form) -> Execute:
-    """``mov``: copy one register, or split one to several narrow ones, or join several to one."""
-    form.knows()
-    to, of = (names_of(operand) for operand in form.operands)
-    if len(to) == len(of):
+    """``mov``: copy a register, split a wide one into several, or join several into a wide one."""
+    form.allow_flags()
+    targets, origins = (names_of(operand) for operand in form.operands)
+    if len(targets) == len(origins):
         return form.result(form.source(1))
-    narrow, wide = f"b{width(form.kind) // max(len(to), len(of))}", f"b{width(form.kind)}"
-    sources = [source_of(name, narrow if len(of) > 1 else wide) for name in of]
+    narrow, wide = f"b{width(form.kind) // max(len(targets), len(origins))}", f"b{width(form.kind)}"
+    read_kind, written_kind = (wide, narrow) if len(targets) > 1 else (narrow, wide)
+    sources = [source_of(name, read_kind) for name in origins]
 
     def execute(warp: Warp, lanes: np.ndarray) -> None:
         read = np.stack([source(warp) for source in sources], axis=1)
-        written = read.view(register_type(narrow if len(to) > 1 else wide))
-        for index, name in enumerate(to):
-            if name != "_":  # discarded
-                write(warp.registers[name], written[:, index], narrow if len(to) > 1 else wide, lanes)
+        written = read.view(register_type(written_kind))
+        for index, name in enumerate(targets):
+            if name != "_":  # this part is discarded
+                write(warp.registers[name], written[:, index], written_kind, lanes)
 
     return execute
 
 
 BITWISE: dict[str, Callable[[Form], Execute]] = {
-    "and": of_one_type(np.bitwise_and),
+    "and": elementwise(np.bitwise_and),
     "bfe": _extract,
     "mov": _move,
-    "not": of_one_type(np.invert),
-    "or": of_one_type(np.bitwise_or),
+    "not": elementwise(np.invert),
+    "or": elementwise(np.bitwise_or),
     "prmt": _permute,
     "shl": _shift,
     "shr": _shift,
-    "xor": of_one_type(np.bitwise_xor),
+    "xor": elementwise(np.bitwise_xor),
 }

@@ -12,23 +12,23 @@ from .numbers import is_float, numbers, register_type, width, write
 
 @dataclass(frozen=True)
 class Form:
-    """The parts of an instruction: name, types and other flags of the opcode, operands."""
+    """The parts of an instruction, for example of ``add.rn.f32 %r1, %r2, %r3``."""
 
-    text: str
-    name: str
-    flags: frozenset[str]
-    kinds: list[str]
-    operands: list[str]
+    text: str  # the whole instruction
+    name: str  # "add"
+    flags: frozenset[str]  # {"rn"}
+    kinds: list[str]  # types: ["f32"]
+    operands: list[str]  # ["%r1", "%r2", "%r3"]; the first one is the result
 
     @property
     def kind(self) -> str:
-        """The type of the instruction; it is an error if there are several."""
+        """The type of the instruction, which must have exactly one."""
         if len(self.kinds) != 1:
             raise self.unknown()
         return self.kinds[0]
 
-    def knows(self, *flags: str) -> None:
-        """Raise unless all flags are among these."""
+    def allow_flags(self, *flags: str) -> None:
+        """Raise an error if the instruction has another flag than these."""
         if not self.flags.issubset(flags):
             raise self.unknown()
 
@@ -42,7 +42,7 @@ class Form:
         return [self.source(position) for position in range(1, len(self.operands))]
 
     def result(self, values: Read, kind: str | None = None) -> Execute:
-        """Return an execution that writes values to the first operand."""
+        """Return a function that executes the instruction: it writes ``values`` to the first operand."""
         name, kind = self.operands[0], kind or self.kind
         return lambda warp, lanes: write(warp.registers[name], values(warp), kind, lanes)
 

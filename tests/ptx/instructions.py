@@ -1,4 +1,4 @@
-"""Reads the PTX of a kernel: what each instruction does to the registers and the memory of a warp."""
+"""Parse the PTX of a kernel into functions that change the registers and the memory of a warp."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .machine import Instruction, Program, statements
 from .memory import LOADS_AND_STORES
 from .numbers import TYPE
 
-_MEANINGS = ARITHMETIC | BITWISE | BETWEEN_LANES | LOADS_AND_STORES
+_PARSERS = ARITHMETIC | BITWISE | BETWEEN_LANES | LOADS_AND_STORES
 
 
 def parse(source: str) -> Program:
-    """Parse the kernel in PTX source.
+    """Parse PTX source that contains one kernel.
 
     Raises:
-        NotImplementedError: an instruction is unknown.
+        NotImplementedError: if an instruction is unknown.
     """
     program = Program()
     program.parameters, body = statements(source)
@@ -46,12 +46,12 @@ def _instruction(text: str) -> Instruction:
         return Instruction(text, guard, ends=True)
     if opcode == "bar.sync" and rest == "0":
         return Instruction(text, guard, waits=True)
-    if name not in _MEANINGS:
+    if name not in _PARSERS:
         raise NotImplementedError(text)
     operands = re.findall(r"\{[^}]*\}|\[[^\]]*\]|[^\s,{}\[\]]+", rest)
     kinds = [flag for flag in flags if TYPE.fullmatch(flag)]
     form = Form(text, name, frozenset(flags).difference(kinds), kinds, operands)
     try:
-        return Instruction(text, guard, execute=_MEANINGS[name](form))
+        return Instruction(text, guard, execute=_PARSERS[name](form))
     except (ValueError, LookupError, OverflowError) as error:
         raise NotImplementedError(text) from error

@@ -15,7 +15,7 @@ from .numbers import write
 
 
 def _reduce(form: Form) -> Execute:
-    """``redux``: every lane gets the minimum or the maximum of all lanes."""
+    """``redux``: give every lane the minimum or the maximum of all lanes."""
     if form.flags not in ({"sync", "min"}, {"sync", "max"}) or form.kind not in ("s32", "u32", "f32"):
         raise form.unknown()
     choose, value, members = choice(form), form.source(1), form.source(2, "s32")
@@ -30,7 +30,7 @@ def _reduce(form: Form) -> Execute:
 
 
 def _shuffle(form: Form) -> Execute:
-    """``shfl``: read the value of the lane with an index (idx), or with the own index XOR a mask (bfly)."""
+    """``shfl``: read the value of the lane with a given index (idx), or with the reader's index XOR a mask (bfly)."""
     if form.flags not in ({"sync", "bfly"}, {"sync", "idx"}) or form.operands[3:] != ["31", "-1"]:
         raise form.unknown()
     value, lane = form.source(1), form.source(2, "u32")
@@ -39,6 +39,8 @@ def _shuffle(form: Form) -> Execute:
 
 
 def by_all_lanes(execute: Execute) -> Execute:
+    """Return ``execute`` with a check that all lanes of the warp take part."""
+
     def checked(warp: Warp, lanes: np.ndarray) -> None:
         if not lanes.all():
             raise MachineError("not all lanes of a warp take part")
@@ -48,9 +50,10 @@ def by_all_lanes(execute: Execute) -> Execute:
 
 
 def _matrices(form: Form) -> Execute:
-    """``ldmatrix`` and ``stmatrix``: matrices of 8 by 8 numbers of 16 bits in shared memory.
+    """``ldmatrix`` and ``stmatrix``: load and store matrices of 8 by 8 numbers of 16 bits in shared memory.
 
-    Each lane has the address of one row, and two adjacent numbers of a row (with trans, of a column) of every matrix.
+    Each lane passes the address of one row. Its registers hold two adjacent numbers of a row (with trans, of a column)
+    of each matrix.
     """
     loads = form.name == "ldmatrix"
     names, address = names_of(form.operands[not loads]), address_of(form.operands[loads])

@@ -1,4 +1,4 @@
-"""Executes programs warp by warp, with diverging lanes and with checked memory accesses."""
+"""Execute parsed kernels warp by warp, with diverging lanes and checked memory accesses."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from .numbers import register_type, width
 
 WARP = 32
 #: A warp that executes more instructions than this is assumed to be in an endless loop.
-_MOST_STEPS = 10**7
+_MAX_STEPS = 10**7
 LANES = np.arange(WARP)
 
+#: Return one number per lane of a warp.
 Read = Callable[["Warp"], np.ndarray]
+#: Execute an instruction for the lanes of a warp in a mask, ``[32]``.
 Execute = Callable[["Warp", np.ndarray], None]
 
 
 class MachineError(Exception):
-    """An operation that fails or is undefined on a GPU."""
+    """An operation fails or is undefined on a GPU."""
 
 
 class Memory:
-    """Allocations by address. An access outside of them is an error."""
+    """Memory as allocated arrays of bytes by address. An access outside of them is an error."""
 
     def __init__(self, allocations: dict[int, np.ndarray]):
         assert all(base % 16 == 0 for base in allocations)
@@ -34,7 +36,7 @@ class Memory:
         """Return the elements of the allocation that contains all addresses, and the index of each address.
 
         Raises:
-            MachineError: an access of ``count`` elements is not aligned to its size, or is outside of the allocation.
+            MachineError: if an access of ``count`` elements is not aligned to its size, or not within one allocation.
         """
         size = width(kind) // 8
         first, end = int(addresses.min()), int(addresses.max()) + size * count
@@ -49,7 +51,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Warp:
-    """Threads that execute together, their registers, parameters and memories."""
+    """What the threads of a warp can access: registers, special registers, parameters and memories."""
 
     registers: dict[str, np.ndarray]
     special: dict[str, np.ndarray]
@@ -59,7 +61,7 @@ class Warp:
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction: it executes, branches to a label, waits at a barrier, or ends the program."""
+    """One instruction, which does one of these: execute, branch to a label, wait at a barrier, end the program."""
 
     text: str
     guard: Read | None = None
@@ -71,7 +73,7 @@ class Instruction:
 
 @dataclass
 class Program:
-    """A kernel that can be executed."""
+    """A parsed kernel."""
 
     instructions: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
@@ -79,11 +81,11 @@ class Program:
     registers: dict[str, tuple[str, int]] = field(default_factory=dict)  # type and count, by prefix
 
     def run(self, block: int, threads: int, values: Sequence[int | float], memory: Memory, shared: int) -> None:
-        """Run one program of a grid of one dimension.
+        """Run one program of a one-dimensional grid.
 
-        Each warp runs up to a barrier before the next one starts, in random order, so that a missing barrier gives
-        wrong results. The lanes of a warp run in lockstep, which a GPU does not guarantee. Registers and shared memory
-        start with random bits.
+        Warps run one after the other, in random order, each up to the next barrier: a missing barrier gives wrong
+        results. The lanes of a warp run in lockstep, which a GPU does not guarantee. Registers and shared memory start
+        with random bits.
 
         Args:
             block: index of the program in the grid.
@@ -118,14 +120,14 @@ class Program:
         return registers
 
     def _execute(self, warp: Warp) -> Iterator[str]:
-        """Execute a warp and yield at each barrier. Diverged lanes with the lowest program counter run first."""
+        """Execute a warp and yield at each barrier. Of diverged lanes, those with the lowest counter run first."""
         counter, active = 0, np.ones(WARP, dtype=bool)
-        ahead: dict[int, np.ndarray] = {}
-        for _ in range(_MOST_STEPS):
-            if ahead and counter >= min(ahead):
-                ahead[counter] = active | ahead.get(counter, False)
-                counter = min(ahead)
-                active = ahead.pop(counter)
+        waiting: dict[int, np.ndarray] = {}  # masks of diverged lanes, by program counter
+        for _ in range(_MAX_STEPS):
+            if waiting and counter >= min(waiting):
+                waiting[counter] = active | waiting.get(counter, False)
+                counter = min(waiting)
+                active = waiting.pop(counter)
             instruction = self.instructions[counter]
             counter += 1
             lanes = active if instruction.guard is None else active & instruction.guard(warp)
@@ -140,7 +142,7 @@ class Program:
             elif instruction.label is not None:
                 rest = active & ~lanes
                 if rest.any():
-                    ahead[counter] = rest | ahead.get(counter, False)
+                    waiting[counter] = rest | waiting.get(counter, False)
                 counter, active = self.labels[instruction.label], lanes
             else:
                 assert instruction.execute is not None
@@ -148,7 +150,7 @@ class Program:
                     instruction.execute(warp, lanes)
                 except MachineError as error:
                     raise MachineError(f"{instruction.text}: {error}") from None
-        raise MachineError(f"a warp does not end after {_MOST_STEPS} instructions")
+        raise MachineError(f"a warp does not end after {_MAX_STEPS} instructions")
 
 
 def _special(block: int, first_thread: int) -> dict[str, np.ndarray]:
@@ -160,7 +162,7 @@ def _special(block: int, first_thread: int) -> dict[str, np.ndarray]:
 
 
 def statements(source: str) -> tuple[list[str], list[str]]:
-    """Return the parameters of a kernel, and its statements: labels (with a colon), declarations and instructions."""
+    """Return the parameters of a kernel, and its statements: labels (with their colon), declarations, instructions."""
     found = re.search(r"\.entry \w+\((.*?)\).*?^\{(.*?)^\}", source, re.DOTALL | re.MULTILINE)
     assert found, "no kernel"
     head, body = found.groups()

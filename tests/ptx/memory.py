@@ -15,12 +15,12 @@ from .numbers import bits, numbers, width, write
 def address_of(operand: str) -> Read:
     """Return a function that reads an address: a register or a symbol, plus an offset in bytes."""
     base, *offset = re.split(r"\s*\+\s*", operand.strip("[] "))
-    value, bytes_ = source_of(base, "b64"), np.uint64(int(*offset or ["0"]))
-    return lambda warp: value(warp) + bytes_
+    value, offset_bytes = source_of(base, "b64"), np.uint64(int(*offset or ["0"]))
+    return lambda warp: value(warp) + offset_bytes
 
 
 def _vector(form: Form, operand: int) -> list[str]:
-    """Return the registers of an access; their number must match the flag v2 or v4."""
+    """Return the registers of a load or store: one, or as many as the flag v2 or v4 says."""
     names = names_of(form.operands[operand])
     if form.flags.intersection(("v2", "v4")) != ({f"v{len(names)}"} if len(names) > 1 else set()):
         raise form.unknown()
@@ -50,7 +50,7 @@ def _load_parameter(register: str, name: str, kind: str) -> Execute:
     def execute(warp: Warp, lanes: np.ndarray) -> None:
         value = warp.parameters[name]
         if isinstance(value, float) and width(kind) != 32:
-            raise MachineError(f"{value} is a float32")
+            raise MachineError(f"{value} is passed as float32 and loaded as {kind}")
         raw = np.float32(value).view(np.uint32) if isinstance(value, float) else np.int64(value).view(np.uint64)
         write(warp.registers[register], numbers(np.full(WARP, raw), kind), kind, lanes)
 

@@ -1,4 +1,4 @@
-"""Conversion between register bits and numbers of PTX types. All arrays have one element per lane of a warp."""
+"""Convert between the bits in registers and numbers of PTX types. All arrays have one element per lane of a warp."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FLOAT = {"f16": np.float16, "bf16": np.float32, "f32": np.float32, "f64": np.fl
 
 
 def width(kind: str) -> int:
-    """Return the number of bits of a type."""
+    """Return the number of bits of a type, for example 32 for ``f32`` and for ``f16x2``."""
     digits = re.match(r"\D+(\d+)(x2)?", kind)
     assert digits, f"{kind} has no width"
     return int(digits[1]) * (2 if digits[2] else 1)
@@ -30,7 +30,7 @@ def register_type(kind: str) -> np.dtype:
 
 
 def number_type(kind: str) -> np.dtype:
-    """Return the NumPy dtype for arithmetic; bf16 is computed as float32."""
+    """Return the NumPy dtype for arithmetic with a type. bf16 is computed as float32."""
     if kind == "pred":
         return np.dtype(bool)
     kind = kind.removesuffix("x2")
@@ -40,7 +40,7 @@ def number_type(kind: str) -> np.dtype:
 
 
 def numbers(bits: np.ndarray, kind: str) -> np.ndarray:
-    """Return the low bits of registers as numbers; for pairs (x2), ``[lanes, 2]``."""
+    """Return the low bits of registers as numbers ``[32]``, or ``[32, 2]`` for pairs (x2)."""
     bits = bits.astype(register_type(kind), copy=False)
     if kind.endswith("x2"):
         single = kind.removesuffix("x2")
@@ -51,7 +51,7 @@ def numbers(bits: np.ndarray, kind: str) -> np.ndarray:
 
 
 def bits(values: np.ndarray, kind: str) -> np.ndarray:
-    """Return the bits of numbers; float32 is rounded to bf16."""
+    """Return the bits of numbers; for bf16, float32 numbers are rounded."""
     if kind.endswith("x2"):
         return np.ascontiguousarray(bits(values, kind.removesuffix("x2"))).view(register_type(kind))[:, 0]
     values = values.astype(number_type(kind), copy=False)
@@ -63,7 +63,7 @@ def bits(values: np.ndarray, kind: str) -> np.ndarray:
 
 
 def write(register: np.ndarray, values: np.ndarray, kind: str, lanes: np.ndarray) -> None:
-    """Write numbers to the lanes of a register; in a wider register, signed numbers are sign-extended."""
+    """Write numbers to some lanes of a register. Signed numbers are sign-extended to a wider register."""
     if kind[0] == "s" and not kind.endswith("x2"):
         extended = values.astype(number_type(kind)).astype(_SIGNED[8 * register.itemsize]).view(register.dtype)
     else:

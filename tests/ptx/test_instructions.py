@@ -1,4 +1,4 @@
-"""Instructions give the same results as PyTorch and Python."""
+"""The instructions of the simulator give the same results as PyTorch and Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGNED = {16: torch.int16, 32: torch.int32, 64: torch.int64}
 
 
 def run(body: str, *arrays: np.ndarray, threads: int = WARP, shared: int = 0) -> None:
-    """Run instructions on arrays, whose addresses are in ``%rd1``, ``%rd2``, ...; ``%r0`` is the thread."""
+    """Run instructions on arrays. Their addresses are in ``%rd1``, ``%rd2``, ...; the thread index is in ``%r0``."""
     parameters = ",\n".join(f".param .u64 kernel_param_{i}" for i in range(len(arrays)))
     loads = "".join(f"ld.param.b64 %rd{i + 1}, [kernel_param_{i}];\n" for i in range(len(arrays)))
     registers = ".reg .pred %p<9>;\n.reg .b16 %rs<99>;\n.reg .b32 %r<99>;\n.reg .b64 %rd<99>;\n"
@@ -28,7 +28,7 @@ def run(body: str, *arrays: np.ndarray, threads: int = WARP, shared: int = 0) ->
 
 
 def calculate(opcode: str, result: int, *operands: Tensor, constants: str = "") -> Tensor:
-    """Return the results of an instruction as integers of ``result`` bits, for operands ``[32]``."""
+    """Return the results of an instruction for operands ``[32]``, as integers of ``result`` bits."""
     arrays = [operand.contiguous().view(SIGNED[8 * operand.element_size()]).numpy() for operand in operands]
     out = np.zeros(WARP, dtype=f"int{result}")
     kinds = {16: "%rs", 32: "%r", 64: "%rd"}
@@ -46,7 +46,7 @@ def calculate(opcode: str, result: int, *operands: Tensor, constants: str = "") 
 
 
 def random_bits(generator: torch.Generator, bits: int) -> Tensor:
-    """Return integers of ``bits`` bits; some are small and some extreme."""
+    """Return random integers of ``bits`` bits; some are small, and some are the smallest or largest."""
     wide = torch.randint(-(2**63), 2**63 - 1, (WARP,), generator=generator)
     values = wide >> (64 - bits)
     values[:12] = torch.randint(-20, 20, (12,), generator=generator)
@@ -60,7 +60,7 @@ def random_floats(generator: torch.Generator) -> Tensor:
     values[:16] = torch.tensor(
         [0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1, -1, 0.5, 1.5, 2.5, 3e9, -3e9, 2**-149] * 2
     )[torch.randint(26, (16,), generator=generator)]
-    # C functions change the bits of a signalling NaN.
+    # Use only one NaN, because C functions change the bits of signalling NaNs.
     return values.where(values == values, torch.nan)
 
 
@@ -100,13 +100,13 @@ def test_remainder_has_the_sign_of_the_dividend(generator: torch.Generator) -> N
 
 
 @pytest.mark.parametrize("opcode", ["shl.b32", "shr.u32", "shr.s32", "shr.u64", "shl.b64"])
-def test_shifts_by_more_bits_than_there_are(opcode: str, generator: torch.Generator) -> None:
+def test_shifts_by_more_bits_than_the_type_has(opcode: str, generator: torch.Generator) -> None:
     name, kind = opcode.split(".")
     bits = int(kind[1:])
-    a, by = random_bits(generator, bits), torch.randint(0, 100, (WARP,), generator=generator, dtype=torch.int32)
-    found = calculate(opcode, bits, a, by).tolist()
+    a, counts = random_bits(generator, bits), torch.randint(0, 100, (WARP,), generator=generator, dtype=torch.int32)
+    found = calculate(opcode, bits, a, counts).tolist()
     numbers = a.tolist() if kind[0] == "s" else [x % 2**bits for x in a.tolist()]
-    expected = [x << n if name == "shl" else x >> n for x, n in zip(numbers, by.tolist())]
+    expected = [x << n if name == "shl" else x >> n for x, n in zip(numbers, counts.tolist())]
     assert [x % 2**bits for x in found] == [x % 2**bits for x in expected]
 
 
@@ -126,13 +126,13 @@ def test_permuted_bytes(generator: torch.Generator) -> None:
     for x, y, chosen in zip(a.tolist(), b.tolist(), selector.tolist()):
         eight = (x % 2**32 | y % 2**32 << 32).to_bytes(8, "little")
         choices = [chosen % 2**32 >> 4 * byte & 15 for byte in range(4)]
-        made = [(255 if eight[c & 7] > 127 else 0) if c & 8 else eight[c & 7] for c in choices]
-        expected.append(int.from_bytes(bytes(made), "little", signed=True))
+        permuted = [(255 if eight[c & 7] > 127 else 0) if c & 8 else eight[c & 7] for c in choices]
+        expected.append(int.from_bytes(bytes(permuted), "little", signed=True))
     assert calculate("prmt.b32", 32, a, b, selector).tolist() == expected
 
 
 def same_numbers(found: Tensor, expected: Tensor) -> bool:
-    """Return whether bits are those of the expected numbers; all NaNs are equal."""
+    """Return whether two tensors have the same bits. All NaNs are considered equal."""
     number = expected == expected
     found = found.view(expected.dtype)
     integer = SIGNED[8 * expected.element_size()]
@@ -193,7 +193,7 @@ def test_comparisons_with_nan(name: str, generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_halves(dtype: torch.dtype, generator: torch.Generator) -> None:
+def test_conversion_of_float16_and_bfloat16(dtype: torch.dtype, generator: torch.Generator) -> None:
     kind = {torch.float16: "f16", torch.bfloat16: "bf16"}[dtype]
     a, b = random_floats(generator), random_floats(generator)
     assert same_numbers(calculate(f"cvt.rn.{kind}.f32", 16, a), a.to(dtype))
@@ -245,13 +245,13 @@ def test_exchange_between_lanes(mask: int, generator: torch.Generator) -> None:
 @pytest.mark.parametrize("trans", [".trans", ""])
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_matrices(count: int, trans: str, generator: torch.Generator) -> None:
-    """Each lane loads two numbers of a row, and stores them back unchanged."""
+    """Load two numbers per lane with ``ldmatrix``, and store them unchanged with ``stmatrix``."""
     matrices = random_bits(generator, 16)[:1] + torch.arange(count * 64, dtype=torch.int16).view(count, 8, 8)
-    seen, back = np.zeros((WARP, count, 2), dtype=np.int16), np.zeros((count, 8, 8), dtype=np.int16)
+    loaded, stored = np.zeros((WARP, count, 2), dtype=np.int16), np.zeros((count, 8, 8), dtype=np.int16)
     names = ", ".join(f"%r{10 + i}" for i in range(count))
     form = f"sync.aligned.m8n8.x{count}{trans}.shared.b16"
     body = (
-        # Each lane with a row writes it, and reads one back.
+        # The first lanes, one per row, write the rows to shared memory at the start, and read them back at the end.
         f"setp.lt.s32 %p1, %r0, {8 * count};\nmul.wide.u32 %rd10, %r0, 16;\nshl.b32 %r1, %r0, 4;\n"
         "selp.b32 %r1, %r1, 0, %p1;\nadd.s64 %rd11, %rd10, %rd1;\nadd.s64 %rd12, %rd10, %rd3;\n"
         "@%p1 ld.global.v4.b32 {%r2, %r3, %r4, %r5}, [ %rd11 + 0 ];\n"
@@ -263,10 +263,10 @@ def test_matrices(count: int, trans: str, generator: torch.Generator) -> None:
         "@%p1 ld.shared.v4.b32 {%r2, %r3, %r4, %r5}, [%r6];\n"
         "@%p1 st.global.v4.b32 [ %rd12 + 0 ], {%r2, %r3, %r4, %r5};"
     )
-    run(body, matrices.numpy(), seen, back, shared=1024)
-    assert (back == matrices.numpy()).all()
-    shown = matrices.mT if trans else matrices
-    assert (seen == shown.reshape(count, WARP, 2).transpose(0, 1).numpy()).all()
+    run(body, matrices.numpy(), loaded, stored, shared=1024)
+    assert (stored == matrices.numpy()).all()
+    expected = (matrices.mT if trans else matrices).reshape(count, WARP, 2).transpose(0, 1)
+    assert (loaded == expected.numpy()).all()
 
 
 @pytest.mark.parametrize(

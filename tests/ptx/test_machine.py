@@ -1,4 +1,4 @@
-"""The machine detects errors, including some that a GPU does not report."""
+"""The simulator detects errors, including some that a GPU does not report."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import triton.language as tl
 from torch import Tensor
 
 from tests.kernels.compiled import gpu
-from tests.ptx import test_instructions as by_hand
 from tests.ptx.machine import WARP, MachineError
+from tests.ptx.test_instructions import run
 
 
 @triton.jit
@@ -43,7 +43,7 @@ def _greatest(numbers_ptr, out_ptr, block: tl.constexpr):
 
 
 def rolled(waits: bool) -> tuple[Tensor, Tensor]:
-    """Return the result of a kernel with or without a barrier, and the expected result."""
+    """Return the result of the kernel ``_roll`` with or without its barrier, and the expected result."""
     numbers = torch.arange(1, 129, dtype=torch.int32)
     out = torch.zeros_like(numbers)
     with gpu():
@@ -71,7 +71,7 @@ def test_maximum_over_all_threads(target: str, generator: torch.Generator) -> No
 
 
 def copied(length: int, claimed: int) -> Tensor:
-    """Copy numbers with a kernel that is given the length ``claimed``."""
+    """Copy ``length`` numbers with a kernel that is told to copy ``claimed`` numbers."""
     numbers = torch.arange(1, length + 1, dtype=torch.int32)
     out = torch.zeros_like(numbers)
     with gpu():
@@ -100,13 +100,13 @@ def test_write_to_an_input_is_detected() -> None:
 
 def test_unaligned_access_is_detected() -> None:
     with pytest.raises(MachineError, match="not a multiple of the 8 bytes"):
-        by_hand.run("ld.global.v2.b32 {%r1, %r2}, [ %rd1 + 4 ];", np.zeros(WARP, dtype=np.int32))
+        run("ld.global.v2.b32 {%r1, %r2}, [ %rd1 + 4 ];", np.zeros(WARP, dtype=np.int32))
 
 
 def test_lanes_diverge_and_converge() -> None:
-    """Every third lane runs a loop, once more than its index; the others skip it. Then all lanes shuffle."""
+    """Every third lane runs a loop, as many times as its index plus 1; the others skip it. Then all lanes shuffle."""
     out = np.zeros(WARP, dtype=np.int32)
-    by_hand.run(
+    run(
         """
         mov.b32 %r1, 0;
         mov.b32 %r2, 0;
@@ -134,17 +134,17 @@ def test_lanes_diverge_and_converge() -> None:
 )
 def test_instructions_that_need_all_lanes(instruction: str) -> None:
     with pytest.raises(MachineError, match="not all lanes"):
-        by_hand.run(f"setp.lt.s32 %p1, %r0, 7;\n{instruction};", np.zeros(WARP, dtype=np.int32))
+        run(f"setp.lt.s32 %p1, %r0, 7;\n{instruction};", np.zeros(WARP, dtype=np.int32))
 
 
 def test_barrier_that_some_warps_skip_is_detected() -> None:
     body = "setp.lt.s32 %p1, %r0, 32;\n@%p1 bra $end;\nbar.sync 0;\n$end:\nmov.b32 %r1, 0;"
     with pytest.raises(MachineError, match="others have ended"):
-        by_hand.run(body, np.zeros(WARP, dtype=np.int32), threads=2 * WARP)
+        run(body, np.zeros(WARP, dtype=np.int32), threads=2 * WARP)
 
 
 def test_registers_start_with_random_bits() -> None:
     seen = [np.zeros(WARP, dtype=np.int32) for _ in range(2)]
     for out in seen:
-        by_hand.run("mad.wide.u32 %rd10, %r0, 4, %rd1;\nst.global.b32 [ %rd10 + 0 ], { %r50 };", out)
+        run("mad.wide.u32 %rd10, %r0, 4, %rd1;\nst.global.b32 [ %rd10 + 0 ], { %r50 };", out)
     assert (seen[0] != seen[1]).any()
