@@ -1,4 +1,4 @@
-"""Augmented conversions for tests: boxes inside and outside of images of every dtype, resized up and down, flipped."""
+"""Augmented conversions for tests: images of every dtype, cropped inside and outside, enlarged, reduced and flipped."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class AugmentedCase:
 
     @property
     def augmentation(self) -> dict[str, Any]:
-        """The arguments that only an augmented conversion has."""
+        """The arguments of ``convert`` that describe the augmentation."""
         return {"crop": self.crop, "size": self.size, "flip": self.flip, "interpolation": self.interpolation}
 
     @property
     def nearest(self) -> bool:
-        """Whether the operator takes the nearest pixels: if asked for, or if images are not cropped or resized."""
+        """Whether the operator uses nearest interpolation: if it is requested, or if images are only flipped."""
         return self.interpolation == "nearest" or (self.crop is None and self.size in (None, self.images.shape[-2:]))
 
     def expected(self, dtype: torch.dtype = torch.bool, *, packed: bool = False) -> Tensor:
@@ -42,14 +42,14 @@ class AugmentedCase:
 
 
 def launched_augmentation(case: Case | AugmentedCase) -> dict[str, Any]:
-    """Return the arguments of ``launch.convert_into`` that only an augmented conversion has."""
+    """Return the arguments of ``launch.convert_into`` that describe the augmentation."""
     if isinstance(case, Case):
         return {}
     return {"crop": case.crop, "flip": case.flip, "nearest": case.nearest}
 
 
 def boxes(batch: int, generator: torch.Generator, reach: int = 20, longest: int = 60) -> Tensor:
-    """Return boxes ``[batch, 4]`` that begin and end inside and outside of small images."""
+    """Return random boxes ``[batch, 4]`` that begin and end inside or outside of small images."""
     corner = torch.randint(-reach, 2 * reach, (batch, 2), generator=generator)
     return torch.cat([corner, torch.randint(1, longest, (batch, 2), generator=generator)], dim=1)
 
@@ -65,17 +65,17 @@ def augmented_cases(draw: st.DrawFn, side: int = 40, batch: int = 3) -> Augmente
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1), label="seed"))
     size = st.integers(1, side) | st.sampled_from([s for s in (1, 2, 4, 8, 16, 31, 32, 33) if s <= side])
     height, width = draw(size), draw(size)
-    # convert refuses more than 4 channels with a width of 3 or 4: these are channels in the last dimension.
+    # convert rejects more than 4 channels if the width is 3 or 4, because then the last dimension looks like channels.
     channels = draw(st.sampled_from([1, 2, 3, 4] if width in (3, 4) else [1, 2, 3, 4, 6]))
     shape = (draw(st.integers(1, batch)), channels, height, width)
     images = filled(shape, draw(st.sampled_from(IMAGE_DTYPES)), draw(st.sampled_from(CONTENTS)), generator)
     images = arrange(images, draw(st.sampled_from(LAYOUTS)))
     ratio = torch.rand(shape[0], generator=generator) * 0.3 if draw(st.booleans()) else 0.12
-    integer = draw(st.sampled_from([torch.int8, torch.int16, torch.int32, torch.int64]))
+    box_dtype = draw(st.sampled_from([torch.int8, torch.int16, torch.int32, torch.int64]))
     return AugmentedCase(
         images,
         random_shifts(shape[0], generator) if draw(st.booleans()) else canonical_shifts(),
-        boxes(shape[0], generator).to(integer) if draw(st.booleans()) else None,
+        boxes(shape[0], generator).to(box_dtype) if draw(st.booleans()) else None,
         (draw(size), draw(size)),
         flips(shape[0], generator) if draw(st.booleans()) else None,
         draw(st.sampled_from(["bilinear", "bilinear", "nearest"])),

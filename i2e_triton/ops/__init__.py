@@ -1,1 +1,1 @@
-"""The PyTorch operators and their CPU implementation."""
+"""The PyTorch operators and their implementation on the CPU."""

@@ -1,11 +1,12 @@
-"""The fast CPU path: comparisons of shifted planes, without a convolution; and unpacking.
+"""The fast CPU path: convert images by comparing shifted planes, without a convolution; and unpack events.
 
-Two kinds of arithmetic give the bits of the specification. Floating-point images are compared as the paper writes it.
-uint8 images are compared as bytes: whether a pixel fires depends on two of 256 grey levels and on theta. For each level
-p there is a highest level ``limit(p)`` that does not fire against it, and q fires if ``q > limit(p)``. If theta is so
-close to a whole number of levels that float32 rounding decides (a tie), a table holds the limit of each level.
+The events equal those of the specification bit for bit. For floating-point images, differences are compared with theta,
+as in the paper. For uint8 images, bytes are compared: a pair of grey levels (p, q) fires if q is greater than the limit
+of p, the highest level that does not fire. The limit is p + step - 1, where ``step`` is the smallest distance of levels
+that fires. If theta is so close to a whole number of levels that float32 rounding decides (a tie), a table holds the
+limit of each level.
 
-The work is divided into chunks that stay in the last-level cache: several small images, or some rows of a large one.
+The work is divided into chunks that fit in the last-level cache: several small images, or some rows of a large one.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-# Per thread. Smaller chunks cost more calls and write pages of the output in parts; larger ones do not stay in the
-# cache.
+# Pixels of a chunk, per thread. Smaller chunks need more calls, and write the pages of the output in several parts;
+# larger ones do not fit in the cache.
 _CHUNK_PIXELS = 512 * 1024
 
 
 class _GreyLevels:
-    """Arithmetic on a chunk of uint8 images ``[N, C, H, W]``. A neighbour is two planes: levels and limits."""
+    """Arithmetic on a chunk of uint8 images ``[N, C, H, W]``. A neighbour has two planes: levels and limits."""
 
     dtype = torch.uint8
     planes = 2
@@ -33,27 +34,28 @@ class _GreyLevels:
         low, high = _range(self.value)
         levels, smallest, largest = _grey_level_steps()
         theta = (levels[high.long()] - levels[low.long()]) * ratio
-        # The smallest distance of levels at which a pair fires. If its smallest difference fires, all pairs do.
+        # The smallest distance of levels at which any pair fires. There is a tie unless its smallest difference fires.
         step = torch.searchsorted(largest, theta).clamp_(min=1)
         tied = (step < 256) & (smallest[step.clamp(max=255)] < theta)
         self._ties = [(i, _tie_break_table(levels, step[i], theta[i])) for i in tied.nonzero().flatten().tolist()]
-        self._less = (step - 1).to(torch.uint8)[:, None, None]
-        self._cap = (256 - step).to(torch.uint8)[:, None, None]
+        self._silent_distance = (step - 1).to(torch.uint8)[:, None, None]
+        self._highest_level = (256 - step).to(torch.uint8)[:, None, None]
 
     def complete(self, levels: Tensor, limits: Tensor) -> None:
         """Write the limits of the levels ``[N, rows, W]``."""
-        torch.minimum(levels, self._cap, out=limits).add_(self._less)
+        # The limit is min(level + step - 1, 255), computed without overflow.
+        torch.minimum(levels, self._highest_level, out=limits).add_(self._silent_distance)
         for i, table in self._ties:
             torch.index_select(table, 0, levels[i].flatten().int(), out=limits[i].view(-1))
 
     def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor) -> None:
-        """Write the events between two neighbours, each of them levels and limits."""
+        """Write the events between two neighbours; each is a pair of levels and limits."""
         torch.gt(end[0], start[1], out=on)
         torch.gt(start[0], end[1], out=off)
 
 
 class _Floats:
-    """Arithmetic on a chunk of floating-point images ``[N, C, H, W]``. A neighbour is one plane of values."""
+    """Arithmetic on a chunk of floating-point images ``[N, C, H, W]``. A neighbour has one plane of values."""
 
     planes = 1
 
@@ -62,20 +64,21 @@ class _Floats:
         self.dtype = ratio.dtype
         low, high = _range(self.value)
         theta = (high - low) * ratio
-        # D >= theta and D > 0 together are D > bound, with bound the number before theta, or 0.
+        # D >= theta and D > 0 are equivalent to D > bound: the next number below theta, or 0 if theta is 0.
         bound = torch.nextafter(theta, torch.zeros_like(theta))
-        # NaN and infinity are in the extremes of the image. A comparison with NaN is false, so there are no events.
+        # A NaN or infinity is the minimum or the maximum of its image. The bound of such an image is NaN: comparisons
+        # with NaN are false, so there are no events.
         lowest = low if images.shape[1] == 1 else images.amin(dim=(1, 2, 3))
         finite = lowest.isfinite() & high.isfinite()
         self._above = torch.where(finite, bound, math.nan)[:, None, None]
         self._below = -self._above
 
     def complete(self, values: Tensor) -> None:
-        """Do nothing: the comparison needs no plane other than the values ``[N, rows, W]``."""
+        """Do nothing: the comparison needs only the values ``[N, rows, W]``."""
 
     def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor) -> None:
-        """Write the events between two neighbours, each of them one plane of values."""
-        torch.sub(end[0], start[0], out=on)  # the difference goes to memory that must be in the cache anyway
+        """Write the events between two neighbours; each is one plane of values."""
+        torch.sub(end[0], start[0], out=on)  # `on` holds the difference first: this needs no other memory in the cache
         torch.lt(on, self._below, out=off)
         torch.gt(on, self._above, out=on)
 
@@ -101,9 +104,9 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
     if out.numel() == 0:
         return
     batch, _, height, width = images.shape
-    # A vector longer than the image is shortened: it reaches the same border.
-    limits = torch.tensor([height - 1, width - 1] * 2)
-    microsaccades = shifts.long().clamp(-limits, limits).tolist()
+    # Vectors are clamped to the size of the image: a longer one reaches the same border.
+    longest = torch.tensor([height - 1, width - 1] * 2)
+    microsaccades = shifts.long().clamp(-longest, longest).tolist()
     per_image = shifts.dim() == 3
     arithmetic = _GreyLevels if images.dtype == torch.uint8 else _Floats
     pixels = _CHUNK_PIXELS * torch.get_num_threads()
@@ -113,7 +116,7 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
         events = out[first:last] if packed else out[:, first:last]
         vectors = microsaccades[first] if per_image else microsaccades
         if per_image:
-            shared.clear()
+            shared.clear()  # shared planes depend on the motion vectors
         for top, bottom in _ranges(height, pixels // width):
             _write(events[..., top:bottom, :], chunk, _neighbours(chunk, vectors, top, bottom, shared), packed)
 
@@ -135,10 +138,10 @@ _Neighbours = Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]]  # start and e
 
 
 class _SharedPlanes:
-    """The neighbours at the paper's motion vectors, as views into one plane per ``dx``.
+    """The neighbours at short motion vectors such as the paper's, as views into one plane per ``dx``.
 
-    A plane has whole rows, and a few more above and below, so that a neighbour at any ``dy`` is a contiguous slice. The
-    planes are reused from chunk to chunk.
+    A plane has the rows of a chunk and a few more above and below, so that a neighbour at any ``dy`` is a contiguous
+    slice. The next chunk reuses the planes.
     """
 
     def __init__(self, chunk: _Chunk, vectors: list[list[int]], images: int, rows: int):
@@ -149,12 +152,12 @@ class _SharedPlanes:
         self._planes = {dx: chunk.value.new_empty(shape).unbind(0) for dx in columns}
         self._pairs = [(self._at(dy0, dx0), self._at(dy1, dx1)) for dy0, dx0, dy1, dx1 in vectors]
 
-    def of(self, chunk: _Chunk, top: int) -> _Neighbours:
-        """Return the neighbours of a chunk's rows from ``top`` on: views that the next call overwrites."""
+    def fill(self, chunk: _Chunk, top: int) -> _Neighbours:
+        """Fill the planes for a chunk's rows from ``top`` on; return views that the next call overwrites."""
         middle = self._planes[0]
         _take_rows(chunk.value, top - self._reach, top + self._rows + self._reach, middle[0])
         for dx, planes in self._planes.items():
-            _move(middle[0], dx, planes[0])
+            _shift_columns(middle[0], dx, planes[0])
             chunk.complete(*planes)
         return self._pairs
 
@@ -165,7 +168,7 @@ class _SharedPlanes:
 def _neighbours(
     chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int, shared: dict[tuple[int, int], _SharedPlanes]
 ) -> _Neighbours:
-    """Return the neighbours of rows of a chunk. ``shared`` holds the planes to reuse, by number of images and rows."""
+    """Return the neighbours of a chunk's rows. ``shared`` keeps planes to reuse, by number of images and rows."""
     images, rows = chunk.value.shape[0], bottom - top
     reach = max(abs(dy) for vector in vectors for dy in vector[::2])
     columns = {dx for vector in vectors for dx in vector[1::2]}
@@ -173,18 +176,18 @@ def _neighbours(
         return _planes_on_demand(chunk, vectors, top, bottom)
     if (images, rows) not in shared:
         shared[images, rows] = _SharedPlanes(chunk, vectors, images, rows)
-    return shared[images, rows].of(chunk, top)
+    return shared[images, rows].fill(chunk, top)
 
 
 def _planes_on_demand(chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int) -> _Neighbours:
-    """Yield neighbours in new planes. Many different vectors would need too much memory all at once."""
+    """Yield neighbours in new planes, because shared planes for many different vectors would need too much memory."""
     shape = (chunk.value.shape[0], bottom - top, chunk.value.shape[2])
 
     def at(dy: int, dx: int) -> Sequence[Tensor]:
         rows = chunk.value.new_empty(shape)
         _take_rows(chunk.value, top + dy, bottom + dy, rows)
         planes = chunk.value.new_empty(chunk.planes, *shape).unbind(0)
-        _move(rows, dx, planes[0])
+        _shift_columns(rows, dx, planes[0])
         chunk.complete(*planes)
         return planes
 
@@ -199,7 +202,7 @@ def _write(events: Tensor, chunk: _Chunk, neighbours: _Neighbours, packed: bool)
             chunk.compare(start, end, *timestep.unbind(1))
         return
     scratch = events.new_empty((2, *events.shape[-4:-3], *events.shape[-2:]), dtype=chunk.dtype)
-    # PyTorch does not vectorise uint8 to float16, but both conversions by way of float32.
+    # PyTorch does not vectorise uint8 to float16; it does vectorise uint8 to float32 and float32 to float16.
     half_from_bytes = events.dtype == torch.float16 and chunk.dtype == torch.uint8
     for t, (start, end) in enumerate(neighbours):
         chunk.compare(start, end, *scratch.unbind(0))
@@ -214,9 +217,10 @@ def _take_rows(value: Tensor, first: int, last: int, out: Tensor) -> None:
     torch.index_select(value, 1, torch.arange(first, last).clamp_(0, value.shape[1] - 1), out=out)
 
 
-def _move(value: Tensor, dx: int, out: Tensor) -> None:
-    """Copy contiguous ``[N, rows, W]``, shifted by ``dx`` columns and with a replicated border, to ``out``."""
-    if dx > 0:  # one copy of all rows, which shifts pixels of other rows into the border; then the border
+def _shift_columns(value: Tensor, dx: int, out: Tensor) -> None:
+    """Copy contiguous ``[N, rows, W]`` to ``out``, shifted by ``dx`` columns, with a replicated border."""
+    # One copy moves all rows. It also moves pixels of other rows into the border, which is then overwritten.
+    if dx > 0:
         out.view(-1)[:-dx] = value.view(-1)[dx:]
         out[..., -dx:] = value[..., -1:]
     elif dx < 0:
@@ -237,12 +241,12 @@ def channel_max(images: Tensor) -> Tensor:
 
 
 def _range(value: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the lowest and highest value per image. ``aminmax`` over a dimension is ten times slower than both."""
+    """Return the lowest and highest value per image. ``aminmax`` over dimensions is ten times slower than this."""
     return value.amin(dim=(1, 2)), value.amax(dim=(1, 2))
 
 
 def _writes_directly(arithmetic: torch.dtype, events: torch.dtype) -> bool:
-    """Return whether PyTorch vectorises a comparison of one dtype that writes the other."""
+    """Return whether PyTorch vectorises a comparison of one dtype whose output has the other."""
     return arithmetic == events or (arithmetic == torch.uint8 and events == torch.bool)
 
 
@@ -252,7 +256,7 @@ def _bytes(events: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _grey_level_steps() -> tuple[Tensor, Tensor, Tensor]:
-    """Return the 256 levels in float32, and the smallest and largest difference of levels at each distance 0 to 255."""
+    """Return the 256 levels as float32, and the smallest and largest difference at each distance (0 to 255 levels)."""
     levels = torch.arange(256, dtype=torch.uint8).to(torch.float32) * (1 / 255)
     differences = [levels[step:] - levels[: 256 - step] for step in range(256)]
     return levels, torch.stack([d.min() for d in differences]), torch.stack([d.max() for d in differences])

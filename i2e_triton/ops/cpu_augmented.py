@@ -1,7 +1,7 @@
-"""Augmented conversions on the CPU: crop, resize, flip and value channel of a few images at a time.
+"""Augmented conversions on the CPU: crop, resize and flip a few images at a time, and convert the results.
 
-Bilinear interpolation goes first along the columns and then along the rows, each time between whole rows in memory: for
-the first step, the images are transposed. :mod:`i2e_triton.ops.cpu` computes the events of the value channels.
+Bilinear interpolation is first along x, then along y. :mod:`i2e_triton.ops.cpu` computes the events of the value
+channels.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from torch import Tensor
 
 from i2e_triton.ops import cpu
 
-# Values (of all channels) per thread and chunk. Smaller chunks cost more calls, larger ones do not stay in the cache.
+# Values (of all channels) per thread and chunk. Smaller chunks need more calls; larger ones do not fit in the cache.
 _CHUNK_VALUES = 512 * 1024
 
 
 class _Sources(NamedTuple):
-    """The two rows (or columns) of an image around each row of its augmented version, ``[B, size]`` each."""
+    """The two raw rows (or columns) that each row (or column) of augmented images comes from, each ``[B, size]``."""
 
     lo: Tensor
     hi: Tensor
     weight: Tensor  # of ``hi``
 
-    def part(self, images: slice) -> _Sources:
+    def select(self, images: slice) -> _Sources:
         return _Sources(*(field[images] for field in self))
 
 
@@ -63,7 +63,7 @@ def convert_into(
         chunk = slice(first, first + per_chunk)
         cpu.convert_into(
             out[chunk] if packed else out[:, chunk],
-            _value(images[chunk], rows.part(chunk), columns.part(chunk), nearest),
+            _value(images[chunk], rows.select(chunk), columns.select(chunk), nearest),
             shifts[chunk] if shifts.dim() == 3 else shifts,
             ratio[chunk],
             packed=packed,
@@ -87,7 +87,7 @@ def _sources(
 def _sources_of(
     index: Tensor, start: Tensor, length: Tensor, limit: int, dtype: torch.dtype, nearest: bool
 ) -> _Sources:
-    # The specification's order of rounding: scale and position are rounded once each.
+    # As in the specification, scale and position are rounded to ``dtype`` once each.
     scale = (length * torch.tensor(1 / index.shape[-1], dtype=torch.float64)).to(dtype).double()
     centre = 0.0 if nearest else 0.5
     position = ((index.double() + centre) * scale - centre).to(dtype).clamp_(min=0)
@@ -97,26 +97,26 @@ def _sources_of(
 
 
 def _value(images: Tensor, rows: _Sources, columns: _Sources, nearest: bool) -> Tensor:
-    """Return the value channels ``[N, 1, H, W]`` of augmented images; NaN for an image with a non-finite number."""
+    """Return the value channels ``[N, 1, H, W]`` of augmented images, all NaN for an image with a non-finite pixel."""
     channels = (_nearest if nearest else _bilinear)(images, rows, columns)
     value = cpu.channel_max(channels)
     if images.is_floating_point():
         finite = channels.amin(dim=(1, 2, 3)).isfinite() & value.amax(dim=(1, 2)).isfinite()
-        if not bool(finite.all()):  # the number can be in a channel that is not the largest
+        if not bool(finite.all()):  # -inf is not in the value channel if another channel is larger
             value = value.masked_fill(~finite[:, None, None], math.nan)
     return value[:, None]
 
 
 def _nearest(images: Tensor, rows: _Sources, columns: _Sources) -> Tensor:
-    """Return augmented images ``[N, C, H, W]`` with the images' dtype."""
+    """Return augmented images ``[N, C, H, W]`` in the dtype of the raw images."""
     image = torch.arange(len(images))[:, None, None]
     return images.transpose(0, 1)[:, image, rows.lo[:, :, None], columns.lo[:, None, :]].transpose(0, 1)
 
 
 def _bilinear(images: Tensor, rows: _Sources, columns: _Sources) -> Tensor:
-    """Return augmented images ``[N, C, H, W]`` with the arithmetic dtype: interpolate along x, then along y."""
+    """Return augmented images ``[N, C, H, W]`` in the arithmetic dtype: interpolate along x, then along y."""
     height = rows.lo.shape[1]
-    if 2 * height < images.shape[2]:  # most rows are not needed
+    if 2 * height < images.shape[2]:  # fewer rows are used than the images have: interpolate only these along x
         images = _take_rows(images, torch.stack([rows.lo, rows.hi], dim=2).flatten(1))
         position = torch.arange(0, 2 * height, 2).expand(len(images), -1)
         rows = _Sources(position, position + 1, rows.weight)
@@ -133,7 +133,7 @@ def _take_columns(images: Tensor, columns: Tensor) -> Tensor:
 
 
 def _take_rows(images: Tensor, rows: Tensor) -> Tensor:
-    """Return rows ``[N, R]`` of images; copies of whole rows are faster than ``gather``."""
+    """Return rows ``[N, R]`` of images. ``index_select`` copies whole rows, which is faster than ``gather``."""
     first = torch.arange(images.shape[:2].numel()).view(*images.shape[:2], 1) * images.shape[2]
     taken = images.flatten(0, 2).index_select(0, (first + rows[:, None]).flatten())
     return taken.unflatten(0, (*images.shape[:2], -1))

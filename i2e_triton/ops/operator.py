@@ -1,8 +1,8 @@
 """The operators ``torch.ops.i2e_triton.convert`` and ``torch.ops.i2e_triton.unpack``.
 
-The operators trust their arguments: :func:`i2e_triton.convert` and :func:`i2e_triton.unpack` validate them. Only the
-values of ``ratios`` and ``crop`` are checked here, because tracing does not know them. On a GPU they are not checked at
-all, which would wait for the device.
+The operators do not validate their arguments: :func:`i2e_triton.convert` and :func:`i2e_triton.unpack` do. Only the
+values of ``ratios`` and ``crop`` are checked here, because they are unknown while tracing. On a GPU they are not
+checked, because that would wait for the device.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from i2e_triton.checks import check_boxes, check_ratio_values
 from i2e_triton.ops import allocation, cpu, cpu_augmented
 from i2e_triton.shifts import canonical_shifts
 
-#: Triton is an optional dependency. Without it, the CPU path still works.
+#: Whether Triton is installed. It is an optional dependency: the CPU path works without it.
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 _CONVERT = (
@@ -37,11 +37,11 @@ for _schema in (
 
 
 class _Arguments(NamedTuple):
-    """The arguments of ``convert``, as in its schema: the dispatcher leaves out those that have their default value."""
+    """The arguments of ``convert``, as in its schema. The dispatcher omits arguments that have their default value."""
 
     images: Tensor  # [B, C, H, W]
-    shifts: Tensor | None  # [T, 4] or [B, T, 4]; None for the canonical ones
-    ratios: Tensor | None  # [B]; None for ratio everywhere
+    shifts: Tensor | None  # [T, 4] or [B, T, 4]; None for the canonical motion vectors
+    ratios: Tensor | None  # [B]; None to use ``ratio`` for all images
     ratio: float
     timesteps: int
     dtype: torch.dtype
@@ -62,7 +62,7 @@ class _Arguments(NamedTuple):
 
 
 def event_shape(images: Tensor, timesteps: int, packed: bool, size: Sequence[int] | None = None) -> tuple[int, ...]:
-    """Return the shape of the events of images ``[B, C, H, W]``, resized to ``size`` if it is not None."""
+    """Return the shape of the events of images ``[B, C, H, W]`` that are resized to ``size``, if it is not None."""
     batch = images.shape[0]
     height, width = images.shape[-2:] if size is None else size
     return (batch, 2, height, width) if packed else (timesteps, batch, 2, height, width)
@@ -70,7 +70,7 @@ def event_shape(images: Tensor, timesteps: int, packed: bool, size: Sequence[int
 
 def _convert_cpu(*arguments: Any) -> Tensor:
     given = _Arguments(*arguments)
-    given.check_values()  # before memory is allocated
+    given.check_values()  # before allocating memory
     out = allocation.empty(given.event_shape(), given.dtype)
     _write_cpu(out, given)
     return out
@@ -98,7 +98,7 @@ def _write_cpu(out: Tensor, given: _Arguments) -> None:
 
 
 def _convert_cuda(*arguments: Any) -> Tensor:
-    load_kernels()  # fails before memory is allocated
+    load_kernels()  # raises before memory is allocated
     given = _Arguments(*arguments)
     out = given.images.new_empty(given.event_shape(), dtype=given.dtype)
     _convert_out_cuda(*arguments, out=out)
@@ -126,7 +126,7 @@ def _convert_out_fake(*arguments: Any, out: Tensor) -> None:
 
 
 def load_kernels() -> ModuleType:
-    """Import the module that launches the kernels. It imports triton, which the CPU path does not need.
+    """Import and return the module that launches the kernels. It imports triton, which the CPU path does not need.
 
     Raises:
         ValueError: if Triton is not installed, or too old.

@@ -1,4 +1,4 @@
-"""The kernels as compiled for a GPU, executed on the CPU instruction by instruction.
+"""Compile the kernels for a GPU, and execute the compiled code on the CPU, instruction by instruction.
 
 Triton's own launcher specialises and compiles them as on a GPU. Only the launch itself is replaced.
 """
@@ -26,15 +26,15 @@ from tests.ptx.instructions import parse
 from tests.ptx.machine import WARP, Memory
 
 _parse = cache(parse)
-#: The arguments that kernels write to; memory of all others is read-only.
+#: The arguments that kernels write to. The memory of all others is read-only.
 _WRITTEN = ("events", "planes", "ranges_ptr", "out_ptr")
 
 
 @contextlib.contextmanager
 def gpu(target: str = "sm_90", multiprocessors: int = 1) -> Iterator[list[str]]:
-    """Run kernels that are launched on CPU tensors as on a GPU; return the list of launched kernels' names.
+    """Run kernels that are launched on CPU tensors as on a GPU; yield the list of the names of launched kernels.
 
-    Memory that the launcher allocates is poisoned.
+    Tensors that the launcher allocates are filled with NaN or the greatest integer.
     """
     launched: list[str] = []
 
@@ -47,14 +47,14 @@ def gpu(target: str = "sm_90", multiprocessors: int = 1) -> Iterator[list[str]]:
         mock.patch.object(CompiledKernel, "_init_handles"),  # no device to load the kernel to
         mock.patch.object(CompiledKernel, "run", property(run)),
         mock.patch.object(launch, "_device", return_value=(multiprocessors, WARP)),
-        _poison(),
+        _filled_allocations(),
     ):
         yield launched
 
 
 @contextlib.contextmanager
-def _poison() -> Iterator[None]:
-    """Fill allocated memory with NaN or the greatest integer, as PyTorch does in deterministic mode."""
+def _filled_allocations() -> Iterator[None]:
+    """Fill allocated tensors with NaN or the greatest integer, which PyTorch does in deterministic mode."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
@@ -76,37 +76,37 @@ class _Runner:
     def __call__(self, programs: int, y: int, z: int, *given: Any) -> None:
         assert y == z == 1
         _stream, _function, _metadata, _launch_metadata, _enter, _exit, *arguments = given
-        passed = [
-            passed
+        parameters = [
+            parameter
             for (name, types), value in zip(self.signature.items(), arguments, strict=True)
-            for passed in _passed(name, types, value)
+            for parameter in _parameters(name, types, value)
         ]
         memory = Memory(
             {
                 value.untyped_storage().data_ptr(): _bytes(value, name in _WRITTEN)
-                for name, value in passed
+                for name, value in parameters
                 if isinstance(value, Tensor)
             }
         )
-        values = [value.data_ptr() if isinstance(value, Tensor) else value for _, value in passed]
+        values = [value.data_ptr() if isinstance(value, Tensor) else value for _, value in parameters]
         for block in np.random.default_rng().permutation(programs).tolist():
             self.program.run(block, self.threads, values, memory, self.shared)
 
 
-def _passed(name: str, types: Any, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the parameters that an argument becomes: one per field of a tuple, and none for constants."""
+def _parameters(name: str, types: Any, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the parameters of the compiled kernel for one argument: one per field of a tuple, none for a constant."""
     if isinstance(types, tuple):
         for field_type, field in zip(types, value, strict=True):
-            yield from _passed(name, field_type, field)
+            yield from _parameters(name, field_type, field)
     elif types != "constexpr":
         yield name, value
 
 
 def _bytes(tensor: Tensor, writeable: bool) -> np.ndarray:
-    """Return all bytes of a tensor's storage."""
+    """Return the storage of a tensor as an array of bytes that shares its memory."""
     storage = tensor.untyped_storage()
-    where: Any = ctypes.c_uint8 * storage.nbytes()
-    array = np.frombuffer(where.from_address(storage.data_ptr()), dtype=np.uint8)
+    array_type: Any = ctypes.c_uint8 * storage.nbytes()
+    array = np.frombuffer(array_type.from_address(storage.data_ptr()), dtype=np.uint8)
     array.flags.writeable = writeable
     return array
 
@@ -120,7 +120,7 @@ def convert(
     layout: str = "contiguous",
     target: str = "sm_90",
 ) -> Tensor:
-    """Convert into a poisoned output, as on a GPU with that many multiprocessors."""
+    """Convert a case into a poisoned output, as on a GPU with that many multiprocessors."""
     out = poisoned(case.expected(dtype, packed=packed), layout)
     with gpu(target, multiprocessors):
         launch.convert_into(

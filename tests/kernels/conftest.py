@@ -1,4 +1,4 @@
-"""A process in which Triton interprets the kernels. Triton decides this when it is imported, once per process."""
+"""Fixtures that run kernels in Triton's interpreter. It needs its own process: Triton chooses it at import time."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ Interpreter = Callable[..., Tensor]
 
 @pytest.fixture(scope="session")
 def interpreter() -> Iterator[ProcessPoolExecutor]:
-    """Start a process with Triton's interpreter."""
+    """Start a process in which Triton interprets kernels."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         with mock.patch.dict(os.environ, {"TRITON_INTERPRET": "1"}):
             pool.submit(os.getpid).result()
         try:
-            from tests.kernels.interpreted import (
-                count_to,
-            )  # imported here only to name it: it runs in the other process
+            # Only to send the function's name: it runs in the other process.
+            from tests.kernels.interpreted import count_to
 
             assert pool.submit(count_to, 3).result() == 3
         except InterpreterError as error:
@@ -42,7 +41,7 @@ def interpreter() -> Iterator[ProcessPoolExecutor]:
 
 @pytest.fixture(scope="session")
 def interpret(interpreter: ProcessPoolExecutor) -> Interpreter:
-    """Convert a case with the interpreted kernels, into a poisoned output."""
+    """Return a function that converts a case with the interpreted kernels, into a poisoned output."""
 
     def run(
         case: Case | AugmentedCase,
@@ -53,9 +52,8 @@ def interpret(interpreter: ProcessPoolExecutor) -> Interpreter:
         layout: str = "contiguous",
         out: Tensor | None = None,
     ) -> Tensor:
-        from tests.kernels.interpreted import (
-            convert_into,
-        )  # imported here only to name it: it runs in the other process
+        # Only to send the function's name: it runs in the other process.
+        from tests.kernels.interpreted import convert_into
 
         if out is None:
             out = poisoned(case.expected(dtype, packed=packed), layout)

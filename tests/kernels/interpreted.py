@@ -1,4 +1,4 @@
-"""The kernels in Triton's interpreter on the CPU. Import this only with TRITON_INTERPRET=1 set before triton loads."""
+"""Run the kernels in Triton's interpreter on the CPU. This needs TRITON_INTERPRET=1 before triton is imported."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def convert_into(
 def augmented_planes(
     images: Tensor, crop: Tensor | None, flip: Tensor | None, size: tuple[int, int], multiprocessors: int
 ) -> Tensor:
-    """Return the planes ``[B, H + 2, W + 2]``, halos included, that the second phase reads."""
+    """Return the planes ``[B, H + 2, W + 2]`` that the first phase writes, halos included."""
     allocated: list[tuple[Tensor, int]] = []
 
     def new_plane(*arguments: Any) -> tuple[Tensor, int]:
@@ -49,14 +49,14 @@ def augmented_planes(
 
 
 def unpack_into(out: Tensor, packed: Tensor, index: str) -> Tensor:
-    """Unpack events with offsets of an integer dtype, and return ``out``."""
+    """Unpack events with offsets of the integer dtype named ``index``, and return ``out``."""
     with mock.patch.object(launch, "_index", return_value=getattr(tl, index)):
         launch.unpack_into(out, packed)
     return out
 
 
 def count_to(number: int) -> int:
-    """Count in a loop of a kernel. Some versions of the interpreter fail at this with some versions of NumPy."""
+    """Count to a number in a kernel. Some versions of the interpreter fail at this with some versions of NumPy."""
     counter, limit = torch.zeros(1, dtype=torch.int32), torch.tensor([number], dtype=torch.int32)
     _count[(1,)](counter, limit)
     return int(counter)

@@ -1,4 +1,4 @@
-"""Augmented conversions by the kernels equal the specification bit for bit in Triton's interpreter."""
+"""Augmented conversions by the kernels, run in Triton's interpreter, equal the specification bit for bit."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_equals_specification(
 def test_every_image_dtype(
     interpret: Interpreter, image_dtype: torch.dtype, interpolation: str, generator: torch.Generator
 ) -> None:
-    """Enlarged in one direction and reduced in the other; each box is partly outside of its image."""
+    """Images are enlarged in one direction and reduced in the other; each box is partly outside of its image."""
     crop = torch.tensor([[-3, 5, 20, 60], [2, 9, 50, 20]])
     flip = torch.tensor([True, False])
     images = noise((2, 3, 53, 47), image_dtype, generator)
@@ -60,11 +60,11 @@ def test_every_image_dtype(
 def test_equal_values_stay_equal_to_the_last_bit(
     interpret: Interpreter, image_dtype: torch.dtype, generator: torch.Generator
 ) -> None:
-    """With ratio 0, any difference is an event."""
+    """With a ratio of 0, every difference gives an event."""
     levels = torch.tensor([0.1, 0.3, 0.7], dtype=torch.float64)
     levels = (255 * levels if image_dtype == torch.uint8 else levels).to(image_dtype)
     images = levels[torch.randint(3, (2, 2, 12, 14), generator=generator)]
-    images[0] = levels[1]  # flat
+    images[0] = levels[1]  # all pixels are equal
     crop = torch.tensor([[0, 0, 5, 9], [-2, -1, 13, 17]])
     case = AugmentedCase(images, canonical_shifts(), crop, (37, 40), ratio=0.0)
     expected = case.expected()
@@ -77,9 +77,8 @@ def test_equal_values_stay_equal_to_the_last_bit(
 def test_planes_equal_the_augmented_images(
     interpreter: ProcessPoolExecutor, image_dtype: torch.dtype, multiprocessors: int, generator: torch.Generator
 ) -> None:
-    from tests.kernels.interpreted import (
-        augmented_planes,
-    )  # imported here only to name it: it runs in the other process
+    # Only to send the function's name: it runs in the other process.
+    from tests.kernels.interpreted import augmented_planes
 
     images = torch.rand(2, 2, 30, 700, generator=generator)
     images = (images * 255 if image_dtype == torch.uint8 else images).to(image_dtype)
@@ -103,7 +102,7 @@ def test_every_number_of_channels(interpret: Interpreter, channels: int, generat
     images = noise((1, channels, 10, 9), torch.float32, generator)
     case = AugmentedCase(images, canonical_shifts(), None, (21, 34))
     assert_same_events(interpret(case), case.expected())
-    images[0, -1, 3, 5] = -torch.inf  # below every other channel, if there is one
+    images[0, -1, 3, 5] = -torch.inf  # not in the value channel if there are other channels
     assert not interpret(case).any()
 
 
@@ -116,20 +115,20 @@ def test_photograph_augmented_as_in_training(interpret: Interpreter, generator: 
     assert_same_events(interpret(case), expected)
 
 
-@pytest.mark.parametrize("integer", [torch.int8, torch.int64])
+@pytest.mark.parametrize("box_dtype", [torch.int8, torch.int64])
 def test_no_box_reads_outside_of_an_image(
-    interpret: Interpreter, integer: torch.dtype, generator: torch.Generator
+    interpret: Interpreter, box_dtype: torch.dtype, generator: torch.Generator
 ) -> None:
-    """On a GPU the values of boxes are clamped instead of checked; a box without area becomes one pixel."""
-    least, largest = torch.iinfo(integer).min, torch.iinfo(integer).max
+    """On a GPU, invalid boxes are clamped instead of rejected; a height or width below 1 becomes 1."""
+    least, largest = torch.iinfo(box_dtype).min, torch.iinfo(box_dtype).max
     images = noise((3, 1, 9, 11), torch.uint8, generator)
-    wild = torch.tensor([[least, largest, least, largest], [2, 3, 0, 8], [3, 1, 5, least]], dtype=integer)
-    tame = wild.long()
-    tame[:, :2] = tame[:, :2].clamp(-100, 100)
-    tame[:, 2:] = tame[:, 2:].clamp(1, 2**24)
-    safe = AugmentedCase(images, canonical_shifts(), tame, (12, 8))
-    unsafe = AugmentedCase(images, canonical_shifts(), wild, (12, 8))
-    unsafe.expected = safe.expected  # type: ignore[method-assign]
-    expected = safe.expected()
-    assert expected[:, 1:].flatten(2).any(2).any(0).all(), "a box without area has no pixel"
-    assert_same_events(interpret(unsafe), expected)
+    invalid = torch.tensor([[least, largest, least, largest], [2, 3, 0, 8], [3, 1, 5, least]], dtype=box_dtype)
+    clamped = invalid.long()
+    clamped[:, :2] = clamped[:, :2].clamp(-100, 100)
+    clamped[:, 2:] = clamped[:, 2:].clamp(1, 2**24)
+    clamped_case = AugmentedCase(images, canonical_shifts(), clamped, (12, 8))
+    invalid_case = AugmentedCase(images, canonical_shifts(), invalid, (12, 8))
+    invalid_case.expected = clamped_case.expected  # type: ignore[method-assign]
+    expected = clamped_case.expected()
+    assert expected[:, 1:].flatten(2).any(2).any(0).all(), "a box has no events"
+    assert_same_events(interpret(invalid_case), expected)

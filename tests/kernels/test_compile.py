@@ -1,4 +1,4 @@
-"""The kernels compile to the expected machine code, for GPUs that need not be present."""
+"""The kernels compile to the expected machine code for several GPUs. No GPU is needed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ from benchmarks.roofline.ahead_of_time import (
 from tests.cases import EVENT_DTYPES, IMAGE_DTYPES
 
 NVIDIA = [name for name in TARGETS if name.startswith("sm_")]
-# bool events are written as uint8: the same kernel, as test_bool_and_uint8_events_use_the_same_kernel shows.
+# bool and uint8 events use the same kernel (test_bool_and_uint8_events_use_the_same_kernel).
 FORMATS = [dtype for dtype in EVENT_DTYPES if dtype != torch.bool] + ["packed"]
 INTERPOLATIONS = ["bilinear", "nearest"]
+#: The suffix of the load instruction, by bytes read per thread.
+READS = {4: r"(?!\.)", 8: r"\.64", 16: r"\.128"}
 SPILLED_BY_TRITON_3_6 = ("sm_90", torch.float64, "nearest")
 
 
@@ -43,7 +45,10 @@ def launches_for(target: str, image_dtype: torch.dtype, events: torch.dtype | st
 def augmented_launches_for(
     target: str, image_dtype: torch.dtype, interpolation: str, channels: int = 3, size: tuple[int, int] = (128, 128)
 ) -> Iterator[Launch]:
-    """Yield the first launch for a batch that fills the device, and for one image. Other tests have the second one."""
+    """Yield the first launch for a batch that fills the device, and for one image.
+
+    The second launch does not depend on the augmentation: other tests compile it.
+    """
     images = torch.zeros(1, channels, 32, 32, dtype=image_dtype)
     nearest, warp_size = interpolation == "nearest", TARGETS[target].warp_size
     for batch in (images.expand(128, -1, -1, -1), images):
@@ -58,8 +63,8 @@ def assert_no_spill_and_no_fusion(launch: Launch, kernel: CompiledKernel, folder
     assert usage["REG"] * 32 * launch.arguments["num_warps"] <= 65536
     code = machine_code(kernel, folder)
     assert len(code) > 100
-    assert not matching(code, r"\b(LDL|STL)\b"), "local memory"
-    assert not matching(code, r"\b(FFMA|FFMA2|DFMA)\b"), "a fused product and sum, or a division"
+    assert not matching(code, r"\b(LDL|STL)\b"), "local memory is used"
+    assert not matching(code, r"\b(FFMA|FFMA2|DFMA)\b"), "a product and a sum are fused, or there is a division"
     return code
 
 
@@ -69,9 +74,9 @@ def assert_no_spill_and_no_fusion_on_amd(launch: Launch) -> list[str]:
     assert re.findall(r"\.private_segment_fixed_size: (\d+)", assembly) == ["0"]
     assert re.findall(r"\.vgpr_spill_count: *(\d+)", assembly) == ["0"]
     lines = assembly.splitlines()
-    # A product with 1 is exact. It is how a half becomes a float.
+    # Fused operations with a factor of 1 are exact: they convert float16 to float32.
     products = matching(lines, r"^\s+v_(pk_)?(fma|mac|mad|fmac)_(mix_)?f(32|64)(?!.*, -?1\.0, )")
-    assert not products, "a fused product and sum"
+    assert not products, "a product and a sum are fused"
     return lines
 
 
@@ -98,8 +103,8 @@ def test_nvidia(target: str, image_dtype: torch.dtype, events: torch.dtype | str
     for launch in launches_for(target, image_dtype, events):
         code = assert_no_spill_and_no_fusion(launch, compile_launch(launch, TARGETS[target]), tmp_path)
         if events == torch.float32 and "events" in launch.arguments:
-            # Besides the stores of events there are those of planes, with the images' dtype.
-            assert matching(code, r"\bSTG\.E\.128\b"), "the widest stores of events"
+            assert matching(code, r"\bSTG\.E\.128\b"), "events are not written with the widest stores"
+            # Planes are written, too, with the dtype of the images.
             narrow = matching(code, r"\bSTG\.E\b(?!\.)")
             assert len(narrow) <= (1 if image_dtype == torch.float32 and "images" in launch.arguments else 0)
 
@@ -111,12 +116,12 @@ def test_augmented_on_nvidia(
     target: str, image_dtype: torch.dtype, interpolation: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if triton.__version__.startswith("3.6.") and (target, image_dtype, interpolation) == SPILLED_BY_TRITON_3_6:
-        reason = "ptxas spills 16 bytes per thread, so that three programs fit on a multiprocessor"
+        reason = "ptxas spills 16 bytes per thread to fit three programs on a multiprocessor"
         request.applymarker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=True))
     for launch in augmented_launches_for(target, image_dtype, interpolation):
         code = assert_no_spill_and_no_fusion(launch, compile_launch(launch, TARGETS[target]), tmp_path)
         if "events" in launch.arguments:
-            assert matching(code, r"\bSTG\.E\.128\b"), "the widest stores of events"
+            assert matching(code, r"\bSTG\.E\.128\b"), "events are not written with the widest stores"
 
 
 @pytest.mark.parametrize("events", FORMATS, ids=str)
@@ -137,8 +142,8 @@ def test_augmented_on_amd(image_dtype: torch.dtype, interpolation: str) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 17])
 @pytest.mark.parametrize("target", TARGETS)
-def test_sizes_that_triton_makes_constants(target: str, size: int) -> None:
-    """Triton compiles an argument of value 1 as a constant."""
+def test_sizes_that_triton_specialises(target: str, size: int) -> None:
+    """Triton replaces an argument of value 1 by a constant."""
     images = torch.zeros(1, 1, size, 64, dtype=torch.float16)
     for launch in (*launches_for(target, torch.uint8, "packed", size), *launches(images, torch.float32, timesteps=1)):
         assert compile_launch(launch, TARGETS[target]).asm
@@ -146,8 +151,8 @@ def test_sizes_that_triton_makes_constants(target: str, size: int) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 17), (17, 64)], ids=str)
 @pytest.mark.parametrize("target", TARGETS)
-def test_augmented_sizes_that_triton_makes_constants(target: str, size: tuple[int, int]) -> None:
-    """Triton also compiles None as a constant."""
+def test_augmented_sizes_that_triton_specialises(target: str, size: tuple[int, int]) -> None:
+    """Triton replaces arguments that are 1 or None by constants."""
     for launch in augmented_launches_for(target, torch.uint8, "bilinear", 1, size):
         assert compile_launch(launch, TARGETS[target]).asm
         images, augmentation = launch.arguments["images"], launch.arguments["augmentation"]
@@ -164,12 +169,12 @@ def test_augmented_sizes_that_triton_makes_constants(target: str, size: tuple[in
     [("sm_90", torch.float32), *((target, torch.uint8) for target in TARGETS)],
     ids=str,
 )
-def test_many_channels_share_one_program(target: str, image_dtype: torch.dtype, tmp_path: Path) -> None:
-    """A program that grows with the number of channels would take minutes to compile for a few hundred of them."""
-    programs: list[list[bytes]] = []
+def test_kernels_for_many_channels_are_compiled_once(target: str, image_dtype: torch.dtype, tmp_path: Path) -> None:
+    """A kernel that grows with the number of channels would take minutes to compile for a few hundred of them."""
+    binaries: list[list[bytes]] = []
     for channels in (5, 64, 1000):
         images = torch.zeros(1, channels, 64, 64, dtype=image_dtype)
-        programs.append([])
+        binaries.append([])
         for batch in (images.expand(128, -1, -1, -1), images):
             for launch in launches(batch, torch.float32, warp_size=TARGETS[target].warp_size):
                 kernel = compile_launch(launch, TARGETS[target])
@@ -177,21 +182,21 @@ def test_many_channels_share_one_program(target: str, image_dtype: torch.dtype, 
                     usage = resources(kernel, tmp_path)
                     assert usage["LOCAL"] == usage["STACK"] == 0
                     assert not matching(machine_code(kernel, tmp_path), r"\b(FFMA|FFMA2|DFMA)\b")
-                programs[-1].append(kernel.asm["cubin" if target in NVIDIA else "hsaco"])
-    assert [len(program) for program in programs[0]] == [len(program) for program in programs[2]]
-    assert programs[1] == programs[2], "compiled again for another number of channels"
+                binaries[-1].append(kernel.asm["cubin" if target in NVIDIA else "hsaco"])
+    assert [len(binary) for binary in binaries[0]] == [len(binary) for binary in binaries[2]]
+    assert binaries[1] == binaries[2], "compiled again for another number of channels"
 
 
-def test_many_channels_of_augmented_images_share_one_program() -> None:
-    programs = [
+def test_augmented_kernels_for_many_channels_are_compiled_once() -> None:
+    binaries = [
         [
             compile_launch(launch, TARGETS["sm_90"]).asm["cubin"]
             for launch in augmented_launches_for("sm_90", torch.uint8, "bilinear", channels)
         ]
         for channels in (5, 64, 1000)
     ]
-    assert programs[1] == programs[2], "compiled again for another number of channels"
-    assert [len(program) for program in programs[0]] == [len(program) for program in programs[2]]
+    assert binaries[1] == binaries[2], "compiled again for another number of channels"
+    assert [len(binary) for binary in binaries[0]] == [len(binary) for binary in binaries[2]]
 
 
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
@@ -203,7 +208,7 @@ def test_64_bit_offsets(image_dtype: torch.dtype, tmp_path: Path) -> None:
 
 
 def packed_events(layout: str) -> torch.Tensor:
-    """Return packed events of a batch: contiguous with rows of odd length, or with gaps between the rows."""
+    """Return packed events of a batch: contiguous with an odd width, or with gaps between the rows."""
     if layout == "contiguous":
         return torch.zeros(16, 2, 225, 225, dtype=torch.uint8)
     return torch.zeros(16, 2, 224, 256, dtype=torch.uint8)[..., :224]
@@ -224,10 +229,7 @@ def test_unpacking_on_nvidia(target: str, dtype: torch.dtype, layout: str, tmp_p
     assert len(matching(code, rf"\bLDG\.E{READS[width]}\b")) == 1
     stores = matching(code, r"\bSTG\b")
     assert stores
-    assert stores == matching(code, r"\bSTG\.E\.128\b"), "the widest stores"
-
-
-READS = {4: r"(?!\.)", 8: r"\.64", 16: r"\.128"}
+    assert stores == matching(code, r"\bSTG\.E\.128\b"), "events are not written with the widest stores"
 
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
@@ -244,7 +246,7 @@ def test_unpacking_on_amd(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("shape", [(1, 2, 1, 1), (3, 2, 1, 17), (2, 2, 37, 41), (1, 2, 2**16, 2**16)], ids=str)
 @pytest.mark.parametrize("target", TARGETS)
 def test_unpacking_of_other_sizes(target: str, shape: tuple[int, ...]) -> None:
-    """Sizes that Triton makes constants, odd sizes, and sizes that need 64-bit offsets."""
+    """Sizes of 1, which Triton replaces by constants, odd sizes, and sizes that need 64-bit offsets."""
     packed = torch.empty(shape, dtype=torch.uint8, device="meta")
     for layout in (packed, packed.transpose(2, 3)):
         for timesteps in (1, 8):
@@ -258,7 +260,7 @@ def _product_and_difference(a_ptr, b_ptr, c_ptr):
 
 
 def test_fusion_is_detected_if_allowed(tmp_path: Path) -> None:
-    """Without enable_fp_fusion=False the compiler does fuse, so that the assertions above can fail."""
+    """Without enable_fp_fusion=False the compiler fuses operations: the assertions above can fail."""
     number = torch.zeros(1)
     arguments = {"a_ptr": number, "b_ptr": number, "c_ptr": number}
     found = []

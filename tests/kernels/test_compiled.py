@@ -1,4 +1,4 @@
-"""The compiled kernels equal the specification bit for bit: their PTX is executed in NumPy.
+"""The compiled kernels equal the specification bit for bit. Their PTX is executed on the CPU, in NumPy.
 
 Unlike Triton's interpreter, this covers the compiler: dtypes, rounding, alignment, reductions over threads, barriers.
 """
@@ -23,7 +23,7 @@ from tests.samples import assert_same_events, noise, photograph
 #: Multiprocessors of the device. With ONE, one program converts a whole image; with MANY, several programs share it.
 ONE, MANY = 1, 132
 TARGETS = st.sampled_from(NVIDIA)
-#: Shrinking a failing example takes minutes.
+#: All phases of Hypothesis except shrinking, which would take minutes.
 PHASES = tuple(phase for phase in Phase if phase != Phase.shrink)
 
 
@@ -83,7 +83,7 @@ def test_last_of_many_vectors_is_long(image_dtype: torch.dtype, generator: torch
 
 @pytest.mark.parametrize("target", NVIDIA)
 def test_photograph_by_all_warps_of_a_program(target: str) -> None:
-    """The warps exchange the plane and, for a tie, the tie-break plane through a barrier."""
+    """Warps read what other warps wrote to the plane (and, for a tie, to the tie-break plane) before a barrier."""
     for ratio in (0.12, 0.2):
         case = Case(photograph("astronaut")[None, :, 96:168, 180:252], canonical_shifts(), ratio)
         events = compiled.convert(case, torch.uint8, packed=True, target=target)
@@ -171,18 +171,18 @@ def test_public_functions(multiprocessors: int, generator: torch.Generator) -> N
     crop, flip = torch.tensor([[-2, 3, 20, 30], [5, 4, 9, 11]]), torch.tensor([True, False])
     with compiled.gpu(multiprocessors=multiprocessors) as launched:
         packed = convert(images, packed=True)
-        spread = unpack(packed, 8, torch.float16)
+        unpacked_events = unpack(packed, 8, torch.float16)
         convert(images, ratios, shifts=shifts, out=dense)
-        module = I2E(0.07).eval()(images.float() / 255)
+        from_module = I2E(0.07).eval()(images.float() / 255)
         augmented = convert(images, crop=crop, size=size, flip=flip)
         resized = convert(images, size=size, packed=True)
     phases = ["convert_kernel"] if multiprocessors == ONE else ["measure_kernel", "emit_kernel"]
     assert launched == [*phases, "unpack_kernel", *phases, *phases, *phases, *phases]
-    usual = Case(images, canonical_shifts(), 0.12)
-    assert_same_events(packed, usual.expected(packed=True))
-    assert_same_events(spread, usual.expected(torch.float16))
+    default = Case(images, canonical_shifts(), 0.12)
+    assert_same_events(packed, default.expected(packed=True))
+    assert_same_events(unpacked_events, default.expected(torch.float16))
     assert_same_events(dense, Case(images, shifts, ratios).expected(torch.float32))
-    assert_same_events(module, Case(images.float() / 255, canonical_shifts(), 0.07).expected(torch.float32))
-    cut = AugmentedCase(images, canonical_shifts(), crop, size, flip)
-    assert_same_events(augmented, cut.expected(torch.float32))
+    assert_same_events(from_module, Case(images.float() / 255, canonical_shifts(), 0.07).expected(torch.float32))
+    cropped = AugmentedCase(images, canonical_shifts(), crop, size, flip)
+    assert_same_events(augmented, cropped.expected(torch.float32))
     assert_same_events(resized, AugmentedCase(images, canonical_shifts(), size=size).expected(packed=True))

@@ -1,4 +1,4 @@
-"""The kernels equal the specification bit for bit in Triton's interpreter."""
+"""The kernels, run in Triton's interpreter, equal the specification bit for bit."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_content(
 
 @pytest.mark.parametrize("multiprocessors", [ONE, MANY])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_non_finite_pixel_silences_only_its_image(
+def test_only_the_image_with_a_non_finite_pixel_has_no_events(
     interpret: Interpreter, value: float, multiprocessors: int, generator: torch.Generator
 ) -> None:
     images = noise((2, 3, 40, 40), torch.float32, generator)
@@ -92,10 +92,10 @@ def test_non_finite_pixel_silences_only_its_image(
 def test_many_channels(interpret: Interpreter, channels: int, multiprocessors: int, generator: torch.Generator) -> None:
     images = torch.randn((1, channels, 33, 32), generator=generator)
     assert not torch.equal(images.amax(1), images[:, :-1].amax(1)), "the last channel is never the maximum"
-    for same in (images.mul(40).clamp(0, 255).to(torch.uint8), arrange(images, "channels_last")):
-        case = Case(same, canonical_shifts(), 0.12)
+    for variant in (images.mul(40).clamp(0, 255).to(torch.uint8), arrange(images, "channels_last")):
+        case = Case(variant, canonical_shifts(), 0.12)
         assert_same_events(interpret(case, multiprocessors=multiprocessors), case.expected())
-    images[0, -1, 3, 5] = -torch.inf  # below every other channel
+    images[0, -1, 3, 5] = -torch.inf  # not in the value channel
     events = interpret(Case(images, canonical_shifts(), 0.12), multiprocessors=multiprocessors)
     assert not events.any()
 
@@ -120,7 +120,7 @@ def test_thresholds_between_grey_levels(interpret: Interpreter, ratio: float) ->
 
 @pytest.mark.parametrize("ratio", [0.125, 0.25, 0.5, 1.0])
 def test_ties_of_floats(interpret: Interpreter, ratio: float, generator: torch.Generator) -> None:
-    """Multiples of 1/256 with a range of 1: many differences equal the threshold exactly, and fire."""
+    """Pixels are multiples of 1/256 and their range is 1: many differences equal the threshold exactly, and fire."""
     images = torch.randint(0, 257, (1, 1, 30, 50), generator=generator) / 256
     images[..., 0, :2] = torch.tensor([0.0, 1.0])
     case = Case(images, canonical_shifts(), ratio)
@@ -136,24 +136,24 @@ def test_ties_of_floats(interpret: Interpreter, ratio: float, generator: torch.G
 def test_ties_of_every_vector(
     interpret: Interpreter, packed: bool, multiprocessors: int, generator: torch.Generator
 ) -> None:
-    """With a range of 250 levels and ratio 0.12, theta is level 30, and float32 rounding decides which pairs fire."""
+    """With a range of 250 levels and ratio 0.12, theta is 30 levels, and float32 rounding decides which pairs fire."""
     images = torch.randint(0, 251, (2, 1, 40, 44), dtype=torch.uint8, generator=generator)
     images[..., 0, 0], images[..., 0, 1] = 0, 250
     case = Case(images, random_shifts(2, generator), 0.12)
     tied = images.long().diff(dim=-1).abs() == 30
     fired = Case(images, torch.tensor([[0, 0, 0, 1]]), 0.12).expected()[0].any(1, keepdim=True)[..., :-1]
-    assert 0 < int((tied & fired).sum()) < int(tied.sum()), "no tie in this image: use another seed"
+    assert 0 < int((tied & fired).sum()) < int(tied.sum()), "all tied pairs fire, or none does: use another seed"
     events = interpret(case, torch.uint8, packed=packed, multiprocessors=multiprocessors)
     assert_same_events(events, case.expected(torch.uint8, packed=packed))
 
 
 @pytest.mark.parametrize("out_offset", [0, 1, 4])
 def test_out_at_any_address(interpret: Interpreter, out_offset: int, generator: torch.Generator) -> None:
-    """Four events are written at once only if they are aligned to 4 bytes."""
+    """Four events can be written at once only if they are aligned to 4 bytes."""
     case = Case(noise((1, 3, 12, 16), torch.uint8, generator), canonical_shifts(), 0.12)
     expected = case.expected(torch.uint8)
-    room = torch.full((expected.numel() + out_offset,), 77, dtype=torch.uint8)
-    events = interpret(case, out=room[out_offset:].view(expected.shape))
+    memory = torch.full((expected.numel() + out_offset,), 77, dtype=torch.uint8)
+    events = interpret(case, out=memory[out_offset:].view(expected.shape))
     assert_same_events(events, expected)
 
 
@@ -178,12 +178,12 @@ def test_photographs(interpret: Interpreter, name: str) -> None:
         assert_same_events(interpret(case), expected)
 
 
-@pytest.mark.parametrize("integer", [torch.int8, torch.int16, torch.int32, torch.int64])
-def test_longest_vectors_of_every_type(
-    interpret: Interpreter, integer: torch.dtype, generator: torch.Generator
+@pytest.mark.parametrize("shift_dtype", [torch.int8, torch.int16, torch.int32, torch.int64])
+def test_longest_vectors_of_every_dtype(
+    interpret: Interpreter, shift_dtype: torch.dtype, generator: torch.Generator
 ) -> None:
-    least, largest = torch.iinfo(integer).min, torch.iinfo(integer).max
-    shifts = torch.tensor([[least, largest, largest, least], [0, 0, least, 0], [0, largest, 0, 0]], dtype=integer)
+    least, largest = torch.iinfo(shift_dtype).min, torch.iinfo(shift_dtype).max
+    shifts = torch.tensor([[least, largest, largest, least], [0, 0, least, 0], [0, largest, 0, 0]], dtype=shift_dtype)
     images = noise((1, 2, 9, 11), torch.uint8, generator)
     expected = Case(images, shifts.long().clamp(-20, 20), 0.2).expected()
     events = interpret(Case(images, shifts, 0.2), out=poisoned(expected))

@@ -26,8 +26,8 @@ def convert_on_gpu(
 ) -> Tensor:
     """Convert a case on the GPU into a poisoned output."""
     out = poisoned(case.expected(dtype, packed=packed).to("cuda"), layout)
-    there = case.on("cuda")
-    result = convert(there.images, there.ratio, shifts=there.shifts, dtype=dtype, packed=packed, out=out)
+    on_gpu = case.on("cuda")
+    result = convert(on_gpu.images, on_gpu.ratio, shifts=on_gpu.shifts, dtype=dtype, packed=packed, out=out)
     assert result is out
     return out
 
@@ -73,15 +73,15 @@ def test_every_layout_without_a_copy(layout: str, batch: int, generator: torch.G
     images = arrange(noise((batch, 3, 64, 80), torch.float32, generator), layout)
     case = Case(images, canonical_shifts(), 0.12)
     expected = case.expected()
-    there = case.on("cuda")
+    on_gpu = case.on("cuda")
     out = poisoned(expected.to("cuda"))
-    convert(there.images, 0.12, dtype=torch.bool, out=out)  # so that memory for compilation does not count
+    convert(on_gpu.images, 0.12, dtype=torch.bool, out=out)  # compiles; the memory for this must not count
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    convert(there.images, 0.12, dtype=torch.bool, out=out)
-    plane = batch * 66 * 96 * 4 + 2**20
-    assert torch.cuda.max_memory_allocated() - before <= plane
+    convert(on_gpu.images, 0.12, dtype=torch.bool, out=out)
+    planes = batch * 66 * 96 * 4 + 2**20  # bytes of the float32 planes with halos, and 1 MiB
+    assert torch.cuda.max_memory_allocated() - before <= planes
     assert_same_events(out, expected)
 
 
@@ -108,7 +108,7 @@ def test_photographs(name: str) -> None:
         assert_same_events(convert_on_gpu(case), case.expected())
 
 
-def test_equals_cpu_path_through_the_module(generator: torch.Generator) -> None:
+def test_module_equals_the_cpu_path(generator: torch.Generator) -> None:
     images = noise((5, 3, 96, 96), torch.uint8, generator)
     module = i2e_triton.I2E(0.07).eval()
     on_cpu = module(images)
@@ -149,7 +149,7 @@ def test_another_stream(generator: torch.Generator) -> None:
     expected = case.expected()
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
-        # The conversion must run on the current stream, after the copy.
+        # The conversion must be on the current stream, so that it waits for the copy.
         images = case.images.pin_memory().to("cuda", non_blocking=True)
         events = convert(images, 0.12, dtype=torch.bool)
     stream.synchronize()
@@ -157,7 +157,7 @@ def test_another_stream(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 128])
-def test_convert_does_not_synchronize(batch: int) -> None:
+def test_convert_and_unpack_do_not_synchronize(batch: int) -> None:
     images = torch.rand(batch, 3, 64, 64, device="cuda")
     ratios = torch.full((batch,), 0.1, device="cuda")
     shifts = random_shifts(batch, device="cuda")
@@ -233,18 +233,19 @@ def test_operator() -> None:
 @pytest.mark.parametrize("shape", [(2, 1, 1), (1, 2, 37, 41), (3, 2, 977, 1), (128, 2, 224, 224), (2, 2, 1080, 1919)])
 def test_unpack(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> None:
     packed = noise(shape, torch.uint8, generator)
-    for there in (packed.cuda(), torch.cat([packed, packed], dim=-1).cuda()[..., : shape[-1]]):
+    # The second tensor is not contiguous: it has gaps between its rows.
+    for on_gpu in (packed.cuda(), torch.cat([packed, packed], dim=-1).cuda()[..., : shape[-1]]):
         for timesteps in (1, 5, 8):
-            # Poisons the memory that the allocator reuses.
+            # The allocator reuses this memory for the result: elements that are not written stay 77.
             torch.full((timesteps, *shape), 77, device="cuda").to(dtype)
-            assert_same_events(unpack(there, timesteps, dtype), unpack(packed, timesteps, dtype))
+            assert_same_events(unpack(on_gpu, timesteps, dtype), unpack(packed, timesteps, dtype))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_unpack_of_every_layout(layout: str, generator: torch.Generator) -> None:
     packed = noise((3, 2, 35, 33), torch.uint8, generator)
-    there = arrange(packed.cuda(), layout)
-    assert_same_events(unpack(there), unpack(arrange(packed, layout)))
+    on_gpu = arrange(packed.cuda(), layout)
+    assert_same_events(unpack(on_gpu), unpack(arrange(packed, layout)))
 
 
 def test_unpack_to_more_than_2_to_the_31_events(generator: torch.Generator) -> None:

@@ -22,15 +22,15 @@ pytestmark = [
 ]
 
 
-def there(argument: Any) -> Any:
+def to_gpu(argument: Any) -> Any:
     return argument.cuda() if isinstance(argument, Tensor) else argument
 
 
 def convert_on_gpu(case: AugmentedCase, dtype: torch.dtype = torch.bool, *, packed: bool = False) -> Tensor:
     """Convert a case on the GPU into a poisoned output."""
     out = poisoned(case.expected(dtype, packed=packed).to("cuda"))
-    augmentation = {name: there(value) for name, value in case.augmentation.items()}
-    images, ratio, shifts = there(case.images), there(case.ratio), there(case.shifts)
+    augmentation = {name: to_gpu(value) for name, value in case.augmentation.items()}
+    images, ratio, shifts = to_gpu(case.images), to_gpu(case.ratio), to_gpu(case.shifts)
     return convert(images, ratio, shifts=shifts, dtype=dtype, packed=packed, out=out, **augmentation)
 
 
@@ -59,7 +59,7 @@ def test_cifar_augmented_as_in_training(
         assert_same_events(convert_on_gpu(case, dtype, packed=packed), case.expected(dtype, packed=packed))
 
 
-def test_large_images_reduced(generator: torch.Generator) -> None:
+def test_large_images_reduced_to_small_ones(generator: torch.Generator) -> None:
     images = noise((3, 3, 500, 375), torch.uint8, generator)
     crop = boxes(3, generator, reach=200, longest=400)
     case = AugmentedCase(images, random_shifts(3, generator), crop, (224, 224), flips(3, generator))
@@ -71,7 +71,7 @@ def test_convert_does_not_synchronize() -> None:
     rows = torch.arange(128, device="cuda")
     on_gpu = torch.Generator("cuda")
     for augment in (RandomCropResizeFlip(128), RandomResizedCropFlip(128)):
-        convert(images, 0.07, **augment(images))  # compiles, and copies the table
+        convert(images, 0.07, **augment(images))  # compiles, and copies tables to the GPU
         torch.cuda.set_sync_debug_mode("error")
         try:
             for augmentation in (augment(images), augment(images, on_gpu), augment.for_rows(images, rows, 1, 2)):
@@ -80,15 +80,16 @@ def test_convert_does_not_synchronize() -> None:
             torch.cuda.set_sync_debug_mode("default")
 
 
-def test_cpu_and_gpu_draw_the_same() -> None:
+def test_cpu_and_gpu_draw_the_same_augmentation() -> None:
     images = torch.zeros(5000, 1, 32, 48, dtype=torch.uint8)
     for augment in (RandomCropResizeFlip(128), RandomResizedCropFlip(128)):
-        here = augment(images, torch.Generator().manual_seed(5))
-        gpu = augment(images.cuda(), torch.Generator().manual_seed(5))
-        rows = augment.for_rows(images.cuda(), torch.arange(5000), 7, 3)
+        on_cpu = augment(images, torch.Generator().manual_seed(5))
+        on_gpu = augment(images.cuda(), torch.Generator().manual_seed(5))
+        rows_on_cpu = augment.for_rows(images, torch.arange(5000), 7, 3)
+        rows_on_gpu = augment.for_rows(images.cuda(), torch.arange(5000), 7, 3)
         for name in ("crop", "flip"):
-            assert torch.equal(gpu[name].cpu(), here[name])
-            assert torch.equal(rows[name].cpu(), augment.for_rows(images, torch.arange(5000), 7, 3)[name])
+            assert torch.equal(on_gpu[name].cpu(), on_cpu[name])
+            assert torch.equal(rows_on_gpu[name].cpu(), rows_on_cpu[name])
 
 
 def test_cuda_graph(generator: torch.Generator) -> None:

@@ -1,4 +1,4 @@
-"""The host side of the kernels: block sizes, memory and launches."""
+"""How the kernels are launched: block sizes, planes, and the number of launches."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_offsets_have_64_bits_only_if_necessary() -> None:
     # The events of one image at 8 timesteps are 2^32 elements.
     indices = [recorded.arguments["INDEX"].name for recorded in launches(image, torch.bool, timesteps=8)]
     assert indices == ["int64", "int64"]
-    # The batch has more elements, but offsets are within one image.
+    # The batch has more than 2^31 elements, but offsets are within one image.
     batch = torch.empty(10, 3, 16384, 8192, dtype=torch.uint8, device="meta")
     indices = [recorded.arguments["INDEX"].name for recorded in launches(batch, torch.uint8, packed=True)]
     assert indices == ["int32", "int32"]
-    far = torch.empty(1, device="meta").as_strided((1, 1, 2, 1), (1, 1, 2**31, 1))
-    assert launches(far, torch.bool)[0].arguments["INDEX"].name == "int64"
+    long_stride = torch.empty(1, device="meta").as_strided((1, 1, 2, 1), (1, 1, 2**31, 1))
+    assert launches(long_stride, torch.bool)[0].arguments["INDEX"].name == "int64"
 
 
 def packed_events(*shape: int) -> torch.Tensor:
@@ -79,8 +79,8 @@ def test_unpack_offsets_have_64_bits_only_if_necessary() -> None:
     ):
         (launch,) = unpack_launches(packed_events(*shape), torch.bool, timesteps=timesteps)
         assert launch.arguments["INDEX"].name == index
-    far = packed_events(1).as_strided((1, 2, 1, 1), (1, 2**31, 1, 1))
-    assert unpack_launches(far, torch.bool)[0].arguments["INDEX"].name == "int64"
+    long_stride = packed_events(1).as_strided((1, 2, 1, 1), (1, 2**31, 1, 1))
+    assert unpack_launches(long_stride, torch.bool)[0].arguments["INDEX"].name == "int64"
 
 
 @given(st.integers(1, 300), st.integers(1, 2**15), st.integers(1, 2**15), st.booleans(), st.integers(1, 8))
@@ -91,7 +91,7 @@ def test_unpack_covers_every_event(batch: int, height: int, width: int, gaps: bo
     assert rows * columns == packed.numel()
     assert recorded.grid == (-(-rows // block_y) * -(-columns // block_x),)
     assert recorded.grid[0] < 2**31
-    assert block_y * block_x <= 4 * 32 * 8, "a thread writes more than one widest store"
+    assert block_y * block_x <= 4 * 32 * 8, "a thread writes more than 16 bytes per timestep"
     assert block_x >= min(32, columns), "neighbouring threads write distant addresses"
     assert recorded.arguments["enable_fp_fusion"] is False
 
@@ -101,7 +101,7 @@ def test_empty_unpack_launches_nothing() -> None:
 
 
 @given(st.integers(1, 2000), st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([1, 80, 132, 148, 304]))
-def test_programs(batch: int, height: int, width: int, multiprocessors: int) -> None:
+def test_number_of_programs_and_warps(batch: int, height: int, width: int, multiprocessors: int) -> None:
     programs, warps = programs_and_warps(batch, height, width, multiprocessors)
     assert 1 <= programs <= MAX_PROGRAMS.value
     assert warps in (4, 16)
@@ -115,7 +115,7 @@ def test_tiles_are_powers_of_two_and_fit(height: int, width: int, pixels: int) -
     assert columns & (columns - 1) == 0
     assert rows * columns <= pixels
     assert rows * columns == pixels or rows * columns < 2 * height * width
-    assert columns >= min(32, width), "neighbouring threads take distant pixels"
+    assert columns >= min(32, width), "neighbouring threads process distant pixels"
 
 
 def test_tiles_leave_few_threads_idle() -> None:
@@ -126,7 +126,7 @@ def test_tiles_leave_few_threads_idle() -> None:
 
 
 @given(st.integers(1, 5), st.integers(1, 70), st.integers(1, 70))
-def test_planes_have_halos_and_are_aligned(batch: int, height: int, width: int) -> None:
+def test_planes_are_aligned_and_have_separate_halos(batch: int, height: int, width: int) -> None:
     plane, pitch = new_plane(batch, height, width, torch.uint8, torch.device("cpu"))
     assert pitch % 16 == 0
     assert plane.stride(0) % 16 == 0

@@ -1,4 +1,4 @@
-"""The unpack kernel writes the bits of its bytes, in Triton's interpreter."""
+"""The unpack kernel, run in Triton's interpreter, writes each bit of its bytes to its timestep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def unpack_interpreted(
     interpreter: ProcessPoolExecutor, packed: Tensor, timesteps: int, dtype: torch.dtype, index: str = "int32"
 ) -> tuple[Tensor, Tensor]:
     """Unpack with the interpreted kernel into a poisoned output; return it and the expected events."""
-    from tests.kernels.interpreted import unpack_into  # imported here only to name it: it runs in the other process
+    # Only to send the function's name: it runs in the other process.
+    from tests.kernels.interpreted import unpack_into
 
     expected = unpacked(packed, timesteps, dtype)
     return interpreter.submit(unpack_into, poisoned(expected), packed, index).result(), expected
@@ -56,8 +57,8 @@ def test_every_dtype_and_shape(
 ) -> None:
     packed = noise(shape, torch.uint8, generator)
     # The second tensor is not contiguous: it has gaps between its rows.
-    for same in (packed, torch.cat([packed, packed], dim=-1)[..., : shape[-1]]):
-        assert_same_events(*unpack_interpreted(interpreter, same, 8, dtype))
+    for layout in (packed, torch.cat([packed, packed], dim=-1)[..., : shape[-1]]):
+        assert_same_events(*unpack_interpreted(interpreter, layout, 8, dtype))
 
 
 def test_bytes_at_any_address(interpreter: ProcessPoolExecutor, generator: torch.Generator) -> None:

@@ -18,7 +18,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(8, 1, 2, 5, 7), (8, 0, 2, 5, 7), (8, 16, 2, 224, 224), (3 * HUGE_PAGE + 1,)])
-def test_results_are_contiguous_writable_and_separate(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+def test_results_are_contiguous_writable_and_do_not_overlap(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     result, other = allocation.empty(shape, dtype), allocation.empty(shape, dtype)
     assert result.shape == shape
     assert result.dtype == dtype
@@ -36,7 +36,7 @@ def test_results_are_on_the_cpu_with_another_default_device() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 4096, 2 * HUGE_PAGE, 2 * HUGE_PAGE + 1, 3 * HUGE_PAGE + 4097, 50_000_000])
-def test_advice_covers_the_whole_pages_of_a_large_result_only(size: int) -> None:
+def test_huge_pages_are_requested_for_the_whole_pages_of_large_results_only(size: int) -> None:
     with mock.patch.object(allocation, "_libc") as libc:
         result = allocation.empty((size,), torch.uint8)
     calls = libc.return_value.madvise.call_args_list
@@ -48,20 +48,20 @@ def test_advice_covers_the_whole_pages_of_a_large_result_only(size: int) -> None
     assert advice == mmap.MADV_HUGEPAGE
     assert start % mmap.PAGESIZE == 0
     assert length % mmap.PAGESIZE == 0
-    # Within the result, and all of it except for part of a page at each end.
+    # The pages are within the result, and cover all of it except for part of a page at each end.
     assert 0 <= start - result.data_ptr() < mmap.PAGESIZE
     assert 0 <= result.data_ptr() + size - (start + length) < mmap.PAGESIZE
 
 
-def test_declined_advice_gives_the_same_result() -> None:
+def test_errors_of_madvise_are_ignored() -> None:
     with mock.patch.object(allocation, "_libc") as libc:
         libc.return_value.madvise.return_value = -1
-        declined = allocation.empty((2 * HUGE_PAGE,), torch.uint8)
-    assert declined.shape == (2 * HUGE_PAGE,)
+        result = allocation.empty((2 * HUGE_PAGE,), torch.uint8)
+    assert result.shape == (2 * HUGE_PAGE,)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_every_element_of_a_fresh_result_is_written(dtype: torch.dtype) -> None:
+def test_convert_writes_every_element_of_its_result(dtype: torch.dtype) -> None:
     images = torch.stack([resized_photograph(name, 96) for name in ("chelsea", "coffee", "rocket")])
     expected = reference.convert(images, 0.12, canonical_shifts()).to(dtype)
 

@@ -1,4 +1,4 @@
-"""The fast CPU path equals the specification bit for bit, for all kinds of arguments."""
+"""The fast CPU path equals the specification bit for bit, for every kind of argument."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ LAYOUTS = (
     "flipped",
     "transposed",
 )
-# The small numbers give many chunks even for small images.
+# The small numbers divide even small images into many chunks.
 CHUNK_PIXELS = (1, 25, 200, 800, cpu._CHUNK_PIXELS)
 
 
-def laid_out(images: Tensor, layout: str) -> Tensor:
-    """Return the images in another memory layout. Layouts that repeat elements change the images."""
+def with_layout(images: Tensor, layout: str) -> Tensor:
+    """Return the images in another memory layout. The expanded layouts also change the pixels."""
     shape = images.shape
     if layout == "channels_last":
         return images.contiguous(memory_format=torch.channels_last)
@@ -48,7 +48,7 @@ def laid_out(images: Tensor, layout: str) -> Tensor:
     if layout == "expanded rows":
         return images[:, :, :1].expand(shape)
     if layout == "flipped":
-        # flip copies, because tensors have no negative strides. The slice is a view with an offset.
+        # Tensors have no negative strides, so flip copies. The slice makes a view with an offset.
         return torch.nn.functional.pad(images.flip(-1), (3, 2, 1, 1))[:, :, 1:-1, 3:-2]
     if layout == "transposed":
         return images.transpose(2, 3).contiguous().transpose(2, 3)
@@ -77,7 +77,7 @@ def ratio_on_a_tie(images: Tensor, generator: torch.Generator) -> float:
 def shapes(draw: st.DrawFn) -> tuple[int, int, int, int]:
     size = st.sampled_from((1, 2, 3, 7, 13, 16, 31, 37))
     height, width = draw(size), draw(size)
-    # convert refuses more than 4 channels with a width of 3 or 4: these are channels in the last dimension.
+    # convert rejects more than 4 channels if the width is 3 or 4, because then the last dimension looks like channels.
     return draw(st.integers(0, 5)), draw(st.integers(1, 4 if width in (3, 4) else 5)), height, width
 
 
@@ -95,25 +95,26 @@ def draw_images(data: st.DataObject, generator: torch.Generator) -> Tensor:
         images = noise((6,), dtype, generator)[torch.randint(6, shape, generator=generator)]
     else:
         images = noise(shape, dtype, generator)
-    if dtype != torch.uint8 and images.numel() and data.draw(st.integers(0, 4), label="strange") == 0:
+    if dtype != torch.uint8 and images.numel() and data.draw(st.integers(0, 4), label="non-finite if 0") == 0:
         number = data.draw(st.sampled_from((torch.nan, torch.inf, -torch.inf)), label="number")
         images.view(-1)[torch.randint(images.numel(), (1,), generator=generator)] = number
-    return laid_out(images, data.draw(st.sampled_from(LAYOUTS), label="layout"))
+    return with_layout(images, data.draw(st.sampled_from(LAYOUTS), label="layout"))
 
 
 def draw_shifts(data: st.DataObject, images: Tensor, generator: torch.Generator) -> Tensor:
-    kind = data.draw(st.sampled_from(("canonical", "random", "per sample", "own", "own per sample")), label="vectors")
+    kinds = ("canonical", "random", "random per sample", "any", "any per sample")
+    kind = data.draw(st.sampled_from(kinds), label="vectors")
     order = data.draw(st.sampled_from(sorted(ORDERS)), label="order")
     if kind == "canonical":
         shifts = canonical_shifts(order, data.draw(st.integers(1, 8), label="timesteps"))
     elif kind == "random":
         shifts = random_shifts(None, generator, order=order)
-    elif kind == "per sample":
+    elif kind == "random per sample":
         shifts = random_shifts(len(images), generator, order=order)
     else:
         reach = data.draw(st.sampled_from((0, 1, 2, 5, 12)), label="reach")
         timesteps = data.draw(st.sampled_from((1, 2, 3, 8, 9, 20)), label="timesteps")
-        size = (timesteps, 4) if kind == "own" else (len(images), timesteps, 4)
+        size = (timesteps, 4) if kind == "any" else (len(images), timesteps, 4)
         shifts = torch.randint(-reach, reach + 1, size, generator=generator)
     return shifts.to(data.draw(st.sampled_from(SHIFT_DTYPES), label="dtype of the vectors"))
 
@@ -172,9 +173,7 @@ def test_photographs_equal_the_specification(name: str, events: torch.dtype | st
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_batch_of_several_chunks_and_image_of_several_chunks(
-    dtype: torch.dtype, threads: int, one_thread: None
-) -> None:
+def test_batch_and_image_of_several_chunks(dtype: torch.dtype, threads: int, one_thread: None) -> None:
     torch.set_num_threads(threads)
     batch = torch.stack([resized_photograph(name, 224) for name in PHOTOGRAPHS for _ in range(6)])
     tall = photograph("astronaut").repeat(1, 5, 2)
@@ -189,7 +188,7 @@ def test_batch_of_several_chunks_and_image_of_several_chunks(
 
 def test_image_of_8192_by_8192(one_thread: None, generator: torch.Generator) -> None:
     image = noise((1, 8192, 8192), torch.uint8, generator)
-    image[:, ::64, ::64], image[:, 1::64, ::64] = 0, 255  # every part has the range of the whole image
+    image[:, ::64, ::64], image[:, 1::64, ::64] = 0, 255  # so that every part has the range of the whole image
     events = convert(image, packed=True)
     for top, left in ((0, 0), (0, 8092), (8092, 0), (8092, 8092), (4070, 33)):
         part = (..., slice(top, top + 100), slice(left, left + 100))
@@ -200,7 +199,7 @@ def test_image_of_8192_by_8192(one_thread: None, generator: torch.Generator) -> 
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("shift_dtype", SHIFT_DTYPES, ids=str)
-def test_vector_longer_than_the_image_reaches_the_border(
+def test_vectors_longer_than_the_image_reach_the_border(
     dtype: torch.dtype, shift_dtype: torch.dtype, generator: torch.Generator
 ) -> None:
     images = noise((2, 2, 5, 9), dtype, generator)
@@ -208,7 +207,7 @@ def test_vector_longer_than_the_image_reaches_the_border(
     longest = torch.tensor([[limits.min, 0, limits.max, 1], [0, limits.min, -1, limits.max]], dtype=shift_dtype)
     long = torch.randint(-127, 128, (6, 4), generator=generator).to(shift_dtype)
     shifts = torch.cat([longest, long])
-    # Clamping a vector to the image's size changes no event.
+    # Clamping the vectors to the size of the image does not change the events.
     expected = reference.convert(images, 0.1, shifts.to(torch.int64).clamp(-9, 9))
     assert expected.any()
     out = poison_for(expected)
@@ -218,20 +217,20 @@ def test_vector_longer_than_the_image_reaches_the_border(
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES[1:], ids=str)
-def test_non_finite_pixel_below_the_maximum_silences_only_its_image(
+def test_only_the_image_with_a_non_finite_pixel_has_no_events(
     dtype: torch.dtype, number: float, generator: torch.Generator
 ) -> None:
     images = noise((3, 3, 8, 9), dtype, generator)
-    images[:, 0] = 4  # the channel that the maximum comes from
+    images[:, 0] = 4  # the maximum of the channels
     images[:, 0, ::2] = 3
     expected = reference.convert(images, 0.12, canonical_shifts())
     assert expected[:, 1].any()
     expected[:, 1] = False
     for channel in range(3):
-        strange = images.clone()
-        strange[1, channel, 3, 5] = number
+        changed = images.clone()
+        changed[1, channel, 3, 5] = number
         out = poison_for(expected)
-        convert(strange, dtype=torch.bool, out=out)
+        convert(changed, dtype=torch.bool, out=out)
         assert_same_events(out, expected)
 
 
@@ -248,18 +247,17 @@ RIGHT = torch.tensor([[0, 0, 0, 1]])
 
 def test_every_pair_of_grey_levels_at_every_tie(one_thread: None) -> None:
     pairs = grey_level_pairs()
-    whole = torch.arange(0, 257, dtype=torch.float64).div(255).float()  # theta on each grey level
-    beside = [torch.nextafter(whole, torch.tensor(towards)) for towards in (-1.0, 2.0)]
-    ratios = torch.cat([whole, *beside]).clamp(0, 1)
-    for some in ratios.split(100):
-        images = pairs.expand(len(some), -1, -1, -1)
-        expected = reference.convert(images, some, RIGHT)
+    on_level = torch.arange(0, 257, dtype=torch.float64).div(255).float()  # theta is a whole number of levels
+    next_to_level = [torch.nextafter(on_level, torch.tensor(towards)) for towards in (-1.0, 2.0)]
+    for ratios in torch.cat([on_level, *next_to_level]).clamp(0, 1).split(100):
+        images = pairs.expand(len(ratios), -1, -1, -1)
+        expected = reference.convert(images, ratios, RIGHT)
         out = poison_for(expected)
-        convert(images, some, shifts=RIGHT, dtype=torch.bool, out=out)
+        convert(images, ratios, shifts=RIGHT, dtype=torch.bool, out=out)
         assert_same_events(out, expected)
 
 
-@pytest.mark.parametrize("ratio", [0.12, 0.2, "fresh"])
+@pytest.mark.parametrize("ratio", [0.12, 0.2, "random"])
 def test_every_pair_of_grey_levels_at_every_range(
     ratio: float | str, one_thread: None, generator: torch.Generator
 ) -> None:

@@ -1,4 +1,4 @@
-"""Costs of the fast CPU path: no convolution, and little memory besides its output."""
+"""Costs of the CPU path: it runs no convolution, and needs little memory besides its output."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def operators(call: Callable[[], Tensor]) -> set[str]:
 
 
 def extra_bytes(call: Callable[[], Tensor], tmp_path: Path) -> int:
-    """Return the peak of memory that PyTorch allocates during a call, minus the call's result."""
+    """Return the peak of the bytes that PyTorch allocates during a call, without the result of the call."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         result = call()
     file = tmp_path / "trace.json"
@@ -46,14 +46,14 @@ def extra_bytes(call: Callable[[], Tensor], tmp_path: Path) -> int:
     return peak - output
 
 
-def fresh_images(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+def random_images(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(dtype)
 
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_no_convolution(dtype: torch.dtype, output: str, generator: torch.Generator) -> None:
-    images = fresh_images((2, 3, 40, 40), dtype, generator)
+    images = random_images((2, 3, 40, 40), dtype, generator)
     ran = operators(lambda: convert(images, **OUTPUTS[output]))
     assert "i2e_triton::convert" in ran
     assert not [name for name in ran if "conv" in name.removeprefix("i2e_triton::convert")]
@@ -62,10 +62,10 @@ def test_no_convolution(dtype: torch.dtype, output: str, generator: torch.Genera
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_large_image_needs_memory_of_two_images_besides_the_output(
+def test_large_image_needs_less_memory_than_two_images_besides_the_output(
     dtype: torch.dtype, output: str, generator: torch.Generator, tmp_path: Path
 ) -> None:
-    images = fresh_images((1, 3, 2048, 2048), dtype, generator)
+    images = random_images((1, 3, 2048, 2048), dtype, generator)
     image_bytes = images.numel() * images.element_size()
     assert extra_bytes(lambda: convert(images, **OUTPUTS[output]), tmp_path) < 2 * image_bytes
 
@@ -74,7 +74,7 @@ def test_large_image_needs_memory_of_two_images_besides_the_output(
 def test_longer_batch_needs_no_more_memory_besides_the_output(
     dtype: torch.dtype, one_thread: None, generator: torch.Generator, tmp_path: Path
 ) -> None:
-    images = fresh_images((128, 3, 128, 128), dtype, generator)
+    images = random_images((128, 3, 128, 128), dtype, generator)
     half = extra_bytes(lambda: convert(images[:64], dtype=torch.bool), tmp_path)
     whole = extra_bytes(lambda: convert(images, dtype=torch.bool), tmp_path)
     assert half > 0
@@ -85,7 +85,7 @@ def test_longer_batch_needs_no_more_memory_besides_the_output(
 def test_long_motion_vectors_need_memory_of_a_few_images(
     dtype: torch.dtype, one_thread: None, generator: torch.Generator, tmp_path: Path
 ) -> None:
-    images = fresh_images((1, 3, 1024, 1024), dtype, generator)
+    images = random_images((1, 3, 1024, 1024), dtype, generator)
     value_bytes = 1024 * 1024 * (1 if dtype == torch.uint8 else 8 if dtype == torch.float64 else 4)
     shifts = torch.randint(-1000, 1001, (8, 4), generator=generator)
     assert extra_bytes(lambda: convert(images, shifts=shifts, dtype=torch.bool), tmp_path) < 12 * value_bytes
@@ -97,14 +97,14 @@ def test_event_rate_needs_a_fixed_amount_of_memory(
     dtype: torch.dtype, dim: int | tuple[int, ...] | None, tmp_path: Path
 ) -> None:
     events = torch.zeros(8, 16, 2, 128, 128, dtype=dtype)
-    # Counts of 8 bytes, whole and in parts, before the rates.
-    counts = 4 * 8 * event_rate(events, dim).numel()
-    assert extra_bytes(lambda: event_rate(events, dim), tmp_path) <= counts + 3 * 2**20
+    # At most four 8-byte numbers per rate, and 3 MiB for a chunk of the events.
+    rates = 4 * 8 * event_rate(events, dim).numel()
+    assert extra_bytes(lambda: event_rate(events, dim), tmp_path) <= rates + 3 * 2**20
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool], ids=str)
-def test_unpacking_needs_memory_of_a_timestep_besides_the_result(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_unpacking_needs_memory_of_two_timesteps_besides_the_result(dtype: torch.dtype, tmp_path: Path) -> None:
     packed = torch.zeros(16, 2, 128, 128, dtype=torch.uint8)
-    # The bits of two timesteps, and for float16 a float32 copy.
-    timestep = packed.numel() * (2 + 4 * (dtype == torch.float16))
-    assert extra_bytes(lambda: unpack(packed, 8, dtype), tmp_path) <= timestep + 2**16
+    # The bits of two timesteps, and for float16 a float32 copy of one.
+    timesteps = packed.numel() * (2 + 4 * (dtype == torch.float16))
+    assert extra_bytes(lambda: unpack(packed, 8, dtype), tmp_path) <= timesteps + 2**16

@@ -1,4 +1,4 @@
-"""The registered operators: PyTorch's checks of operators, fake tensors, autograd modes and threads."""
+"""The registered operators: ``opcheck``, fake tensors, autograd modes and threads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def photographs(size: int = 32) -> Tensor:
 
 
 def arguments(kind: str) -> tuple[Any, ...]:
-    """Return arguments of the operator: images, shifts, ratios, ratio, timesteps, dtype, packed."""
+    """Return arguments of the operator ``convert``: images, shifts, ratios, ratio, timesteps, dtype, packed."""
     images = photographs()
     floats = reference.scale(images)
     ratios = torch.tensor([0.1, 0.2], dtype=torch.float64)
@@ -64,7 +64,7 @@ def test_out_variant_passes_opcheck(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_fake_result_has_shape_strides_and_dtype_of_the_real_one(kind: str) -> None:
+def test_fake_result_has_the_metadata_of_the_real_one(kind: str) -> None:
     given = arguments(kind)
     real = convert_op(*given)
     with FakeTensorMode() as mode:
@@ -147,7 +147,7 @@ def test_convert_is_registered_for_every_device(key: str) -> None:
 
 
 def test_schema_of_convert() -> None:
-    assert operator.HAS_TRITON  # the test environment has it
+    assert operator.HAS_TRITON  # the test environment has Triton
     assert str(convert_op.default._schema) == (
         "i2e_triton::convert(Tensor images, Tensor? shifts, Tensor? ratios, float ratio, int timesteps, "
         "ScalarType dtype, bool packed, Tensor? crop=None, Tensor? flip=None, SymInt[]? size=None, "
@@ -188,7 +188,7 @@ def test_every_mode_gives_the_same_events(mode: str, dtype: torch.dtype) -> None
 
 @pytest.mark.parametrize("first", ["inference_mode", "meta device", "deterministic"])
 def test_tables_cached_in_a_mode_work_without_the_mode(first: str) -> None:
-    # The first call caches tables. A new process makes it in a mode, and later calls without the mode.
+    # The first call in a process caches tables. Make it in a mode, and the next calls without the mode.
     code = f"""
 import contextlib, torch, i2e_triton
 from i2e_triton import reference, canonical_shifts
@@ -208,7 +208,7 @@ assert layer.weight.grad is not None and leaf.grad is None
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_gradient_stops_at_the_events() -> None:
+def test_events_have_no_gradient() -> None:
     images = reference.scale(photographs()).requires_grad_()
     layer = torch.nn.Linear(32, 2)
     events = convert(images)

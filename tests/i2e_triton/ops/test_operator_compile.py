@@ -30,7 +30,7 @@ def ratio_per_image(images: Tensor) -> Tensor:
     return convert(images, torch.linspace(0.05, 0.3, images.shape[0]), dtype=torch.bool)
 
 
-def microsaccade_per_image(images: Tensor) -> Tensor:
+def shifts_per_image(images: Tensor) -> Tensor:
     shifts = canonical_shifts().expand(images.shape[0], -1, -1).roll(1, dims=1)
     return convert(images, shifts=shifts, dtype=torch.uint8)
 
@@ -39,9 +39,9 @@ PROGRAMS: dict[str, Callable[[Tensor], Tensor]] = {
     "default": convert,
     "one image": lambda images: convert(images[0], 0.2, timesteps=5),
     "ratio per image": ratio_per_image,
-    "microsaccade per image": microsaccade_per_image,
+    "shifts per image": shifts_per_image,
     "packed and unpacked": lambda images: unpack(convert(images, packed=True), 8, torch.bfloat16),
-    "packed after all": lambda images: i2e_triton.pack(convert(images, timesteps=3)),
+    "packed after the conversion": lambda images: i2e_triton.pack(convert(images, timesteps=3)),
     "event rate": lambda images: event_rate(convert(images), (1, 3, 4)),
 }
 
@@ -65,7 +65,7 @@ def test_compiles_with_the_default_backend(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_compiles_writing_an_output(dynamic: bool, generator: torch.Generator) -> None:
+def test_convert_into_out_compiles(dynamic: bool, generator: torch.Generator) -> None:
     def write(images: Tensor, out: Tensor) -> Tensor:
         return convert(images, out=out.mul_(3)) + 1
 
@@ -73,7 +73,7 @@ def test_compiles_writing_an_output(dynamic: bool, generator: torch.Generator) -
     for shape in ((2, 3, 8, 9), (3, 3, 5, 4)):
         images = noise(shape, torch.uint8, generator)
         expected = expected_events(images).float()
-        out = torch.full(expected.shape, torch.nan)  # contiguous: Dynamo requires it of every out
+        out = torch.full(expected.shape, torch.nan)  # Dynamo requires a contiguous out
         assert_same_events(compiled(images, out), expected + 1)
         assert_same_events(out, expected)
 
@@ -96,9 +96,9 @@ def test_dynamic_graph_is_compiled_once(generator: torch.Generator) -> None:
 
 
 class Network(nn.Module):
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__()
-        self.events = I2E(**settings)
+        self.events = I2E(**options)
         self.scale = nn.Parameter(torch.tensor(2.0))
 
     def forward(self, images: Tensor) -> Tensor:
