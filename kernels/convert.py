@@ -10,7 +10,7 @@ several programs share an image, in two launches: ``measure_kernel`` writes the 
 ``emit_kernel`` reads them. Both code paths call the same functions for the phases.
 
 Arithmetic is float32 (float64 for float64 images). Every launch passes ``enable_fp_fusion=False``: a fused product and
-sum would be rounded differently from the specification.
+sum would be rounded differently from the reference.
 """
 
 import triton

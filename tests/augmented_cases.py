@@ -36,7 +36,7 @@ class AugmentedCase:
         return self.interpolation == "nearest" or (self.crop is None and self.size in (None, self.images.shape[-2:]))
 
     def expected(self, dtype: torch.dtype = torch.bool, *, packed: bool = False) -> Tensor:
-        """Return the events of the specification, dense with a dtype or packed."""
+        """Return the events of the reference, dense with a dtype or packed."""
         events = reference.convert(self.images, self.ratio, self.shifts, **self.augmentation)
         return pack(events) if packed else events.to(dtype)
 

@@ -1,6 +1,6 @@
 """The fast CPU path: convert images by comparing shifted planes, without a convolution; and unpack events.
 
-The events equal those of the specification bit for bit. For floating-point images, differences are compared with theta,
+The events equal those of the reference bit for bit. For floating-point images, differences are compared with theta,
 as in the paper. For uint8 images, bytes are compared: a pair of grey levels (p, q) fires if q is greater than the limit
 of p, the highest level that does not fire. The limit is p + step - 1, where ``step`` is the smallest distance of levels
 that fires. If theta is so close to a whole number of levels that float32 rounding decides (a tie), a table holds the

@@ -87,7 +87,7 @@ def _sources(
 def _sources_of(
     index: Tensor, start: Tensor, length: Tensor, limit: int, dtype: torch.dtype, nearest: bool
 ) -> _Sources:
-    # As in the specification, scale and position are rounded to ``dtype`` once each.
+    # As in the reference, scale and position are rounded to ``dtype`` once each.
     scale = (length * torch.tensor(1 / index.shape[-1], dtype=torch.float64)).to(dtype).double()
     centre = 0.0 if nearest else 0.5
     position = ((index.double() + centre) * scale - centre).to(dtype).clamp_(min=0)

@@ -1,4 +1,4 @@
-"""Augmented conversions by the kernels, run in Triton's interpreter, equal the specification bit for bit."""
+"""Augmented conversions by the kernels, run in Triton's interpreter, equal the reference bit for bit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ONE, MANY = 1, 132
     multiprocessors=st.sampled_from([ONE, MANY]),
     layout=st.sampled_from(["contiguous", "strided"]),
 )
-def test_equals_specification(
+def test_equals_reference(
     interpret: Interpreter,
     case: AugmentedCase,
     dtype: torch.dtype,

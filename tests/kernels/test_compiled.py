@@ -1,4 +1,4 @@
-"""The compiled kernels equal the specification bit for bit. Their PTX is executed on the CPU, in NumPy.
+"""The compiled kernels equal the reference bit for bit. Their PTX is executed on the CPU, in NumPy.
 
 Unlike Triton's interpreter, this covers the compiler: dtypes, rounding, alignment, reductions over threads, barriers.
 """
@@ -36,7 +36,7 @@ PHASES = tuple(phase for phase in Phase if phase != Phase.shrink)
     multiprocessors=st.sampled_from([ONE, MANY]),
     layout=st.sampled_from(["contiguous", "strided"]),
 )
-def test_equals_specification(
+def test_equals_reference(
     case: Case, target: str, dtype: torch.dtype, packed: bool, multiprocessors: int, layout: str
 ) -> None:
     packed = packed and case.packable
@@ -106,9 +106,7 @@ def test_every_pair_of_grey_levels(ratio: float) -> None:
     dtype=st.sampled_from(EVENT_DTYPES),
     multiprocessors=st.sampled_from([ONE, MANY]),
 )
-def test_augmented_equals_specification(
-    case: AugmentedCase, target: str, dtype: torch.dtype, multiprocessors: int
-) -> None:
+def test_augmented_equals_reference(case: AugmentedCase, target: str, dtype: torch.dtype, multiprocessors: int) -> None:
     events = compiled.convert(case, dtype, multiprocessors=multiprocessors, target=target)
     assert_same_events(events, case.expected(dtype))
 

@@ -1,4 +1,4 @@
-"""The kernels, run in Triton's interpreter, equal the specification bit for bit."""
+"""The kernels, run in Triton's interpreter, equal the reference bit for bit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ONE, MANY = 1, 132
     multiprocessors=st.sampled_from([ONE, MANY]),
     layout=st.sampled_from(["contiguous", "strided"]),
 )
-def test_equals_specification(
+def test_equals_reference(
     interpret: Interpreter, case: Case, dtype: torch.dtype, packed: bool, multiprocessors: int, layout: str
 ) -> None:
     packed = packed and case.packable

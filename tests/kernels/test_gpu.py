@@ -1,4 +1,4 @@
-"""The kernels on a GPU equal the specification on the CPU."""
+"""The kernels on a GPU equal the reference on the CPU."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def convert_on_gpu(
     packed=st.booleans(),
     layout=st.sampled_from(["contiguous", "strided"]),
 )
-def test_equals_specification(case: Case, dtype: torch.dtype, packed: bool, layout: str) -> None:
+def test_equals_reference(case: Case, dtype: torch.dtype, packed: bool, layout: str) -> None:
     packed = packed and case.packable
     dtype = torch.uint8 if packed else dtype
     events = convert_on_gpu(case, dtype, packed=packed, layout=layout)

@@ -1,4 +1,4 @@
-"""Augmented conversions on a GPU equal the specification on the CPU."""
+"""Augmented conversions on a GPU equal the reference on the CPU."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def convert_on_gpu(case: AugmentedCase, dtype: torch.dtype = torch.bool, *, pack
     dtype=st.sampled_from(EVENT_DTYPES),
     packed=st.booleans(),
 )
-def test_equals_specification(case: AugmentedCase, dtype: torch.dtype, packed: bool) -> None:
+def test_equals_reference(case: AugmentedCase, dtype: torch.dtype, packed: bool) -> None:
     dtype = torch.uint8 if packed else dtype
     assert_same_events(convert_on_gpu(case, dtype, packed=packed), case.expected(dtype, packed=packed))
 

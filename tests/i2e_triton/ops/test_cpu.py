@@ -1,4 +1,4 @@
-"""The fast CPU path equals the specification bit for bit, for every kind of argument."""
+"""The fast CPU path equals the reference bit for bit, for every kind of argument."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def with_layout(images: Tensor, layout: str) -> Tensor:
 def output_like(expected: Tensor, *, strided: bool) -> Tensor:
     """Return a poisoned output for the events, with gaps between its elements if strided."""
     if not strided:
-        return poison_for(expected).contiguous()  # the specification's events are not contiguous
+        return poison_for(expected).contiguous()  # the reference's events are not contiguous
     gaps = torch.ones([size + 1 for size in expected.shape], dtype=expected.dtype).repeat_interleave(2, -1)
     view = gaps.transpose(-1, -2).contiguous().transpose(-1, -2)[tuple(slice(size) for size in expected.shape)]
     return view.copy_(poison_for(expected))
@@ -140,7 +140,7 @@ def expected_events(images: Tensor, ratio: float | Tensor, shifts: Tensor) -> Te
 
 @settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_equals_the_specification(one_thread: None, data: st.DataObject) -> None:
+def test_equals_the_reference(one_thread: None, data: st.DataObject) -> None:
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32), label="seed"))
     images = draw_images(data, generator)
     shifts = draw_shifts(data, images, generator)
@@ -161,7 +161,7 @@ def test_equals_the_specification(one_thread: None, data: st.DataObject) -> None
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("events", [*EVENT_DTYPES, "packed"], ids=str)
-def test_photographs_equal_the_specification(name: str, events: torch.dtype | str, one_thread: None) -> None:
+def test_photographs_equal_the_reference(name: str, events: torch.dtype | str, one_thread: None) -> None:
     scaled = reference.scale(photograph(name))
     for image in (photograph(name), scaled.half(), scaled.bfloat16(), scaled, scaled.double()):
         expected = reference.convert(image[None], 0.12, canonical_shifts())[:, 0]
