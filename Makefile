@@ -2,6 +2,7 @@
 # make test        format, lint, types and the test suite
 # make test-all    the same with the tests marked slow
 # make quick       the fast tests, for use while working
+# make torture     injects faults, fuzzes readers and tries random conversions for MINUTES (30)
 # make check       format, lint and types
 # make train-demo  trains a spiking network on digits in two minutes; the results are in out/train-demo
 # make bench       runs the benchmarks and writes benchmarks/REPORT.md
@@ -17,7 +18,9 @@ READY := $(VENV)/.ready
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 QUICK := tests/i2e_triton tests/test_documents.py
 
-.PHONY: demo test test-all quick check bench train-demo clean
+MINUTES ?= 30
+
+.PHONY: demo test test-all quick torture check bench train-demo clean
 
 demo: $(READY)
 	$(BIN)/i2e convert "$$($(BIN)/python -c 'import pathlib, skimage; print(pathlib.Path(skimage.__file__).with_name("data") / "astronaut.png")')" -o out
@@ -30,6 +33,9 @@ test-all: check
 
 quick: $(READY)
 	$(PYTEST) -m "not slow" $(QUICK)
+
+torture: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture --minutes $(MINUTES)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
