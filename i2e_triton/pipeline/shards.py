@@ -99,6 +99,7 @@ class _Encoder:
                 self.pixels += packed.shape[0] * packed.shape[2] * packed.shape[3]
                 self.events += count_events(packed, self._config.timesteps)
                 records.update(zip(numbers, encode(packed, self._config)))
+                del packed
             for number in sorted(records):
                 key, label = batch.rows[number]
                 self.labels.append(label)

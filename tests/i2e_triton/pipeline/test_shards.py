@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +71,25 @@ def test_npz_files_contain_the_events(generator: torch.Generator) -> None:
         with np.load(io.BytesIO(file), allow_pickle=False) as archive:
             assert archive.files == ["arr_0"]
             assert_same_events(torch.from_numpy(archive["arr_0"]), unpack(events, 5, torch.bool))
+
+
+CONVERT_LARGE_IMAGES = """
+import resource, sys
+from pathlib import Path
+import torch
+from i2e_triton.pipeline.plan import ConversionConfig, Shard
+from i2e_triton.pipeline.shards import convert_shard
+from tests.i2e_triton.pipeline.builders import MemorySource, png
+torch.set_num_threads(1)
+source = MemorySource([png(torch.zeros(3, 3000, 3000, dtype=torch.uint8))] * 12)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+shard, config = Shard("train", 0, 1, 0, 12), ConversionConfig(0.1)
+convert_shard(source, shard, config, Path(sys.argv[1]), rows_done=lambda rows: None)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_is_limited_by_pixels_and_not_by_rows(tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, "-c", CONVERT_LARGE_IMAGES, tmp_path], check=True, capture_output=True)
+    # All twelve images together take more than a gigabyte: 3 bytes a pixel, and 4 for their events and records.
+    assert int(run.stdout) < 500 * 1024
