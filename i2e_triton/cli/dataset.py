@@ -36,10 +36,21 @@ if TYPE_CHECKING:
     from i2e_triton.pipeline.dataset import Engine
     from i2e_triton.sources import Source
 
+_CPUS = os.cpu_count() or 1
 CODECS = ("zstd", "snappy", "gzip", "lz4", "none")
 ENGINES = ("local", "ray")
 #: Exit statuses of a shell command after SIGINT (Ctrl-C) and SIGTERM.
 _INTERRUPTED, _TERMINATED = 130, 143
+
+
+Workers = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        callback=in_range(0),
+        help="Processes, each of which converts one shard at a time; 0 uses the main process.",
+    ),
+]
 
 
 class _DefaultGroup(TyperGroup):
@@ -123,14 +134,7 @@ def convert(
     rows_per_shard: Annotated[
         int, typer.Option(metavar="N", callback=in_range(1), help="Images per shard.")
     ] = ROWS_PER_SHARD,
-    workers: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            callback=in_range(0),
-            help="Processes, each of which converts one shard at a time; 0 uses the main process.",
-        ),
-    ] = os.cpu_count() or 1,
+    workers: Workers = _CPUS,
     batch_size: Annotated[
         int | None, typer.Option(hidden=True, help="Ignored: memory limits the number of images in a batch.")
     ] = None,
@@ -199,23 +203,63 @@ def convert(
 
 
 @app.command()
-def verify(out: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of `i2e dataset`.")]) -> None:
+def verify(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of `i2e dataset`.")],
+    repair: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="Convert the damaged shards again from this source, the same as before."),
+    ] = None,
+    workers: Workers = _CPUS,
+) -> None:
     """Check a data set of events against its manifest: every file, checksum, record and event count.
 
-    The problems are listed, and the exit status is 1 if there are any.
+    The problems are listed, and the exit status is 1 if there are any. With `--repair SOURCE`, the damaged shards are
+    first converted again.
     """
     from i2e_triton.pipeline.verify import verify_dataset
 
     errors = Console(stderr=True)
-    with exit_on_errors(errors), new_progress(errors) as progress:
-        task = progress.add_task("verifying", total=None)
-        verified = verify_dataset(out, lambda done, shards: progress.update(task, completed=done, total=shards))
+    try:
+        with exit_on_errors(errors):
+            if repair is not None:
+                _repair(out, repair, workers, errors)
+            with new_progress(errors) as progress:
+                task = progress.add_task("verifying", total=None)
+                verified = verify_dataset(out, lambda done, shards: progress.update(task, completed=done, total=shards))
+    except KeyboardInterrupt as error:
+        print_line(errors, "interrupted")
+        raise typer.Exit(_INTERRUPTED) from error
     for problem in verified.problems:
         print_line(errors, problem)
     result = f"{len(verified.problems)} problems" if verified.problems else "no problems"
     print_line(Console(), f"{out}: {verified.shards} shards, {verified.rows:,} rows: {result}")
     if verified.problems:
         raise typer.Exit(1)
+
+
+def _repair(out: Path, location: str, workers: int, errors: Console) -> None:
+    """Convert the damaged shards of a complete data set again."""
+    from i2e_triton.cli.dataset_report import DatasetProgress
+    from i2e_triton.pipeline.dataset import convert_dataset
+    from i2e_triton.pipeline.manifest import ManifestError, read_manifest
+    from i2e_triton.pipeline.verify import damaged_shards
+
+    manifest = read_manifest(out)
+    if manifest is None or not manifest.complete:
+        raise ManifestError(f"{out} has no complete manifest.json; rerun the command that converts it to resume")
+    damaged = [record.name for record in damaged_shards(out, manifest)]
+    if not damaged:
+        return
+    kind = manifest.source["kind"]
+    found = {source.fingerprint(): source for source in _open_sources(location, kind, None, False, None).values()}
+    fingerprints = manifest.source["fingerprints"]
+    if missing := [split for split, fingerprint in fingerprints.items() if fingerprint not in found]:
+        raise ManifestError(f"the split {missing[0]!r} of {out} was not converted from {location}, or it has changed")
+    sources = {split: found[fingerprint] for split, fingerprint in fingerprints.items()}
+    config = ConversionConfig.from_json(manifest.settings)
+    with DatasetProgress(errors, None) as progress:
+        convert_dataset(sources, kind, out, config, _engine("local", workers), progress, damaged)
+    print_line(errors, f"repaired: {', '.join(damaged)}")
 
 
 def _compression(format: str, codec: str | None) -> str:

@@ -16,6 +16,7 @@ import torch
 import typer
 
 from i2e_triton.checks import PAPER_TIMESTEPS, check_ratio
+from i2e_triton.cli.terminal import printable
 from i2e_triton.ops.operator import HAS_TRITON, load_kernels
 from i2e_triton.shifts import ORDERS, canonical_shifts
 
@@ -24,7 +25,7 @@ DEFAULT_RATIO = 0.12
 
 def option_error(option: str | None, message: str) -> typer.BadParameter:
     """Return the error that ends a command with status 2. In a callback, pass None: Typer adds the option's name."""
-    return typer.BadParameter(message, param_hint=option and f"'{option}'")
+    return typer.BadParameter(printable(message), param_hint=option and f"'{option}'")
 
 
 @contextmanager

@@ -300,6 +300,38 @@ def test_verify_names_the_damaged_npz_file(i2e: I2E, images: Path, tmp_path: Pat
     assert "train/1/000000003.npz" not in end.err
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_repair_converts_only_the_damaged_shard_again(i2e: I2E, images: Path, tmp_path: Path, format: str) -> None:
+    out = tmp_path / "out"
+    options = ("--ratio", 0.1, "--size", 9, 8, "--rows-per-shard", 4, "--format", format)
+    assert i2e("dataset", images, "-o", out, *options, *HERE).status == 0
+    before = files_in(out)
+    victim = max(out.rglob(f"*.{format}"))
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    assert i2e("dataset", "verify", out).status == 1
+    end = i2e("dataset", "verify", out, "--repair", images, *HERE)
+    assert (end.status, "repaired: train-0000" in end.err, "no problems" in end.out) == (0, True, True), end.err
+    assert files_in(out) == before
+
+
+def test_repair_from_another_source_is_refused(i2e: I2E, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    i2e("dataset", images, "-o", out, *HERE)
+    (out / "train-00000-of-00001.parquet").write_bytes(b"")
+    (images / "cat" / "0.png").unlink()
+    end = i2e("dataset", "verify", out, "--repair", images, *HERE)
+    assert (end.status, "was not converted from" in end.err) == (1, True)
+
+
+def test_escape_sequences_in_option_errors_are_replaced(i2e: I2E, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in", "a.png", PIL.Image.new("L", (5, 5)))
+    end = i2e("dataset", tmp_path / "in", "-o", tmp_path / "in" / "\x1b[2J", *HERE)
+    assert (end.status, "\x1b[2J" in end.err) == (2, False)
+
+
 def test_verify_lists_the_problems(i2e: I2E, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     i2e("dataset", images, "-o", out, *HERE)
