@@ -31,7 +31,7 @@ def as_image_tensor(images: Images) -> Tensor:
 
     Raises:
         TypeError: if the type is none of these, or the dtype of an array is not uint8, float16, float32 or float64.
-        ValueError: if an array has another shape, or both or neither of two dimensions could be the channels.
+        ValueError: if an array has another shape, or it is ambiguous whether its channels are first or last.
     """
     if isinstance(images, Tensor):
         return images
@@ -49,7 +49,7 @@ def as_image_tensor(images: Images) -> Tensor:
     raise TypeError(f"images must be a tensor, a NumPy array or a PIL image, got {type(images).__name__}{hint}")
 
 
-def in_plain_mode(image: PIL.Image.Image) -> PIL.Image.Image:
+def to_supported_mode(image: PIL.Image.Image) -> PIL.Image.Image:
     """Return a PIL image in mode L (grey), F (grey of more than 8 bits) or RGB.
 
     Transparency is dropped. Images in other colour spaces (CMYK, LAB, HSV, YCbCr) become RGB with 8 bits per channel;
@@ -63,7 +63,7 @@ def in_plain_mode(image: PIL.Image.Image) -> PIL.Image.Image:
 def _from_pil(image: PIL.Image.Image) -> Tensor:
     import numpy
 
-    pixels = torch.from_numpy(numpy.array(in_plain_mode(image)))
+    pixels = torch.from_numpy(numpy.array(to_supported_mode(image)))
     return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1).contiguous()
 
 

@@ -32,7 +32,7 @@ def measure_images(
         sample: number of images to read, at least 1.
         size: height and width to resize to; None keeps the size of each image.
         rule: one of :data:`i2e_triton.sources.RESIZE_RULES`.
-        rows_done: called after each batch with its number of rows.
+        rows_done: called after each batch with its number of images, readable or not.
 
     Raises:
         ValueError: if no image of the sample is readable.

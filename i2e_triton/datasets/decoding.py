@@ -29,21 +29,23 @@ class RowDecoder:
     target_transform: Callable[[int], Any] | None = None
 
     def __post_init__(self) -> None:
-        check_format(self.dtype, self.packed, PACKED_TIMESTEPS)  # each row is checked for its own timesteps
+        # The number of timesteps is not known yet; __call__ checks it for each row.
+        check_format(self.dtype, self.packed, PACKED_TIMESTEPS)
 
     def __call__(self, row: EventRow, timesteps: int | None) -> tuple[Any, Any]:
         """Return events and label of a row.
 
         Args:
             row: the row.
-            timesteps: number of timesteps that packed events must have; a packed tensor does not store it. Not used for
-                dense events.
+            timesteps: number of timesteps that packed events must have, because a packed tensor does not store it.
+                Ignored for dense events; may be None.
 
         Raises:
-            RecordError: if the record is missing, damaged or has other timesteps. The message names file and row.
+            RecordError: if the record is missing or damaged, or packed events do not have ``timesteps`` timesteps. The
+                message names the file and the row.
         """
         try:
-            events: Any = self._packed(row, timesteps) if self.packed else _dense(row).to(self.dtype)
+            events: Any = self._decode_packed(row, timesteps) if self.packed else _dense_events(row).to(self.dtype)
         except RecordError as error:
             raise RecordError(f"{row.where}: {error}") from error
         label: Any = row.label
@@ -53,11 +55,12 @@ class RowDecoder:
             label = self.target_transform(label)
         return events, label
 
-    def _packed(self, row: EventRow, expected: int | None) -> Tensor:
-        packed, timesteps = _packed(row)
+    def _decode_packed(self, row: EventRow, expected: int | None) -> Tensor:
+        packed, timesteps = _packed_events(row)
         if timesteps != expected:
             raise RecordError(
-                f"has {timesteps} timesteps instead of {expected}, which packed events do not store; read it dense"
+                f"the record has {timesteps} timesteps instead of {expected}; packed events must all have the same "
+                "number of timesteps; use packed=False"
             )
         return packed
 
@@ -66,30 +69,34 @@ def timesteps_of(row: EventRow) -> int:
     """Return the number of timesteps of a row.
 
     Raises:
-        RecordError: if the record is damaged. The message names file and row.
+        RecordError: if the record is damaged. The message names the file and the row.
     """
     try:
-        content = _open(row)
+        content = _read_content(row)
         return len(content) if isinstance(content, Tensor) else record_shape(content, row.timesteps)[0]
     except RecordError as error:
         raise RecordError(f"{row.where}: {error}") from error
 
 
-def _dense(row: EventRow) -> Tensor:
-    content = _open(row)
+def _dense_events(row: EventRow) -> Tensor:
+    content = _read_content(row)
     return content if isinstance(content, Tensor) else decode_record(content, row.timesteps)
 
 
-def _packed(row: EventRow) -> tuple[Tensor, int]:
-    content = _open(row)
+def _packed_events(row: EventRow) -> tuple[Tensor, int]:
+    """Return packed events and their number of timesteps."""
+    content = _read_content(row)
     if not isinstance(content, Tensor):
         return decode_packed(content, row.timesteps)
     if len(content) > PACKED_TIMESTEPS:
-        raise RecordError(f"has {len(content)} timesteps, packed events have at most {PACKED_TIMESTEPS}; read it dense")
+        raise RecordError(
+            f"the record has {len(content)} timesteps, but packed events have at most {PACKED_TIMESTEPS}; "
+            "use packed=False"
+        )
     return pack(content), len(content)
 
 
-def _open(row: EventRow) -> Tensor | bytes | memoryview:
+def _read_content(row: EventRow) -> Tensor | bytes | memoryview:
     """Return the dense events of an npz file, or the bytes of a record."""
     if isinstance(row.content, Path):
         try:

@@ -34,30 +34,30 @@ class EventDataset(EventSplit, Dataset[tuple[Any, Any]]):
     times faster.
 
     Class names come from the Hugging Face metadata of Parquet files and from the ``manifest.json`` of ``i2e dataset``.
-    Without these, the names of class folders are the labels if they are the integers 0 to N-1, padded with zeros or
-    not, as in official CIFAR-100. Other class folders are numbered in the sorted order of their names, as torchvision's
-    ``DatasetFolder`` does for all names. It gives the folder ``2`` of CIFAR-100 the label 12.
+    Without these, class folders named 0 to N-1 (with or without leading zeros), as in official CIFAR-100, have these
+    numbers as labels. Other class folders are numbered in the sorted order of their names, as torchvision's
+    ``DatasetFolder`` does for all names. (``DatasetFolder`` gives the folder ``2`` of CIFAR-100 the label 12.)
 
     Args:
         location: one of
 
             - a folder that ``i2e dataset`` wrote: Parquet files, tars, or npz files in class folders,
-            - a data set of the Hugging Face hub: a downloaded folder with shards in it, in ``data/``, or in a folder
-              for each configuration, or the folder ``datasets--<owner>--<name>`` of the Hugging Face cache,
+            - a data set of the Hugging Face hub: a downloaded folder with shards in itself, in ``data/`` or in a folder
+              per configuration, or the folder ``datasets--<owner>--<name>`` of the Hugging Face cache,
             - official npz files: ``<location>/<split>/<class>/<name>.npz`` or ``<location>/<class>/<name>.npz``,
             - Parquet files or uncompressed tars (WebDataset): a path, a sequence of paths, or a glob.
 
-        split: name of the split. Default: None, if there is only one.
+        split: name of the split. Default: None, which is valid if there is only one split.
         packed: return packed events and ignore ``dtype``. Default: False.
         dtype: type of dense events: float32, float16, bfloat16, uint8 or bool. Default: float32.
         transform: function that is applied to the events of each row.
         target_transform: function that is applied to each label.
 
     Raises:
-        FileNotFoundError: if the location does not exist or holds no events.
+        FileNotFoundError: if the location does not exist or contains no events.
         TypeError: if ``dtype`` is not a type of events.
-        ValueError: if the location is ambiguous, the split or a shard is missing, or a conversion is not complete.
-        RecordError: if a file is damaged or a column is missing. Reading a damaged row raises it, too. The message
+        ValueError: if the location is ambiguous, the split or a shard is missing, or its conversion is not complete.
+        RecordError: if a file is damaged or a column is missing. Reading a damaged row raises it as well. The message
             names the file and the row.
     """
 
@@ -86,7 +86,7 @@ class EventDataset(EventSplit, Dataset[tuple[Any, Any]]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
-        """Return the rows of a batch. ``DataLoader`` calls this once for each batch.
+        """Return ``(events, label)`` for each row of a batch. ``DataLoader`` calls this once per batch.
 
         Args:
             indices: row numbers. Negative numbers count from the end.

@@ -1,4 +1,4 @@
-"""An event data set as a stream that is shuffled, divided over ranks and workers, and can be resumed."""
+"""An event data set as a stream. It shuffles rows, divides them over ranks and workers, and can be resumed."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ from i2e_triton.datasets.split import EventSplit
 
 Rows = npt.NDArray[np.int64]
 
+# The third number of each seed: the order of the row groups, which all ranks share, and the order within a block.
+_SEED_OF_ROW_GROUPS, _SEED_OF_ROWS = 0, 1
+
 
 class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
     """An iterable-style data set of events and labels that reads each row group once per epoch.
 
     Use it instead of :class:`EventDataset` for shuffled training on files with large row groups.
 
-    In each epoch, the row groups of all shards are shuffled and divided into equal parts over the ranks, and within a
-    rank over the workers of its ``DataLoader``. A part may begin and end within a file: every row is returned once, and
-    the parts differ by at most one row. Within a part, ``buffer_size`` rows at a time are read and shuffled. The order
-    depends only on ``seed``, the epoch, the ranks and the workers. As with ``DistributedSampler``, it stays the same
-    until :meth:`set_epoch` is called, which also reaches persistent workers::
+    In each epoch, the row groups of all shards are shuffled, and their rows are divided evenly over the ranks, then
+    over the workers of each rank's ``DataLoader``. Every row is returned once per epoch. The share of a worker may
+    start and stop inside a row group, so the shares of two ranks, and of two workers of a rank, differ by at most one
+    row. Each worker reads at least ``buffer_size`` rows of its share at a time and shuffles them. The order depends
+    only on ``seed``, the epoch, ``buffer_size``, the ranks and the workers. As with ``DistributedSampler``, it changes
+    only when :meth:`set_epoch` is called. Persistent workers see the new epoch too::
 
         stream = EventStream(folder, "train", packed=True)
         loader = DataLoader(stream, batch_size=128, num_workers=4, pin_memory=True)
@@ -41,20 +45,24 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
     :meth:`state_dict` and :meth:`load_state_dict` resume after the last row that was returned. This works with
     ``num_workers=0``, and with workers in torchdata's ``StatefulDataLoader``.
 
-    The last batch of each worker may be smaller. With DDP, every rank must take the same number of steps: every rank
-    has at least ``workers * (stream.rows // workers // batch_size)`` full batches, so take this number with
-    ``itertools.islice``.
+    The last batch of each worker may be smaller. With DDP, every rank must take the same number of steps. Stop each
+    rank after the number of full batches that every rank has::
+
+        workers = max(1, num_workers)
+        steps = workers * (stream.rows // workers // batch_size)
+        for packed, labels in itertools.islice(loader, steps):
+            ...
 
     Args:
         location: as for :class:`EventDataset`.
-        split: name of the split. Default: None, if there is only one.
-        shuffle: shuffle the rows. Otherwise, rows are in the order of the files, and each part is a range of rows.
-            Default: True.
-        buffer_size: minimum number of rows that are shuffled together. Each worker holds this number of records, not
-            yet decoded. Default: 2048.
-        seed: seed of the order, 0 or more, the same on all ranks. Default: 0.
-        rank: number of this process. Pass it together with ``world_size``. Default: the rank of ``torch.distributed``
-            if it is initialized, otherwise 0.
+        split: name of the split. Default: None, which is valid if there is only one split.
+        shuffle: shuffle the rows. If False, rows are in the order of the files, and each worker reads one contiguous
+            range of rows. Default: True.
+        buffer_size: row groups are read until they have at least this number of rows, which are then shuffled. Each
+            worker keeps these rows in memory, not decoded. Default: 2048.
+        seed: seed of the order, 0 or more. It must be the same on all ranks. Default: 0.
+        rank: rank of this process, 0 to ``world_size - 1``. Pass it together with ``world_size``. Default: the rank of
+            ``torch.distributed`` if it is initialized, otherwise 0.
         world_size: number of processes. Default: the world size of ``torch.distributed`` if it is initialized,
             otherwise 1.
         packed: return packed events and ignore ``dtype``. Default: False.
@@ -64,7 +72,8 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
 
     Raises:
         TypeError: if ``buffer_size``, ``seed``, ``rank`` or ``world_size`` is not an integer.
-        ValueError: if one of them is out of range. All errors of :class:`EventDataset` are raised as well.
+        ValueError: if one of these is out of range, or only one of ``rank`` and ``world_size`` is passed. All errors of
+            :class:`EventDataset` are raised as well.
     """
 
     def __init__(
@@ -86,9 +95,12 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
         self._shuffle = shuffle
         self._buffer_size = check_integer("buffer_size", buffer_size, 1)
         self._seed = check_integer("seed", seed, 0)
-        self._given_rank = rank is not None or world_size is not None
-        self._rank, self._world_size = _check_rank(rank, world_size) if self._given_rank else _current_rank()
-        # In shared memory, because persistent workers keep their copy of the stream.
+        self._rank_was_passed = rank is not None or world_size is not None
+        if self._rank_was_passed:
+            self._rank, self._world_size = _check_rank(rank, world_size)
+        else:
+            self._rank, self._world_size = _rank_and_world_size()
+        # In shared memory: a persistent worker keeps its copy of the stream, but must see a new epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._rows_returned = 0
         self._loaded_state: dict[str, Any] | None = None
@@ -100,15 +112,15 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
 
     @property
     def rows(self) -> int:
-        """Number of rows of a rank in an epoch, over all its workers. Some ranks have one more."""
+        """Smallest number of rows of any rank in an epoch. A rank has this number of rows or one more."""
         return len(self._records) // self._world_size
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that determines the order. Call it on every rank before an epoch.
 
         Raises:
-            TypeError: if it is not an integer.
-            ValueError: if it is negative.
+            TypeError: if ``epoch`` is not an integer.
+            ValueError: if ``epoch`` is negative.
         """
         epoch = check_integer("epoch", epoch, 0)
         if epoch != self.epoch:
@@ -120,11 +132,14 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
         return {**self._order(), "epoch": self.epoch, "taken": self._rows_returned}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume at the position of :meth:`state_dict`. Only the next iteration starts there.
+        """Start the next iteration after the last row that was returned when ``state`` was saved.
+
+        The iterations after it start at the first row. The epoch becomes that of the state.
 
         Raises:
-            TypeError: if it is not a state.
-            ValueError: if the state is from a stream with another order. The message names what differs.
+            TypeError: if ``state`` is not a dict that :meth:`state_dict` returned.
+            ValueError: if a value of the state is negative, or the state is from a stream with another order. The
+                message names the arguments that differ.
         """
         self._check_order(state)
         epoch, taken = (check_integer(f"{name} of the state", state.get(name), 0) for name in ("epoch", "taken"))
@@ -132,7 +147,7 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
         self._rows_returned, self._loaded_state = taken, dict(state)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        if not self._given_rank and _is_distributed() and _current_rank() != (self._rank, self._world_size):
+        if not self._rank_was_passed and _is_distributed() and _rank_and_world_size() != (self._rank, self._world_size):
             raise ValueError("the stream was created before torch.distributed was initialized; create it afterwards")
         skip = self._rows_returned = self._rows_to_skip()
         for block in self._blocks():
@@ -148,7 +163,7 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
         state, self._loaded_state = self._loaded_state, None
         if state is None or state["epoch"] != self.epoch:
             return 0
-        # The worker number is known only here.
+        # load_state_dict may run in the main process. Only the worker knows its own number, so check again.
         self._check_order(state)
         taken: int = state["taken"]
         return taken
@@ -171,17 +186,18 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
         if not isinstance(state, dict):
             raise TypeError(f"state must be the dict that state_dict returns, got {type(state).__name__}")
         differences = [
-            f"{name} was {state.get(name)} and is {value}"
+            f"{name} is {state.get(name)} in the state and {value} in the stream"
             for name, value in self._order().items()
             if state.get(name) != value
         ]
         if differences:
             raise ValueError(
-                f"the state is from a stream with another order: {', '.join(differences)}; use the same arguments"
+                f"the state is from a stream with another order: {', '.join(differences)}; use the same data set, "
+                "arguments, ranks and workers"
             )
 
     def _in_order(self, rows: Rows) -> Iterator[EventRow]:
-        """Read rows together, yield them in the given order, and free each one after it is used."""
+        """Yield the rows in the given order. They are read in one call, and each one is freed after it is used."""
         read = dict(self._read(rows.tolist()))
         for position in range(len(rows)):
             yield read.pop(position)
@@ -190,10 +206,11 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
         """Yield the row numbers of this worker in order, in blocks that are read together."""
         starts, stops = self._ranges()
         worker, _ = _worker()
-        for block, (first, last) in enumerate(_merged(stops - starts, self._buffer_size if self._shuffle else 1)):
-            rows = np.concatenate([np.arange(starts[i], stops[i]) for i in range(first, last)])
+        blocks = _group_sizes(stops - starts, self._buffer_size if self._shuffle else 1)
+        for block, (first, stop) in enumerate(blocks):
+            rows = np.concatenate([np.arange(starts[i], stops[i]) for i in range(first, stop)])
             if self._shuffle:
-                seed = [self._seed, self.epoch, 1, self._rank, worker, block]
+                seed = [self._seed, self.epoch, _SEED_OF_ROWS, self._rank, worker, block]
                 rows = np.random.default_rng(seed).permutation(rows)
             yield rows
 
@@ -202,37 +219,37 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
         offsets = self._records.group_offsets()
         starts, sizes = offsets[:-1], np.diff(offsets)
         if self._shuffle:
-            order = np.random.default_rng([self._seed, self.epoch, 0]).permutation(len(sizes))
+            order = np.random.default_rng([self._seed, self.epoch, _SEED_OF_ROW_GROUPS]).permutation(len(sizes))
             starts, sizes = starts[order], sizes[order]
         worker, workers = _worker()
-        start, stop = _part(0, len(self._records), self._rank, self._world_size)
-        start, stop = _part(start, stop, worker, max(workers, 1))
-        # Position of each row group in the shuffled order, and the range of it that belongs to this worker's part.
+        start, stop = _share(0, len(self._records), self._rank, self._world_size)
+        start, stop = _share(start, stop, worker, max(workers, 1))
+        # Cut each row group to the rows of this worker: those at positions start to stop of the order.
         positions = np.cumsum(sizes) - sizes
-        firsts = starts + np.clip(start - positions, 0, sizes)
-        lasts = starts + np.clip(stop - positions, 0, sizes)
-        not_empty = lasts > firsts
-        return firsts[not_empty], lasts[not_empty]
+        range_starts = starts + np.clip(start - positions, 0, sizes)
+        range_stops = starts + np.clip(stop - positions, 0, sizes)
+        not_empty = range_stops > range_starts
+        return range_starts[not_empty], range_stops[not_empty]
 
 
-def _part(start: int, stop: int, index: int, count: int) -> tuple[int, int]:
-    """Return the ``index``-th of ``count`` parts of a range. The parts differ by at most one in size."""
+def _share(start: int, stop: int, index: int, count: int) -> tuple[int, int]:
+    """Return start and stop of the ``index``-th of ``count`` shares of a range. Sizes differ by at most one."""
     length = stop - start
     return start + length * index // count, start + length * (index + 1) // count
 
 
-def _merged(sizes: Rows, least: int) -> Iterator[tuple[int, int]]:
-    """Merge neighbours until their sizes add up to ``least``, and yield start and stop. The last sum may be smaller."""
+def _group_sizes(sizes: Rows, minimum: int) -> Iterator[tuple[int, int]]:
+    """Yield ``(start, stop)`` of consecutive ``sizes`` that sum to at least ``minimum``. The last sum may be less."""
     first, total = 0, 0
     for index, size in enumerate(sizes.tolist()):
         total += size
-        if total >= least or index == len(sizes) - 1:
+        if total >= minimum or index == len(sizes) - 1:
             yield first, index + 1
             first, total = index + 1, 0
 
 
 def _worker() -> tuple[int, int]:
-    """Return the worker number and the number of workers of the ``DataLoader``, ``(0, 0)`` in the main process."""
+    """Return the worker number and the number of workers of the ``DataLoader``, or ``(0, 0)`` in the main process."""
     info = get_worker_info()
     return (0, 0) if info is None else (info.id, info.num_workers)
 
@@ -250,5 +267,5 @@ def _is_distributed() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def _current_rank() -> tuple[int, int]:
+def _rank_and_world_size() -> tuple[int, int]:
     return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if _is_distributed() else (0, 1)

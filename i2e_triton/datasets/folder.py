@@ -1,4 +1,4 @@
-"""Npz files in class folders, as the official code writes them, and the names of these folders."""
+"""Npz files in class folders, as the official code writes them, and the labels of the class folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from i2e_triton.checks import PACKED_TIMESTEPS
 from i2e_triton.datasets.records import EventRow, Records, even_group_offsets
 from i2e_triton.io.location import is_data_file, walk_folders
 
-#: Folder of the rows without a label. :func:`label_folders` returns no such name.
+#: Folder of the rows without a label. :func:`label_folders` never returns this name.
 UNLABELLED = "unlabelled"
 _WORDNET_ID = re.compile("n[0-9]{8}")
 
@@ -23,9 +23,9 @@ _WORDNET_ID = re.compile("n[0-9]{8}")
 def label_folders(classes: Sequence[str]) -> list[str]:
     """Return the folder of each label in a converted data set.
 
-    The folders are the class names if these are WordNet ids (``n01440764``, as in ImageNet), and otherwise the label
-    numbers, padded with zeros to one width. torchvision's ``DatasetFolder`` then finds the same labels, provided that
-    every class has a row and that WordNet ids are sorted.
+    The folders are the class names if these are WordNet ids (``n01440764``, as in ImageNet). Otherwise they are the
+    label numbers, padded with zeros to the same width. torchvision's ``DatasetFolder`` finds the same labels if every
+    class has a row and WordNet ids are sorted.
     """
     if len(set(classes)) == len(classes) and all(map(_WORDNET_ID.fullmatch, classes)):
         return list(classes)
@@ -36,8 +36,8 @@ def label_folders(classes: Sequence[str]) -> list[str]:
 def labels_by_name(folders: Sequence[str]) -> dict[str, int]:
     """Return the label of each class folder of a data set without a manifest, in the order of the labels.
 
-    The labels are the names if these are the integers 0 to N-1, padded with zeros or not. Otherwise the sorted folders
-    are numbered, as torchvision's ``DatasetFolder`` does.
+    If the names are the integers 0 to N-1, with or without leading zeros, these are the labels. Otherwise the folders
+    are numbered in sorted order, as in torchvision's ``DatasetFolder``.
     """
     numbers = {name: int(name) for name in folders if is_number(name)}
     if len(numbers) == len(folders) and sorted(numbers.values()) == list(range(len(folders))):
@@ -51,19 +51,20 @@ def is_number(folder: str) -> bool:
 
 
 class NpzRecords(Records):
-    """The npz files of class folders, ordered by class, path and name.
+    """The npz files of class folders, sorted by class, then folder, then file name.
 
     Args:
-        root: the folder that holds the class folders.
+        root: the folder that contains the class folders.
         labels: name of each class folder -> label, in the order in which the folders are read.
-        classes: names of the labels, or None.
+        classes: class names in the order of the labels, or None.
     """
 
     def __init__(self, root: Path, labels: dict[str, int], classes: tuple[str, ...] | None) -> None:
         self.classes = classes
         self._root = root
         files = [(path, label) for name, label in labels.items() for path in npz_files(root, name)]
-        # An Arrow array is one block of memory. Forked workers would copy a list of a million strings.
+        # An Arrow array is one block of memory. Forked workers would copy a list of strings, because reading a string
+        # changes its reference count.
         self._files = pa.array([os.fsencode(path) for path, _ in files], pa.large_binary())
         self._labels = np.array([label for _, label in files], dtype=np.int64)
 
@@ -71,25 +72,25 @@ class NpzRecords(Records):
         return len(self._labels)
 
     def labels(self) -> npt.NDArray[np.int64]:
-        """Return the labels of the class folders, one for each file."""
+        """Return the label of each file."""
         return self._labels
 
     def group_offsets(self) -> npt.NDArray[np.int64]:
-        """Return the offsets of groups of equal size."""
+        """Return row-group offsets. Folders have no row groups, so files are divided into groups of equal size."""
         return even_group_offsets(len(self))
 
     def read(self, rows: Sequence[int]) -> Iterator[tuple[int, EventRow]]:
-        """Yield the rows in the given order."""
+        """Yield ``(position in rows, row)`` for each of ``rows``, in the given order."""
         for position, row in enumerate(rows):
             path = self._root / os.fsdecode(self._files[row].as_py())
             yield position, EventRow(path, int(self._labels[row]), PACKED_TIMESTEPS, f"{path}: row {row}")
 
 
 def npz_files(root: Path, folder: str) -> Iterator[str]:
-    """Yield the npz files below a folder of a root by their paths from the root, sorted by folder and name.
+    """Yield the paths of all npz files below ``root / folder``, relative to ``root``, sorted by folder and file name.
 
     Raises:
-        ValueError: if a link leads back to a folder that contains it.
+        ValueError: if symbolic links form a cycle.
     """
     for path, entries in sorted(walk_folders(root, folder), key=lambda found: found[0]):
         for name in sorted(entry.name for entry in entries if is_data_file(entry, (".npz",))):

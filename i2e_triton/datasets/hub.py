@@ -1,4 +1,4 @@
-"""Decode records that the Hugging Face library ``datasets`` has read."""
+"""Decode the records of a data set that is opened with the Hugging Face library ``datasets``."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ def decode_batch(
     Pass ``functools.partial(decode_batch, ...)`` to change the other arguments.
 
     Args:
-        batch: columns by name. ``data`` holds records; without it, the batch is returned unchanged.
+        batch: columns by name. The column ``data`` contains records. Without it, the batch is returned unchanged.
         packed: return packed events ``[2, H, W]``, uint8, instead of dense ones. Default: False.
         dtype: type of dense events: float32, float16, bfloat16, uint8 or bool. Default: float32.
-        timesteps: number of timesteps of each record, 1 to 8, if the records or the results are packed. ``datasets``
-            drops the metadata that stores it. Default: 8.
+        timesteps: number of timesteps of the records, 1 to 8. Used for packed records and for ``packed=True``, because
+            ``datasets`` drops the file metadata that stores the number. Default: 8.
 
     Returns:
         The batch with a column ``events`` instead of ``data``.
 
     Raises:
-        RecordError: if a record is damaged. The message names its number in the batch.
+        RecordError: if a record is null or damaged, or if ``packed`` is True and a record does not have ``timesteps``
+            timesteps. The message names the row of the batch.
     """
     if "data" not in batch:
         return batch

@@ -32,10 +32,10 @@ def open_records(location: Location, split: str | None) -> Records:
 
     Args:
         location: as for :class:`i2e_triton.datasets.EventDataset`.
-        split: name of the split. None if there is only one.
+        split: name of the split. None is valid if there is only one split.
 
     Raises:
-        FileNotFoundError: if the location does not exist or holds no events.
+        FileNotFoundError: if the location does not exist or contains no events.
         ValueError: if the location is ambiguous, or the split or a shard is missing. The message names what exists.
         RecordError: if a file is damaged.
     """
@@ -48,22 +48,22 @@ def open_records(location: Location, split: str | None) -> Records:
         return _open_folder(_hub_snapshot(path), split)
     matches = sorted(Path(match) for match in glob.glob(os.fspath(location), recursive=True))
     if not matches:
-        raise FileNotFoundError(f"{location}: no such file or folder, and no file matches it as a pattern")
+        raise FileNotFoundError(f"{location}: no such file or folder, and no file matches this pattern")
     return _open_files(matches, split)
 
 
 def _open_folder(folder: Path, split: str | None) -> Records:
     names = read_class_names(folder)
     if find_kind(folder) == "npz":
-        if split is None and names is None and _holds_class_folders(folder):
+        if split is None and names is None and _has_class_folders(folder):
             return _open_npz(folder, read_class_names(folder.parent))
-        splits = [name for name in sub_folders(folder) if _holds_class_folders(folder / name)]
+        splits = [name for name in sub_folders(folder) if _has_class_folders(folder / name)]
         if splits:
             return _open_npz(folder / _chosen_split(folder, split, splits), names)
     files = find_shards(folder, (".parquet", ".tar"))
     if not files:
         raise FileNotFoundError(
-            f"{folder} holds no events: no Parquet files, no uncompressed tars and no class folders with npz files"
+            f"{folder} contains no events: no Parquet files, uncompressed tars or class folders with npz files"
         )
     shards = _of_one_split(files, split)
     check_shards(shards)
@@ -71,7 +71,7 @@ def _open_folder(folder: Path, split: str | None) -> Records:
 
 
 def _open_files(files: Sequence[Path], split: str | None) -> Records:
-    """Return the records of files that the user names: all of them, or those of a split."""
+    """Return the records of files that the user lists: of all files, or of those of a split."""
     if not files:
         raise ValueError("location must name at least one file, got an empty list")
     return _open_shards(files if split is None else _of_one_split(files, split), None)
@@ -98,15 +98,15 @@ def _of_one_split(files: Sequence[Path], split: str | None) -> list[Path]:
 
 
 def _chosen_split(folder: Path, split: str | None, splits: Collection[str]) -> str:
-    """Return the name of a split as the files spell it: ``validation`` also finds ``val``."""
+    """Return the name that the files use for a split, for example ``val`` for ``validation``."""
     if split is None and len(set(splits)) > 1:
         raise ValueError(f"{folder} has several splits; pass split, one of {_listed(splits)}")
     if split is None or split in splits:
         return split or next(iter(splits))
-    alike = {name for name in splits if SPLIT_NAMES.get(name, name) == SPLIT_NAMES.get(split, split)}
-    if len(alike) != 1:
+    same_split = {name for name in splits if SPLIT_NAMES.get(name, name) == SPLIT_NAMES.get(split, split)}
+    if len(same_split) != 1:
         raise ValueError(f"{folder} has no split {split!r}; pass one of {_listed(splits)}")
-    return alike.pop()
+    return same_split.pop()
 
 
 def _open_npz(root: Path, names: ClassNames | None) -> NpzRecords:
@@ -117,11 +117,11 @@ def _open_npz(root: Path, names: ClassNames | None) -> NpzRecords:
     return NpzRecords(root, names.of_folders(folders), names.names)
 
 
-def _holds_class_folders(folder: Path) -> bool:
-    """Return whether the sub-folders hold npz files.
+def _has_class_folders(folder: Path) -> bool:
+    """Return whether the sub-folders contain npz files.
 
-    If a manifest names the classes, folders below the sub-folders count as well: without it, folders of splits and
-    folders of classes look alike.
+    If the folder above has a manifest, npz files deeper in the sub-folders count as well. Without a manifest, they do
+    not: folders of splits would look like folders of classes.
     """
     classes = sub_folders(folder)
     if any(list_files(folder / name, (".npz",)) for name in classes):
@@ -130,7 +130,10 @@ def _holds_class_folders(folder: Path) -> bool:
 
 
 def _folder_and_split(path: Path) -> tuple[Path, str]:
-    """Return the data set and the split of a shard, from its name or the folder's: ``train/0000.parquet``."""
+    """Return the folder of the data set and the split of a shard.
+
+    The split is in the name of the file, or, for ``train/0000.parquet``, the name of its folder.
+    """
     if NUMBERED.fullmatch(path.stem):
         return path.parent.parent, path.parent.name
     shard = SHARD.fullmatch(path.stem)
@@ -138,7 +141,7 @@ def _folder_and_split(path: Path) -> tuple[Path, str]:
 
 
 def _hub_snapshot(folder: Path) -> Path:
-    """Return the current snapshot of a repository in the Hugging Face cache, or the folder itself if it is not one."""
+    """Return the current snapshot if the folder is a repository in the Hugging Face cache, else the folder itself."""
     snapshots = folder / "snapshots"
     if not snapshots.is_dir():
         return folder
@@ -147,7 +150,7 @@ def _hub_snapshot(folder: Path) -> Path:
     if main.is_file() and main.read_text().strip() in revisions:
         return snapshots / main.read_text().strip()
     if len(revisions) != 1:
-        raise ValueError(f"{snapshots} has no current snapshot; pass one of its folders {_listed(revisions)}")
+        raise ValueError(f"refs/main names no folder of {snapshots}; pass one of its folders {_listed(revisions)}")
     return snapshots / revisions[0]
 
 

@@ -1,4 +1,4 @@
-"""Read the class names and the layout of npz files from the ``manifest.json`` of ``i2e dataset``."""
+"""Read class names and the names of class folders from the ``manifest.json`` that ``i2e dataset`` writes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ class ClassNames:
     """The classes of a converted data set."""
 
     names: tuple[str, ...] | None  #: None if the source had no class names
-    label_folders: bool = False  #: npz files are in :func:`label_folders`; False: in folders with class names
+    #: True: class folders are named by :func:`label_folders`. False: by the class names, as in earlier versions.
+    label_folders: bool = False
 
     def of_folders(self, folders: Sequence[str]) -> dict[str, int]:
         """Return the label of each class folder.
 
         Raises:
-            ValueError: if a folder is not a class.
+            ValueError: if a folder does not belong to a class.
         """
         known = {UNLABELLED: -1}
         if self.names is None:
@@ -32,7 +33,7 @@ class ClassNames:
         elif self.label_folders:
             known |= {name: label for label, name in enumerate(label_folders(self.names))}
         else:
-            # Earlier versions used the class names. The folder of the class "T-shirt/top" is T-shirt.
+            # The class "T-shirt/top" is in the folder T-shirt/top, below the class folder T-shirt.
             known |= {name.split("/")[0]: label for label, name in enumerate(self.names)}
         unknown = [name for name in folders if name not in known]
         if unknown:
@@ -41,7 +42,7 @@ class ClassNames:
 
 
 def read_class_names(folder: Path) -> ClassNames | None:
-    """Return the classes in the manifest of a folder, or None if the folder has no manifest of ``i2e dataset``.
+    """Return the classes in the manifest of a folder, or None if ``i2e dataset`` wrote no manifest in it.
 
     Raises:
         ValueError: if the conversion is not complete.
@@ -60,7 +61,7 @@ def read_class_names(folder: Path) -> ClassNames | None:
     if not isinstance(complete, bool):
         raise RecordError(f"{path}: complete must be true or false, got {complete!r:.80}")
     if not complete:
-        raise ValueError(f"{folder}: its conversion is not complete; rerun i2e dataset, or pass the files to read")
+        raise ValueError(f"{folder}: the conversion is not complete; rerun i2e dataset, or pass the files to read")
     if names is None:
         return ClassNames(None)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

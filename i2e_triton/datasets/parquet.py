@@ -13,31 +13,33 @@ import pyarrow.parquet as pq
 
 from i2e_triton.datasets.records import EventRow, Records, by_group
 from i2e_triton.formats import RecordError
-from i2e_triton.io.parquet import label_names, open_parquet, rows_at_once
+from i2e_triton.io.parquet import label_names, open_parquet, rows_per_batch
 
 _COLUMNS = ["data", "label"]
 _CACHED_BYTES = 64 * 2**20
 _CACHED_FILES = 16
-# Errors that reading a damaged file raises. Column names that are not UTF-8 raise ValueError.
+# Errors that PyArrow raises for a damaged file. Column names that are not UTF-8 raise ValueError.
 _DAMAGE = (pa.ArrowException, OSError, ValueError)
-# Limits of a row group, which is read whole.
+# Limits of a row group, which is read as a whole, and of a file.
 _MAX_GROUP_ROWS = 2**20
 _MAX_GROUP_BYTES = 2 * 2**30
 _MAX_FILE_ROWS = 2**24
-# A small file can repeat a value, by a dictionary or as a prefix, until it fills any memory. So rows are read a few at
-# a time, and their bytes are counted.
-_ROWS_AT_ONCE = 32
-_BYTES_AT_ONCE = 256 * 2**20
+# A small file can repeat a large value in any number of rows, by a dictionary or as a prefix. Therefore rows are read
+# in batches, and reading stops when they exceed the limit.
+_BATCH_ROWS = 32
+_BATCH_BYTES = 256 * 2**20
 
 
 class ParquetRecords(Records):
     """The rows of Parquet files, one file after the other, read by row group.
 
-    Opening reads only the metadata of the files. The row groups read last are cached, up to 64 MiB in each process.
+    Opening reads only the metadata of the files. Each process caches the last row groups it read, up to 64 MiB, but at
+    least one.
 
-    A small file can take much memory, because Parquet stores repeated values once. A row group with more than 2 GiB of
-    records, or 2**20 rows, is refused, and so is a file with more than 2**24 rows. One row group of more than 64 MiB is
-    in memory at a time. Reading it takes its size, and 256 MiB or the size of one record.
+    A small file can take much memory, because Parquet stores repeated values once. Row groups with more than 2 GiB of
+    records or 2**20 rows raise an error, and so do files with more than 2**24 rows. At most one row group of more than
+    64 MiB is in memory at a time. Reading a row group takes its size, plus 256 MiB or the size of one record, whichever
+    is larger.
 
     Args:
         paths: the Parquet files of one split, with the same class names and timesteps.
@@ -58,22 +60,22 @@ class ParquetRecords(Records):
         self._first_group = np.cumsum([0, *groups])
         sizes = np.concatenate([found.group_rows for found in metadata])
         self._offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._cache: dict[int, tuple[pa.Table, int]] = {}  # row groups and their bytes, oldest first
+        self._cache: dict[int, tuple[pa.Table, int]] = {}  # row group -> table and its bytes, in the order of reading
         self._file_metadata: dict[int, pq.FileMetaData] = {}
 
     def __len__(self) -> int:
         return int(self._offsets[-1])
 
     def labels(self) -> npt.NDArray[np.int64]:
-        """Read the label column."""
+        """Return the label of every row, from the label column."""
         return np.concatenate([self._labels_of(file) for file in range(len(self._paths))])
 
     def group_offsets(self) -> npt.NDArray[np.int64]:
-        """Return the first row of each row group, and the row count."""
+        """Return the first row of each row group, followed by the row count."""
         return self._offsets
 
     def read(self, rows: Sequence[int]) -> Iterator[tuple[int, EventRow]]:
-        """Yield the rows by row group. Each row group is decompressed at most once."""
+        """Yield ``(position in rows, row)``, one row group after the other. Each row group is read at most once."""
         for group, positions in by_group(rows, self._offsets):
             table = self._table(group)
             for position in positions:
@@ -92,14 +94,14 @@ class ParquetRecords(Records):
         return f"{self._paths[file]}: row {row - int(self._offsets[self._first_group[file]])}"
 
     def _table(self, group: int) -> pa.Table:
-        """Return a row group from the cache, or read it and drop the oldest cached ones beyond the limit."""
+        """Return a row group from the cache, or read it. A full cache drops the row groups that were read first."""
         cached = self._cache.get(group)
         if cached is not None:
             return cached[0]
         if sum(size for _, size in list(self._cache.values())) > _CACHED_BYTES:
             self._cache.clear()
         table = self._read_group(group)
-        size = table.nbytes  # kept beside the table, because Arrow takes 34 us to compute it
+        size = table.nbytes  # cached, because Arrow takes 34 us to compute it
         total = size + sum(other for _, other in list(self._cache.values()))
         for oldest in list(self._cache):
             if total <= _CACHED_BYTES:
@@ -120,7 +122,7 @@ class ParquetRecords(Records):
             with self._open(file) as opened:
                 table = _read_bounded(opened, group - int(self._first_group[file]))
         except _DAMAGE as error:
-            raise RecordError(f"{where} and up to {rows - 1} after it: {error}") from error
+            raise RecordError(f"{where} and up to {rows - 1} rows after it: {error}") from error
         if len(table) != rows:
             raise RecordError(f"{where}: its row group has {len(table)} rows instead of {rows}")
         return table
@@ -142,15 +144,15 @@ class ParquetRecords(Records):
         except _DAMAGE as error:
             raise RecordError(f"{path}: the labels cannot be read: {error}") from error
         if len(column) != rows or column.null_count:
-            raise RecordError(f"{path}: has {len(column)} labels, {column.null_count} of them null, for {rows} rows")
+            raise RecordError(f"{path}: {rows} rows have {len(column)} labels, {column.null_count} of them null")
         labels: npt.NDArray[np.int64] = column.to_numpy()
         return labels
 
 
 def _read_bounded(file: pq.ParquetFile, group: int) -> pa.Table:
-    """Read a row group, and raise an error when it exceeds the limit."""
+    """Return a row group. Raise a RecordError as soon as it exceeds the limit."""
     batches, size = [], 0
-    rows = rows_at_once(file.metadata.row_group(group), _ROWS_AT_ONCE, _BYTES_AT_ONCE)
+    rows = rows_per_batch(file.metadata.row_group(group), _BATCH_ROWS, _BATCH_BYTES)
     for batch in file.iter_batches(rows, row_groups=[group], columns=_COLUMNS, use_threads=False):
         batches.append(batch)
         size += batch.nbytes
@@ -175,17 +177,17 @@ def _read_metadata(path: Path) -> _Metadata:
     except _DAMAGE as error:
         raise RecordError(f"{path}: not a Parquet file, or damaged: {error}") from error
     _check_columns(path, schema)
-    # Metadata of single columns is not read: PyArrow aborts the process if column statistics are damaged.
+    # The metadata of columns is not read, because PyArrow aborts the process if column statistics are damaged.
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     for index, group in enumerate(groups):
         if not (0 <= group.num_rows <= _MAX_GROUP_ROWS and 0 <= group.total_byte_size <= _MAX_GROUP_BYTES):
             raise RecordError(
-                f"{path}: row group {index} has {group.num_rows:,} rows and {group.total_byte_size:,} bytes, at most "
-                f"{_MAX_GROUP_ROWS:,} rows and {_MAX_GROUP_BYTES:,} bytes can be read; write the file with a smaller "
+                f"{path}: row group {index} has {group.num_rows:,} rows and {group.total_byte_size:,} bytes, more than "
+                f"the limit of {_MAX_GROUP_ROWS:,} rows or {_MAX_GROUP_BYTES:,} bytes; write the file with a smaller "
                 f"row_group_size"
             )
     if metadata.num_rows > _MAX_FILE_ROWS or sum(group.num_rows for group in groups) > _MAX_FILE_ROWS:
-        raise RecordError(f"{path}: has more than {_MAX_FILE_ROWS:,} rows; split it into several files")
+        raise RecordError(f"{path}: the file has more than {_MAX_FILE_ROWS:,} rows; split it into several files")
     return _Metadata(
         group_rows=np.array([group.num_rows for group in groups], dtype=np.int64),
         classes=_class_names(path, schema),
@@ -194,16 +196,16 @@ def _read_metadata(path: Path) -> _Metadata:
 
 
 def _check_columns(path: Path, schema: pa.Schema) -> None:
-    fits = {
+    is_valid_type = {
         "data": lambda kind: pa.types.is_binary(kind) or pa.types.is_large_binary(kind),
         "label": pa.types.is_integer,
     }
-    for name, fit in fits.items():
+    for name, is_valid in is_valid_type.items():
         found = schema.get_all_field_indices(name)
         kind = schema.field(found[0]).type if len(found) == 1 else None
-        if kind is None or not fit(kind):
+        if kind is None or not is_valid(kind):
             columns = ", ".join(f"{field.name}: {field.type}" for field in schema)
-            raise RecordError(f"{path}: must have columns data: binary and label: int64, it has {columns or 'none'}")
+            raise RecordError(f"{path}: the columns must be data: binary and label: int64, got {columns or 'none'}")
 
 
 def _class_names(path: Path, schema: pa.Schema) -> tuple[str, ...] | None:

@@ -1,4 +1,4 @@
-"""The interface of the records of a split, and what all containers share."""
+"""The interface through which Parquet files, tars and npz folders return the rows of a split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-#: Rows of a group in containers that have no row groups.
+#: Rows per group in tars and npz folders, which have no row groups.
 ROWS_PER_GROUP = 128
 
 
@@ -20,15 +20,15 @@ class EventRow:
     """One row of an event data set, not yet decoded."""
 
     content: bytes | memoryview | Path  #: content or path of an ``.npy`` or ``.npz`` file
-    label: int  #: -1 without a label
+    label: int  #: -1 if the row has no label
     timesteps: int  #: number of timesteps of a packed record, which does not store it
     where: str  #: file and row, for error messages
 
 
 class Records(ABC):
-    """The rows of a split. Records are small when pickled; files are opened by the process that reads them."""
+    """The rows of a split. Pickling stores no rows, and each process opens the files that it reads."""
 
-    #: Class names, or None if the files have none.
+    #: Class names in the order of the labels, or None if the files have none.
     classes: tuple[str, ...] | None
 
     @abstractmethod
@@ -41,11 +41,11 @@ class Records(ABC):
 
     @abstractmethod
     def group_offsets(self) -> npt.NDArray[np.int64]:
-        """Return row-group offsets, ending with the row count. Rows of one group are read fastest together."""
+        """Return row-group offsets, ending with the row count. Reading all rows of a group in one call is fastest."""
 
     @abstractmethod
     def read(self, rows: Sequence[int]) -> Iterator[tuple[int, EventRow]]:
-        """Yield each row with its position in ``rows``, in the order that is fastest to read.
+        """Yield ``(position in rows, row)`` for each of ``rows``, in the order that is fastest to read.
 
         Raises:
             RecordError: if a file is missing or damaged. The message names the file.
@@ -58,7 +58,7 @@ def even_group_offsets(rows: int) -> npt.NDArray[np.int64]:
 
 
 def by_group(rows: Sequence[int], offsets: npt.NDArray[np.int64]) -> Iterable[tuple[int, list[int]]]:
-    """Yield each group that holds some of the rows, with the positions of these rows in ``rows``."""
+    """Yield each group that contains any of the rows, and the positions in ``rows`` of the rows that it contains."""
     group_of = np.searchsorted(offsets, np.asarray(rows, dtype=np.int64), side="right") - 1
     positions = np.argsort(group_of).tolist()
     for group, members in groupby(positions, key=group_of.tolist().__getitem__):

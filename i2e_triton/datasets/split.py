@@ -1,4 +1,4 @@
-"""What :class:`EventDataset` and :class:`EventStream` share: the rows of one split, and how they are decoded."""
+"""The common base class of :class:`EventDataset` and :class:`EventStream`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from i2e_triton.formats import RecordError
 
 
 class EventSplit:
-    """One split of an event data set."""
+    """The rows of one split of an event data set, and how they are decoded."""
 
     def __init__(
         self,
@@ -45,7 +45,8 @@ class EventSplit:
         """Number of timesteps of the first row. Pass it to :func:`i2e_triton.unpack` for packed events.
 
         Raises:
-            ValueError: if there are no rows, or the first row is damaged.
+            ValueError: if there are no rows.
+            RecordError: if the first row is damaged.
         """
         rows = [0] if len(self._records) else []
         for _, row in self._records.read(rows):
@@ -53,7 +54,7 @@ class EventSplit:
         raise ValueError("the data set is empty, so its number of timesteps is unknown")
 
     def _read(self, rows: Sequence[int]) -> Iterator[tuple[int, EventRow]]:
-        """Yield each row with its position in ``rows``. Labels are checked."""
+        """Yield ``(position in rows, row)`` for each of ``rows``. Labels are checked."""
         for position, row in self._records.read(rows):
             if self._records.classes is not None and not -1 <= row.label < len(self._records.classes):
                 raise RecordError(

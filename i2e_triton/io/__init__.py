@@ -1,1 +1,1 @@
-"""File access that sources, data sets and the pipeline share."""
+"""Reading and writing of files, used by sources, data sets and the pipeline."""

@@ -19,8 +19,8 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def write_whole(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces ``path`` when the ``with`` block ends without an error.
 
-    The temporary file is ``.i2e-*.part`` in the same folder. If the block raises, the temporary file is removed and
-    ``path`` is unchanged. Missing folders are created.
+    The temporary file is ``.i2e-*.part`` in the same folder. If the block raises an error, the temporary file is
+    removed and ``path`` is unchanged. Missing folders are created.
 
     Args:
         path: file to create or replace.

@@ -1,4 +1,4 @@
-"""Recognize what a file or folder holds, and find the files of its splits."""
+"""Find out what a file or folder contains, and list its files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-#: Split names in file and folder names, and the name that the official data sets use.
+#: Name of a split in file and folder names -> its name in the official data sets.
 SPLIT_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 #: Stem of a shard on the Hugging Face hub: ``train-00000-of-00013``. Older files end in a hash.
 SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5,})-of-(?P<count>\d{5,})(-[0-9a-f]{16})?")
@@ -24,15 +24,19 @@ _DEPTH = 3
 
 
 def find_kind(path: Path) -> str | None:
-    """Return what a file or folder holds: ``"parquet"``, ``"tar"``, ``"npz"``, ``"folder"`` (of image files) or None.
+    """Return what a file or folder contains: ``"parquet"``, ``"tar"``, ``"npz"``, ``"folder"`` (of images) or None.
 
     Only names are read. Files and folders whose name starts with a dot are ignored.
 
-    * A file: its suffix decides.
-    * A folder: sub-folders with npz files decide first, then folders ``train`` and ``val`` with image files: archives
-      of a data set are often beside its folders. Then Parquet files in the folder or in ``data/``: a data set of the
-      Hugging Face hub may have example images in other folders. Then sub-folders with image files, and last Parquet
-      files and tars in the folder or its sub-folders.
+    The suffix of a file decides. In a folder, the first of these that exists decides:
+
+    1. sub-folders with npz files,
+    2. folders ``train`` and ``val`` with image files (the folder may also contain the archives of the data set),
+    3. Parquet files in the folder or in ``data/`` (a data set of the Hugging Face hub may also have folders with
+       example images),
+    4. other sub-folders with image files,
+    5. Parquet files, then tars, in the folder or its sub-folders,
+    6. any sub-folder, or image files in the folder itself: ``"folder"``.
 
     Raises:
         OSError: if a folder cannot be read.
@@ -53,16 +57,18 @@ def find_kind(path: Path) -> str | None:
 
 
 def has_train_and_validation(folder: Path) -> bool:
-    """Return whether a folder holds a folder ``train`` and one named ``val``, ``valid``, ``validation`` or ``test``."""
+    """Return whether a folder contains ``train`` and one of ``val``, ``valid``, ``validation`` and ``test``."""
     found = {SPLIT_NAMES[name] for name in sub_folders(folder) if name in SPLIT_NAMES}
     return "train" in found and len(found) > 1
 
 
 def find_shards(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Return the files with one of these suffixes, sorted: those in the folder, else in ``data/``, else further below.
+    """Return the files with one of these suffixes, sorted, from the first of these places that has such files.
 
-    Further below are the sub-folders (one for each split or configuration), and if these hold no such file, their
-    sub-folders.
+    1. the folder itself,
+    2. its sub-folder ``data``,
+    3. its other sub-folders (one per split or configuration),
+    4. the sub-folders of these.
 
     Raises:
         OSError: if a folder cannot be read.
@@ -77,7 +83,9 @@ def find_shards(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def check_shards(files: Sequence[Path]) -> None:
-    """Check that no shard of a split is missing. Only names like ``train-00000-of-00013`` tell how many there are.
+    """Raise a ValueError if a shard of a split is missing.
+
+    Only names like ``train-00000-of-00013`` contain the number of shards. Other files are not checked.
 
     Raises:
         ValueError: if shards are missing. The message names the folder, the number of shards found and the total.
@@ -87,21 +95,21 @@ def check_shards(files: Sequence[Path]) -> None:
     counts = {int(shard["count"]) for shard in shards if shard}
     if counts and (len(counts) > 1 or found != list(range(max(counts)))):
         raise ValueError(
-            f"{files[0].parent}: found {len(found)} shards of {' and '.join(map(str, sorted(counts)))}, like "
-            f"{files[0].name}; finish the download or the conversion, or name the files to read"
+            f"{files[0].parent}: found {len(found)} of {' or '.join(map(str, sorted(counts)))} shards like "
+            f"{files[0].name}; finish the download or the conversion, or pass the files to read"
         )
 
 
 def sub_folders(folder: Path) -> list[str]:
-    """Return the names of the visible folders in a folder, sorted as text: ``10`` before ``2``."""
+    """Return the names of the visible sub-folders, sorted as text: ``10`` before ``2``."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
 
 
 def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Return the visible files in a folder that end in one of these suffixes, in any case, sorted by name.
+    """Return the visible files in a folder that end in one of these suffixes (in lower or upper case), sorted by name.
 
-    A folder that does not exist has no files.
+    If the folder does not exist, the result is empty.
     """
     if not folder.is_dir():
         return []
@@ -110,18 +118,18 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def is_data_file(entry: os.DirEntry[str], suffixes: Sequence[str]) -> bool:
-    """Return whether a folder's entry is a visible file that ends in one of these suffixes, in any case."""
+    """Return whether an entry is a visible file that ends in one of these suffixes (in lower or upper case)."""
     name = entry.name.lower()
     return name.endswith(tuple(suffixes)) and not name.startswith(".") and entry.is_file()
 
 
 def walk_folders(root: Path, name: str) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
-    """Yield the folder ``name`` of a root and all visible folders below it: path from the root, and entries.
+    """Yield the path relative to ``root`` and the entries of ``root / name`` and of all visible folders below it.
 
     Symbolic links are followed.
 
     Raises:
-        ValueError: if a link leads back to a folder that contains it.
+        ValueError: if symbolic links form a cycle.
     """
     return _walk(root, name, (os.path.realpath(root),))
 
@@ -129,9 +137,9 @@ def walk_folders(root: Path, name: str) -> Iterator[tuple[str, list[os.DirEntry[
 def _walk(root: Path, path: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
     real = os.path.realpath(root / path)
     if real in above:
-        raise ValueError(f"{root / path} leads back to {real}, which contains it: remove the link")
-    with os.scandir(root / path) as opened:
-        entries = list(opened)
+        raise ValueError(f"{root / path} is the same folder as {real}, which contains it; remove the symbolic link")
+    with os.scandir(root / path) as iterator:
+        entries = list(iterator)
     yield path, entries
     for entry in entries:
         if not entry.name.startswith(".") and entry.is_dir():
@@ -139,7 +147,7 @@ def _walk(root: Path, path: str, above: tuple[str, ...]) -> Iterator[tuple[str, 
 
 
 def _kind_of_class_folders(folder: Path, depth: int) -> str | None:
-    """Return what the first sub-folder with npz or image files holds: ``"npz"`` or ``"folder"``. None without one."""
+    """Return ``"npz"`` or ``"folder"`` for the first sub-folder with npz or image files, or None if there is none."""
     for name in sub_folders(folder) if depth else ():
         if list_files(folder / name, (".npz",)):
             return "npz"

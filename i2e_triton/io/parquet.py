@@ -1,4 +1,4 @@
-"""Parquet files in the layout of the Hugging Face hub: what readers of images and readers of events share."""
+"""Helper functions for Parquet files in the layout of the Hugging Face hub, with images or with events."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def open_parquet(path: Path, buffer_size: int = 0, metadata: pq.FileMetaData | N
 
     Args:
         path: path of the file.
-        buffer_size: number of bytes of a column to read at once. 0 reads the column of a whole row group.
-        metadata: metadata from an earlier opening of the file. Default: None, read it from the file.
+        buffer_size: number of bytes of a column to read at once. Default: 0, read the column of a whole row group.
+        metadata: metadata of the file, if it has been read before. Default: None, read it from the file.
 
     Raises:
         pyarrow.ArrowException: if the file is not a Parquet file or is damaged.
@@ -27,18 +27,18 @@ def open_parquet(path: Path, buffer_size: int = 0, metadata: pq.FileMetaData | N
     return pq.ParquetFile(pa.OSFile(os.fsencode(path)), buffer_size=buffer_size, metadata=metadata)
 
 
-def rows_at_once(group: pq.RowGroupMetaData, largest: int, nbytes: int) -> int:
-    """Return how many rows of a row group to read at once: at least one, and otherwise at most ``nbytes`` of memory.
+def rows_per_batch(group: pq.RowGroupMetaData, max_rows: int, max_bytes: int) -> int:
+    """Return how many rows of a row group to read at once, so that a small file cannot take much memory.
 
-    A small file can repeat a large value in every row, by a dictionary or as a prefix. No value is larger than its row
-    group without compression, whose size is in the footer.
+    A small file can repeat a large value in every row, by a dictionary or as a prefix. The result assumes that every
+    row is as large as the whole row group without compression: no value is larger. This size is in the footer.
 
     Args:
         group: metadata of the row group.
-        largest: most rows to return.
-        nbytes: most bytes of memory that the rows may take.
+        max_rows: maximum number of rows.
+        max_bytes: maximum memory of the rows in bytes. A row that is larger is read alone.
     """
-    return max(1, min(largest, nbytes // max(group.total_byte_size, 1)))
+    return max(1, min(max_rows, max_bytes // max(group.total_byte_size, 1)))
 
 
 def label_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:

@@ -18,11 +18,11 @@ import PIL.Image
 import PIL.ImageOps
 from torch import Tensor
 
-from i2e_triton.images import as_image_tensor, in_plain_mode
+from i2e_triton.images import as_image_tensor, to_supported_mode
 
-#: The formats that are decoded, and which part of ``PIL.Image.MAX_IMAGE_PIXELS`` an image may have: 1/1 or 1/2.
-#: Pillow knows more: EPS files start Ghostscript, and WMF files run a renderer. WebP and JPEG 2000 take 16 and 20 bytes
-#: a pixel to decode (measured at 4000 x 4000 pixels), the other formats 4 to 12.
+#: Formats that are decoded -> divisor of the pixel limit ``PIL.Image.MAX_IMAGE_PIXELS``. Decoding WebP and JPEG 2000
+#: takes 16 and 20 bytes per pixel (measured at 4000 x 4000 pixels), so they have half the limit. The others take 4 to
+#: 12. Pillow's other formats are not decoded: EPS starts Ghostscript, and WMF runs a renderer.
 FORMATS = {
     "AVIF": 1,
     "BMP": 1,
@@ -40,9 +40,9 @@ FORMATS = {
     "TIFF": 1,
     "WEBP": 2,
 }
-_BYTES_A_PIXEL = 12  # to decode an image, times the divisor above
+_BYTES_PER_PIXEL = 12  # most memory that decoding takes, for divisor 1
 
-# Errors that Pillow's decoders raise for damaged files. MemoryError is not one of them: the file may be valid.
+# Errors that Pillow's decoders raise for damaged files. Not MemoryError: the file may be valid.
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -56,8 +56,8 @@ _DAMAGE = (
     zlib.error,
 )
 
-#: Modes that need no conversion. A conversion would copy the image.
-_PLAIN_MODES = ("L", "RGB", "F")
+#: Modes that are returned without a conversion, which would copy the image.
+_SUPPORTED_MODES = ("L", "RGB", "F")
 
 
 class PictureError(Exception):
@@ -77,7 +77,7 @@ def read_picture(file: Path | BinaryIO, size: tuple[int, int] | None = None) -> 
 
     Raises:
         PictureError: if the file is missing, unreadable, damaged, or has too many pixels.
-        MemoryError: if the memory does not suffice.
+        MemoryError: if there is not enough memory.
     """
     picture = decode_picture(file, upright=True)
     if size is not None:
@@ -90,13 +90,13 @@ def read_picture(file: Path | BinaryIO, size: tuple[int, int] | None = None) -> 
 def decode_picture(file: Path | BinaryIO, *, upright: bool) -> PIL.Image.Image:
     """Return an image file as a PIL image. Only the first frame of an animation is decoded.
 
-    The number of pixels in the header is checked before anything is decoded: at most ``PIL.Image.MAX_IMAGE_PIXELS``
-    (89 million), and half of it for WebP and JPEG 2000. Decoding therefore takes at most about 1.1 GB. No other program
-    is started.
+    The number of pixels in the header is checked before anything is decoded: the limit is
+    ``PIL.Image.MAX_IMAGE_PIXELS`` (89 million), and half of that for WebP and JPEG 2000. Decoding therefore takes at
+    most about 1.1 GB. Decoding never starts another program.
 
     Args:
         file: a path or a binary file, in one of :data:`FORMATS`.
-        upright: rotate the image by its EXIF orientation. torchvision's data sets do not.
+        upright: rotate the image by its EXIF orientation. torchvision's data sets do not rotate.
 
     Returns:
         An image of mode RGB for colour (palette, CMYK and other modes become RGB), L for grey and black-and-white, and
@@ -105,13 +105,13 @@ def decode_picture(file: Path | BinaryIO, *, upright: bool) -> PIL.Image.Image:
 
     Raises:
         PictureError: if the file is missing, unreadable, damaged, or has too many pixels.
-        MemoryError: if the memory does not suffice.
+        MemoryError: if there is not enough memory.
     """
     PIL.Image.init()
     formats = [name for name in FORMATS if name in PIL.Image.OPEN]
-    memory = 0  # bytes that decoding takes at most
+    memory = 0  # most bytes that decoding may take
     try:
-        # Pillow warns about metadata, which does not matter here, and about very large images, which are refused.
+        # Ignore Pillow's warnings about metadata. Its warning about very large images becomes an error.
         with _as_picture_error(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
@@ -120,27 +120,28 @@ def decode_picture(file: Path | BinaryIO, *, upright: bool) -> PIL.Image.Image:
                 picture.load()
                 if upright:
                     PIL.ImageOps.exif_transpose(picture, in_place=True)
-                return picture if picture.mode in _PLAIN_MODES else in_plain_mode(picture)
+                return picture if picture.mode in _SUPPORTED_MODES else to_supported_mode(picture)
     except PictureError as error:
-        # Decoders report a lack of memory as damage: JPEG as a broken data stream, WebP before the size is known.
+        # If memory is short, some decoders report damage: JPEG a broken data stream, WebP "could not create decoder
+        # object" before the size is known. So check whether the memory is available.
         if str(error) == "could not create decoder object":
-            memory = (PIL.Image.MAX_IMAGE_PIXELS or 0) * _BYTES_A_PIXEL
+            memory = (PIL.Image.MAX_IMAGE_PIXELS or 0) * _BYTES_PER_PIXEL
         np.empty(memory, np.uint8)  # raises MemoryError; nothing is written to it
         raise
 
 
 def _check_size(picture: PIL.Image.Image) -> int:
-    """Return how many bytes decoding takes at most, after checking the number of pixels in the header."""
-    pixels, divisor = picture.width * picture.height, FORMATS.get(picture.format or "", 1)  # MPO is a kind of JPEG
+    """Check the number of pixels in the header, and return the most bytes that decoding may take."""
+    pixels, divisor = picture.width * picture.height, FORMATS.get(picture.format or "", 1)  # 1: MPO, a kind of JPEG
     limit = PIL.Image.MAX_IMAGE_PIXELS
     if limit is not None and pixels > limit // divisor:
         raise PictureError(f"too large: more than {limit // divisor:,} pixels, the limit for {picture.format}")
-    return pixels * divisor * _BYTES_A_PIXEL
+    return pixels * divisor * _BYTES_PER_PIXEL
 
 
 @contextmanager
 def _as_picture_error() -> Iterator[None]:
-    """Raise what Pillow raises as a :class:`PictureError` that says what is wrong with the file."""
+    """Convert errors of Pillow to a :class:`PictureError` that says what is wrong with the file."""
     try:
         yield
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:

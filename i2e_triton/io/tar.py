@@ -1,4 +1,4 @@
-"""Uncompressed tar files in the layout of WebDataset: what readers of images and readers of events share."""
+"""List the files of uncompressed tars and split their names as WebDataset does."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ _END_OF_ARCHIVE = bytes(2 * _BLOCK)
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
-_LARGEST_EXTENSION = 2**20  # bytes of a pax header or long name
-_LONGEST_NUMBER = 20  # digits
-_SPARSE_CONTINUES = 482, 504  # offsets of this mark in the header of a sparse file, and in the blocks after it
+_MAX_EXTENSION_BYTES = 2**20  # of a pax header or long name
+_MAX_DIGITS = 20
+# Offset of the byte that says whether the map of a sparse file continues: in its header, and in the blocks after it.
+_SPARSE_CONTINUES = 482, 504
 
 
 class TarMember(NamedTuple):
     """A regular file in a tar."""
 
     name: str
-    offset: int  #: of its content in the tar in bytes
-    size: int  #: in bytes
+    offset: int  #: offset of its content in the tar in bytes
+    size: int  #: size of its content in bytes
 
 
 def visible_files(file: BinaryIO) -> Iterator[TarMember]:
-    """Yield each regular file in a tar. Hidden files, sparse files, links and folders are left out.
+    """Yield the regular files in a tar. Hidden files, sparse files, links and folders are left out.
 
-    Names are normalized: ``./a.jpg``, as ``tar -C FOLDER -cf FILE .`` writes it, and ``/a.jpg`` become ``a.jpg``.
+    Names are normalized: ``/a.jpg`` and ``./a.jpg``, which ``tar -C FOLDER -cf FILE .`` writes, become ``a.jpg``.
 
-    The headers are read here and not by ``tarfile.open``, which can be made to loop forever, to take quadratic time, or
-    to allocate any amount of memory. Here time is linear in the size of the file, and a header takes at most 1 MiB.
+    ``tarfile.open`` is not used: for a malicious file, it loops forever, takes quadratic time, or allocates any amount
+    of memory. This function takes time linear in the size of the file, and at most 1 MiB for a header.
 
     Args:
-        file: the open tar file. The caller may seek and read in it between two members.
+        file: the open tar file. The caller may seek and read in it while the generator is suspended.
 
     Raises:
         tarfile.TarError: if the file is not a tar, or is compressed, damaged or truncated.
     """
     end = os.fstat(file.fileno()).st_size
     if read_at(file, 0, 6).startswith(_COMPRESSED):
-        raise tarfile.ReadError("it is compressed, which prevents reading by offset; decompress it first")
+        raise tarfile.ReadError("the tar is compressed, so files cannot be read by offset; decompress it first")
     position, extension = 0, _Extension()
     while any(block := read_at(file, position, _BLOCK)):
         header = _header(block, position)
@@ -54,10 +55,10 @@ def visible_files(file: BinaryIO) -> Iterator[TarMember]:
         if header.type in _WITHOUT_DATA:
             size = 0
         if not 0 <= size <= end - offset:
-            raise tarfile.ReadError(f"its member {name!r} needs {size:,} bytes and is cut off")
+            raise tarfile.ReadError(f"the file {name!r} has {size:,} bytes, but the tar ends before its end")
         position = offset + -(-size // _BLOCK) * _BLOCK
         if header.type in (*_PAX, tarfile.GNUTYPE_LONGNAME):
-            extension = extension.joined(header.type, _extension_content(file, offset, size))
+            extension = extension.updated(header.type, _extension_content(file, offset, size))
         elif header.type not in (tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE):
             name = posixpath.normpath(name).lstrip("/")
             sparse = extension.sparse or header.type == tarfile.GNUTYPE_SPARSE
@@ -65,31 +66,34 @@ def visible_files(file: BinaryIO) -> Iterator[TarMember]:
                 yield TarMember(name, offset, size)
             extension = _Extension()
     if read_at(file, position, len(_END_OF_ARCHIVE)) != _END_OF_ARCHIVE or extension != _Extension():
-        raise tarfile.ReadError(f"no end-of-archive mark at byte {position}")
+        raise tarfile.ReadError(f"the end-of-archive mark at byte {position} is missing")
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Return sample and extension of a file name, split at the first dot as in WebDataset: ``a/0001``, ``seg.png``."""
+    """Return the sample and the extension of a file name: ``("a/0001", "seg.png")`` for ``a/0001.seg.png``.
+
+    As in WebDataset, the name is split at the first dot. The extension is in lower case.
+    """
     folder, base = posixpath.split(name)
     stem, _, extension = base.partition(".")
     return posixpath.join(folder, stem), extension.lower()
 
 
 def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
-    """Return ``size`` bytes from an offset on, or fewer if the file ends before."""
+    """Return the ``size`` bytes at an offset, or fewer if the file ends before."""
     file.seek(offset)
     return file.read(size)
 
 
 class _Extension(NamedTuple):
-    """What the headers before a member say about it."""
+    """Name, size and kind of a file from the pax headers and long names before its own header."""
 
     name: str | None = None
     size: int | None = None
     sparse: bool = False
 
-    def joined(self, kind: bytes, content: bytes) -> _Extension:
-        """Return what this and the content of another pax header or long name say."""
+    def updated(self, kind: bytes, content: bytes) -> _Extension:
+        """Return this extension, updated by the content of another pax header or long name."""
         if kind == tarfile.GNUTYPE_LONGNAME:
             return self._replace(name=_text(content.partition(b"\0")[0]))
         extension = self
@@ -107,20 +111,20 @@ def _header(block: bytes, position: int) -> tarfile.TarInfo:
     try:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError, OverflowError) as error:
-        raise tarfile.ReadError(f"no end-of-archive mark at byte {position}, but a damaged header: {error}") from error
+        raise tarfile.ReadError(f"the header at byte {position} is damaged: {error}") from error
 
 
 def _extension_content(file: BinaryIO, offset: int, size: int) -> bytes:
-    if size > _LARGEST_EXTENSION:
-        raise tarfile.ReadError(f"a header has {size:,} bytes, at most {_LARGEST_EXTENSION:,} are read")
+    if size > _MAX_EXTENSION_BYTES:
+        raise tarfile.ReadError(f"a header has {size:,} bytes, more than the limit of {_MAX_EXTENSION_BYTES:,}")
     return read_at(file, offset, size)
 
 
 def _pax_records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield keyword and value of each record ``length keyword=value`` and a line feed. Length is that of the record."""
+    """Yield keyword and value of each record: ``length keyword=value`` and a line feed, in all ``length`` bytes."""
     start = 0
     while start < len(content) and content[start]:
-        digits, space, _ = content[start : start + _LONGEST_NUMBER + 1].partition(b" ")
+        digits, space, _ = content[start : start + _MAX_DIGITS + 1].partition(b" ")
         stop = start + _number(digits)
         keyword, equals, value = content[start + len(digits) + 1 : stop].partition(b"=")
         if not (space and equals) or stop > len(content) or not value.endswith(b"\n"):
@@ -141,8 +145,8 @@ def _skip_sparse_map(file: BinaryIO, offset: int, header: bytes) -> int:
 
 
 def _number(digits: bytes) -> int:
-    if not (digits.isdigit() and len(digits) <= _LONGEST_NUMBER):
-        raise tarfile.ReadError(f"a number in a pax header is damaged: {digits[:_LONGEST_NUMBER]!r}")
+    if not (digits.isdigit() and len(digits) <= _MAX_DIGITS):
+        raise tarfile.ReadError(f"a number in a pax header is damaged: {digits[:_MAX_DIGITS]!r}")
     return int(digits)
 
 

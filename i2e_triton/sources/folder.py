@@ -23,22 +23,23 @@ class _Folder:
     start: int  #: row number of the first image
     path: str  #: relative to the root
     label: int
-    keys_with_suffix: bool  #: because some file names differ only in the suffix
+    keys_with_suffix: bool  #: True if file names differ only in the suffix, so keys must contain it
 
 
 class FolderSource:
-    """The images below a folder, in the order of ``ImageFolder``: by class, sub-folder and name.
+    """The images below a folder, sorted by class, then folder, then file name, as in ``ImageFolder``.
 
     Hidden files and files without one of torchvision's image suffixes are ignored.
 
     Args:
-        root: the folder. If its sub-folders hold images, all sub-folders are classes. Otherwise the images in the
+        root: the folder. If its sub-folders contain images, all sub-folders are classes. Otherwise the images in the
             folder itself are used, without labels.
-        without: names of sub-folders that are not classes.
-        nested: also read the sub-folders of class folders.
+        without: names of sub-folders that are not classes. Default: none.
+        nested: also read the sub-folders of class folders. Default: True.
 
     Raises:
-        SourceError: if there are no images, images beside class folders, or a folder that contains itself.
+        SourceError: if there are no images, if there are images both in the folder and in class folders, or if symbolic
+            links form a cycle.
         OSError: if a folder cannot be read.
     """
 
@@ -59,15 +60,15 @@ class FolderSource:
         self.classes = tuple(classes) if names else None
         if names and loose:
             raise SourceError(
-                f"{root} holds images ({loose[0][0]!r}, …) beside folders of images "
-                f"({self._folders[0].path!r}, …): move one of them elsewhere"
+                f"{root} contains both images ({loose[0][0]!r}, …) and folders of images "
+                f"({self._folders[0].path!r}, …); move the images or the folders elsewhere"
             )
         self._add(names, "", NO_LABEL, loose)
         digest.update(repr(loose).encode())
         if not names:
-            raise SourceError(f"{root} holds no images; the name of an image file ends in {', '.join(IMAGE_SUFFIXES)}")
+            raise SourceError(f"{root} contains no images; image files must end in {', '.join(IMAGE_SUFFIXES)}")
         self._fingerprint = digest.hexdigest()
-        # Arrow stores a million names in a quarter of the memory of Python strings. A name may not be UTF-8.
+        # Arrow needs a quarter of the memory of Python strings. The type is binary because names need not be UTF-8.
         self._names = pa.array(map(os.fsencode, names), pa.large_binary())
 
     def __len__(self) -> int:
@@ -99,10 +100,11 @@ class FolderSource:
 
 
 def folder_splits(location: Path) -> dict[str, Path]:
-    """Return the folder of each split: ``train``, ``val``, ... in a location, or the location itself without these.
+    """Return the folder of each split. A location without split folders is one split.
 
-    A class may be called train, as in CIFAR-100. Beside folders with other names, a folder is a split only if it has
-    sub-folders.
+    Split folders are named ``train``, ``val``, ``valid``, ``validation`` or ``test``. A class may have such a name, as
+    the class train of CIFAR-100 does. If there are folders with other names, a folder is therefore a split only if it
+    has sub-folders.
 
     Raises:
         SourceError: if two folders are the same split.
@@ -116,7 +118,7 @@ def folder_splits(location: Path) -> dict[str, Path]:
     for name in named:
         split = SPLIT_NAMES[name]
         if split in found:
-            raise SourceError(f"{found[split]} and {location / name} are both the split {split!r}: remove one")
+            raise SourceError(f"{found[split]} and {location / name} are both the split {split!r}; remove one")
         found[split] = location / name
     return {split: found[split] for split in SPLIT_NAMES.values() if split in found} or {WHOLE: location}
 

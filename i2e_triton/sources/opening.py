@@ -1,4 +1,4 @@
-"""Find the kind and the splits of a location, and open one split as a source."""
+"""Find out the kind and the splits of the images at a location, and open one split."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from i2e_triton.sources.tar import TarSource
 from i2e_triton.sources.torchvision_sets import FOLDERS, open_torchvision, torchvision_splits
 
 _SUFFIXES = {"parquet": ".parquet", "tar": ".tar"}
+#: Kinds of sources: containers of images, and torchvision's data sets.
 KINDS = ("folder", "parquet", "tar", *FOLDERS)
 
 
 def splits(location: str, kind: str | None = None) -> tuple[str, ...]:
-    """Return the names of the splits of a location: those of train, validation and test that exist.
+    """Return the names of the splits at a location: the ones of train, validation and test that exist.
 
     Args:
         location: a file or a folder. For torchvision's data sets, the ``root`` that torchvision takes.
         kind: one of :data:`KINDS`. Default: None, use :func:`find_kind`.
 
     Raises:
-        SourceError: if the location does not hold this kind of source.
+        SourceError: if the location does not contain this kind of source.
         OSError: if the location cannot be read.
     """
     path, kind = Path(location).expanduser(), kind or find_kind(location)
@@ -43,10 +44,10 @@ def open_source(location: str, *, kind: str | None = None, split: str, download:
         location: a file or a folder. For torchvision's data sets, the ``root`` that torchvision takes.
         kind: one of :data:`KINDS`. Default: None, use :func:`find_kind`.
         split: one of :func:`splits`.
-        download: download the data set if it is one of torchvision's and does not exist.
+        download: download a torchvision data set that does not exist. Default: False.
 
     Raises:
-        SourceError: if the location does not hold this kind of source, has no such split, or is damaged.
+        SourceError: if the location does not contain this kind of source or this split, or a file is damaged.
         OSError: if the location cannot be read, or the download fails.
     """
     path, kind = Path(location).expanduser(), kind or find_kind(location)
@@ -66,49 +67,51 @@ def find_kind(location: str, expected: str | None = None) -> str:
 
     Args:
         location: a file or a folder.
-        expected: the kind to return if the location is empty or holds several of torchvision's data sets.
+        expected: the kind to return if the location is empty or contains several of torchvision's data sets.
+            Default: None, raise an error.
 
     Raises:
-        SourceError: if the location holds no images, or several of torchvision's data sets and ``expected`` is None.
+        SourceError: if the location contains no images, or if it contains several of torchvision's data sets, and
+            ``expected`` is None.
         OSError: if the location cannot be read.
     """
     path = Path(location).expanduser()
     known = [kind for kind, folder in FOLDERS.items() if (path / folder).is_dir()]
     if known:
         if len(known) > 1 and expected is None:
-            raise SourceError(f"{path} holds {', '.join(known)}: choose one with --kind")
+            raise SourceError(f"{path} contains {', '.join(known)}; choose one with --kind")
         return expected or known[0]
     kind = io_location.find_kind(path) or expected
     if kind is None:
-        found = "holds no images, .parquet or .tar files" if path.exists() else "does not exist"
+        found = "contains no images, .parquet or .tar files" if path.exists() else "does not exist"
         raise SourceError(f"{path} {found}")
     if kind == "npz":
-        raise SourceError(f"{path} holds events (npz files), not images")
+        raise SourceError(f"{path} contains events (npz files), not images")
     return kind
 
 
 def files_by_split(location: Path, suffix: str) -> dict[str, list[Path]]:
-    """Return the files of each split of a location. If no name contains a split, all files are one split.
+    """Return the files of each split at a location. If no file name contains a split name, all files are one split.
 
     Args:
         location: a file, or a folder as for :func:`i2e_triton.io.location.find_shards`.
         suffix: suffix of the files.
 
     Raises:
-        SourceError: if there are no files, if only some names contain a split, if a shard of a split is missing, or
-            if the files belong to more than one data set.
+        SourceError: if there are no files, if only some file names contain a split name, if a shard is missing, or if
+            the files belong to more than one data set.
     """
     found: dict[str | None, list[Path]] = {}
     paths = find_shards(location, (suffix,)) if location.is_dir() else [location]
     if not paths or paths[0].suffix != suffix:
-        raise SourceError(f"{location} holds no {suffix} files")
+        raise SourceError(f"{location} contains no {suffix} files")
     for path in paths:
         found.setdefault(split_of(path), []).append(path)
     nameless = found.pop(None, [])
     if nameless and found:
         raise SourceError(
-            f"the name of {nameless[0]} contains no split, but {next(iter(found.values()))[0]} does: "
-            f"move or rename one (a split is {', '.join(SPLIT_NAMES)})"
+            f"the name of {nameless[0]} contains no split, but {next(iter(found.values()))[0]} does; "
+            f"move or rename one (the names of splits are {', '.join(SPLIT_NAMES)})"
         )
     if location.is_dir():
         _check_complete([*found.values(), nameless])
@@ -117,10 +120,10 @@ def files_by_split(location: Path, suffix: str) -> dict[str, list[Path]]:
 
 
 def split_of(path: Path) -> str | None:
-    """Return the split that a file name contains, None for names like ``a.tar``.
+    """Return the split that a file belongs to, or None if its name contains no split.
 
-    ``train-00000-of-00005.parquet`` is of train, ``imagenet-validation-07.tar`` of validation. If the name is a number,
-    the folder is used: ``test/0000.parquet`` is of test.
+    ``train-00000-of-00005.parquet`` belongs to train and ``imagenet-validation-07.tar`` to validation. If the name is a
+    number, the name of the folder is used: ``test/0000.parquet`` belongs to test.
     """
     if NUMBERED.fullmatch(path.stem):
         return SPLIT_NAMES.get(path.parent.name)
@@ -129,12 +132,13 @@ def split_of(path: Path) -> str | None:
 
 
 def _check_complete(splits: list[list[Path]]) -> None:
-    """Check that no shard is missing and all files are of one data set: the hub has a folder for each configuration."""
+    """Raise a SourceError if a shard is missing or the files belong to more than one data set."""
+    # On the hub, each configuration of a data set has a folder, and a split may have a folder in it.
     folders = {
         path.parent.parent if path.parent.name in SPLIT_NAMES else path.parent for files in splits for path in files
     }
     if len(folders) > 1:
-        raise SourceError(f"there is more than one data set; choose one of {', '.join(map(str, sorted(folders)))}")
+        raise SourceError(f"found more than one data set; choose one of {', '.join(map(str, sorted(folders)))}")
     for files in splits:
         try:
             check_shards(files)

@@ -13,17 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from i2e_triton.io.parquet import label_names, open_parquet, rows_at_once
+from i2e_triton.io.parquet import label_names, open_parquet, rows_per_batch
 from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, ImageRow, SourceError
 
 #: Names of the label column; the first one that exists is used. CIFAR-100 also has coarse labels.
 _LABEL_COLUMNS = ("label", "fine_label", "labels")
 _TAIL_BYTES = 8  # length of the footer and magic number
-_ROWS_AT_ONCE = 64  # 7 MB of ImageNet images
-_BYTES_AT_ONCE = 64 * 1024 * 1024
-_LARGEST_SPLIT = 2**31  # rows
+_BATCH_ROWS = 64  # 7 MB of ImageNet images
+_BATCH_BYTES = 64 * 1024 * 1024
+_MAX_SPLIT_ROWS = 2**31
 _BUFFER_BYTES = 1024 * 1024
-#: Readers that stay open. The shards that are written at the same time read ranges in turn.
+#: Number of readers that stay open. Shards that are written at the same time read their ranges in turns.
 _READERS = 8
 
 
@@ -32,7 +32,7 @@ class _RowGroup:
     start: int  #: row number of its first row in the split
     rows: int
     path: Path
-    index: int  #: in its file
+    index: int  #: number of the row group in its file
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class _Columns:
 class ParquetSource:
     """The rows of Parquet files with a column of images (structs of ``bytes`` and ``path``) and optional labels.
 
-    The image column is recognized by its type, the label column by its name: ``label``, ``fine_label`` or ``labels``.
-    Class names come from the features that the ``datasets`` library writes into the metadata. A row group is read
-    forwards, a few rows at a time, and the next range continues from there.
+    The image column is found by its type. The label column is the first of ``label``, ``fine_label`` and ``labels``.
+    Class names come from the features that the ``datasets`` library writes into the metadata. A row group is read from
+    start to end in batches of rows, and a range that follows the previous one continues with the next batch.
 
-    A small file can take much memory, because Parquet stores repeated images once. Up to 8 ranges are read in turn.
-    Each takes its largest image (without compression) twice, and at most 64 rows or 64 MiB, if the sizes in the footer
-    are right.
+    A small file can take much memory, because Parquet stores repeated images once. Up to 8 readers are open. Each one
+    takes twice the size of its largest image (decompressed) plus one batch of at most 64 rows and 64 MiB, provided that
+    the sizes in the footer are right.
 
     Args:
         paths: the files of one split, in order.
@@ -74,7 +74,7 @@ class ParquetSource:
                     columns.append(_columns(path, file.schema_arrow))
                     self._add(path, file.metadata, columns[-1].image)
             except UnicodeDecodeError as error:
-                raise SourceError(f"{path} is a damaged Parquet file (the name of a column: {error})") from error
+                raise SourceError(f"{path} is a damaged Parquet file (in the name of a column: {error})") from error
             digest.update(repr((path.name, path.stat().st_size, _footer(path))).encode())
             if columns[-1] != columns[0]:
                 raise SourceError(f"{path} and {paths[0]} differ in columns or classes: {columns[-1]}, {columns[0]}")
@@ -91,7 +91,7 @@ class ParquetSource:
             group = self._groups[bisect_right(self._groups, start, key=lambda group: group.start) - 1]
             rows = self._reader(group, start).rows_from(start).slice(0, stop - start)
             labels = rows["label"].to_pylist() if self._columns.label else [None] * len(rows)
-            for image, label in zip(rows["image"], labels):  # one image at a time is copied
+            for image, label in zip(rows["image"], labels):  # copies one image at a time
                 yield ImageRow(str(start), image.as_py() or b"", NO_LABEL if label is None else label)
                 start += 1
 
@@ -110,16 +110,16 @@ class ParquetSource:
         for index in range(metadata.num_row_groups):
             group = metadata.row_group(index)
             if group.num_rows < 0:
-                raise SourceError(f"{path} is a damaged Parquet file (row group {index} of {group.num_rows} rows)")
+                raise SourceError(f"{path} is a damaged Parquet file (row group {index} has {group.num_rows} rows)")
             chunks = (group.column(column) for column in range(group.num_columns))
             self._bytes += sum(c.total_compressed_size for c in chunks if c.path_in_schema == f"{image}.bytes")
             self._groups.append(_RowGroup(self._rows, group.num_rows, path, index))
             self._rows += group.num_rows
-        if self._rows > _LARGEST_SPLIT:
+        if self._rows > _MAX_SPLIT_ROWS:
             raise SourceError(f"{path} is a damaged Parquet file ({self._rows:,} rows)")
 
     def _reader(self, group: _RowGroup, row: int) -> _GroupReader:
-        """Return the open reader closest before a row, or a new one. The readers used last stay open."""
+        """Return an open reader that can reach a row with the fewest reads, or a new one. The last 8 used stay open."""
         before = [reader for reader in self._readers if reader.group == group and reader.start <= row]
         reader = max(before, key=lambda reader: reader.start, default=None) or _GroupReader(group, self._columns)
         self._readers = [reader, *(other for other in self._readers if other is not reader)][:_READERS]
@@ -127,7 +127,7 @@ class ParquetSource:
 
 
 class _GroupReader:
-    """Reads a row group forwards, a few rows at a time: a row group may be larger than the memory."""
+    """Reads a row group from start to end in batches, because a row group may not fit into memory."""
 
     def __init__(self, group: _RowGroup, columns: _Columns) -> None:
         self.group = group
@@ -137,11 +137,11 @@ class _GroupReader:
         names = [f"{columns.image}.bytes", *([columns.label] if columns.label else [])]
         with self._as_source_error():
             self._file = _open(group.path, buffer_size=_BUFFER_BYTES)
-            rows = rows_at_once(self._file.metadata.row_group(group.index), _ROWS_AT_ONCE, _BYTES_AT_ONCE)
+            rows = rows_per_batch(self._file.metadata.row_group(group.index), _BATCH_ROWS, _BATCH_BYTES)
             self._batches = self._file.iter_batches(rows, [group.index], names, use_threads=False)
 
     def rows_from(self, row: int) -> pa.Table:
-        """Return one or more rows, the first of which is ``row``. ``row`` must not be less than ``start``.
+        """Return one or more rows, starting with ``row``, which must be at least ``start``.
 
         Raises:
             SourceError: if the row group is damaged.
@@ -158,7 +158,7 @@ class _GroupReader:
         rows_read, end = self.start - self.group.start, self.group.rows
         if batch is None or rows_read + batch.num_rows > end:
             found = rows_read if batch is None else f"{rows_read + batch.num_rows} or more"
-            raise SourceError(f"{self.group.path}: row group {self.group.index} has {found} rows, not {end}")
+            raise SourceError(f"{self.group.path}: row group {self.group.index} must have {end} rows, got {found}")
         table = pa.Table.from_batches([batch])
         images = pc.struct_field(table[self._columns.image], "bytes")
         if self._columns.label is None:
@@ -188,7 +188,7 @@ def _open(path: Path, buffer_size: int = 0) -> pq.ParquetFile:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{path} is not a Parquet file, or a damaged one ({error})") from error
+        raise SourceError(f"{path} is not a Parquet file, or is damaged ({error})") from error
 
 
 def _footer(path: Path) -> bytes:
@@ -204,12 +204,12 @@ def _columns(path: Path, schema: pa.Schema) -> _Columns:
     images = [field.name for field in schema if _is_image(field.type)]
     if len(images) != 1:
         raise SourceError(
-            f"{path} must have one column of images (structs of bytes: binary and path: string); it has "
+            f"{path} must have one column of images (structs of bytes: binary and path: string), got "
             f"{', '.join(images) or 'none'} (columns: {', '.join(schema.names)})"
         )
     label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
     if label is not None and not pa.types.is_integer(schema.field(label).type):
-        raise SourceError(f"{path}: the column {label!r} must hold integers, got {schema.field(label).type}")
+        raise SourceError(f"{path}: the column {label!r} must contain integers, got {schema.field(label).type}")
     return _Columns(images[0], label, _class_names(path, schema, label))
 
 

@@ -12,13 +12,13 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from i2e_triton.images import in_plain_mode
+from i2e_triton.images import to_supported_mode
 from i2e_triton.io.pictures import PictureError, decode_picture
 from i2e_triton.sources.resize import center_crop, resize, resize_shorter_side
 
-#: How images are resized. ``bicubic``: as in the official data sets. ``bilinear``: as in the official notebooks.
-#: ``bilinear-crop``: as in the official notebook for ImageNet's validation split, which resizes the shorter side to 8/7
-#: of the size and crops the centre.
+#: Rules for resizing images. ``bicubic``: as in the official data sets. ``bilinear``: as in the official notebooks.
+#: ``bilinear-crop``: resize the shorter side to 8/7 of the size and crop the centre, as in the official notebook for
+#: ImageNet's validation split.
 RESIZE_RULES = ("bicubic", "bilinear", "bilinear-crop")
 
 
@@ -26,18 +26,20 @@ RESIZE_RULES = ("bicubic", "bilinear", "bilinear-crop")
 class PreparedImages:
     """Images in groups of equal shape and dtype, and the errors of unreadable images."""
 
-    groups: list[tuple[list[int], Tensor]]  #: positions in the input, and their images ``[B, C, H, W]``
-    damaged: dict[int, PictureError]  #: by position in the input
+    groups: list[
+        tuple[list[int], Tensor]
+    ]  #: positions in the input, and the images ``[B, C, H, W]`` at these positions
+    damaged: dict[int, PictureError]  #: position in the input -> why the image cannot be read
 
 
 def check_resize(size: tuple[int, int] | None, rule: str) -> None:
-    """Check that a resize rule exists and is possible for a size.
+    """Raise a ValueError unless a resize rule exists and supports a size.
 
     Raises:
-        ValueError: if it does not exist, or is not possible for the size.
+        ValueError: if the rule does not exist, or the rule is ``bilinear-crop`` and the size is not square.
     """
     if rule not in RESIZE_RULES:
-        raise ValueError(f"the resize rule must be {', '.join(RESIZE_RULES)}; got {rule!r}")
+        raise ValueError(f"the resize rule must be one of {', '.join(RESIZE_RULES)}, got {rule!r}")
     if rule == "bilinear-crop" and (size is None or size[0] != size[1]):
         raise ValueError(f"the resize rule bilinear-crop needs a square size, got {size}")
 
@@ -45,22 +47,22 @@ def check_resize(size: tuple[int, int] | None, rule: str) -> None:
 def prepare(image: bytes | PIL.Image.Image, size: tuple[int, int] | None, rule: str = "bicubic") -> Tensor:
     """Return an image as a tensor, decoded by :func:`i2e_triton.io.pictures.decode_picture` and resized, antialiased.
 
-    The result equals the official pipeline: ``convert("RGB")``, ``PILToTensor`` and ``Resize`` of
-    ``torchvision.transforms.v2``. The EXIF orientation is ignored. Unlike there, grey with more than 8 bits keeps its
-    precision.
+    The result equals that of the official pipeline: ``convert("RGB")``, then ``PILToTensor`` and ``Resize`` of
+    ``torchvision.transforms.v2``. The EXIF orientation is ignored. The only difference: grey with more than 8 bits
+    keeps its precision.
 
     Args:
-        image: content of an image file, or an image, as in :class:`i2e_triton.sources.ImageRow`.
+        image: content of an image file, or a PIL image, as in :class:`i2e_triton.sources.ImageRow`.
         size: height and width in pixels. None keeps the size of the image.
         rule: one of :data:`RESIZE_RULES`. Default: ``"bicubic"``.
 
     Returns:
-        uint8 ``[3, H, W]``; float32 ``[1, H, W]`` with the stored values for grey with more than 8 bits. Channels are
-        last in memory.
+        uint8 ``[3, H, W]``, or float32 ``[1, H, W]`` with the stored values for grey with more than 8 bits. Channels
+        are last in memory.
 
     Raises:
         PictureError: if the image is damaged or too large.
-        ValueError: if the rule does not exist, or is not possible for the size.
+        ValueError: if the rule does not exist or does not support the size.
     """
     check_resize(size, rule)
     return _resize(_decode(image), size, rule)
@@ -75,17 +77,18 @@ def prepare_batch(
     """Return the results of :func:`prepare` for many images. Small images of equal shape are resized in one call.
 
     Args:
-        images: as for :func:`prepare`. At most one image that is larger than ``size`` is in memory at a time.
+        images: as for :func:`prepare`. At most one decoded image that is larger than ``size`` is in memory at a time.
         size: height and width in pixels. None keeps the size of each image.
         rule: one of :data:`RESIZE_RULES`. Default: ``"bicubic"``.
-        pixels: stop after the image with which the results have this many pixels. Default: take all images. From an
-            iterator, the next call takes the images that follow.
+        pixels: stop as soon as the results have this number of pixels. If ``images`` is an iterator, the next call
+            continues with the next image. Default: infinite, take all images.
 
     Returns:
-        The images, bit for bit as from :func:`prepare`, and the errors of images that are damaged or too large.
+        The images, bit for bit equal to those of :func:`prepare`, and the errors of images that are damaged or too
+        large.
 
     Raises:
-        ValueError: if the rule does not exist, or is not possible for the size.
+        ValueError: if the rule does not exist or does not support the size.
     """
     check_resize(size, rule)
     small, ready, damaged = _Groups(), _Groups(), {}
@@ -124,12 +127,12 @@ class _Groups:
 
 
 def _cat(parts: list[Tensor]) -> Tensor:
-    # Channels stay last in memory: torchvision's resize is twice as fast for this layout, and no copy is needed.
+    # Channels stay last in memory: resizing is twice as fast in this layout, and no other copy is needed.
     return parts[0] if len(parts) == 1 else torch.cat([part.movedim(1, -1) for part in parts]).movedim(-1, 1)
 
 
 def _decode(image: bytes | PIL.Image.Image) -> Tensor:
-    decoded = decode_picture(io.BytesIO(image), upright=False) if isinstance(image, bytes) else in_plain_mode(image)
+    decoded = decode_picture(io.BytesIO(image), upright=False) if isinstance(image, bytes) else to_supported_mode(image)
     pixels = torch.from_numpy(np.array(decoded.convert("RGB") if decoded.mode == "L" else decoded))
     return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
 
@@ -139,7 +142,7 @@ def _resize(images: Tensor, size: tuple[int, int] | None, rule: str) -> Tensor:
         return images
     if rule == "bilinear-crop":
         centre = center_crop(_resize_shorter_side(images, round(size[0] * 8 / 7)), size)
-        return centre.movedim(-3, -1).contiguous().movedim(-1, -3)  # a copy frees the memory outside of the crop
+        return centre.movedim(-3, -1).contiguous().movedim(-1, -3)  # the copy lets the image outside the crop be freed
     return resize(images, size, rule)
 
 
@@ -148,5 +151,7 @@ def _resize_shorter_side(images: Tensor, side: int) -> Tensor:
     height, width = resize_shorter_side(height, width, side)
     limit = PIL.Image.MAX_IMAGE_PIXELS
     if limit is not None and height * width > limit:
-        raise PictureError(f"too narrow: resized to {side} pixels wide, it would have more than {limit:,} pixels")
+        raise PictureError(
+            f"too narrow: with the shorter side resized to {side}, it would have more than {limit:,} pixels"
+        )
     return resize(images, (height, width), "bilinear")

@@ -12,9 +12,9 @@ class Preset:
 
     size: tuple[int, int]  #: height and width
     ratio: float
-    #: name of a split of the source -> name in the official data set, where they differ
+    #: name of a split in the source -> name in the official data set; only names that differ
     splits: Mapping[str, str] = field(default_factory=dict)
-    #: kind of the source, one of :data:`i2e_triton.sources.KINDS`, if torchvision has the data set
+    #: kind of the source, one of :data:`i2e_triton.sources.KINDS`; None if torchvision does not have the data set
     kind: str | None = None
     resize: str = "bicubic"
 

@@ -1,6 +1,6 @@
-"""Resize rules, bit for bit as ``torchvision.transforms.v2`` resizes tensors on the CPU, antialiased.
+"""Antialiased resizing of tensors on the CPU, bit for bit equal to ``torchvision.transforms.v2``.
 
-torchvision itself is not used here: importing it takes as long as importing PyTorch.
+torchvision itself is not used, because importing it takes as long as importing PyTorch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def resize(images: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     """Resize images ``[..., C, H, W]``, uint8 or float32, to a height and width in pixels.
 
     Args:
-        images: channels are last in memory.
+        images: images ``[..., C, H, W]`` whose channels are last in memory.
         size: height and width in pixels.
         mode: ``"bicubic"`` or ``"bilinear"``.
 
@@ -27,7 +27,7 @@ def resize(images: Tensor, size: tuple[int, int], mode: str) -> Tensor:
         return images
     batch = images.reshape(-1, *images.shape[-3:])
     if len(batch) == 1 and batch.is_contiguous(memory_format=torch.channels_last):
-        # With this stride PyTorch keeps the channels last for a single image too (pytorch issue 68430).
+        # For a single image, PyTorch keeps the channels last only with this stride (pytorch issue 68430).
         batch = batch.as_strided(batch.shape, (batch.numel(), *batch.stride()[1:]))
     as_float = batch.dtype == torch.uint8 and not _resizes_uint8(mode)
     if as_float:
@@ -39,18 +39,18 @@ def resize(images: Tensor, size: tuple[int, int], mode: str) -> Tensor:
 
 
 def resize_shorter_side(height: int, width: int, side: int) -> tuple[int, int]:
-    """Return height and width in pixels of an image whose shorter side is resized to ``side``."""
+    """Return the height and width in pixels of an image after its shorter side is resized to ``side``."""
     longer = side * max(height, width) // min(height, width)
     return (side, longer) if height <= width else (longer, side)
 
 
 def center_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return a view of the centre of images ``[..., H, W]``, which are not smaller than ``size``."""
+    """Return a view of the centre of images ``[..., H, W]``. The images must be at least as large as ``size``."""
     top, left = (round((whole - part) / 2) for whole, part in zip(images.shape[-2:], size))
     return images[..., top : top + size[0], left : left + size[1]]
 
 
 def _resizes_uint8(mode: str) -> bool:
-    """Return whether torchvision resizes uint8 without a conversion to float32. The last bit differs."""
+    """Return whether torchvision resizes uint8 directly. If not, it converts to float32, which changes the last bit."""
     with_simd = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     return mode == "bicubic" or with_simd or platform.machine() in ("aarch64", "arm64")

@@ -8,31 +8,32 @@ from typing import Protocol
 
 import PIL.Image
 
-#: The split of a source that has no splits.
+#: Name of the only split of a source without splits.
 WHOLE = "train"
 
-#: The label of an image without a label.
+#: Label of an image that has no label.
 NO_LABEL = -1
 LARGEST_LABEL = 2**31 - 1
 
 
 class SourceError(ValueError):
-    """A source does not exist or is not valid. The message says where, and what is expected."""
+    """A source does not exist or is invalid. The message names the file and says what is expected."""
 
 
 @dataclass(frozen=True)
 class ImageRow:
     """One image of a source, not yet decoded."""
 
-    key: str  #: unique within the split and the same in every run: relative path without suffix, or the row number
-    image: bytes | PIL.Image.Image  #: content of an image file, or an image
-    label: int  #: index of the class, -1 without a label
+    #: relative path without suffix, or row number; unique within the split and the same in every run
+    key: str
+    image: bytes | PIL.Image.Image  #: content of an image file, or a PIL image
+    label: int  #: index of the class, or -1 if the image has no label
 
 
 class Source(Protocol):
     """One split of a data set of images.
 
-    A source is small when pickled. The process that reads a source opens its files.
+    Pickling a source does not copy its images. Each process opens the files that it reads.
     """
 
     @property
@@ -51,9 +52,9 @@ class Source(Protocol):
         """
 
     def fingerprint(self) -> str:
-        """Return a hash that changes when a file is added, removed, renamed or changes its size.
+        """Return a hash that changes when a file is added, removed or renamed, or its size changes.
 
-        It depends neither on the times of the files nor on the location of the source.
+        The hash does not depend on modification times or on the location of the source.
         """
 
     def nbytes(self) -> int:

@@ -1,4 +1,4 @@
-"""WebDataset: uncompressed tars in which the files of a sample share a name."""
+"""Images in WebDataset tars: uncompressed, and the files of a sample have the same name but for the extension."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ _LARGEST_LABEL_FILE = 1024 * 1024  # bytes
 @dataclass
 class _TarImage:
     key: str
-    offset: int = -1  #: of the image in the tar in bytes, -1 without an image
-    size: int = 0
+    offset: int = -1  #: offset of the image in the tar in bytes, -1 if no image has been found
+    size: int = 0  #: size of the image in bytes
     label: int = NO_LABEL
 
 
 class TarSource:
-    """The samples of tars: an image, recognized by its suffix, and an optional label in a ``.cls`` or ``.json`` file.
+    """The samples of WebDataset tars: an image and an optional label in a ``.cls`` or ``.json`` file.
 
-    Opening reads all headers and stores the offset of each image. As in WebDataset, the first dot of a file name ends
-    the name of the sample, and the files of a sample are neighbours. A row's key is the name of the tar and the name of
-    the sample.
+    Opening reads all headers and stores the offset of each image. Images are identified by their suffix. As in
+    WebDataset, the name of a sample ends at the first dot of the file name, and the files of a sample must be adjacent.
+    The key of a row is the name of the tar, a slash and the name of the sample.
 
     Args:
         paths: the tars of one split, in order.
 
     Raises:
-        SourceError: if a file is not an uncompressed tar, is damaged, holds no image, or holds an ambiguous sample.
+        SourceError: if a file is not an uncompressed tar or is damaged, if there are no images, or if a sample has two
+            images or an invalid label.
         OSError: if a file cannot be read.
     """
 
@@ -57,7 +58,8 @@ class TarSource:
             self._starts.append(len(keys))
             digest.update(repr((path.name, path.stat().st_size)).encode())
             for image in _images(path):
-                # The name and fields are part of the fingerprint, by which older conversions are resumed.
+                # Do not change this text: earlier versions hashed it, and a conversion is resumed only if the
+                # fingerprint is equal.
                 fields = f"key={image.key!r}, offset={image.offset}, size={image.size}, label={image.label}"
                 digest.update(f"_Sample({fields})".encode())
                 keys.append(image.key)
@@ -65,7 +67,7 @@ class TarSource:
                 self._sizes.append(image.size)
                 self._labels.append(image.label)
         if not keys:
-            raise SourceError(f"{paths[0]} holds no images; the name of an image ends in {', '.join(IMAGE_SUFFIXES)}")
+            raise SourceError(f"{paths[0]} contains no images; image files must end in {', '.join(IMAGE_SUFFIXES)}")
         self._keys = pa.array(map(os.fsencode, keys), pa.large_binary())  # a quarter of the memory of Python strings
         self._fingerprint = digest.hexdigest()
 
@@ -83,7 +85,7 @@ class TarSource:
                     key = os.fsdecode(self._keys[index].as_py())
                     image = read_at(file, self._offsets[index], self._sizes[index])
                     if len(image) != self._sizes[index]:
-                        raise SourceError(f"{path} has changed: it ends before its sample {key!r} does")
+                        raise SourceError(f"{path} has changed: it ends inside the sample {key!r}")
                     yield ImageRow(f"{path.stem}/{key}", image, self._labels[index])
             start = end
 
@@ -97,7 +99,7 @@ class TarSource:
 
 
 def _images(path: Path) -> Iterator[_TarImage]:
-    """Yield the samples of a tar that have an image."""
+    """Yield the samples of a tar. Samples without an image are left out."""
     sample, seen = _TarImage(""), set()
     with path.open("rb") as file:
         for member in _members(path, file):
@@ -106,7 +108,7 @@ def _images(path: Path) -> Iterator[_TarImage]:
                 if sample.offset >= 0:
                     yield sample
                 if key in seen:
-                    raise SourceError(f"{path}: the files of the sample {key!r} are not neighbours")
+                    raise SourceError(f"{path}: the files of the sample {key!r} must be adjacent")
                 seen.add(key)
                 sample = _TarImage(key)
             _add_member(sample, member, extension, file, path)
@@ -117,7 +119,7 @@ def _images(path: Path) -> Iterator[_TarImage]:
 def _add_member(sample: _TarImage, member: TarMember, extension: str, file: BinaryIO, path: Path) -> None:
     if f".{extension}" in IMAGE_SUFFIXES:
         if sample.offset >= 0:
-            raise SourceError(f"{path}: the sample {sample.key!r} has two images, the second is {member.name!r}")
+            raise SourceError(f"{path}: the sample {sample.key!r} has two images; the second is {member.name!r}")
         sample.offset, sample.size = member.offset, member.size
     elif extension in ("cls", "json"):
         label = _label(path, member, file)
@@ -129,18 +131,18 @@ def _members(path: Path, file: BinaryIO) -> Iterator[TarMember]:
     try:
         yield from visible_files(file)
     except tarfile.TarError as error:
-        raise SourceError(f"{path} is not an uncompressed tar, or a damaged one ({error})") from error
+        raise SourceError(f"{path} is not an uncompressed tar, or is damaged ({error})") from error
 
 
 def _label(path: Path, member: TarMember, file: BinaryIO) -> int | None:
-    """Return the label in a ``.cls`` file or a ``.json`` file, None for a ``.json`` file without a label."""
+    """Return the label in a ``.cls`` or ``.json`` file, or None for a ``.json`` file without a label."""
     if member.size > _LARGEST_LABEL_FILE:
         raise SourceError(f"{path}: {member.name!r} is too large for a label ({member.size:,} bytes)")
     text = read_at(file, member.offset, member.size)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path}: {member.name!r} holds no label ({error})") from error
+        raise SourceError(f"{path}: {member.name!r} contains no valid label ({error})") from error
     if member.name.lower().endswith(".json"):
         if not isinstance(content, dict) or "label" not in content:
             return None

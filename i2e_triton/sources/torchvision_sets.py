@@ -25,19 +25,19 @@ FOLDERS = {
     "caltech101": "caltech101/101_ObjectCategories",
     "caltech256": "caltech256/256_ObjectCategories",
 }
-#: A folder that torchvision and the official data set leave out. The others hold 8,677 images.
+#: A folder of Caltech-101 that torchvision and the official data set leave out. The other folders have 8,677 images.
 _NO_CLASS = ("BACKGROUND_Google",)
-#: Errors that torchvision raises for files that are missing, damaged or have another checksum.
+#: Errors that torchvision raises for files that are missing or damaged, or have a wrong checksum.
 _DAMAGE = (RuntimeError, ValueError, TypeError, LookupError, AssertionError, EOFError, pickle.UnpicklingError)
 
 
 def torchvision_splits(kind: str) -> tuple[str, ...]:
-    """Return the split names of the official data sets: the test split is ``validation``, and Caltech has one split."""
+    """Return the splits, with the names of the official data sets: ``validation`` is torchvision's test split."""
     return ("train", "validation") if kind in _ARRAYS else (WHOLE,)
 
 
 def open_torchvision(kind: str, root: Path, split: str, download: bool) -> Source:
-    """Return one split of a data set of :data:`FOLDERS` below torchvision's root.
+    """Return one split of a data set of :data:`FOLDERS`. ``root`` is the folder that torchvision's classes take.
 
     Raises:
         SourceError: if the files do not exist or are damaged.
@@ -45,7 +45,7 @@ def open_torchvision(kind: str, root: Path, split: str, download: bool) -> Sourc
     """
     folder = root / FOLDERS[kind]
     if not folder.is_dir() and not download:
-        raise SourceError(f"{kind} is not in {folder}; download it with i2e dataset --download")
+        raise SourceError(f"{folder} with {kind} does not exist; download it with i2e dataset --download")
     try:
         if kind in _ARRAYS:
             return ArraySource(kind, root, split, download)
@@ -65,7 +65,7 @@ class ArraySource:
     """One split of CIFAR or MNIST, which torchvision reads into memory.
 
     CIFAR's files are pickles. torchvision compares their MD5 with that of the original files before it unpickles them,
-    so a modified file is refused before any code in it runs.
+    so a modified file raises an error before code in it can run.
 
     Args:
         kind: cifar10, cifar100, mnist or fashion-mnist.
@@ -75,7 +75,7 @@ class ArraySource:
 
     Raises:
         SourceError: if the numbers of labels and images differ.
-        RuntimeError: if files are missing or changed. For MNIST, torchvision may raise other errors.
+        RuntimeError: if files are missing or have been changed. For MNIST, torchvision may raise other errors.
     """
 
     def __init__(self, kind: str, root: Path, split: str, download: bool) -> None:

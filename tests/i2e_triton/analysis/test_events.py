@@ -132,7 +132,7 @@ def test_json_contains_all_statistics(images: Tensor, tmp_path: Path) -> None:
 def test_more_than_8_or_different_timesteps_are_refused(generator: torch.Generator, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"train\.parquet: row 0: .*9 timesteps"):
         measured(tmp_path, [random_events(1, generator, (9, 2, 3, 3))[0]], [0])
-    with pytest.raises(RecordError, match="row 1: has 6 timesteps instead of 5"):
+    with pytest.raises(RecordError, match="row 1: the record has 6 timesteps instead of 5"):
         measured(tmp_path, [random_events(1, generator)[0], random_events(1, generator, (6, 2, 7, 9))[0]], [0, 0])
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tests.samples import canonical_events, resized_photograph
 
-#: T, 2, H, W; none is a multiple of 8.
+#: T, 2, H, W of the events. The last byte of a record is padded, because their product is not a multiple of 8.
 SHAPE = (5, 2, 7, 9)
 
 
@@ -68,8 +68,8 @@ def write_parquet(
     """Write a file with the official columns. ``options`` are passed to ``pyarrow.parquet.write_table``."""
     label = {"_type": "Value", "dtype": "int64"} if names is None else {"_type": "ClassLabel", "names": list(names)}
     features = {"data": {"_type": "Value", "dtype": "binary"}, "label": label}
-    about = {"huggingface": json.dumps({"info": {"features": features}}), **(metadata or {})}
-    schema = pa.schema([("data", pa.binary()), ("label", pa.int64())], about)
+    metadata = {"huggingface": json.dumps({"info": {"features": features}}), **(metadata or {})}
+    schema = pa.schema([("data", pa.binary()), ("label", pa.int64())], metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(
         pa.table([pa.array(records, pa.binary()), pa.array(labels, pa.int64())], schema=schema), path, **options
@@ -102,20 +102,20 @@ def tar_members(events: Tensor, first: int = 0) -> list[tuple[str, bytes]]:
     """Return samples as ``i2e dataset`` writes them: official records with the labels ``first``, ``first + 1``, ..."""
     members = []
     for row, sample in enumerate(events, first):
-        about = json.dumps({"key": f"image {row}.png", "timesteps": len(sample)}).encode()
+        metadata = json.dumps({"key": f"image {row}.png", "timesteps": len(sample)}).encode()
         members += [(f"{row:09d}.npy", official_record(sample)), (f"{row:09d}.cls", str(row).encode())]
-        members.append((f"{row:09d}.json", about))
+        members.append((f"{row:09d}.json", metadata))
     return members
 
 
 def row_groups_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list to which the number of each row group is appended when it is read."""
-    groups: list[int] = []
+    read_log: list[int] = []
     read = pq.ParquetFile.iter_batches
 
-    def count(file: pq.ParquetFile, *args: object, row_groups: list[int], **options: object) -> object:
-        groups.extend(row_groups)
+    def log_and_read(file: pq.ParquetFile, *args: object, row_groups: list[int], **options: object) -> object:
+        read_log.extend(row_groups)
         return read(file, *args, row_groups=row_groups, **options)
 
-    monkeypatch.setattr(pq.ParquetFile, "iter_batches", count)
-    return groups
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", log_and_read)
+    return read_log

@@ -68,13 +68,13 @@ def as_tar_of_npz_and_packed(folder: Path, events: Tensor) -> None:
     members = [("README.txt", b"not a sample"), ("manifest.json", b"{}")]
     for row, sample in enumerate(events):
         if row % 2:
-            path = write_npz(folder / "aside.npz", sample)
+            path = write_npz(folder / "temporary.npz", sample)
             members += [(f"./{row}.npz", path.read_bytes()), (f"./{row}.json", b'{"label": %d}' % row)]
             path.unlink()
         else:
-            about = json.dumps({"label": row, "timesteps": len(sample)}).encode()
-            # Members of a sample need not be neighbours.
-            members = [(f"./{row}.json", about), *members, (f"./{row}.npy", packed_record(sample))]
+            metadata = json.dumps({"label": row, "timesteps": len(sample)}).encode()
+            # The files of a sample need not be adjacent.
+            members = [(f"./{row}.json", metadata), *members, (f"./{row}.npy", packed_record(sample))]
     write_tar(folder / "train.tar", members)
 
 
@@ -140,7 +140,7 @@ def test_other_files_of_a_sample_are_ignored(tmp_path: Path, generator: torch.Ge
 
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES)
-def test_dtypes(dtype: torch.dtype, tmp_path: Path, generator: torch.Generator) -> None:
+def test_every_event_dtype_is_returned(dtype: torch.dtype, tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(2, generator)
     path = write_official(tmp_path / "some.parquet", events)
     assert_same_events(EventDataset(path, dtype=dtype)[1][0], events[1].to(dtype))
@@ -180,7 +180,7 @@ def test_any_shape_and_row_group(
             assert_same_events(sample, expected[label])
 
 
-def test_more_than_eight_timesteps_are_read_dense(tmp_path: Path, generator: torch.Generator) -> None:
+def test_more_than_8_timesteps_are_read_as_dense_events(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(2, generator, (11, 2, 3, 5))
     path = write_official(tmp_path / "long.parquet", events)
     dataset = EventDataset(path, dtype=torch.bool)
@@ -209,7 +209,7 @@ def test_class_names(tmp_path: Path, generator: torch.Generator) -> None:
 
 
 def read_as_official(path: str) -> Tensor:
-    """Read npz as the official training code does."""
+    """Return the events of an npz file, read as the official training code does."""
     return torch.from_numpy(np.load(path)["arr_0"]).float()
 
 
@@ -252,8 +252,8 @@ def test_pickled_copies_read_the_rows(container: Container, tmp_path: Path, gene
     dataset[0]
     sent = pickle.dumps(dataset)
     assert len(sent) == fresh  # without the cached row groups
-    for twin in (pickle.loads(sent), copy.deepcopy(dataset)):
-        assert_same_events(twin[3][0], events[3])
+    for copied in (pickle.loads(sent), copy.deepcopy(dataset)):
+        assert_same_events(copied[3][0], events[3])
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_workers_read_every_row(
     events = random_events(ROWS, generator)
     container(tmp_path, events)
     dataset = EventDataset(tmp_path, packed=True)
-    dataset[0]  # fills the cache in this process
+    dataset[0]  # forked workers inherit a cache that is not empty
     loader = DataLoader(dataset, batch_size=3, shuffle=True, num_workers=workers, multiprocessing_context=context)
     seen: list[int] = []
     for found, labels in loader:

@@ -42,7 +42,7 @@ def events(generator: torch.Generator) -> Tensor:
 
 @pytest.fixture
 def folder(events: Tensor, tmp_path: Path) -> Path:
-    """Write three shards with row groups of 4 rows. One shard is empty."""
+    """Write 47 rows to three shards with row groups of 4 rows. The second shard is empty."""
     for index, (first, last) in enumerate(((0, 20), (20, 20), (20, ROWS))):
         path = tmp_path / f"train-{index:05d}-of-00003.parquet"
         write_official(path, events[first:last], first, row_group_size=4)
@@ -110,9 +110,9 @@ def test_buffer_shuffles_the_rows_of_several_groups(twelve_groups: Path) -> None
         block = groups[start : start + 12]
         assert set(Counter(block).values()) == {4}  # three complete row groups
         assert block != sorted(block, key=block.index)  # mixed
-    alone = [label // 4 for label in labels_of(EventStream(twelve_groups, buffer_size=1))]
-    assert alone == sorted(alone, key=alone.index)  # group after group
-    assert alone[::4] != list(range(12))
+    unmixed = [label // 4 for label in labels_of(EventStream(twelve_groups, buffer_size=1))]
+    assert unmixed == sorted(unmixed, key=unmixed.index)  # one group after the other
+    assert unmixed[::4] != list(range(12))
 
 
 def test_rows_are_freed_when_they_are_returned(folder: Path) -> None:
@@ -143,9 +143,9 @@ def test_ranks_share_the_rows_evenly(
         )
         for rank in range(world_size)
     ]
-    parts = [labels_of(stream) for stream in streams]
-    assert sorted(chain(*parts)) == list(range(ROWS))
-    assert {len(part) for part in parts} <= {ROWS // world_size, ROWS // world_size + 1}
+    shares = [labels_of(stream) for stream in streams]
+    assert sorted(chain(*shares)) == list(range(ROWS))
+    assert {len(share) for share in shares} <= {ROWS // world_size, ROWS // world_size + 1}
     assert {stream.rows for stream in streams} == {ROWS // world_size}
 
 
@@ -159,16 +159,16 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_more_workers_than_row_groups(events: Tensor, tmp_path: Path) -> None:
     path = write_official(tmp_path / "one.parquet", events[:5])
     loader = DataLoader(EventStream(path, rank=1, world_size=2), batch_size=None, num_workers=2)
-    ours = labels_of(loader)
-    theirs = labels_of(EventStream(path, rank=0, world_size=2))
-    assert sorted(ours + theirs) == list(range(5))
-    many = [labels_of(EventStream(path, rank=rank, world_size=7)) for rank in range(7)]
-    assert sorted(chain(*many)) == list(range(5))
+    rank_1 = labels_of(loader)
+    rank_0 = labels_of(EventStream(path, rank=0, world_size=2))
+    assert sorted(rank_0 + rank_1) == list(range(5))
+    of_seven_ranks = [labels_of(EventStream(path, rank=rank, world_size=7)) for rank in range(7)]
+    assert sorted(chain(*of_seven_ranks)) == list(range(5))
 
 
 def test_persistent_workers_use_the_new_epoch(folder: Path, events: Tensor) -> None:
     stream = EventStream(folder, packed=True, buffer_size=8)
-    labels_of(islice(stream, 9))  # reads in this process first
+    labels_of(islice(stream, 9))  # the forked workers inherit a stream that has been read
     loader = DataLoader(stream, batch_size=4, num_workers=2, persistent_workers=True, multiprocessing_context="fork")
     orders = []
     for epoch in (0, 0, 1):
@@ -231,7 +231,7 @@ def test_loader_without_workers_resumes_at_a_batch(folder: Path) -> None:
     assert [labels.tolist() for _, labels in DataLoader(resumed, batch_size=6)] == batches[3:]
 
 
-def test_worker_resumes_its_own_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_resumes_its_own_share(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in torchdata's StatefulDataLoader, which saves and loads the state of each worker's stream."""
     monkeypatch.setattr(event_stream, "get_worker_info", lambda: SimpleNamespace(id=1, num_workers=2))
     stopped = EventStream(folder, buffer_size=8)
@@ -245,14 +245,18 @@ def test_worker_resumes_its_own_part(folder: Path, monkeypatch: pytest.MonkeyPat
 
 def test_state_of_another_order_raises(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = EventStream(folder, seed=1).state_dict()
-    with pytest.raises(ValueError, match="seed was 1 and is 2, buffer_size was 2048 and is 9"):
+    with pytest.raises(
+        ValueError, match="seed is 1 in the state and 2 in the stream, buffer_size is 2048 in the state and 9 in"
+    ):
         EventStream(folder, seed=2, buffer_size=9).load_state_dict(state)
-    with pytest.raises(ValueError, match="world_size was 1 and is 2"):
+    with pytest.raises(ValueError, match="world_size is 1 in the state and 2 in the stream"):
         EventStream(folder, seed=1, rank=0, world_size=2).load_state_dict(state)
     stream = EventStream(folder, seed=1)
     stream.load_state_dict(state)
     monkeypatch.setattr(event_stream, "get_worker_info", lambda: SimpleNamespace(id=1, num_workers=2))
-    with pytest.raises(ValueError, match="worker was 0 and is 1, workers was 0 and is 2"):
+    with pytest.raises(
+        ValueError, match="worker is 0 in the state and 1 in the stream, workers is 0 in the state and 2 in the"
+    ):
         next(iter(stream))
 
 
@@ -307,11 +311,11 @@ def test_empty_data_set_yields_nothing(tmp_path: Path, generator: torch.Generato
 
 
 def test_default_rank_comes_from_torch_distributed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    early, given_rank = EventStream(folder), EventStream(folder, rank=0, world_size=1)
+    created_early, with_rank = EventStream(folder), EventStream(folder, rank=0, world_size=1)
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "get_rank", lambda: 1)
     monkeypatch.setattr(dist, "get_world_size", lambda: 2)
     assert labels_of(EventStream(folder)) == labels_of(EventStream(folder, rank=1, world_size=2))
-    assert len(labels_of(given_rank)) == ROWS
+    assert len(labels_of(with_rank)) == ROWS
     with pytest.raises(ValueError, match=r"before torch\.distributed was initialized"):
-        next(iter(early))
+        next(iter(created_early))

@@ -77,7 +77,7 @@ def test_invalid_rows_raise(record: Any, label: int | None, reason: str, records
 
 def test_targets_with_null_labels_raise(records: list[bytes], tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", records[:3], [1, None, 2])
-    with pytest.raises(RecordError, match="3 labels, 1 of them null, for 3 rows"):
+    with pytest.raises(RecordError, match="3 rows have 3 labels, 1 of them null"):
         _ = EventDataset(path).targets
 
 
@@ -100,12 +100,14 @@ def test_packed_events_of_different_timesteps_raise(tmp_path: Path, generator: t
     dataset = EventDataset(path, packed=True)
     assert dataset.timesteps == 4
     for row, reason in ((1, "5 timesteps instead of 4"), (2, "9 timesteps")):
-        with pytest.raises(RecordError, match=rf"row {row}: has {reason}"):
+        with pytest.raises(RecordError, match=rf"row {row}: the record has {reason}"):
             dataset[row]
         write_npz(tmp_path / "npz" / "class" / f"{row}.npz", events[row])
     npz = EventDataset(tmp_path / "npz", packed=True)
     assert npz.timesteps == 5
-    with pytest.raises(RecordError, match=r"2\.npz: row 1: has 9 timesteps, packed events have at most 8"):
+    with pytest.raises(
+        RecordError, match=r"2\.npz: row 1: the record has 9 timesteps, but packed events have at most 8"
+    ):
         npz[1]
 
 
@@ -126,7 +128,7 @@ def test_damaged_row_group_raises(records: list[bytes], tmp_path: Path) -> None:
     path.write_bytes(content)
     dataset = EventDataset(path)
     assert [dataset[row][1] for row in (0, 2, 6, 8)] == [0, 2, 6, 8]
-    with pytest.raises(RecordError, match=rf"^{path}: row 3 and up to 2 after it: "):
+    with pytest.raises(RecordError, match=rf"^{path}: row 3 and up to 2 rows after it: "):
         dataset[4]
 
 
@@ -142,16 +144,16 @@ def test_damaged_row_group_raises(records: list[bytes], tmp_path: Path) -> None:
         {"image": [b"x"], "label": [1]},
     ],
 )
-def test_other_columns_raise(columns: dict[str, list[Any]], tmp_path: Path) -> None:
+def test_wrong_columns_raise(columns: dict[str, list[Any]], tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    with pytest.raises(RecordError, match=r"a\.parquet: must have columns data: binary and label: int64, it has "):
+    with pytest.raises(RecordError, match=r"a\.parquet: the columns must be data: binary and label: int64, got "):
         EventDataset(tmp_path)
 
 
 def test_duplicate_column_raises(tmp_path: Path) -> None:
     columns = [pa.array([b"x"]), pa.array([1]), pa.array([2])]
     pq.write_table(pa.table(columns, names=["data", "label", "label"]), tmp_path / "a.parquet")
-    with pytest.raises(RecordError, match="it has data: binary, label: int64, label: int64"):
+    with pytest.raises(RecordError, match="got data: binary, label: int64, label: int64"):
         EventDataset(tmp_path)
 
 
@@ -203,9 +205,9 @@ def test_decompression_bomb_in_parquet_raises(tmp_path: Path, monkeypatch: pytes
     """A dictionary repeats one record of 4 MB a thousand times."""
     monkeypatch.setattr(parquet, "_MAX_GROUP_BYTES", 2**26)
     rows, record = 1000, npy(np.zeros(2**22, np.uint8))
-    one = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([record], pa.binary()))
+    repeated = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([record], pa.binary()))
     path = tmp_path / "bomb.parquet"
-    pq.write_table(pa.table({"data": one, "label": np.zeros(rows, np.int64)}), path, store_schema=False)
+    pq.write_table(pa.table({"data": repeated, "label": np.zeros(rows, np.int64)}), path, store_schema=False)
     assert path.stat().st_size < 2**20
     dataset = EventDataset(path)
     with pytest.raises(RecordError, match=r"bomb\.parquet: row 0 .*: its row group takes more than 67,108,864 bytes"):
@@ -217,7 +219,7 @@ def test_too_many_rows_in_a_file_raise(records: list[bytes], tmp_path: Path, mon
     write_parquet(tmp_path / "a.parquet", records[:8], range(8))
     assert len(EventDataset(tmp_path / "a.parquet")) == 8
     write_parquet(tmp_path / "a.parquet", records, range(9))
-    with pytest.raises(RecordError, match=r"a\.parquet: has more than 8 rows"):
+    with pytest.raises(RecordError, match=r"a\.parquet: the file has more than 8 rows"):
         EventDataset(tmp_path / "a.parquet")
 
 
@@ -247,15 +249,15 @@ def test_damaged_npz_raises(tmp_path: Path, generator: torch.Generator) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(suffix=st.sampled_from([".parquet", ".tar"]), seed=st.integers(0, 2**32 - 1), flips=st.integers(1, 20))
-def test_any_damage_raises_record_error_only(
+def test_damaged_file_is_read_or_raises_record_error(
     suffix: str, seed: int, flips: int, valid_files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     rng = np.random.default_rng(seed)
     content = np.frombuffer(valid_files[suffix], np.uint8).copy()
     # Half of the damage is in headers: at the end of a Parquet file, and in the first bytes of a tar's blocks.
     ends = {".parquet": len(content) - 1500 + rng.integers(1500, size=flips), ".tar": rng.integers(9, size=flips) * 512}
-    places = np.where(rng.random(flips) < 0.5, rng.integers(len(content), size=flips), ends[suffix])
-    content[places % len(content)] = rng.integers(256, size=flips)
+    positions = np.where(rng.random(flips) < 0.5, rng.integers(len(content), size=flips), ends[suffix])
+    content[positions % len(content)] = rng.integers(256, size=flips)
     path = tmp_path_factory.mktemp("damaged") / f"a{suffix}"
     path.write_bytes(content.tobytes())
     try:

@@ -36,7 +36,7 @@ def test_damaged_tar_header_raises(tmp_path: Path, generator: torch.Generator) -
     content[start + 100] ^= 1
     path.write_bytes(content)
     with pytest.raises(
-        RecordError, match=rf"^{path}: not an uncompressed tar, or damaged: no end-of-archive mark at byte {start}"
+        RecordError, match=rf"^{path}: not an uncompressed tar, or damaged: the header at byte {start} is damaged"
     ):
         EventDataset(path)
 
@@ -44,7 +44,9 @@ def test_damaged_tar_header_raises(tmp_path: Path, generator: torch.Generator) -
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
 def test_compressed_tar_raises(mode: str, tmp_path: Path, generator: torch.Generator) -> None:
     path = write_tar(tmp_path / "a.tar", tar_members(random_events(3, generator)), mode)
-    with pytest.raises(RecordError, match="it is compressed, which prevents reading by offset; decompress it first"):
+    with pytest.raises(
+        RecordError, match="the tar is compressed, so files cannot be read by offset; decompress it first"
+    ):
         EventDataset(path)
     with pytest.raises(ValueError, match=r"uncompressed tars \(\.tar\)"):
         EventDataset(path.rename(tmp_path / "a.tar.gz"))
@@ -53,16 +55,16 @@ def test_compressed_tar_raises(mode: str, tmp_path: Path, generator: torch.Gener
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("1.cls", b"cat", "needs an integer label .* got 'cat'"),
-        ("1.cls", "²".encode(), "needs an integer label"),
-        ("1.cls", b"9" * 30, "needs an integer label"),
-        ("1.cls", b" " * 70000, "label takes 70000 bytes"),
-        ("1.json", b"{", "its .json is damaged"),
-        ("1.json", b"[" * 60000, "its .json is damaged"),
-        ("1.json", b"[1]", "its .json must be an object"),
-        ("1.json", b'{"label": 1.5}', "needs an integer label"),
-        ("1.json", b'{"label": true}', "needs an integer label"),
-        ("1.json", b'{"timesteps": 9}', "1 to 8 timesteps"),
+        ("1.cls", b"cat", "label must be an integer .* got 'cat'"),
+        ("1.cls", "²".encode(), "label must be an integer"),
+        ("1.cls", b"9" * 30, "label must be an integer"),
+        ("1.cls", b" " * 70000, "the .cls file has 70,000 bytes, more than the limit of 65,536"),
+        ("1.json", b"{", "the .json file is damaged"),
+        ("1.json", b"[" * 60000, "the .json file is damaged"),
+        ("1.json", b"[1]", "the .json file must be an object"),
+        ("1.json", b'{"label": 1.5}', "label must be an integer"),
+        ("1.json", b'{"label": true}', "label must be an integer"),
+        ("1.json", b'{"timesteps": 9}', "timesteps 1 to 8"),
         ("1.json", b'{"timesteps": 2}', "but 2 timesteps"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The locations that EventDataset accepts, and the errors for ambiguous ones."""
+"""EventDataset accepts folders, files and globs, and raises errors for ambiguous locations."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.i2e_triton.datasets.builders import random_events, tar_members, write
 from tests.samples import assert_same_events
 
 
-def shards(folder: Path, split: str, counts: list[int], suffix: str = "") -> list[Path]:
-    """Write Parquet shards of a split. The label of a row is its number."""
+def write_shards(folder: Path, split: str, counts: list[int], suffix: str = "") -> list[Path]:
+    """Write one Parquet shard with each number of rows. The label of a row is its number in the split."""
     paths, first = [], 0
     for index, rows in enumerate(counts):
         path = folder / f"{split}-{index:05d}-of-{len(counts):05d}{suffix}.parquet"
@@ -27,8 +27,8 @@ def shards(folder: Path, split: str, counts: list[int], suffix: str = "") -> lis
 @pytest.mark.parametrize("inner", [".", "data", "I2E-CIFAR10"])
 @pytest.mark.parametrize("suffix", ["", "-0123456789abcdef"])
 def test_hub_folder_is_opened(inner: str, suffix: str, tmp_path: Path) -> None:
-    shards(tmp_path / inner, "train", [3, 2, 4], suffix)
-    shards(tmp_path / inner, "validation", [2], suffix)
+    write_shards(tmp_path / inner, "train", [3, 2, 4], suffix)
+    write_shards(tmp_path / inner, "validation", [2], suffix)
     (tmp_path / "README.md").write_text("a card")
     # Hidden files of the hub's downloader.
     for hidden in (".cache/other.parquet", ".i2e-0123.part.parquet"):
@@ -44,7 +44,7 @@ def test_hub_folder_is_opened(inner: str, suffix: str, tmp_path: Path) -> None:
 def test_hub_cache_is_opened(tmp_path: Path) -> None:
     repository = tmp_path / "datasets--Someone--I2E"
     for number, revision in enumerate(("aaa", "bbb"), 1):
-        for path in shards(repository / "blobs" / revision, "train", [number]):
+        for path in write_shards(repository / "blobs" / revision, "train", [number]):
             link = repository / "snapshots" / revision / "I2E-CIFAR10" / path.name
             link.parent.mkdir(parents=True)
             link.symlink_to(path)
@@ -70,14 +70,14 @@ def test_numbered_shards_are_opened(tmp_path: Path) -> None:
 
 
 def test_files_and_globs_are_opened(tmp_path: Path) -> None:
-    paths = shards(tmp_path, "train", [3, 2, 4])
+    paths = write_shards(tmp_path, "train", [3, 2, 4])
     assert EventDataset(paths[1]).targets == [3, 4]
     assert EventDataset([paths[2], str(paths[0])]).targets == [5, 6, 7, 8, 0, 1, 2]
     assert EventDataset(f"{tmp_path}/train-*.parquet").targets == list(range(9))
-    shards(tmp_path, "validation", [1])
+    write_shards(tmp_path, "validation", [1])
     assert EventDataset(f"{tmp_path}/*.parquet", "validation").targets == [0]
     assert len(EventDataset(f"{tmp_path}/*.parquet")) == 10  # without a split, all named files are read
-    with pytest.raises(FileNotFoundError, match=r"no file matches it as a pattern"):
+    with pytest.raises(FileNotFoundError, match=r"no file matches this pattern"):
         EventDataset(f"{tmp_path}/test-*.parquet")
     with pytest.raises(ValueError, match="at least one file"):
         EventDataset([])
@@ -87,13 +87,13 @@ def test_files_and_globs_are_opened(tmp_path: Path) -> None:
 
 
 def test_missing_shards_raise(tmp_path: Path) -> None:
-    paths = shards(tmp_path, "train", [3, 2, 4])
+    paths = write_shards(tmp_path, "train", [3, 2, 4])
     paths[1].unlink()
-    with pytest.raises(ValueError, match="found 2 shards of 3"):
+    with pytest.raises(ValueError, match="found 2 of 3 shards"):
         EventDataset(tmp_path)
     assert len(EventDataset(paths[::2])) == 7
-    shards(tmp_path, "train", [1, 1])
-    with pytest.raises(ValueError, match="found 4 shards of 2 and 3"):
+    write_shards(tmp_path, "train", [1, 1])
+    with pytest.raises(ValueError, match="found 4 of 2 or 3 shards"):
         EventDataset(tmp_path)
 
 
@@ -102,7 +102,7 @@ def test_location_without_events_raises(tmp_path: Path) -> None:
         EventDataset(tmp_path / "missing")
     (tmp_path / "folder" / "inner").mkdir(parents=True)
     (tmp_path / "folder" / "inner" / "image.png").write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match="no Parquet files, no uncompressed tars and no class folders"):
+    with pytest.raises(FileNotFoundError, match="no Parquet files, uncompressed tars or class folders"):
         EventDataset(tmp_path / "folder")
 
 
@@ -136,13 +136,13 @@ def test_file_names_that_are_not_utf8(tmp_path: Path) -> None:
             assert_same_events(found, events[row])
 
 
-def test_cyclic_link_raises(tmp_path: Path) -> None:
+def test_cycle_of_links_raises(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_npz(tmp_path / "events" / name / "x.npz", random_events(1, torch.Generator())[0])
     (tmp_path / "events" / "a" / "more").symlink_to(tmp_path / "events" / "b")
     assert EventDataset(tmp_path / "events").targets == [0, 0, 1]
     (tmp_path / "events" / "b" / "back").symlink_to(tmp_path / "events" / "a")
-    with pytest.raises(ValueError, match=r"a/more/back leads back to .*/events/a, which contains it: remove the link"):
+    with pytest.raises(ValueError, match=r"a/more/back is the same folder as .*/events/a, which contains it; remove"):
         EventDataset(tmp_path / "events")
 
 
@@ -151,7 +151,7 @@ def test_npz_suffix_may_be_upper_case(tmp_path: Path) -> None:
     (tmp_path / "a" / "folder.npz").mkdir()
     assert EventDataset(tmp_path).targets == [0]
     (tmp_path / "a" / "x.NPZ").unlink()
-    with pytest.raises(FileNotFoundError, match="no class folders"):
+    with pytest.raises(FileNotFoundError, match="contains no events"):
         EventDataset(tmp_path)
 
 
@@ -228,7 +228,7 @@ def test_class_names_of_tars_come_from_the_manifest(tmp_path: Path) -> None:
 
 
 def test_incomplete_conversion_raises(tmp_path: Path) -> None:
-    paths = shards(tmp_path, "train", [3])
+    paths = write_shards(tmp_path, "train", [3])
     write_manifest(tmp_path, None, complete=False)
     with pytest.raises(ValueError, match="not complete; rerun i2e dataset"):
         EventDataset(tmp_path)
@@ -246,7 +246,7 @@ def test_incomplete_conversion_raises(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_manifest_raises(content: str, tmp_path: Path) -> None:
-    shards(tmp_path, "train", [3])
+    write_shards(tmp_path, "train", [3])
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(RecordError, match=r"manifest\.json: "):
         EventDataset(tmp_path)

@@ -58,17 +58,18 @@ def test_huggingface_datasets_reads_packed_records(tmp_path: Path, generator: to
     assert_same_events(rows[1]["events"], events[1])
 
 
-def test_damaged_record_error_names_its_number_in_the_batch() -> None:
+def test_damaged_record_error_names_the_row_of_the_batch() -> None:
     good = official_record(torch.ones(8, 2, 3, 3, dtype=torch.bool))
     with pytest.raises(RecordError, match=r"^row 1 of the batch: "):
         decode_batch({"data": [good, good[:-1]], "label": [0, 0]})
-    with pytest.raises(RecordError, match=r"^row 0 of the batch: has 8 timesteps instead of 5"):
+    with pytest.raises(RecordError, match=r"^row 0 of the batch: the record has 8 timesteps instead of 5"):
         decode_batch({"data": [good]}, packed=True, timesteps=5)
     with pytest.raises(RecordError, match=r"^row 1 of the batch: data is null"):
         decode_batch({"data": [good, None]})
 
 
 def network() -> nn.Module:
+    """Return a small multi-step network with fixed weights."""
     torch.manual_seed(0)
     net = nn.Sequential(
         layer.Conv2d(2, 4, 3, stride=2),

@@ -1,4 +1,4 @@
-"""How EventDataset reads and caches the row groups of Parquet files."""
+"""EventDataset reads each row group of a Parquet file once per batch, and caches row groups."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def test_batch_reads_each_row_group_once(
 ) -> None:
     path = write_official(tmp_path / "some.parquet", random_events(12, generator), row_group_size=3)
     dataset = EventDataset(path)
-    groups = row_groups_read(monkeypatch)
+    read_log = row_groups_read(monkeypatch)
     monkeypatch.setattr(parquet, "_CACHED_BYTES", 0)
     assert [label for _, label in dataset.__getitems__([11, 0, 10, 1, 2, 9, 0])] == [11, 0, 10, 1, 2, 9, 0]
-    assert groups == [0, 3]
+    assert read_log == [0, 3]
     dataset[11]
-    assert groups == [0, 3]  # the row group read last is always cached
+    assert read_log == [0, 3]  # the row group read last is always cached
     dataset[3]
     dataset[11]
-    assert groups == [0, 3, 1, 3]
+    assert read_log == [0, 3, 1, 3]
 
 
 @pytest.mark.parametrize(("groups_in_cache", "expected"), [(1, [0, 1, 2, 0, 2]), (2, [0, 1, 2, 0]), (3, [0, 1, 2])])
-def test_cache_drops_the_oldest_row_groups_beyond_its_limit(
+def test_full_cache_drops_the_row_groups_read_first(
     groups_in_cache: int,
     expected: list[int],
     tmp_path: Path,
@@ -46,11 +46,11 @@ def test_cache_drops_the_oldest_row_groups_beyond_its_limit(
     ((_, size),) = dataset._records._cache.values()  # type: ignore[attr-defined]
     monkeypatch.setattr(parquet, "_CACHED_BYTES", groups_in_cache * size)
     dataset = EventDataset(path)
-    groups = row_groups_read(monkeypatch)
+    read_log = row_groups_read(monkeypatch)
     for row in (0, 3, 6, 0, 6):
         dataset[row]
         assert len(dataset._records._cache) <= groups_in_cache  # type: ignore[attr-defined]
-    assert groups == expected
+    assert read_log == expected
 
 
 def test_failed_row_group_is_not_cached(
@@ -62,25 +62,27 @@ def test_failed_row_group_is_not_cached(
         for _ in range(2):
             with pytest.raises(parquet.RecordError, match="its row group takes more than 0 bytes"):
                 dataset[0]
-    assert dataset[1][1] == 1
+    _, label = dataset[1]
+    assert label == 1
 
 
 def test_cache_is_not_pickled(tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = EventDataset(write_official(tmp_path / "some.parquet", random_events(3, generator)))
     dataset[0]
-    groups = row_groups_read(monkeypatch)
-    assert pickle.loads(pickle.dumps(dataset))[1][1] == 1
-    assert groups == [0]
+    read_log = row_groups_read(monkeypatch)
+    _, label = pickle.loads(pickle.dumps(dataset))[1]
+    assert label == 1
+    assert read_log == [0]
 
 
-def test_records_in_memory_are_not_copied(tmp_path: Path, generator: torch.Generator) -> None:
+def test_records_are_views_of_the_row_group(tmp_path: Path, generator: torch.Generator) -> None:
     path = write_official(tmp_path / "some.parquet", random_events(3, generator))
     ((_, row),) = EventDataset(path)._records.read([1])
     assert isinstance(row, EventRow)
     assert isinstance(row.content, memoryview)
 
 
-def test_large_binary_and_dictionary_columns(tmp_path: Path, generator: torch.Generator) -> None:
+def test_large_binary_and_dictionary_encoded_columns_are_read(tmp_path: Path, generator: torch.Generator) -> None:
     events = random_events(4, generator)
     records = [official_record(events[row % 2]) for row in range(4)]
     schema = pa.schema([("label", pa.int32()), ("more", pa.string()), ("data", pa.large_binary())])

@@ -55,7 +55,7 @@ def test_interrupted_write_leaves_no_file(tmp_path: Path, interruption: type[Bas
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({} if old is None else {"events.npz": old})
 
 
-def test_path_of_a_folder_raises(tmp_path: Path) -> None:
+def test_path_of_an_existing_folder_raises(tmp_path: Path) -> None:
     (tmp_path / "events.npz").mkdir()
     with pytest.raises(OSError), write_whole(tmp_path / "events.npz") as file:
         file.write(b"whole")

@@ -1,4 +1,4 @@
-"""What a location holds, and which files belong to its splits."""
+"""The kind of a location and the files of its splits are found by their names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from i2e_triton.io.location import (
 
 
 def write_empty(folder: Path, names: list[str]) -> Path:
-    """Write empty files, and folders for names that end in a slash."""
+    """Create empty files, and folders for names that end in a slash."""
     for name in names:
         path = folder / name
         (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
@@ -99,13 +99,13 @@ def test_find_shards_returns_the_files_closest_to_the_folder(
     assert find_shards(write_empty(tmp_path, names), (".tar",)) == [tmp_path / name for name in expected]
 
 
-@pytest.mark.parametrize(("names", "complete"), [([0, 1, 2], True), ([0, 2], False), ([], True)])
-def test_check_shards_raises_if_a_shard_is_missing(names: list[int], complete: bool) -> None:
-    files = [Path(f"train-{index:05d}-of-00003.tar") for index in names]
+@pytest.mark.parametrize(("indices", "complete"), [([0, 1, 2], True), ([0, 2], False), ([], True)])
+def test_check_shards_raises_if_a_shard_is_missing(indices: list[int], complete: bool) -> None:
+    files = [Path(f"train-{index:05d}-of-00003.tar") for index in indices]
     if complete:
         check_shards([*files, Path("train.tar")])
     else:
-        with pytest.raises(ValueError, match="found 2 shards of 3, like train-00000-of-00003"):
+        with pytest.raises(ValueError, match="found 2 of 3 shards like train-00000-of-00003"):
             check_shards(files)
 
 
@@ -131,5 +131,5 @@ def test_walk_folders_follows_links_and_raises_for_a_cycle(tmp_path: Path) -> No
     found = {path: sorted(entry.name for entry in entries) for path, entries in walk_folders(tmp_path / "set", "a")}
     assert found == {"a": ["more", "x.png"], "a/more": ["y.png"]}
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "set")
-    with pytest.raises(ValueError, match=r"a/more/back leads back to .*set, which contains it: remove the link"):
+    with pytest.raises(ValueError, match=r"a/more/back is the same folder as .*set, which contains it; remove"):
         list(walk_folders(tmp_path / "set", "a"))

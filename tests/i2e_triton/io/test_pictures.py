@@ -19,7 +19,7 @@ from i2e_triton.io.pictures import PictureError, decode_picture, read_picture
 from tests.child import output_of
 from tests.samples import PHOTOGRAPHS, noise, photograph, photograph_path
 
-#: EXIF orientation -> how the camera stores an upright image.
+#: EXIF orientation -> function from an upright image to the pixels that the camera stores.
 STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda upright: upright,
     2: np.fliplr,
@@ -32,7 +32,7 @@ STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def colours(generator: torch.Generator, height: int = 7, width: int = 11) -> np.ndarray:
+def random_rgb(generator: torch.Generator, height: int = 7, width: int = 11) -> np.ndarray:
     return noise((height, width, 3), torch.uint8, generator).numpy()
 
 
@@ -68,7 +68,7 @@ def test_file_in_memory_is_read() -> None:
 def test_decoded_image_is_usable_after_its_file_is_removed(
     mode: str, tmp_path: Path, generator: torch.Generator
 ) -> None:
-    path = saved(PIL.Image.fromarray(colours(generator)).convert(mode), tmp_path / "image.tif")
+    path = saved(PIL.Image.fromarray(random_rgb(generator)).convert(mode), tmp_path / "image.tif")
     pil = decode_picture(path, upright=False)
     path.unlink()
     assert pil.mode == {"P": "RGB", "CMYK": "RGB"}.get(mode, mode)
@@ -78,7 +78,7 @@ def test_decoded_image_is_usable_after_its_file_is_removed(
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
 def test_exif_orientation_is_applied(orientation: int, suffix: str, tmp_path: Path, generator: torch.Generator) -> None:
-    upright = colours(generator)
+    upright = random_rgb(generator)
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     stored = PIL.Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
@@ -150,22 +150,25 @@ def test_cmyk_becomes_rgb(tmp_path: Path, generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-@pytest.mark.parametrize("top", [200, 65536])
-def test_grey_of_16_bits_keeps_its_values(suffix: str, top: int, tmp_path: Path, generator: torch.Generator) -> None:
-    deep = torch.randint(0, top, (9, 13), generator=generator).numpy().astype(np.uint16)
-    path = saved(PIL.Image.fromarray(deep), tmp_path / f"deep.{suffix}")
-    assert_same(read_picture(path), torch.from_numpy(deep.astype(np.float32))[None])
+@pytest.mark.parametrize("upper_bound", [200, 65536])
+def test_grey_of_16_bits_keeps_its_values(
+    suffix: str, upper_bound: int, tmp_path: Path, generator: torch.Generator
+) -> None:
+    grey16 = torch.randint(0, upper_bound, (9, 13), generator=generator).numpy().astype(np.uint16)
+    path = saved(PIL.Image.fromarray(grey16), tmp_path / f"grey.{suffix}")
+    assert_same(read_picture(path), torch.from_numpy(grey16.astype(np.float32))[None])
 
 
 def test_big_endian_grey_of_16_bits_keeps_its_values(tmp_path: Path, generator: torch.Generator) -> None:
-    deep = torch.randint(0, 65536, (9, 13), generator=generator).numpy().astype(">u2")
-    (tmp_path / "deep.pgm").write_bytes(b"P5 13 9 65535\n" + deep.tobytes())
-    assert_same(read_picture(tmp_path / "deep.pgm"), torch.from_numpy(deep.astype(np.float32))[None])
+    grey16 = torch.randint(0, 65536, (9, 13), generator=generator).numpy().astype(">u2")
+    (tmp_path / "grey.pgm").write_bytes(b"P5 13 9 65535\n" + grey16.tobytes())
+    assert_same(read_picture(tmp_path / "grey.pgm"), torch.from_numpy(grey16.astype(np.float32))[None])
 
 
 def test_grey_of_16_bits_is_resized_at_full_precision(tmp_path: Path) -> None:
     ramp = np.tile(np.arange(64, dtype=np.uint16) * 1000, (8, 1))
     image = read_picture(saved(PIL.Image.fromarray(ramp), tmp_path / "ramp.png"), (8, 16))
+    # Each output pixel k is at 4 k + 1.5 of the input. The 4 pixels at each end depend on the border.
     np.testing.assert_allclose(image[0, 0, 4:-4].numpy(), 1500 + 4000 * np.arange(4, 12), rtol=1e-6)
 
 
@@ -210,7 +213,7 @@ def test_returned_image_is_writable(tmp_path: Path) -> None:
         (photograph_path("rocket").read_bytes()[:40_000], "truncated"),
     ],
 )
-def test_file_that_is_not_an_image_raises(content: bytes, reason: str, tmp_path: Path) -> None:
+def test_invalid_or_truncated_file_raises(content: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "photograph.png"
     path.write_bytes(content)
     with pytest.raises(PictureError, match=reason):
@@ -218,7 +221,7 @@ def test_file_that_is_not_an_image_raises(content: bytes, reason: str, tmp_path:
 
 
 def test_damage_in_the_middle_of_a_file_raises(tmp_path: Path, generator: torch.Generator) -> None:
-    path = saved(PIL.Image.fromarray(colours(generator, 300, 300)), tmp_path / "noise.png")
+    path = saved(PIL.Image.fromarray(random_rgb(generator, 300, 300)), tmp_path / "noise.png")
     parts = path.read_bytes().split(b"IDAT")
     assert len(parts) > 2
     path.write_bytes(b"IDAT".join(parts[:2]) + b"\x00\x01\x02\x03" + b"IDAT".join(parts[2:]))
@@ -256,7 +259,7 @@ def test_limit_of_pixels_depends_on_the_format(
 
 
 def test_small_webp_of_many_pixels_takes_little_memory(tmp_path: Path) -> None:
-    """9400 x 9400 pixels are below Pillow's limit, and took 1.4 GB."""
+    """Without the lower limit for WebP, decoding this file takes 1.4 GB. It is below Pillow's own limit."""
     saved(PIL.Image.new("RGB", (9400, 9400)), tmp_path / "a.webp", lossless=True, quality=0, method=0)
     assert (tmp_path / "a.webp").stat().st_size < 1000
     taken = output_of(f"""
@@ -274,7 +277,7 @@ def test_small_webp_of_many_pixels_takes_little_memory(tmp_path: Path) -> None:
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
 
 
-def test_formats_that_start_other_programs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_format_that_starts_another_program_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PIL.EpsImagePlugin, "Ghostscript", lambda *args, **options: pytest.fail("Ghostscript started"))
     (tmp_path / "kitten.jpg").write_bytes(EPS)
     with PIL.Image.open(tmp_path / "kitten.jpg") as pil:
@@ -284,7 +287,7 @@ def test_formats_that_start_other_programs_are_refused(tmp_path: Path, monkeypat
 
 
 def test_format_that_another_package_registers_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """pillow-heif registers HEIF."""
+    """The ICO plugin, registered as HEIF, stands in for pillow-heif."""
     path = saved(PIL.Image.new("RGB", (16, 16)), tmp_path / "a.ico")
     with pytest.raises(PictureError, match="not an image of a supported format"):
         read_picture(path)
@@ -310,7 +313,7 @@ def test_lack_of_memory_raises_memory_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_metadata_warnings_are_suppressed(tmp_path: Path) -> None:
+def test_warning_about_palette_transparency_is_suppressed(tmp_path: Path) -> None:
     pil = PIL.Image.new("P", (4, 3))
     pil.putpalette([10, 20, 30] * 2)
     image = read_picture(saved(pil, tmp_path / "half.png", transparency=b"\x00\x80"))
@@ -343,13 +346,14 @@ FILES = [
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), file=st.sampled_from(FILES))
-def test_any_damage_raises_picture_error_only(
+def test_damaged_file_is_read_or_raises_picture_error(
     data: st.DataObject, file: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     damaged = bytearray(file[: data.draw(st.integers(0, len(file)))] if data.draw(st.booleans()) else file)
     changes = st.tuples(st.integers(0, max(0, len(damaged) - 1)), st.integers(0, 255))
-    for place, value in data.draw(st.lists(changes, max_size=8)) if damaged else []:
-        damaged[place] = value
+    if damaged:
+        for position, value in data.draw(st.lists(changes, max_size=8)):
+            damaged[position] = value
     path = tmp_path_factory.getbasetemp() / "damaged"
     path.write_bytes(damaged)
     try:

@@ -126,7 +126,7 @@ def test_records_with_other_timesteps_are_found(converted: Converter, format: st
     rewrite(out, keep_four_timesteps)
     found = problems(out)
     assert len(found) == 3
-    assert all(f"{where}: has 5 timesteps instead of 4" in problem for problem in found)
+    assert all(f"{where}: the record has 5 timesteps instead of 4" in problem for problem in found)
 
 
 def keep_four_timesteps(manifest: Manifest) -> Manifest:

@@ -80,7 +80,7 @@ def test_links_are_followed_and_cycles_raise(tmp_path: Path, generator: torch.Ge
         [ImageRow("a/1", contents["set/a/1.png"], 0), ImageRow("b/2", contents["elsewhere/2.png"], 1)],
     )
     (tmp_path / "elsewhere/back").symlink_to(tmp_path / "set")
-    with pytest.raises(SourceError, match=r"set/b/back leads back to .*set, which contains it: remove the link"):
+    with pytest.raises(SourceError, match=r"set/b/back is the same folder as .*set, which contains it; remove"):
         FolderSource(tmp_path / "set")
 
 
@@ -88,10 +88,10 @@ def test_invalid_folders_raise(tmp_path: Path, generator: torch.Generator) -> No
     with pytest.raises(FileNotFoundError):
         FolderSource(tmp_path / "missing")
     (tmp_path / "a").mkdir()
-    with pytest.raises(SourceError, match=r"holds no images; the name of an image file ends in \.jpg, \.jpeg"):
+    with pytest.raises(SourceError, match=r"contains no images; image files must end in \.jpg, \.jpeg"):
         FolderSource(tmp_path)
     written(tmp_path, ["a/1.png", "loose.png"], generator)
-    with pytest.raises(SourceError, match=r"images \('loose.png', …\) beside folders of images \('a', …\): move"):
+    with pytest.raises(SourceError, match=r"both images \('loose.png', …\) and folders of images \('a', …\); move"):
         FolderSource(tmp_path)
 
 
@@ -173,5 +173,5 @@ def test_folder_splits(
 
 def test_two_folders_of_one_split_raise(tmp_path: Path, generator: torch.Generator) -> None:
     written(tmp_path, ["val/a/1.png", "validation/a/1.png"], generator)
-    with pytest.raises(SourceError, match=r"val and .*validation are both the split 'validation': remove one"):
+    with pytest.raises(SourceError, match=r"val and .*validation are both the split 'validation'; remove one"):
         folder_splits(tmp_path)

@@ -45,9 +45,9 @@ def test_files_by_split(tmp_path: Path) -> None:
     assert found["validation"] == [tmp_path / "val-0.tar"]
     assert files_by_split(tmp_path / "val-0.tar", ".tar") == {"validation": [tmp_path / "val-0.tar"]}
     (tmp_path / "more.tar").touch()
-    with pytest.raises(SourceError, match=r"the name of .*more\.tar contains no split, but .*test-0\.tar does"):
+    with pytest.raises(SourceError, match=r"the name of .*more\.tar contains no split, but .*test-0\.tar does;"):
         files_by_split(tmp_path, ".tar")
-    with pytest.raises(SourceError, match=r"holds no \.parquet files"):
+    with pytest.raises(SourceError, match=r"contains no \.parquet files"):
         files_by_split(tmp_path / "val-0.tar", ".parquet")
 
 
@@ -78,14 +78,14 @@ def test_missing_shards_raise(tmp_path: Path) -> None:
         for index in (0, 2):
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / f"{name}-{index:05d}-of-00003.parquet").touch()
-        with pytest.raises(SourceError, match=rf"found 2 shards of 3, like {name}-00000-of-00003\.parquet"):
+        with pytest.raises(SourceError, match=rf"found 2 of 3 shards like {name}-00000-of-00003\.parquet"):
             files_by_split(tmp_path / name, ".parquet")
         one = tmp_path / name / f"{name}-00002-of-00003.parquet"
         assert files_by_split(one, ".parquet") == {"train": [one]}
 
 
 def put(location: Path, names: list[str], generator: torch.Generator) -> Path:
-    """Write a file of one image for each name: Parquet, tar or image file."""
+    """Write files that contain one image each. The suffix of a name selects Parquet, tar or PNG."""
     for name in names:
         path = location / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def test_folder_with_two_data_sets_raises(tmp_path: Path, generator: torch.Gener
 def test_folder_of_events_raises(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "0.npz").touch()
-    with pytest.raises(SourceError, match=r"holds events \(npz files\), not images"):
+    with pytest.raises(SourceError, match=r"contains events \(npz files\), not images"):
         find_kind(str(tmp_path))
 
 
@@ -152,13 +152,13 @@ def test_torchvision_sets_are_found_by_their_folders(tmp_path: Path) -> None:
     (tmp_path / FOLDERS["cifar100"]).mkdir()
     assert find_kind(str(tmp_path)) == "cifar100"
     (tmp_path / FOLDERS["mnist"]).mkdir(parents=True)
-    with pytest.raises(SourceError, match="holds cifar100, mnist: choose one with --kind"):
+    with pytest.raises(SourceError, match="contains cifar100, mnist; choose one with --kind"):
         find_kind(str(tmp_path))
     assert find_kind(str(tmp_path), "mnist") == "mnist"
     assert find_kind(str(tmp_path), "cifar10") == "cifar10"
     for kind in FOLDERS:
-        whole = kind.startswith("caltech")
-        assert splits(str(tmp_path), kind) == (("train",) if whole else ("train", "validation"))
+        has_one_split = kind.startswith("caltech")
+        assert splits(str(tmp_path), kind) == (("train",) if has_one_split else ("train", "validation"))
 
 
 def test_expected_kind_is_used_for_an_empty_location(
@@ -172,7 +172,7 @@ def test_expected_kind_is_used_for_an_empty_location(
     with pytest.raises(SourceError, match=r"missing does not exist$"):
         find_kind(str(missing))
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(SourceError, match=r"notes\.txt holds no images, \.parquet or \.tar files$"):
+    with pytest.raises(SourceError, match=r"notes\.txt contains no images, \.parquet or \.tar files$"):
         find_kind(str(tmp_path / "notes.txt"))
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find_kind("~") == "parquet"
@@ -187,6 +187,6 @@ def test_missing_location_raises(kind: str, tmp_path: Path) -> None:
 
 
 def test_sources_do_not_import_torchvision() -> None:
-    """It takes as long as importing PyTorch, and only the data sets that torchvision downloads need it."""
+    """Importing torchvision takes as long as importing PyTorch, and only its own data sets need it."""
     code = "import i2e_triton.sources, sys; print('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "False\n"

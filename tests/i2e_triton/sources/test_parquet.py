@@ -117,7 +117,7 @@ def test_invalid_labels_raise(
 def test_changed_file_raises(tmp_path: Path, images: list[bytes]) -> None:
     source = ParquetSource([written(tmp_path / "train.parquet", images, group=10)])
     written(tmp_path / "train.parquet", images[:3])
-    with pytest.raises(SourceError, match=r"train\.parquet: row group 0 has 3 rows, not 10"):
+    with pytest.raises(SourceError, match=r"train\.parquet: row group 0 must have 10 rows, got 3"):
         list(source.read(0, 10))
     (tmp_path / "train.parquet").unlink()
     with pytest.raises(SourceError, match=r"train\.parquet: row group 0 cannot be read \(.*No such file"):
@@ -138,10 +138,10 @@ def test_only_the_row_groups_of_a_range_are_read(tmp_path: Path, images: list[by
         list(source.read(3, 9))
 
 
-def test_row_group_is_read_in_small_parts_from_any_row(
+def test_row_group_is_read_in_batches_from_any_row(
     tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("i2e_triton.sources.parquet._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("i2e_triton.sources.parquet._BATCH_ROWS", 7)
     content = [bytes([row]) * (row + 1) for row in range(100)]
     source = ParquetSource([written(tmp_path / "train.parquet", content, group=60, label=list(range(100)))])
     ranges = [(0, 100), (3, 4), (58, 70), (59, 60), (60, 61), (99, 100), (0, 1), (13, 14), (14, 21)]
@@ -167,19 +167,22 @@ def test_row_group_larger_than_its_file_takes_little_memory(tmp_path: Path) -> N
 def test_truncated_file_raises(kept: int, tmp_path: Path, images: list[bytes]) -> None:
     path = written(tmp_path / "train.parquet", images)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(SourceError, match=r"train\.parquet is not a Parquet file, or a damaged one"):
+    with pytest.raises(SourceError, match=r"train\.parquet is not a Parquet file, or is damaged"):
         ParquetSource([path])
 
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_any_damage_raises_source_error_only(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_damaged_file_is_read_or_raises_source_error(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = written(tmp_path_factory.getbasetemp() / "train.parquet", [b"1" * 40] * 9, label=list(range(9)))
     content = bytearray(path.read_bytes())
-    end = len(content) - 8 - int.from_bytes(content[-8:-4], "little")  # of the pages; pyarrow may abort on a bad footer
+    # Only the pages are damaged, because PyArrow may abort the process if the footer is damaged.
+    end = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     changes = st.tuples(st.integers(4, end - 1), st.integers(0, 255))
-    for place, value in data.draw(st.lists(changes, min_size=1, max_size=4)):
-        content[place] = value
+    for position, value in data.draw(st.lists(changes, min_size=1, max_size=4)):
+        content[position] = value
     path.write_bytes(content)
     source = ParquetSource([path])
     try:
@@ -211,13 +214,13 @@ def test_missing_file_raises(tmp_path: Path) -> None:
 def test_invalid_columns_raise(tmp_path: Path, images: list[bytes]) -> None:
     path = tmp_path / "train.parquet"
     pq.write_table(pa.table({"data": [b"1"], "label": [1]}), path)
-    with pytest.raises(SourceError, match=r"one column of images.* it has none \(columns: data, label\)"):
+    with pytest.raises(SourceError, match=r"one column of images.* got none \(columns: data, label\)"):
         ParquetSource([path])
     written(path, images[:1], depth=pa.array([{"bytes": b"", "path": ""}], IMAGE))
-    with pytest.raises(SourceError, match=r"one column of images.* it has img, depth"):
+    with pytest.raises(SourceError, match=r"one column of images.* got img, depth"):
         ParquetSource([path])
     written(path, images[:1], label=["dog"])
-    with pytest.raises(SourceError, match="the column 'label' must hold integers, got string"):
+    with pytest.raises(SourceError, match="the column 'label' must contain integers, got string"):
         ParquetSource([path])
 
 

@@ -21,7 +21,7 @@ from tests.i2e_triton.sources.builders import encoded, noise_image
 from tests.samples import PHOTOGRAPHS, noise, photograph_path
 
 #: Resize rule -> transform of the official data sets and notebooks at 224x224.
-PUBLISHED = {
+OFFICIAL = {
     "bicubic": [v2.Resize((224, 224), InterpolationMode.BICUBIC)],
     "bilinear": [v2.Resize((224, 224))],
     "bilinear-crop": [v2.Resize(256), v2.CenterCrop(224)],
@@ -29,8 +29,9 @@ PUBLISHED = {
 
 
 def official(image: bytes | PIL.Image.Image, rule: str) -> Tensor:
+    """Return an image as the official pipeline resizes it."""
     opened = PIL.Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
-    result: Tensor = v2.Compose([v2.PILToTensor(), *PUBLISHED[rule]])(opened.convert("RGB"))
+    result: Tensor = v2.Compose([v2.PILToTensor(), *OFFICIAL[rule]])(opened.convert("RGB"))
     return result
 
 
@@ -45,7 +46,7 @@ def assert_same(actual: Tensor, expected: Tensor) -> None:
 
 
 def test_every_resize_rule_is_tested() -> None:
-    assert tuple(PUBLISHED) == RESIZE_RULES
+    assert tuple(OFFICIAL) == RESIZE_RULES
 
 
 @pytest.mark.parametrize("rule", RESIZE_RULES)
@@ -101,10 +102,10 @@ def test_modes_of_image_files(format_name: str, mode: str) -> None:
 
 
 def test_grey_of_16_bits_keeps_its_values(generator: torch.Generator) -> None:
-    deep = torch.randint(0, 65536, (50, 40), generator=generator)
-    content = encoded(PIL.Image.fromarray(deep.numpy().astype(np.uint16)))
-    assert_same(prepare(content, None), deep.float()[None])
-    expected = v2.functional.resize(deep.float()[None], [30, 20], InterpolationMode.BICUBIC, antialias=True)
+    grey16 = torch.randint(0, 65536, (50, 40), generator=generator)
+    content = encoded(PIL.Image.fromarray(grey16.numpy().astype(np.uint16)))
+    assert_same(prepare(content, None), grey16.float()[None])
+    expected = v2.functional.resize(grey16.float()[None], [30, 20], InterpolationMode.BICUBIC, antialias=True)
     assert_same(prepare(content, (30, 20)), expected)
 
 
@@ -123,7 +124,7 @@ def test_exif_orientation_is_ignored(generator: torch.Generator) -> None:
 
 
 def png_of_size(width: int, height: int) -> bytes:
-    """Return a PNG file of a kilobyte with any size in its header."""
+    """Return a small PNG file whose header says ``width`` x ``height`` pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
     parts = [
@@ -166,7 +167,7 @@ def test_too_large_image_is_not_decoded(case: str, monkeypatch: pytest.MonkeyPat
 def test_narrow_image_is_not_enlarged_before_cropping() -> None:
     strip = PIL.Image.new("RGB", (20_000, 1))
     with pytest.raises(
-        PictureError, match="too narrow: resized to 256 pixels wide, it would have more than 89,478,485"
+        PictureError, match="too narrow: with the shorter side resized to 256, it would have more than 89,478,485"
     ):
         prepare(strip, (224, 224), "bilinear-crop")
     assert prepare(strip, (224, 224), "bilinear").shape == (3, 224, 224)
@@ -176,7 +177,7 @@ def test_narrow_image_is_not_enlarged_before_cropping() -> None:
 @pytest.mark.parametrize(
     ("size", "rule", "reason"),
     [
-        ((8, 8), "nearest", "the resize rule must be bicubic, bilinear, bilinear-crop; got 'nearest'"),
+        ((8, 8), "nearest", "the resize rule must be one of bicubic, bilinear, bilinear-crop, got 'nearest'"),
         (None, "bilinear-crop", "bilinear-crop needs a square size, got None"),
         ((8, 9), "bilinear-crop", r"bilinear-crop needs a square size, got \(8, 9\)"),
     ],
@@ -194,14 +195,14 @@ def test_invalid_resize_rules_raise(
 
 def mixed(generator: torch.Generator) -> list[bytes | PIL.Image.Image]:
     """Return images of many sizes and kinds, some of them damaged."""
-    deep = PIL.Image.fromarray(torch.randint(0, 65536, (9, 40), generator=generator).numpy().astype(np.uint16))
+    grey16 = PIL.Image.fromarray(torch.randint(0, 65536, (9, 40), generator=generator).numpy().astype(np.uint16))
     images: list[bytes | PIL.Image.Image] = [
         encoded(noise_image(generator, height, width), "JPEG")
         for height, width in ((32, 32), (60, 50), (32, 32), (90, 100), (32, 32), (60, 50), (31, 33), (1, 1), (64, 64))
     ]
-    images += [encoded(deep), deep, encoded(noise_image(generator).convert("L")), noise_image(generator, 32, 32)]
+    images += [encoded(grey16), grey16, encoded(noise_image(generator).convert("L")), noise_image(generator, 32, 32)]
     images[3:3] = [DAMAGED["text"][0], DAMAGED["decompression bomb"][0]]
-    return [images[place] for place in torch.randperm(len(images), generator=generator).tolist()]
+    return [images[index] for index in torch.randperm(len(images), generator=generator).tolist()]
 
 
 @pytest.mark.parametrize("size", [(64, 64), (16, 16), None])
@@ -211,18 +212,18 @@ def test_batch_equals_single_images(rule: str, size: tuple[int, int] | None, gen
         size = (224, 224)
     images = mixed(generator)
     batch = prepare_batch(iter(images), size, rule)
-    found = {place: image for places, stack in batch.groups for place, image in zip(places, stack)}
-    assert len(found) == sum(len(places) for places, _ in batch.groups)
+    found = {position: image for positions, stack in batch.groups for position, image in zip(positions, stack)}
+    assert len(found) == sum(len(positions) for positions, _ in batch.groups)
     assert sorted([*found, *batch.damaged]) == list(range(len(images)))
     assert len({(stack.shape[1:], stack.dtype) for _, stack in batch.groups}) == len(batch.groups)
     assert len(batch.damaged) == 2
-    for place, image in enumerate(images):
-        if place in found:
-            assert_same(found[place], prepare(image, size, rule))
+    for position, image in enumerate(images):
+        if position in found:
+            assert_same(found[position], prepare(image, size, rule))
         else:
             with pytest.raises(PictureError) as caught:
                 prepare(image, size, rule)
-            assert str(batch.damaged[place]) == str(caught.value)
+            assert str(batch.damaged[position]) == str(caught.value)
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
@@ -230,8 +231,8 @@ def test_batch_of_small_photographs_equals_the_official_pipeline(name: str) -> N
     with PIL.Image.open(photograph_path(name)) as photograph:
         tiles = [photograph.convert("RGB").crop((x, 100, x + 32, 132)) for x in range(0, 320, 16)]
     contents = [encoded(tile, "JPEG", quality=75) for tile in tiles]
-    ((places, images),) = prepare_batch(contents, (224, 224)).groups
-    assert places == list(range(len(tiles)))
+    ((positions, images),) = prepare_batch(contents, (224, 224)).groups
+    assert positions == list(range(len(tiles)))
     assert_same(images, torch.stack([official(content, "bicubic") for content in contents]))
 
 
@@ -250,11 +251,11 @@ def test_channels_are_last_in_memory(generator: torch.Generator) -> None:
 
 def test_only_one_large_image_is_in_memory() -> None:
     content = encoded(PIL.Image.new("RGB", (1000, 1000)), "JPEG")
-    alive = []
+    memory_in_use = []
 
     def large() -> Iterator[bytes]:
         for _ in range(6):
-            alive.append(tracemalloc.get_traced_memory()[0])
+            memory_in_use.append(tracemalloc.get_traced_memory()[0])
             yield content
 
     tracemalloc.start()
@@ -262,4 +263,4 @@ def test_only_one_large_image_is_in_memory() -> None:
         prepare_batch(large(), (64, 64))
     finally:
         tracemalloc.stop()
-    assert max(alive) < 2 * 3 * 1000 * 1000
+    assert max(memory_in_use) < 2 * 3 * 1000 * 1000

@@ -4,8 +4,8 @@ import pytest
 
 from i2e_triton.sources import KINDS, PRESETS, RESIZE_RULES, check_resize
 
-#: The catalogue of the official data sets.
-PUBLISHED = {
+#: Size and ratio of each data set in the catalogue of the official repository.
+OFFICIAL = {
     "cifar10": (128, 0.07),
     "cifar100": (128, 0.07),
     "imagenet": (224, 0.12),
@@ -18,13 +18,13 @@ PUBLISHED = {
 
 
 def test_every_official_data_set_has_a_preset() -> None:
-    assert list(PRESETS) == list(PUBLISHED)
+    assert list(PRESETS) == list(OFFICIAL)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", OFFICIAL)
 def test_presets_have_the_official_settings(name: str) -> None:
     preset = PRESETS[name]
-    size, ratio = PUBLISHED[name]
+    size, ratio = OFFICIAL[name]
     assert (preset.size, preset.ratio, preset.resize) == ((size, size), ratio, "bicubic")
     assert preset.kind == (name if name in KINDS else None)
     official = {"test": "validation"} if "cifar" in name or "mnist" in name else {}

@@ -23,7 +23,7 @@ CIFAR_FILES = {
 
 
 class Cifar:
-    """Write a small CIFAR, and replace torchvision's checksums by those of its files."""
+    """A small CIFAR data set on disk. torchvision's checksums are replaced by those of its files."""
 
     def __init__(self, kind: str, root: Path, generator: torch.Generator, patch: pytest.MonkeyPatch) -> None:
         train, test, meta, self._labels, names = CIFAR_FILES[kind]
@@ -69,14 +69,14 @@ def test_cifar_rows_equal_torchvision(
     assert open_torchvision(kind, tmp_path, other, download=False).fingerprint() != source.fingerprint()
 
 
-class Trap:
-    """A pickle that runs code when it is loaded."""
+class CreatesFileWhenUnpickled:
+    """A pickle that creates a file when it is loaded."""
 
-    def __init__(self, sprung: Path) -> None:
-        self._sprung = sprung
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self._sprung,)
+        return Path.touch, (self._path,)
 
 
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
@@ -84,10 +84,10 @@ def test_modified_pickle_raises_before_it_is_loaded(
     name: str, tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cifar = Cifar("cifar10", tmp_path, generator, monkeypatch)
-    (cifar.folder / name).write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    (cifar.folder / name).write_bytes(pickle.dumps(CreatesFileWhenUnpickled(tmp_path / "created")))
     with pytest.raises(SourceError, match=r"cifar10 in .*cifar-10-batches-py is incomplete or damaged.*--download"):
         open_torchvision("cifar10", tmp_path, "train", download=False)
-    assert not (tmp_path / "sprung").exists()
+    assert not (tmp_path / "created").exists()
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -171,7 +171,8 @@ def test_caltech256_rows(tmp_path: Path, generator: torch.Generator) -> None:
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_missing_data_set_raises_with_its_folder(kind: str, tmp_path: Path) -> None:
     with pytest.raises(
-        SourceError, match=rf"^{kind} is not in {tmp_path}/{FOLDERS[kind]}; download it with i2e dataset --download$"
+        SourceError,
+        match=rf"^{tmp_path}/{FOLDERS[kind]} with {kind} does not exist; download it with i2e dataset --download$",
     ):
         open_torchvision(kind, tmp_path, "train", download=False)
     assert list(tmp_path.iterdir()) == []
