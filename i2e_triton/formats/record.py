@@ -22,8 +22,8 @@ from i2e_triton.functional import unpack
 
 #: Kinds of records. ``"official"``: one bit per event position. ``"packed"``: one byte per pixel and polarity.
 BITS = ("official", "packed")
-#: Larger images are encoded timestep by timestep, because all timesteps take 16 bytes a pixel before they are packed.
-_WHOLE_PIXELS = 2**20
+# An image with more pixels is encoded one timestep at a time: unpacking 8 timesteps at once takes 16 bytes per pixel.
+_MAX_PIXELS_AT_ONCE = 2**20
 _SHAPE = struct.Struct("<4H")
 #: Limit of T, H and W: an official record stores them as uint16.
 LONGEST_SIDE = 65535
@@ -83,8 +83,8 @@ def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "official") -
         return [start + image.tobytes() for image in images]
     _, polarities, height, width = images.shape
     start = _official_start((timesteps, polarities, height, width))
-    if height * width > _WHOLE_PIXELS:
-        return [start + _packed_timesteps(image.reshape(-1), timesteps) for image in images]
+    if height * width > _MAX_PIXELS_AT_ONCE:
+        return [start + _bits_by_timestep(image.reshape(-1), timesteps) for image in images]
     masks = (1 << np.arange(timesteps, dtype=np.uint8))[:, None]
     # One buffer is reused for all images, so that it stays in the CPU cache. packbits counts any non-zero byte as 1.
     dense = np.empty((timesteps, polarities * height * width), dtype=np.uint8)
@@ -95,15 +95,15 @@ def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "official") -
     return records
 
 
-def _packed_timesteps(packed: np.ndarray, timesteps: int) -> bytes:
-    """Return the bits of an official record of one image, unpacking one timestep at a time."""
-    parts, rest = [], np.empty(0, dtype=np.uint8)
+def _bits_by_timestep(packed: np.ndarray, timesteps: int) -> bytes:
+    """Return the bits of an official record of one image. Only one timestep is unpacked at a time."""
+    content, remainder = [], np.empty(0, dtype=np.uint8)
     for timestep in range(timesteps):
-        bits = np.concatenate((rest, packed & np.uint8(1 << timestep)))
-        whole = len(bits) // 8 * 8
-        parts.append(np.packbits(bits[:whole]))
-        rest = bits[whole:].copy()
-    return b"".join((*parts, np.packbits(rest)))
+        bits = np.concatenate((remainder, packed & np.uint8(1 << timestep)))
+        stop = len(bits) // 8 * 8  # the bits of an incomplete byte precede those of the next timestep
+        content.append(np.packbits(bits[:stop]).tobytes())
+        remainder = bits[stop:].copy()
+    return b"".join((*content, np.packbits(remainder).tobytes()))
 
 
 def decode_record(record: Content, timesteps: int = 8) -> Tensor:

@@ -318,10 +318,10 @@ def test_any_header_text_raises_record_error_only(text: str) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 5), (4, 4), (1, 1)])
 @pytest.mark.parametrize("timesteps", [1, 5, 8])
-def test_large_image_is_encoded_by_timesteps_to_the_same_bytes(
+def test_encoding_one_timestep_at_a_time_gives_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch, generator: torch.Generator, shape: tuple[int, int], timesteps: int
 ) -> None:
     packed = torch.randint(0, 1 << timesteps, (2, 2, *shape), dtype=torch.uint8, generator=generator)
-    whole = encode_records(packed, timesteps)
-    monkeypatch.setattr("i2e_triton.formats.record._WHOLE_PIXELS", 0)
-    assert encode_records(packed, timesteps) == whole
+    expected = encode_records(packed, timesteps)
+    monkeypatch.setattr("i2e_triton.formats.record._MAX_PIXELS_AT_ONCE", 0)
+    assert encode_records(packed, timesteps) == expected

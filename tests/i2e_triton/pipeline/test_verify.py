@@ -100,8 +100,8 @@ def test_wrong_counts_are_found(converted: Converter) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"data": [1, 2, 3, 4], "label": [0] * 4}, "must have columns data: binary"),
-        ({"other": [b""] * 4, "label": [0] * 4}, "must have columns data: binary"),
+        ({"data": [1, 2, 3, 4], "label": [0] * 4}, "the columns must be data: binary"),
+        ({"other": [b""] * 4, "label": [0] * 4}, "the columns must be data: binary"),
         ({"data": [b"1", None, b"3", b"4"], "label": [0] * 4}, "row 0: not written by np.save"),
         ({"data": [None, None, b"3", b"4"], "label": [0] * 4}, "row 0: data is null"),
     ],
