@@ -235,7 +235,11 @@ def _count(events: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 def _count_in_chunks(events: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Return the same as :func:`_count`, with temporary memory that does not grow with the number of elements."""
+    """Return the same as :func:`_count`, in temporary memory that does not grow with the number of elements.
+
+    Raises:
+        ValueError: if a uint8 value is greater than 1, as in packed events.
+    """
     if events.numel() > _CHUNK_ELEMENTS:
         outermost = next(d for d, size in enumerate(events.shape) if size > 1)
         counts = [_count_in_chunks(chunk, dims) for chunk in events.tensor_split(2, outermost)]

@@ -40,7 +40,10 @@ def photograph(name: str) -> Tensor:
 
 
 def noise(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """Return random images: uint8 levels, or multiples of 1/128 in [-0.5, 1.5), so that many differences are equal."""
+    """Return random images: uint8 levels, or multiples of 1/128 in [-0.5, 1.5).
+
+    The multiples make many pixel differences equal to each other, so that exact ties occur.
+    """
     if dtype == torch.uint8:
         return torch.randint(0, 256, shape, dtype=dtype, generator=generator)
     return (torch.randint(-64, 192, shape, generator=generator).double() / 128).to(dtype)
@@ -86,7 +89,7 @@ def canonical_events(images: Tensor, ratio: float = 0.12, order: Order = DEFAULT
 def events_of_each_candidate(images: Tensor, order: Order = DEFAULT_ORDER) -> list[list[Tensor]]:
     """Return the events of every motion vector that random selection can draw, by the reference implementation.
 
-    There is one list per timestep, of float32 events ``[B, 2, H, W]`` of each vector of the timestep's group.
+    ``result[t][i]`` is float32 ``[B, 2, H, W]``: the events of the ``i``-th vector that timestep ``t`` can draw.
     """
     vectors = [sorted(set(map(tuple, group))) for group in candidate_shifts(order).transpose(0, 1).tolist()]
     return [list(reference.convert(images, 0.12, torch.tensor(group)).float()) for group in vectors]

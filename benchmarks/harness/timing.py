@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-# Minimum seconds of a round, so that reading the clock (on CUDA: waiting for the GPU) takes a negligible part of it.
+# Minimum seconds of a round, so that the time to read the clock (on CUDA: to wait for the GPU) is negligible.
 _MIN_ROUND = {"cpu": 0.5e-3, "cuda": 10e-3}
 _BUDGET = 1.0  # seconds for all rounds of a case
 _MIN_ROUNDS, _MAX_ROUNDS = 5, 50
@@ -43,31 +43,31 @@ def device_param(device: str, *values: Any, wait: bool = True) -> Any:
     return pytest.param(device, *values, marks=marks)
 
 
-def warm_up(call: Callable[[], object], kind: str) -> float:
+def warm_up(call: Callable[[], object], device_type: str) -> float:
     """Repeat a call until caches and clock rates have settled, and return the seconds of one call."""
     call()
-    _synchronize(kind)
+    _synchronize(device_type)
     count, start = 0, time.perf_counter()
     while count == 0 or time.perf_counter() - start < _WARM_UP:
         call()
         count += 1
-    _synchronize(kind)
+    _synchronize(device_type)
     return (time.perf_counter() - start) / count
 
 
-def rounds_and_iterations(seconds: float, kind: str) -> tuple[int, int]:
-    """Return the number of rounds, and of calls per round, for a call that takes ``seconds`` on a kind of device.
+def rounds_and_iterations(seconds: float, device_type: str) -> tuple[int, int]:
+    """Return the number of rounds, and of calls per round, for a call that takes ``seconds``.
 
-    The kind is ``"cpu"`` or ``"cuda"``.
+    ``device_type`` is ``"cpu"`` or ``"cuda"``.
     """
-    iterations = max(1, math.ceil(_MIN_ROUND[kind] / seconds))
+    iterations = max(1, math.ceil(_MIN_ROUND[device_type] / seconds))
     rounds = round(_BUDGET / (seconds * iterations))
     return min(max(rounds, _MIN_ROUNDS), _MAX_ROUNDS), iterations
 
 
-def peak_memory(call: Callable[[], object], kind: str) -> int:
-    """Return the peak of the bytes that PyTorch allocates during a call; earlier allocations do not count."""
-    if kind == "cuda":
+def peak_memory(call: Callable[[], object], device_type: str) -> int:
+    """Return the peak memory that PyTorch allocates during a call, in bytes. Earlier allocations do not count."""
+    if device_type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         call()
@@ -86,7 +86,12 @@ def peak_memory(call: Callable[[], object], kind: str) -> int:
 
 
 def timing_fields(stats: Any, per_call: int) -> dict[str, Any]:
-    """Return the timing fields of a row in seconds. Each call in ``stats`` does the work ``per_call`` times."""
+    """Return the timing fields of a row: seconds per operation, and the number of rounds.
+
+    Args:
+        stats: pytest-benchmark's statistics of the timed calls.
+        per_call: operations in one timed call, for example the conversions of a CUDA graph.
+    """
     return {
         "median_s": stats.median / per_call,
         "iqr_s": stats.iqr / per_call,
@@ -95,6 +100,6 @@ def timing_fields(stats: Any, per_call: int) -> dict[str, Any]:
     }
 
 
-def _synchronize(kind: str) -> None:
-    if kind == "cuda":
+def _synchronize(device_type: str) -> None:
+    if device_type == "cuda":
         torch.cuda.synchronize()

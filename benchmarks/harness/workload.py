@@ -1,4 +1,4 @@
-"""Images and conversions to measure. There are more batches than fit in the caches of the device."""
+"""Images and conversions to measure. The batches of a measurement do not fit into the caches of the device."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ INPUTS = ("uint8", "float32")
 PAIRS = tuple(itertools.product(INPUTS, FORMATS))
 #: The pairs that are measured where all pairs would take too long.
 MAIN_PAIRS = (("uint8", "bool"), ("uint8", "packed"), ("uint8", "float32"), ("float32", "float32"))
-#: Values of cases in rows, in the order of the report.
+#: Names of stages and methods in the rows of results, in the order in which the report lists them.
 FILE_STAGES = ("decode", "resize", "stack", "transfer", "convert", "all")
 DATA_SET_STAGES = ("read", "decode and resize", "convert", "encode", "compress and write")
 AUGMENTATION_METHODS = (
@@ -86,8 +86,8 @@ def image_bytes(batch: int, size: int, input: str) -> int:
 
 def event_bytes(batch: int, size: int, format: str, timesteps: int = 8) -> int:
     """Return the size of the events of a batch in bytes."""
-    pixels = 2 * batch * size * size
-    return pixels if format == "packed" else pixels * timesteps * FORMATS[format]["dtype"].itemsize
+    positions = 2 * batch * size * size  # pixels and polarities
+    return positions if format == "packed" else positions * timesteps * FORMATS[format]["dtype"].itemsize
 
 
 def expected_events(images: Tensor, format: str) -> Tensor:
@@ -100,17 +100,17 @@ def expected_events(images: Tensor, format: str) -> Tensor:
 
 
 def batches_beyond_cache(device: torch.device | str, bytes_moved: int) -> int:
-    """Return the number of batches to cycle through, so that each has left the cache before its next turn."""
+    """Return how many batches to convert in turn, so that none is still in the cache when it is converted again."""
     return max(2, min(_MAX_BATCHES, math.ceil(2 * last_level_cache(device) / bytes_moved)))
 
 
 def cycle_calls(calls: Sequence[Call], *, keep: bool = False) -> Callable[[], None]:
-    """Return a function that runs one of several calls each time, in turn.
+    """Return a function that runs the next one of several calls each time, and starts again after the last one.
 
     Args:
         calls: the calls.
-        keep: keep the result of each call until its next result. Otherwise a caching allocator may give every result
-            the same memory, which then stays in the cache of the device.
+        keep: keep the result of each call until the same call runs again. Otherwise a caching allocator may give all
+            results the same memory, which then stays in the cache of the device.
     """
     turns = itertools.cycle(range(len(calls)))
     kept: list[object] = [None] * len(calls)

@@ -1,7 +1,4 @@
-"""Plots of the report: PNG files that depend only on the rows.
-
-Each method returns the Markdown that shows its plot, or an empty string if there is nothing to plot.
-"""
+"""Plots of the report. The same rows give the same PNG files, byte for byte."""
 
 from __future__ import annotations
 
@@ -41,8 +38,11 @@ _INTEGER = FuncFormatter(lambda value, _: f"{value:,.0f}")
 class Plots:
     """The plots of one device.
 
+    ``lines`` and ``bars`` write a PNG file and return the Markdown that shows it, or an empty string if there is
+    nothing to plot.
+
     Args:
-        folder: receives the files. The report links to it as ``plots/``.
+        folder: folder for the PNG files. The report links to it as ``plots/``.
         device: name of the device, which is the title of each plot.
     """
 
@@ -67,7 +67,15 @@ class Plots:
         return self._markdown(name, alt)
 
     def bars(self, name: str, alt: str, groups: dict[str, dict[str, float]], xlabel: str, *, log: bool = False) -> str:
-        """Plot groups of horizontal bars: the label of a group -> the name of a bar -> its length."""
+        """Plot groups of horizontal bars.
+
+        Args:
+            name: part of the file name.
+            alt: alternative text of the image.
+            groups: label of a group -> name of a bar -> its length. If the only bar name is "", there is no legend.
+            xlabel: label of the x axis.
+            log: use a logarithmic x axis.
+        """
         names = list(dict.fromkeys(bar for bars in groups.values() for bar in bars))
         lengths_of_all = [length for bars in groups.values() for length in bars.values()]
         if not lengths_of_all:

@@ -43,7 +43,7 @@ _CLOCKS = {
 
 def ours(results: DeviceRows, plots: Plots) -> str:
     """Return a table of the times of this package, by input and format."""
-    rows = _by_pair(results.select("comparison", method="ours", content="photographs"))
+    rows = _sorted_by_pair(results.select("comparison", method="ours", content="photographs"))
     return pivot("", rows, _pair, lambda row: "time per image", image_time)
 
 
@@ -52,30 +52,35 @@ def others(results: DeviceRows, plots: Plots) -> str:
     rows = [row for row in results.select("comparison") if row["case"]["method"] != "ours"]
     body, bars = [], {}
     for row in sorted(rows, key=lambda row: (row["case"]["content"] == "noise", seconds_per_image(row))):
-        same = {name: row["case"][name] for name in ("input", "content")}
-        fast = {f: results.find("comparison", method="ours", format=f, **same) for f in ("float32", "bool")}
-        name = f"{_method(row)}, {same['input']} {same['content']}"
-        differing = f"{row['differing']:.2%} differ" if row.get("differing") else "equal" if "differing" in row else "–"
-        body.append([name, image_time(row), *(speed_up_text(row, found) for found in fast.values()), differing])
-        if same["content"] == "photographs":
-            bars[name] = {f"→ {format}": speed_up(row, found) for format, found in fast.items() if found}
+        images = {name: row["case"][name] for name in ("input", "content")}
+        ours_by_format = {
+            format: results.find("comparison", method="ours", format=format, **images) for format in ("float32", "bool")
+        }
+        name = f"{_method(row)}, {images['input']} {images['content']}"
+        speed_ups = [speed_up_text(row, our_row) for our_row in ours_by_format.values()]
+        body.append([name, image_time(row), *speed_ups, _difference(row)])
+        if images["content"] == "photographs":
+            bars[name] = {
+                f"→ {format}": speed_up(row, our_row) for format, our_row in ours_by_format.items() if our_row
+            }
     plot = plots.bars("speed-up", "Speed-up over other methods", bars, "speed-up per image", log=True)
     return table(["method", "time per image", "speed-up → float32", "speed-up → bool", "events"], body) + plot
 
 
 def limits(results: DeviceRows, plots: Plots) -> str:
     """Return the bandwidth of conversions in percent of that of a copy, and their time relative to a memset."""
-    large = next((row for row in results.select("limits", method="copy") if "bytes" in row["case"]), None)
+    # Only the case of the 1 GiB copy has "bytes".
+    large_copy = next((row for row in results.select("limits", method="copy") if "bytes" in row["case"]), None)
     body, bars = [], {}
-    for copy in _by_pair(results.select("limits", method="copy", size=_SIZE)):
-        same = {name: copy["case"][name] for name in ("input", "format", "batch", "size")}
-        row = results.find("throughput", mode=_mode(results), **same)
-        memset = results.find("limits", method="memset", format=same["format"], size=_SIZE)
-        shares = [percent_of_bandwidth(row, large)] if large else []
+    for copy in _sorted_by_pair(results.select("limits", method="copy", size=_SIZE)):
+        case = {name: copy["case"][name] for name in ("input", "format", "batch", "size")}
+        row = results.find("throughput", mode=_mode(results), **case)
+        memset = results.find("limits", method="memset", format=case["format"], size=_SIZE)
+        shares = [percent_of_bandwidth(row, large_copy)] if large_copy else []
         shares.append(percent_of_bandwidth(row, copy))
-        body.append([_pair(copy), str(same["batch"]), image_time(row), *shares, speed_up_text(row, memset)])
-        bars[_pair(copy)] = {"": 100 * bandwidth_ratio(row, large or copy)} if row else {}
-    large_head = ["bandwidth / bandwidth of a 1 GiB copy"] if large else []
+        body.append([_pair(copy), str(case["batch"]), image_time(row), *shares, speed_up_text(row, memset)])
+        bars[_pair(copy)] = {"": 100 * bandwidth_ratio(row, large_copy or copy)} if row else {}
+    large_head = ["bandwidth / bandwidth of a 1 GiB copy"] if large_copy else []
     head = [
         "",
         "batch",
@@ -84,19 +89,19 @@ def limits(results: DeviceRows, plots: Plots) -> str:
         "bandwidth / bandwidth of the copy",
         "time / time of the memset",
     ]
-    label = f"bandwidth, % of {'a 1 GiB copy' if large else 'a copy of as many bytes'}"
+    label = f"bandwidth, % of {'a 1 GiB copy' if large_copy else 'a copy of the same number of bytes'}"
     return table(head, body) + plots.bars("share-of-copy", "Share of the copy bandwidth by format", bars, label)
 
 
 def latency(results: DeviceRows, plots: Plots) -> str:
     """Return a table of the time of one image, by format and clock."""
-    rows = _by_pair(_sorted(results.select("latency"), "clock", _CLOCKS))
+    rows = _sorted_by_pair(_sorted(results.select("latency"), "clock", _CLOCKS))
     return pivot("", rows, _pair, lambda row: _CLOCKS[row["case"]["clock"]], image_time)
 
 
 def throughput(results: DeviceRows, plots: Plots, mode: str) -> str:
-    """Return a table of the time per image by batch size and format, and a plot for the mode of :func:`_mode`."""
-    rows = _by_pair(_sorted(results.select("throughput", mode=mode, size=_SIZE), "batch"))
+    """Return a table of the time per image by batch size and format. Add a plot if ``mode`` is ``_mode(results)``."""
+    rows = _sorted_by_pair(_sorted(results.select("throughput", mode=mode, size=_SIZE), "batch"))
     text = pivot("", rows, _pair, _value("batch"), lambda row: duration(seconds_per_image(row)))
     if mode != _mode(results):
         return text
@@ -111,8 +116,9 @@ def image_size(results: DeviceRows, plots: Plots) -> str:
     def nanoseconds(row: Row) -> float:
         return 1e9 * seconds_per_image(row) / row["case"]["size"] ** 2
 
-    rows = _by_pair(_sorted(results.select("throughput", mode=_mode(results)), "size"))
-    rows = [row for row in rows if row["case"]["size"] != _SIZE]  # rows of this size compare batch sizes
+    rows = _sorted_by_pair(_sorted(results.select("throughput", mode=_mode(results)), "size"))
+    # The rows of this size have several batch sizes. They are in the table of throughput().
+    rows = [row for row in rows if row["case"]["size"] != _SIZE]
     labels = {"xlabel": "height and width of an image", "ylabel": "ns per pixel"}
     plot = plots.lines("time-per-pixel", "Time per pixel by image size", _lines(rows, "size", nanoseconds), **labels)
     return pivot("", rows, _pair, _value("size"), lambda row: f"{significant(nanoseconds(row))} ns") + plot
@@ -122,7 +128,7 @@ def memory(results: DeviceRows, plots: Plots) -> str:
     """Return a table of the peak memory of a conversion."""
     rows = [row for row in results.select("comparison", content="photographs") if row["case"]["format"]]
     body = []
-    for row in sorted(_by_pair(rows), key=lambda row: row["case"]["method"] != "ours"):
+    for row in sorted(_sorted_by_pair(rows), key=lambda row: row["case"]["method"] != "ours"):
         events = row["bytes_moved"] - image_bytes(row["images"], _SIZE, row["case"]["input"])
         counts = (row["peak_memory"], events, max(0, row["peak_memory"] - events))
         body.append([f"{_method(row)}, {_pair(row)}", *(size(count / row["images"]) for count in counts)])
@@ -135,7 +141,7 @@ def threads(results: DeviceRows, plots: Plots) -> str:
     def cell(row: Row) -> str:
         return _time_with(row, speed_up_text(results.find("threads", **{**row["case"], "threads": 1}), row))
 
-    rows = _by_pair(_sorted(results.select("threads"), "threads"))
+    rows = _sorted_by_pair(_sorted(results.select("threads"), "threads"))
     rows.sort(key=lambda row: row["case"]["method"] != "ours")
     return pivot("threads", rows, lambda row: f"{_method(row)}, {_pair(row)}", _value("threads"), cell)
 
@@ -183,12 +189,18 @@ def data_set_stages(results: DeviceRows, plots: Plots) -> str:
         for row in found:
             body.append([data, row["case"]["stage"], image_time(row), f"{seconds_per_image(row) / total:.1%}", ""])
         stored = found[0]["bytes_on_disk"] / found[0]["images"]
-        body.append([data, f"sum, to {side}×{side}", duration(total), "100.0%", f"{stored:,.0f}"])
+        body.append([data, f"sum (images resized to {side}×{side})", duration(total), "100.0%", f"{stored:,.0f}"])
     return table(["data", "stage", "time per image", "share", "bytes per image on disk"], body)
 
 
 def augmentation(results: DeviceRows, plots: Plots, result: str) -> str:
-    """Return a table of the times of augmented conversion, and of torchvision followed by a conversion."""
+    """Return a table of the times of augmented conversion, and of torchvision followed by a conversion.
+
+    Args:
+        results: the rows of the device.
+        plots: not used.
+        result: ``"new"`` for newly allocated events, or ``"out"`` for events written to ``out``.
+    """
 
     def cell(row: Row) -> str:
         return _time_with(row, speed_up_text(row, results.find("augmentation", **{**row["case"], "method": "ours"})))
@@ -254,7 +266,8 @@ def _sorted(rows: list[Row], name: str, order: Iterable[str] | None = None) -> l
     return sorted(rows, key=lambda row: positions[row["case"][name]] if order else row["case"][name])
 
 
-def _by_pair(rows: list[Row]) -> list[Row]:
+def _sorted_by_pair(rows: list[Row]) -> list[Row]:
+    """Return rows sorted by input, then by format."""
     return _sorted(_sorted(rows, "format", FORMATS), "input", INPUTS)
 
 
@@ -269,6 +282,13 @@ def _pair(row: Row) -> str:
     return f"{row['case']['input']} → {row['case']['format']}"
 
 
+def _difference(row: Row) -> str:
+    """Return the share of events that differ from this package, or "–" if they were not compared."""
+    if "differing" not in row:
+        return "–"
+    return f"{row['differing']:.2%} differ" if row["differing"] else "equal"
+
+
 def _method(row: Row) -> str:
     first, *options = row["case"]["method"].split(", ")
     return ", ".join([_NAMES.get(first, first), *options])
@@ -279,5 +299,5 @@ def _time_with(row: Row, ratio: str) -> str:
 
 
 def _mode(results: DeviceRows) -> str:
-    """Return the mode for comparisons with hardware limits: on a GPU a CUDA graph, which excludes the host's time."""
+    """Return the mode for comparisons with hardware limits: on a GPU "graph", which excludes the host's time."""
     return "graph" if results.cuda else "eager"

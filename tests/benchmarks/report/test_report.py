@@ -195,7 +195,7 @@ def test_data_set_table_and_stages(report_of_both: str) -> None:
     assert lines[-3:] == [
         ["CIFAR-10", "read", "3.00 ms ± 300 µs", "75.0%", ""],
         ["CIFAR-10", "convert", "1.00 ms ± 100 µs", "25.0%", ""],
-        ["CIFAR-10", "sum, to 128×128", "4.00 ms", "100.0%", "4,300"],
+        ["CIFAR-10", "sum (images resized to 128×128)", "4.00 ms", "100.0%", "4,300"],
     ]
 
 
