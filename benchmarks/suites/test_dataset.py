@@ -72,7 +72,7 @@ def test_official(measure: Callable[..., None], small: ImageSet, tmp_path: Path)
     measure("data set", case, call, device="cpu", images=len(rows))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2, 4])
 def test_command(measure: Callable[..., None], small: ImageSet, tmp_path: Path, workers: int) -> None:
     """Measure one run of ``i2e dataset`` on all splits, including the start of Python and of the workers."""
     out = tmp_path / "out"

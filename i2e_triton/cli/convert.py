@@ -76,11 +76,12 @@ def convert(
     All image formats that Pillow can read are supported. The EXIF orientation is applied, only the first frame of an
     animation is used, transparency is dropped, and grey images of more than 8 bits keep their precision.
 
-    Unreadable files are reported and skipped; the exit status is then 1. If an argument is invalid, nothing is written
-    and the exit status is 2.
+    Images that are unreadable, or too large for a format, are reported and skipped. The exit status is 1 if one of them
+    is an IMAGE itself, if a file cannot be written, or if no image is converted; skipped images in folders do not
+    change it. If an argument is invalid, nothing is written and the exit status is 2.
     """
     from i2e_triton.cli.convert_image import ConvertOptions, output_paths
-    from i2e_triton.cli.image_files import find_image_files
+    from i2e_triton.cli.image_files import describe_others, find_image_files
     from i2e_triton.formats.event_list import check_duration
 
     with as_option_error("--timestep-us"):
@@ -104,11 +105,15 @@ def convert(
     errors = Console(stderr=True)
     for path, reason in files.unreadable.items():
         print_line(errors, f"skipped {path}: {reason}")
-    converted = _convert_all(files.targets, options, errors)
+    if files.others:
+        print_line(errors, describe_others(files.others))
+    converted, unreadable = _convert_all(files.targets, options, errors)
     _print_report(Console(), converted, options, out)
     total = len(files.unreadable) + len(files.targets)
     if len(converted) < total:
         print_line(errors, f"{total - len(converted)} of {total} skipped")
+    tolerated = unreadable - files.named
+    if len(converted) + len(tolerated) < total or not converted:
         raise typer.Exit(1)
 
 
@@ -119,21 +124,24 @@ def _check_folder(out: Path) -> None:
         raise option_error("--out", f"{printable(existing)} exists and is not a folder; choose another name")
 
 
-def _convert_all(targets: dict[Path, Path], options: ConvertOptions, errors: Console) -> list[ConvertedImage]:
-    """Convert every readable image; report and skip the others."""
+def _convert_all(
+    targets: dict[Path, Path], options: ConvertOptions, errors: Console
+) -> tuple[list[ConvertedImage], set[Path]]:
+    """Convert every readable image; report and skip the others. Return the results and the unreadable images."""
     from i2e_triton.cli.convert_image import convert_image
     from i2e_triton.io.pictures import PictureError
 
-    converted = []
+    converted, unreadable = [], set()
     with new_progress(errors) as progress:
         for image, target in progress.track(targets.items(), total=len(targets), description="converting"):
             try:
                 converted.append(convert_image(image, target, options))
             except PictureError as error:
+                unreadable.add(image)
                 print_line(errors, f"skipped {image}: {error}")
             except OSError as error:
                 print_line(errors, f"skipped {image}: cannot write {target}: {error.strerror or error}")
-    return converted
+    return converted, unreadable
 
 
 def _print_report(console: Console, converted: Sequence[ConvertedImage], options: ConvertOptions, out: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -154,6 +156,8 @@ def convert(
     manifest.json: settings, source, shards with checksums, event rates, and the rows that were skipped because their
     image is unreadable.
 
+    Unreadable images are reported and skipped. They do not change the exit status, which is 1 if no image is readable.
+
     Images are read as they are stored, as by torchvision: the EXIF orientation is not applied.
 
     After an interruption, rerun the same command to resume; the result has the same bytes. Ctrl-C finishes the current
@@ -161,6 +165,7 @@ def convert(
     names or sizes, is refused.
     """
     from i2e_triton.cli.dataset_report import DatasetProgress, print_summary
+    from i2e_triton.cli.image_files import describe_others
     from i2e_triton.pipeline.dataset import Terminated, convert_dataset
     from i2e_triton.sources import PRESETS, check_resize, find_kind
 
@@ -194,6 +199,8 @@ def convert(
         print_line(errors, "interrupted; finished shards are kept. Rerun the same command to resume")
         raise typer.Exit(_TERMINATED if isinstance(error, Terminated) else _INTERRUPTED) from error
     print_summary(Console(), manifest, out)
+    if kind == "folder" and (others := _other_files(source)):
+        print_line(errors, describe_others(others))
     if not manifest.complete:
         print_line(errors, "interrupted; rerun the same command to resume")
         raise typer.Exit(_INTERRUPTED)
@@ -260,6 +267,15 @@ def _repair(out: Path, location: str, workers: int, errors: Console) -> None:
     with DatasetProgress(errors, None) as progress:
         convert_dataset(sources, kind, out, config, _engine("local", workers), progress, damaged)
     print_line(errors, f"repaired: {', '.join(damaged)}")
+
+
+def _other_files(location: str) -> Counter[str]:
+    """Count the files of a folder that are not images, by suffix."""
+    from i2e_triton.cli.image_files import other_files
+    from i2e_triton.io.location import IMAGE_SUFFIXES
+
+    names = chain.from_iterable(files for _, _, files in os.walk(Path(location).expanduser()))
+    return other_files(names, IMAGE_SUFFIXES)
 
 
 def _compression(format: str, codec: str | None) -> str:

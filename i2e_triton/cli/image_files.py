@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,10 @@ class ImageFiles:
     targets: dict[Path, Path] = field(default_factory=dict)
     #: Arguments and folders that cannot be read, and why.
     unreadable: dict[Path, str] = field(default_factory=dict)
+    #: Image files that an argument names directly, not by a folder.
+    named: set[Path] = field(default_factory=set)
+    #: Number of the other files in folders, by suffix.
+    others: Counter[str] = field(default_factory=Counter)
 
 
 def find_image_files(arguments: Iterable[str], out: Path) -> ImageFiles:
@@ -41,9 +45,11 @@ def find_image_files(arguments: Iterable[str], out: Path) -> ImageFiles:
         if reason:
             found.unreadable[path] = reason
             continue
-        files = list(_walk(path, out, found.unreadable)) if path.is_dir() else [path]
+        files = list(_walk(path, out, found)) if path.is_dir() else [path]
         if not files:
             found.unreadable[path] = "no images in this folder"
+        if not path.is_dir():
+            found.named.add(path)
         roots.append(os.path.abspath(path if path.is_dir() else path.parent))
         images.update((os.path.abspath(file), file) for file in files)
     if images:
@@ -70,16 +76,31 @@ def _why_unreadable(path: Path, out: Path) -> str:
     return "" if path.is_dir() or path.is_file() else "neither a file nor a folder"
 
 
-def _walk(folder: Path, out: Path, unreadable: dict[Path, str]) -> Iterator[Path]:
-    """Yield the images in a folder and its subfolders. Record the subfolders that cannot be read in ``unreadable``."""
+def other_files(names: Iterable[str], image_suffixes: Collection[str]) -> Counter[str]:
+    """Count the files that are neither images nor hidden, by suffix."""
+    suffixes = (os.path.splitext(name)[1].lower() for name in names if not name.startswith("."))
+    return Counter(suffix or "(no suffix)" for suffix in suffixes if suffix not in image_suffixes)
+
+
+def describe_others(others: Counter[str]) -> str:
+    """Return the counts of other files as a sentence: ``not images: 2 .heic (pip install pillow-heif), 1 .txt``."""
+    hints = dict.fromkeys((".heic", ".heif"), " (pip install pillow-heif)")
+    return "not images: " + ", ".join(
+        f"{count} {suffix}{hints.get(suffix, '')}" for suffix, count in others.most_common()
+    )
+
+
+def _walk(folder: Path, out: Path, found: ImageFiles) -> Iterator[Path]:
+    """Yield the images in a folder and its subfolders. Record unreadable subfolders and other files in ``found``."""
 
     def record(error: OSError) -> None:
-        unreadable[Path(error.filename)] = error.strerror or str(error)
+        found.unreadable[Path(error.filename)] = error.strerror or str(error)
 
     for parent, folders, files in os.walk(folder, onerror=record):
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and not _same_file(Path(parent, name), out)
         )
+        found.others += other_files(files, _image_suffixes())
         for name in sorted(files):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in _image_suffixes():
                 yield Path(parent, name)

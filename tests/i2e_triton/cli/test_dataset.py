@@ -260,6 +260,13 @@ def test_escape_sequences_in_names_are_replaced(i2e: I2E, tmp_path: Path) -> Non
     assert f"skipped: train 0 (\N{REPLACEMENT CHARACTER}[2J[bold]{'long' * 30}): " in end.out
 
 
+def test_files_that_are_no_images_are_counted_by_suffix(i2e: I2E, images: Path, tmp_path: Path) -> None:
+    for name in ("a.heic", "b.HEIC", "c.txt", ".hidden"):
+        (images / "cat" / name).touch()
+    end = i2e("dataset", images, "-o", tmp_path / "out", *HERE)
+    assert (end.status, end.err.splitlines()[-1]) == (0, "not images: 2 .heic (pip install pillow-heif), 1 .txt")
+
+
 def test_empty_result_gives_status_1(i2e: I2E, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(DAMAGED)
