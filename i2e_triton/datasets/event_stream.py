@@ -206,7 +206,7 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
         """Yield the row numbers of this worker in order, in blocks that are read together."""
         starts, stops = self._ranges()
         worker, _ = _worker()
-        blocks = _group_sizes(stops - starts, self._buffer_size if self._shuffle else 1)
+        blocks = _consecutive_groups(stops - starts, self._buffer_size if self._shuffle else 1)
         for block, (first, stop) in enumerate(blocks):
             rows = np.concatenate([np.arange(starts[i], stops[i]) for i in range(first, stop)])
             if self._shuffle:
@@ -238,7 +238,7 @@ def _share(start: int, stop: int, index: int, count: int) -> tuple[int, int]:
     return start + length * index // count, start + length * (index + 1) // count
 
 
-def _group_sizes(sizes: Rows, minimum: int) -> Iterator[tuple[int, int]]:
+def _consecutive_groups(sizes: Rows, minimum: int) -> Iterator[tuple[int, int]]:
     """Yield ``(start, stop)`` of consecutive ``sizes`` that sum to at least ``minimum``. The last sum may be less."""
     first, total = 0, 0
     for index, size in enumerate(sizes.tolist()):

@@ -26,7 +26,7 @@ class EventRow:
 
 
 class Records(ABC):
-    """The rows of a split. Pickling stores no rows, and each process opens the files that it reads."""
+    """The rows of a split. Pickling does not copy events. Each process opens the files that it reads."""
 
     #: Class names in the order of the labels, or None if the files have none.
     classes: tuple[str, ...] | None

@@ -154,5 +154,5 @@ def _add_member(path: Path, samples: dict[str, dict[str, tuple[int, int]]], memb
         return
     files = samples.setdefault(key, {})
     if kind in files:
-        raise RecordError(f"{path}: the sample {key!r} has {kind} twice, the second is {member.name!r}")
+        raise RecordError(f"{path}: the sample {key!r} has {kind} twice; the second is {member.name!r}")
     files[kind] = (member.offset, member.size)

@@ -137,7 +137,7 @@ def check_event_list_size(height: int, width: int) -> None:
     """Raise a ValueError if an image is too large for the coordinates of an event list."""
     largest = _LARGEST["x"] + 1
     if max(height, width) > largest:
-        raise ValueError(f"an event list can hold at most {largest} x {largest} pixels, got {height} x {width}")
+        raise ValueError(f"an event list can have at most {largest} x {largest} pixels, got {height} x {width}")
 
 
 def check_duration(timesteps: int, timestep_us: int) -> tuple[int, int]:

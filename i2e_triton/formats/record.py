@@ -55,7 +55,7 @@ def encode_record(events: Tensor) -> bytes:
     array = dense_array(events)
     if max(array.shape) > LONGEST_SIDE:
         raise ValueError(
-            f"a record holds at most {LONGEST_SIDE} timesteps, rows and columns, got shape {list(array.shape)}"
+            f"a record can have at most {LONGEST_SIDE} timesteps, rows and columns, got shape {list(array.shape)}"
         )
     return _official_start(array.shape) + np.packbits(array).tobytes()
 
@@ -260,4 +260,4 @@ def _check_packed(packed: Tensor) -> None:
     if packed.device.type != "cpu":
         raise ValueError(f"packed must be on the CPU, got {packed.device}; move it with .cpu()")
     if max(packed.shape[2:]) > LONGEST_SIDE:
-        raise ValueError(f"a record holds at most {LONGEST_SIDE} rows and columns, got shape {list(packed.shape)}")
+        raise ValueError(f"a record can have at most {LONGEST_SIDE} rows and columns, got shape {list(packed.shape)}")

@@ -113,7 +113,7 @@ def test_largest_dimensions(shape: tuple[int, ...], generator: torch.Generator) 
     events = torch.rand(shape, generator=generator) < 0.5
     assert_same_events(decode_record(encode_record(events)), events)
     longer = torch.zeros([length + (length == 65535) for length in shape], dtype=torch.bool)
-    with pytest.raises(ValueError, match=r"holds at most 65535 timesteps, rows and columns, got .*65536"):
+    with pytest.raises(ValueError, match=r"can have at most 65535 timesteps, rows and columns, got .*65536"):
         encode_record(longer)
 
 

@@ -62,14 +62,14 @@ def test_find_kind_of_one_layout(names: list[str], kind: str | None, tmp_path: P
 @pytest.mark.parametrize(
     ("names", "kind"),
     [
-        # Archives and tables beside the folders that were made from them.
+        # The folder also contains archives or tables from which the class folders were made.
         (["train/a/1.png", "val/a/1.png", "train.parquet", "ILSVRC2012_img_val.tar"], "folder"),
         (["a/1.png", "a.tar"], "folder"),
         (["a/1.png", "annotations/boxes.parquet"], "folder"),
-        # Example images beside the shards of a hub data set.
+        # A hub data set with example images in another folder.
         (["data/train.parquet", "assets/banner.png"], "parquet"),
         (["train.parquet", "assets/banner.png", "old.tar"], "parquet"),
-        # Events before images.
+        # Events take precedence over images.
         (["a/0.npz", "a/0.png"], "npz"),
         (["a/0.npz", "train.parquet", "train.tar"], "npz"),
     ],
