@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,15 +16,15 @@ from tests.i2e_triton.pipeline.builders import MemorySource, RecordingObserver, 
 
 
 class Unreadable(MemorySource):
-    """A source whose rows cannot be read from the ninth on."""
+    """A source that raises an error when rows from the ninth on are read."""
 
-    def __init__(self, images: list[bytes], error: Exception) -> None:
+    def __init__(self, images: list[bytes], error: Callable[[], Exception]) -> None:
         super().__init__(images)
         self._error = error
 
     def read(self, start: int, stop: int) -> Iterator[Row]:
         if start >= 8:
-            raise self._error
+            raise self._error()
         yield from super().read(start, stop)
 
 
@@ -39,13 +39,13 @@ class UnpicklableError(ValueError):
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (FileNotFoundError(2, "No such file or directory", "cat/9.png"), OSError),
-        (SourceError("a.tar ends before its member '9.png' does"), ValueError),
-        (UnpicklableError("not", "pickled"), ValueError),
+        (partial(FileNotFoundError, 2, "No such file or directory", "cat/9.png"), OSError),
+        (partial(SourceError, "a.tar ends before its member '9.png' does"), ValueError),
+        (partial(UnpicklableError, "not", "pickled"), ValueError),
     ],
 )
 def test_unreadable_source_raises_its_message(
-    tmp_path: Path, generator: torch.Generator, workers: int, error: Exception, kind: type[Exception]
+    tmp_path: Path, generator: torch.Generator, workers: int, error: Callable[[], Exception], kind: type[Exception]
 ) -> None:
     source = Unreadable([png(image) for image in some_images(12, generator)], error)
     engine = partial(convert_shards, workers=workers)
@@ -53,7 +53,7 @@ def test_unreadable_source_raises_its_message(
         convert_dataset(
             {"train": source}, "memory", tmp_path, ConversionConfig(0.1, rows_per_shard=4), engine, RecordingObserver()
         )
-    assert str(raised.value) == str(error)
+    assert str(raised.value) == str(error())
     assert not list(tmp_path.rglob("*.part"))
 
 
