@@ -18,6 +18,7 @@ def run(code: str) -> list[str]:
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_modules_are_available_after_importing_the_package() -> None:
     code = f"""
 import i2e_triton, sys

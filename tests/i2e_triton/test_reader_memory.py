@@ -100,5 +100,6 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.slow
 def test_reader_takes_no_more_memory_than_documented(name: str, taken: dict[str, int]) -> None:
     assert taken[name] < BOUNDS[name]

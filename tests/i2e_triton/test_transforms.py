@@ -186,6 +186,7 @@ class Photographs(Dataset[tuple[Tensor, int, int]]):
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.slow
 def test_conversion_in_data_loader_workers(context: str) -> None:
     ImageToEvents()(resized_photograph("coffee", 48))  # the parent process converts before it forks
     dataset = Photographs(v2.Compose([ImageToEvents(0.1, dtype=torch.uint8)]))

@@ -297,6 +297,7 @@ def test_report_and_plots_depend_only_on_the_rows(tmp_path: Path) -> None:
         assert path.stat().st_size < 150_000
 
 
+@pytest.mark.slow
 def test_roofline_is_computed_from_the_kernels(tmp_path: Path) -> None:
     (line,) = [line for line in roofline(H100, tmp_path).splitlines() if line.startswith("| uint8 → packed ")]
     (kernel,) = kernel_costs("uint8", "packed", 128, H100, tmp_path)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from benchmarks.harness.rows import read_rows
@@ -25,6 +26,7 @@ def run(results: Path, *arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_measured_case_writes_a_row(tmp_path: Path) -> None:
     name = "test_throughput[cpu-eager-uint8-packed-1-224]"
     output = run(tmp_path, "--benchmark-only", f"benchmarks/suites/test_throughput.py::{name}")
@@ -42,6 +44,7 @@ def test_measured_case_writes_a_row(tmp_path: Path) -> None:
     assert row["kind"] == "cpu"
 
 
+@pytest.mark.slow
 def test_both_training_loops_are_compared_and_measured(tmp_path: Path) -> None:
     run(tmp_path, "--benchmark-only", "benchmarks/suites/test_training.py", "-k", "cpu and conversion")
     case = {"model": "resnet18", "precision": "float32", "batch": 4, "size": 128, "stage": "conversion"}

@@ -27,12 +27,14 @@ DATA_EXTRA = ("filelock", "matplotlib", "pyarrow", "torchvision")
 
 
 @pytest.mark.parametrize("arguments", ["--help", "dataset --help", "calibrate --help"])
+@pytest.mark.slow
 def test_help_needs_only_the_cli_extra(arguments: str, tmp_path: Path) -> None:
     finished = run_without(DATA_EXTRA, tmp_path, *arguments.split())
     assert (finished.returncode, finished.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("arguments", ["dataset in -o out", "stats in"])
+@pytest.mark.slow
 def test_missing_data_extra_is_reported_in_one_line(arguments: str, tmp_path: Path) -> None:
     finished = run_without(DATA_EXTRA, tmp_path, *arguments.split())
     assert finished.returncode == 1
@@ -40,6 +42,7 @@ def test_missing_data_extra_is_reported_in_one_line(arguments: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("package", ["typer", "PIL"])
+@pytest.mark.slow
 def test_missing_cli_extra_is_reported_in_one_line(package: str, tmp_path: Path) -> None:
     finished = run_without((package,), tmp_path, "convert", "a.png", "-o", "out")
     assert finished.returncode == 1

@@ -71,6 +71,7 @@ def test_info_prints_versions_and_platform(i2e: I2E, fake_probe: Callable[[str],
 
 @pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
 @pytest.mark.usefixtures("no_devices")
+@pytest.mark.slow
 def test_probe_bypasses_triton_interpreter_and_cache(i2e: I2E, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))

@@ -182,6 +182,7 @@ def test_persistent_workers_use_the_new_epoch(folder: Path, events: Tensor) -> N
     assert orders[0] == orders[1] != orders[2]
 
 
+@pytest.mark.slow
 def test_spawned_worker_reads_the_same_order(folder: Path) -> None:
     loader = DataLoader(EventStream(folder), batch_size=None, num_workers=1, multiprocessing_context="spawn")
     assert labels_of(loader) == labels_of(EventStream(folder))

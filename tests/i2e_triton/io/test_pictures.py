@@ -258,6 +258,7 @@ def test_limit_of_pixels_depends_on_the_format(
         read_picture(tmp_path / f"{limit + 1}.{format_name}")
 
 
+@pytest.mark.slow
 def test_small_webp_of_many_pixels_takes_little_memory(tmp_path: Path) -> None:
     """Without the lower limit for WebP, decoding this file takes 1.4 GB. It is below Pillow's own limit."""
     saved(PIL.Image.new("RGB", (9400, 9400)), tmp_path / "a.webp", lossless=True, quality=0, method=0)
@@ -296,6 +297,7 @@ def test_format_that_another_package_registers_is_read(tmp_path: Path, monkeypat
     assert read_picture(path).shape == (3, 16, 16)
 
 
+@pytest.mark.slow
 def test_lack_of_memory_raises_memory_error(tmp_path: Path) -> None:
     """A valid file must not be reported as damaged, because damaged files are skipped."""
     for name in ("a.jpg", "a.png", "a.webp"):

@@ -187,6 +187,7 @@ def test_every_mode_gives_the_same_events(mode: str, dtype: torch.dtype) -> None
 
 
 @pytest.mark.parametrize("first", ["inference_mode", "meta device", "deterministic"])
+@pytest.mark.slow
 def test_tables_cached_in_a_mode_work_without_the_mode(first: str) -> None:
     # The first call in a process caches tables. Make it in a mode, and the next calls without the mode.
     code = f"""

@@ -186,6 +186,7 @@ def test_missing_location_raises(kind: str, tmp_path: Path) -> None:
         open_source(str(tmp_path / "missing"), kind=kind, split="train")
 
 
+@pytest.mark.slow
 def test_sources_do_not_import_torchvision() -> None:
     """Importing torchvision takes as long as importing PyTorch, and only its own data sets need it."""
     code = "import i2e_triton.sources, sys; print('torchvision' in sys.modules)"
