@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 #: Name of a split in file and folder names -> its name in the official data sets.
@@ -14,7 +15,9 @@ SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5,})-of-(?P<count>\d{5,})(-[0-9a
 #: Stem of a shard in a folder with the name of its split: ``train/0000.parquet``.
 NUMBERED = re.compile(r"\d+")
 #: The image extensions of torchvision, which takes seconds to import.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+if find_spec("pillow_heif") is not None:
+    IMAGE_SUFFIXES += (".heic", ".heif")
 
 #: The folder in which the Hugging Face hub keeps the files of a data set.
 _DATA_FOLDER = "data"

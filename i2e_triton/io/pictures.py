@@ -10,6 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,11 @@ from torch import Tensor
 
 from i2e_triton.images import as_image_tensor, to_supported_mode
 
+if find_spec("pillow_heif") is not None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
 #: Formats that are decoded -> divisor of the pixel limit ``PIL.Image.MAX_IMAGE_PIXELS``. Decoding WebP and JPEG 2000
 #: takes 16 and 20 bytes per pixel (measured at 4000 x 4000 pixels), so they have half the limit. The others take 4 to
 #: 12. Pillow's other formats are not decoded: EPS starts Ghostscript, and WMF runs a renderer.
@@ -28,7 +34,7 @@ FORMATS = {
     "BMP": 1,
     "DIB": 1,
     "GIF": 1,
-    "HEIF": 1,  # if pillow-heif is installed and registered
+    "HEIF": 1,  # if pillow-heif is installed
     "JPEG": 1,
     "JPEG2000": 2,
     "PCX": 1,

@@ -30,7 +30,7 @@ def write_empty(folder: Path, names: list[str]) -> Path:
 
 
 def test_image_suffixes_equal_torchvision() -> None:
-    assert IMAGE_SUFFIXES == IMG_EXTENSIONS
+    assert IMAGE_SUFFIXES[: len(IMG_EXTENSIONS)] == IMG_EXTENSIONS
 
 
 @pytest.mark.parametrize(
