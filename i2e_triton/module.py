@@ -32,9 +32,10 @@ class I2E(nn.Module):
     Args:
         ratio: event threshold in [0, 1], as a fraction of the range of the image's values. The paper uses 0.12 at
             224x224 and 0.07 at 128x128.
-        order: order of the timesteps: groups 0 to 7, a name, or an official number 0 to 5; see
-            :func:`i2e_triton.canonical_shifts`. It must have at least ``timesteps`` groups; in ``weight``, the omitted
-            groups follow. Default: the groups of gamma-alpha-beta.
+        order: order of the eight groups of motion vectors, one group per timestep: distinct group numbers 0 to 7, a
+            name, or an official number 0 to 5; see :func:`i2e_triton.canonical_shifts`. It needs at least
+            ``timesteps`` groups; ``weight`` contains all eight, with the missing groups at the end. Default:
+            ``(4, 5, 6, 7, 0, 1, 2, 3)``, which is gamma-alpha-beta.
         shuffle: official name of ``order``.
         padding_mode: padding at the border of the image. Only ``"replicate"``, which the paper uses, is supported.
         timesteps: number of timesteps T, 1 to 8. The first T groups of ``order`` are used.
@@ -102,7 +103,7 @@ class I2E(nn.Module):
             batch = images.shape[0] if self.per_sample and images.dim() == 4 else None
             shifts = draw_shifts(self.candidates, batch)
         else:
-            shifts = self.candidates[0]
+            shifts = self.candidates[0]  # the canonical motion vectors
         return convert(images, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed)
 
     def extra_repr(self) -> str:

@@ -28,7 +28,8 @@ def convert(
     Args:
         images: uint8, float16, bfloat16, float32 or float64, on the CPU. uint8 is scaled to [0, 1].
         ratio: event threshold as a fraction of the range of the image's values: one number, or a tensor ``[B]``.
-        shifts: motion vectors ``[T, 4]``, or one microsaccade per image ``[B, T, 4]``.
+        shifts: motion vectors of (dy0, dx0, dy1, dx1) in pixels: ``[T, 4]`` for all images, or ``[B, T, 4]`` with
+            separate motion vectors for each image.
         crop: see :func:`augment`.
         size: see :func:`augment`.
         flip: see :func:`augment`.
@@ -44,14 +45,15 @@ def convert(
         return torch.cat([convert(i[None], r[None], s) for i, r, s in zip(images, ratios, shifts)], dim=1)
 
     value = scale(images).amax(dim=1, keepdim=True)
-    ratios_b = ratio.to(value.dtype)[:, None, None, None] if isinstance(ratio, Tensor) else ratio
-    theta = (value.amax(dim=(2, 3), keepdim=True) - value.amin(dim=(2, 3), keepdim=True)) * ratios_b
+    ratio_per_image = ratio.to(value.dtype)[:, None, None, None] if isinstance(ratio, Tensor) else ratio
+    theta = (value.amax(dim=(2, 3), keepdim=True) - value.amin(dim=(2, 3), keepdim=True)) * ratio_per_image
 
     weight = convolution_weight(shifts).to(value.dtype)
     reach = weight.shape[-1] // 2
     difference = F.conv2d(F.pad(value, (reach,) * 4, mode="replicate"), weight)
 
-    # Differs from the official code: the paper's condition `difference > 0` ensures that a flat image has no events.
+    # Differs from the official code, which omits the paper's condition `difference > 0`. Without it, every pixel of a
+    # flat image has events of both polarities.
     on = (difference >= theta) & (difference > 0)
     off = (-difference >= theta) & (difference < 0)
     # Differs from the official code: an image with a NaN or infinite pixel has no events.
@@ -66,13 +68,14 @@ def augment(
     flip: Tensor | None = None,
     interpolation: str = "bilinear",
 ) -> Tensor:
-    """Crop with edge padding, :func:`scale`, resize and flip, in this order.
+    """Crop with edge padding, convert to the arithmetic type (:func:`scale`), resize and flip, in this order.
 
     Args:
         images: ``[B, C, H, W]`` of any image type, on the CPU.
-        crop: boxes ``[B, 4]`` of (top, left, height, width), which may extend beyond the image; None crops nothing.
+        crop: boxes ``[B, 4]`` of (top, left, height, width), which may extend beyond the image; None: no image is
+            cropped.
         size: height and width of the result; None keeps those of the images.
-        flip: bool ``[B]``, True for the images to flip left to right; None flips none.
+        flip: bool ``[B]``, True for the images to flip left to right; None: no image is flipped.
         interpolation: ``"bilinear"`` (align_corners False, no antialias) or ``"nearest"``.
 
     Returns:
@@ -120,8 +123,8 @@ def resize(image: Tensor, size: torch.Size | tuple[int, int], interpolation: str
 def source_pixels(length: int, size: int, dtype: torch.dtype, interpolation: str) -> tuple[Tensor, Tensor, Tensor]:
     """Return the two source pixels of each target pixel, and their weight, along one axis.
 
-    The scale and then the coordinate are rounded, as PyTorch does for a tensor of this type. The scale is computed as
-    ``length * (1 / size)`` in float64, which rounds to the same float32 as PyTorch's ``length / size``.
+    The scale is rounded to ``dtype``, then the coordinate is rounded to ``dtype``, as in PyTorch's resize. The scale is
+    computed as ``length * (1 / size)`` in float64, which rounds to the same float32 as PyTorch's ``length / size``.
 
     Args:
         length: number of source pixels.

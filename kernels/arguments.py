@@ -30,18 +30,18 @@ class Augmentation(NamedTuple):
 
 
 class Planes(NamedTuple):
-    """The value channels of (augmented) images, each with a halo of repeated border pixels."""
+    """The value channels of (augmented) images, each with a halo of repeated border pixels; strides in elements."""
 
-    ptr: Any  # pixel (0, 0) of the first plane
+    ptr: Any  # image pixel (0, 0) of the first plane; a part of the halo lies before it
     tie_break_ptr: Any  # the tie-break planes (see emit_swar.py), with the same layout; None without SWAR
     height: Any
     width: Any
     stride_b: Any
-    pitch: Any  # elements from one row to the next
+    stride_y: Any
 
 
 class Shifts(NamedTuple):
-    """Motion vectors ``[T, 4]`` (``stride_b`` is 0) or ``[B, T, 4]``."""
+    """Motion vectors of (dy0, dx0, dy1, dx1) in pixels, ``[T, 4]`` (``stride_b`` is 0) or ``[B, T, 4]``."""
 
     ptr: Any
     timesteps: Any
@@ -61,7 +61,7 @@ class Events(NamedTuple):
     ptr: Any
     stride_t: Any
     stride_b: Any
-    stride_p: Any
+    stride_polarity: Any
     stride_y: Any
     stride_x: Any
 
@@ -71,6 +71,6 @@ class PackedEvents(NamedTuple):
 
     ptr: Any
     stride_b: Any
-    stride_p: Any
+    stride_polarity: Any
     stride_y: Any
     stride_x: Any

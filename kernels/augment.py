@@ -72,7 +72,7 @@ def _source(position, scale, length, BILINEAR: tl.constexpr, DOUBLE: tl.constexp
 
 
 @triton.jit
-def augmented_offsets(images, box, height, width, y, x, BILINEAR: tl.constexpr, INDEX: tl.constexpr):
+def augmented_offsets(images, box, height, width, y, x, BILINEAR: tl.constexpr, OFFSET_DTYPE: tl.constexpr):
     """Return the offsets of the raw pixels from which pixels of an augmented image are computed, and their weights.
 
     ``height`` and ``width`` are the size of the augmented image; ``y`` and ``x`` outside of it are clamped.
@@ -87,11 +87,11 @@ def augmented_offsets(images, box, height, width, y, x, BILINEAR: tl.constexpr, 
     x = tl.where(box.flipped, width - 1 - x, x)
     y_lo, y_hi, weight_y = _source(y, box.scale_y, box.height, BILINEAR, double)
     x_lo, x_hi, weight_x = _source(x, box.scale_x, box.width, BILINEAR, double)
-    row_lo = clamp(box.top + y_lo, images.height).to(INDEX) * images.stride_y
-    column_lo = clamp(box.left + x_lo, images.width).to(INDEX) * images.stride_x
+    row_lo = clamp(box.top + y_lo, images.height).to(OFFSET_DTYPE) * images.stride_y
+    column_lo = clamp(box.left + x_lo, images.width).to(OFFSET_DTYPE) * images.stride_x
     if BILINEAR:
-        row_hi = clamp(box.top + y_hi, images.height).to(INDEX) * images.stride_y
-        column_hi = clamp(box.left + x_hi, images.width).to(INDEX) * images.stride_x
+        row_hi = clamp(box.top + y_hi, images.height).to(OFFSET_DTYPE) * images.stride_y
+        column_hi = clamp(box.left + x_hi, images.width).to(OFFSET_DTYPE) * images.stride_x
         offsets = (row_lo + column_lo, row_lo + column_hi, row_hi + column_lo, row_hi + column_hi)
         return offsets, (weight_y, weight_x)
     else:

@@ -1,4 +1,4 @@
-"""The fused kernels: value channel, range, threshold and shifted differences of an image in one pass.
+"""The fused kernels, which compute value channel, range, threshold and events without intermediate tensors in PyTorch.
 
 The threshold of an image depends on its range, so no event can be written before the whole image has been read. A
 program therefore works in two phases. It *measures*: it reads its image once, writes the value channel to a plane in
@@ -8,6 +8,17 @@ in the cache, and writes each event once.
 If the batch fills the device, one program does both phases of one image, in one launch (``convert_kernel``). Otherwise
 several programs share an image, in two launches: ``measure_kernel`` writes the ranges of the programs to memory, and
 ``emit_kernel`` reads them. Both code paths call the same functions for the phases.
+
+``arguments.py`` describes the tuples of arguments. The compile-time constants are:
+
+- ``CHANNELS``: number of channels to unroll, or None for a loop over ``images.channels``.
+- ``INTERPOLATION``: ``"bilinear"`` or ``"nearest"``, or None for images that are not augmented.
+- ``PACKED``: whether events are packed.
+- ``SWAR``: whether to process four grey levels and four events at a time (see ``emit_swar.py``).
+- ``OFFSET_DTYPE``: dtype of offsets from the first element of an image, a plane or its events, int32 or int64.
+- ``MEASURE_BLOCK_Y``, ``MEASURE_BLOCK_X``: rows and columns of a tile of the first phase.
+- ``EMIT_BLOCK_Y``, ``EMIT_BLOCK_X``: rows and columns of a tile of the second phase. With SWAR, their product is the
+  number of words in a block.
 
 Arithmetic is float32 (float64 for float64 images). Every launch passes ``enable_fp_fusion=False``: a fused product and
 sum would be rounded differently from the reference.
@@ -35,20 +46,43 @@ def convert_kernel(
     INTERPOLATION: tl.constexpr,
     PACKED: tl.constexpr,
     SWAR: tl.constexpr,
-    INDEX: tl.constexpr,
-    MEASURE_Y: tl.constexpr,
-    MEASURE_X: tl.constexpr,
-    EMIT_Y: tl.constexpr,
-    EMIT_X: tl.constexpr,
+    OFFSET_DTYPE: tl.constexpr,
+    MEASURE_BLOCK_Y: tl.constexpr,
+    MEASURE_BLOCK_X: tl.constexpr,
+    EMIT_BLOCK_Y: tl.constexpr,
+    EMIT_BLOCK_X: tl.constexpr,
 ):
-    """Convert one image per program. ``arguments.py`` describes the arguments; ``augmentation`` can be None."""
+    """Convert one image per program; ``augmentation`` is None for images that are not augmented."""
     b = tl.program_id(0).to(tl.int64)
     lowest, highest = measure(
-        images, augmentation, planes, b, 0, 1, CHANNELS, INTERPOLATION, INDEX, MEASURE_Y, MEASURE_X
+        images,
+        augmentation,
+        planes,
+        b,
+        program=0,
+        programs_per_image=1,
+        CHANNELS=CHANNELS,
+        INTERPOLATION=INTERPOLATION,
+        OFFSET_DTYPE=OFFSET_DTYPE,
+        BLOCK_Y=MEASURE_BLOCK_Y,
+        BLOCK_X=MEASURE_BLOCK_X,
     )
     tl.debug_barrier()  # other threads wrote part of the plane that is read below
     theta = threshold(lowest, highest, ratios, b)
-    emit(events, planes, shifts, theta, b, 0, 1, PACKED, SWAR, INDEX, EMIT_Y, EMIT_X)
+    emit(
+        events,
+        planes,
+        shifts,
+        theta,
+        b,
+        program=0,
+        programs_per_image=1,
+        PACKED=PACKED,
+        SWAR=SWAR,
+        OFFSET_DTYPE=OFFSET_DTYPE,
+        BLOCK_Y=EMIT_BLOCK_Y,
+        BLOCK_X=EMIT_BLOCK_X,
+    )
 
 
 @triton.jit
@@ -57,20 +91,30 @@ def measure_kernel(
     augmentation,
     planes,
     ranges_ptr,
-    programs,
+    programs_per_image,
     CHANNELS: tl.constexpr,
     INTERPOLATION: tl.constexpr,
-    INDEX: tl.constexpr,
-    MEASURE_Y: tl.constexpr,
-    MEASURE_X: tl.constexpr,
+    OFFSET_DTYPE: tl.constexpr,
+    MEASURE_BLOCK_Y: tl.constexpr,
+    MEASURE_BLOCK_X: tl.constexpr,
 ):
-    """Measure a part of one image per program, and write its range to ``ranges_ptr``, ``[B, programs, 2]``."""
-    b = (tl.program_id(0) // programs).to(tl.int64)
-    program = tl.program_id(0) % programs
+    """Measure a part of one image per program, and write its range to ``ranges_ptr`` ``[B, programs_per_image, 2]``."""
+    b = (tl.program_id(0) // programs_per_image).to(tl.int64)
+    program = tl.program_id(0) % programs_per_image
     lowest, highest = measure(
-        images, augmentation, planes, b, program, programs, CHANNELS, INTERPOLATION, INDEX, MEASURE_Y, MEASURE_X
+        images,
+        augmentation,
+        planes,
+        b,
+        program,
+        programs_per_image,
+        CHANNELS,
+        INTERPOLATION,
+        OFFSET_DTYPE,
+        MEASURE_BLOCK_Y,
+        MEASURE_BLOCK_X,
     )
-    range_ptr = ranges_ptr + (b * programs + program) * 2
+    range_ptr = ranges_ptr + (b * programs_per_image + program) * 2
     tl.store(range_ptr, lowest)
     tl.store(range_ptr + 1, highest)
 
@@ -82,21 +126,35 @@ def emit_kernel(
     ratios,
     events,
     ranges_ptr,
-    programs,
+    programs_per_image,
     PACKED: tl.constexpr,
     SWAR: tl.constexpr,
-    INDEX: tl.constexpr,
-    EMIT_Y: tl.constexpr,
-    EMIT_X: tl.constexpr,
+    OFFSET_DTYPE: tl.constexpr,
+    EMIT_BLOCK_Y: tl.constexpr,
+    EMIT_BLOCK_X: tl.constexpr,
 ):
     """Combine the ranges of all programs of an image, and write the events of a part of one image per program."""
-    b = (tl.program_id(0) // programs).to(tl.int64)
-    program = tl.program_id(0) % programs
+    b = (tl.program_id(0) // programs_per_image).to(tl.int64)
+    program = tl.program_id(0) % programs_per_image
     position = tl.arange(0, MAX_PROGRAMS)
     # Positions after the last program read the first range again, which does not change the minimum and the maximum.
-    range_ptr = ranges_ptr + (b * programs + tl.where(position < programs, position, 0)) * 2
+    range_ptr = ranges_ptr + (b * programs_per_image + tl.where(position < programs_per_image, position, 0)) * 2
     low, high = tl.load(range_ptr), tl.load(range_ptr + 1)
-    finite = tl.min((low == low).to(tl.int32), axis=0)
-    lowest = tl.where(finite != 0, tl.min(low, axis=0), float("nan"))
+    # measure() returns NaN as the minimum if a pixel is not finite. tl.min ignores NaN.
+    no_nan = tl.min((low == low).to(tl.int32), axis=0)
+    lowest = tl.where(no_nan != 0, tl.min(low, axis=0), float("nan"))
     theta = threshold(lowest, tl.max(high, axis=0), ratios, b)
-    emit(events, planes, shifts, theta, b, program, programs, PACKED, SWAR, INDEX, EMIT_Y, EMIT_X)
+    emit(
+        events,
+        planes,
+        shifts,
+        theta,
+        b,
+        program,
+        programs_per_image,
+        PACKED,
+        SWAR,
+        OFFSET_DTYPE,
+        EMIT_BLOCK_Y,
+        EMIT_BLOCK_X,
+    )

@@ -1,4 +1,7 @@
-"""The second phase: compute an image's events from its plane and its threshold."""
+"""The second phase: compute an image's events from its plane and its threshold.
+
+``convert.py`` describes the compile-time constants.
+"""
 
 import triton
 import triton.language as tl
@@ -31,10 +34,10 @@ def emit(
     theta,
     b,
     program,
-    programs,
+    programs_per_image,
     PACKED: tl.constexpr,
-    SWAR: tl.constexpr,  # whether to process four grey levels and four events at a time
-    INDEX: tl.constexpr,
+    SWAR: tl.constexpr,
+    OFFSET_DTYPE: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
 ):
@@ -42,18 +45,46 @@ def emit(
     block: tl.constexpr = BLOCK_Y * BLOCK_X
     if _reach(shifts, b) > HALO:
         _emit_pixels(
-            events, planes, shifts, theta, b, program, programs, PACKED, INDEX, BLOCK_Y, BLOCK_X, IN_HALO=False
+            events,
+            planes,
+            shifts,
+            theta,
+            b,
+            program,
+            programs_per_image,
+            PACKED,
+            OFFSET_DTYPE,
+            BLOCK_Y,
+            BLOCK_X,
+            IN_HALO=False,
         )
     elif SWAR:
         step, tied = level_step(theta)
         if tied:
-            write_tie_break_plane(planes, step, theta, b, program, programs, INDEX, block)
+            write_tie_break_plane(planes, step, theta, b, program, programs_per_image, OFFSET_DTYPE, block)
             tl.debug_barrier()  # other threads wrote part of the tie-break plane that is read below
-            emit_swar(events, planes, shifts, step, b, program, programs, PACKED, INDEX, block, TIED=True)
+            emit_swar(
+                events, planes, shifts, step, b, program, programs_per_image, PACKED, OFFSET_DTYPE, block, TIED=True
+            )
         else:
-            emit_swar(events, planes, shifts, step, b, program, programs, PACKED, INDEX, block, TIED=False)
+            emit_swar(
+                events, planes, shifts, step, b, program, programs_per_image, PACKED, OFFSET_DTYPE, block, TIED=False
+            )
     else:
-        _emit_pixels(events, planes, shifts, theta, b, program, programs, PACKED, INDEX, BLOCK_Y, BLOCK_X, IN_HALO=True)
+        _emit_pixels(
+            events,
+            planes,
+            shifts,
+            theta,
+            b,
+            program,
+            programs_per_image,
+            PACKED,
+            OFFSET_DTYPE,
+            BLOCK_Y,
+            BLOCK_X,
+            IN_HALO=True,
+        )
 
 
 @triton.jit
@@ -81,13 +112,15 @@ def _shift(shift_ptr, size, IN_HALO: tl.constexpr):
 
 
 @triton.jit
-def _neighbour(planes, plane_ptr, y, x, dy, dx, inside, INDEX: tl.constexpr, IN_HALO: tl.constexpr):
+def _neighbour(planes, plane_ptr, y, x, dy, dx, inside, OFFSET_DTYPE: tl.constexpr, IN_HALO: tl.constexpr):
     """Return the values at ``(y + dy, x + dx)``; without IN_HALO, coordinates are clamped to the image."""
     if IN_HALO:
-        pixel = tl.load(plane_ptr + (dy * planes.pitch + dx) + (y.to(INDEX) * planes.pitch + x), mask=inside, other=0)
+        pixel = tl.load(
+            plane_ptr + (dy * planes.stride_y + dx) + (y.to(OFFSET_DTYPE) * planes.stride_y + x), mask=inside, other=0
+        )
     else:
-        row, column = clamp(y + dy, planes.height).to(INDEX), clamp(x + dx, planes.width)
-        pixel = tl.load(plane_ptr + (row * planes.pitch + column), mask=inside, other=0)
+        row, column = clamp(y + dy, planes.height).to(OFFSET_DTYPE), clamp(x + dx, planes.width)
+        pixel = tl.load(plane_ptr + (row * planes.stride_y + column), mask=inside, other=0)
     return arithmetic(pixel)
 
 
@@ -99,9 +132,9 @@ def _emit_pixels(
     theta,
     b,
     program,
-    programs,
+    programs_per_image,
     PACKED: tl.constexpr,
-    INDEX: tl.constexpr,
+    OFFSET_DTYPE: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
     IN_HALO: tl.constexpr,  # whether no motion vector reaches beyond the halo
@@ -113,18 +146,18 @@ def _emit_pixels(
     events_ptr = events.ptr + b * events.stride_b
     one = tl.full((BLOCK_Y, BLOCK_X), 1, dtype=tl.float32).to(events.ptr.dtype.element_ty)
     zero = tl.full((BLOCK_Y, BLOCK_X), 0, dtype=tl.float32).to(events.ptr.dtype.element_ty)
-    first, last = tile_range(program, programs, height, width, BLOCK_Y, BLOCK_X)
+    first, last = tile_range(program, programs_per_image, height, width, BLOCK_Y, BLOCK_X)
     for tile in range(first, last):
         y, x, inside = tile_at(tile, height, width, BLOCK_Y, BLOCK_X)
-        target_ptr = events_ptr + (y.to(INDEX) * events.stride_y + x.to(INDEX) * events.stride_x)
+        target_ptr = events_ptr + (y.to(OFFSET_DTYPE) * events.stride_y + x.to(OFFSET_DTYPE) * events.stride_x)
         on_bits = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.int32)
         off_bits = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.int32)
         for t in range(0, shifts.timesteps):
             shift_ptr = shifts_ptr + 4 * t
             dy0, dx0 = _shift(shift_ptr, height, IN_HALO), _shift(shift_ptr + 1, width, IN_HALO)
             dy1, dx1 = _shift(shift_ptr + 2, height, IN_HALO), _shift(shift_ptr + 3, width, IN_HALO)
-            start = _neighbour(planes, plane_ptr, y, x, dy0, dx0, inside, INDEX, IN_HALO)
-            end = _neighbour(planes, plane_ptr, y, x, dy1, dx1, inside, INDEX, IN_HALO)
+            start = _neighbour(planes, plane_ptr, y, x, dy0, dx0, inside, OFFSET_DTYPE, IN_HALO)
+            end = _neighbour(planes, plane_ptr, y, x, dy1, dx1, inside, OFFSET_DTYPE, IN_HALO)
             difference = end - start
             on = difference >= theta
             off = difference <= -theta
@@ -133,8 +166,8 @@ def _emit_pixels(
                 off_bits |= off.to(tl.int32) << t
             else:
                 tl.store(target_ptr, tl.where(on, one, zero), mask=inside)
-                tl.store(target_ptr + events.stride_p, tl.where(off, one, zero), mask=inside)
+                tl.store(target_ptr + events.stride_polarity, tl.where(off, one, zero), mask=inside)
                 target_ptr += events.stride_t
         if PACKED:
             tl.store(target_ptr, on_bits.to(tl.uint8), mask=inside)
-            tl.store(target_ptr + events.stride_p, off_bits.to(tl.uint8), mask=inside)
+            tl.store(target_ptr + events.stride_polarity, off_bits.to(tl.uint8), mask=inside)

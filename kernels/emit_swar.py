@@ -37,14 +37,16 @@ def _fires(level, step, theta):
 
 
 @triton.jit
-def write_tie_break_plane(planes, step, theta, b, program, programs, INDEX: tl.constexpr, BLOCK: tl.constexpr):
+def write_tie_break_plane(
+    planes, step, theta, b, program, programs_per_image, OFFSET_DTYPE: tl.constexpr, BLOCK: tl.constexpr
+):
     """Write the part of the tie-break plane that one program reads, halo included."""
     words_per_row = planes.width // 4
     plane_ptr = planes.ptr + b * planes.stride_b
     tie_break_ptr = planes.tie_break_ptr + b * planes.stride_b
-    first, last = _word_range(program, programs, planes.height * words_per_row, BLOCK)
-    start = (first // words_per_row - HALO).to(INDEX) * planes.pitch - HALO
-    stop = (tl.cdiv(last, words_per_row) + HALO).to(INDEX) * planes.pitch
+    first, last = _word_range(program, programs_per_image, planes.height * words_per_row, BLOCK)
+    start = (first // words_per_row - HALO).to(OFFSET_DTYPE) * planes.stride_y - HALO
+    stop = (tl.cdiv(last, words_per_row) + HALO).to(OFFSET_DTYPE) * planes.stride_y
     for block in range(start, stop, BLOCK):
         position = block + tl.arange(0, BLOCK)
         level = tl.load(plane_ptr + position, mask=position < stop, other=0).to(tl.int32)
@@ -54,17 +56,17 @@ def write_tie_break_plane(planes, step, theta, b, program, programs, INDEX: tl.c
 
 
 @triton.jit
-def _word_range(program, programs, words, BLOCK: tl.constexpr):
+def _word_range(program, programs_per_image, words, BLOCK: tl.constexpr):
     """Return the first word of a program's part of an image, and the one after its last word, in whole blocks."""
-    words_per_program = tl.cdiv(tl.cdiv(words, BLOCK), programs) * BLOCK
+    words_per_program = tl.cdiv(tl.cdiv(words, BLOCK), programs_per_image) * BLOCK
     return tl.minimum(program * words_per_program, words), tl.minimum((program + 1) * words_per_program, words)
 
 
 @triton.jit
-def _levels(word_ptr, shift_ptr, pitch):
+def _levels(word_ptr, shift_ptr, stride_y):
     """Load the four levels at ``(dy, dx)`` from a word; return them as two words: levels 0 and 2, levels 1 and 3."""
     dy, dx = tl.load(shift_ptr).to(tl.int32), tl.load(shift_ptr + 1).to(tl.int32)
-    neighbour_ptr = word_ptr + (dy * pitch + (dx >> 2))
+    neighbour_ptr = word_ptr + (dy * stride_y + (dx >> 2))
     bits = (dx & 3) * 8
     lo = tl.load(neighbour_ptr)
     hi = tl.load(neighbour_ptr + 1, mask=bits != 0)
@@ -74,20 +76,21 @@ def _levels(word_ptr, shift_ptr, pitch):
 
 @triton.jit
 def emit_swar(
-    events, planes, shifts, step, b, program, programs,
-    PACKED: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr, TIED: tl.constexpr,
+    events, planes, shifts, step, b, program, programs_per_image,
+    PACKED: tl.constexpr, OFFSET_DTYPE: tl.constexpr, BLOCK: tl.constexpr, TIED: tl.constexpr,
 ):  # fmt: skip
     """Write one program's part of the events of image ``b``, four pixels at a time."""
     # Below, strides and positions count words of four pixels.
     word_type: tl.constexpr = tl.pointer_type(tl.uint32)
-    words_per_row, pitch = planes.width // 4, planes.pitch // 4
-    stride_t, stride_p, stride_y = events.stride_t // 4, events.stride_p // 4, events.stride_y // 4
+    words_per_row, plane_stride_y = planes.width // 4, planes.stride_y // 4
+    stride_t, stride_polarity = events.stride_t // 4, events.stride_polarity // 4
+    stride_y = events.stride_y // 4
     events_ptr = (events.ptr + b * events.stride_b).to(word_type)
     plane_ptr = (planes.ptr + b * planes.stride_b).to(word_type)
     tie_break_ptr = (planes.tie_break_ptr + b * planes.stride_b).to(word_type)
     shifts_ptr = shifts.ptr + b * shifts.stride_b
     bias = (0x8000 - step).to(tl.uint32) * _LOW_BITS
-    first, last = _word_range(program, programs, planes.height * words_per_row, BLOCK)
+    first, last = _word_range(program, programs_per_image, planes.height * words_per_row, BLOCK)
     for block in range(first, last, BLOCK):
         word = block + tl.arange(0, BLOCK)
         inside = word < last
@@ -95,18 +98,18 @@ def emit_swar(
         # cannot load several with one instruction. The compiler gives each thread consecutive words if it knows that
         # `word` is consecutive; this `where` hides it.
         word = tl.where(inside, word, 0)
-        y, x = (word // words_per_row).to(INDEX), word % words_per_row
-        level_ptr, raised_ptr = plane_ptr + (y * pitch + x), tie_break_ptr + (y * pitch + x)
+        y, x = (word // words_per_row).to(OFFSET_DTYPE), word % words_per_row
+        level_ptr, raised_ptr = plane_ptr + (y * plane_stride_y + x), tie_break_ptr + (y * plane_stride_y + x)
         target_ptr = events_ptr + (y * stride_y + x)
         on = tl.zeros((BLOCK,), dtype=tl.uint32)
         off = tl.zeros((BLOCK,), dtype=tl.uint32)
         for t in range(0, shifts.timesteps):
             start_ptr, end_ptr = shifts_ptr + 4 * t, shifts_ptr + 4 * t + 2
-            start_even, start_odd = _levels(level_ptr, start_ptr, pitch)
-            end_even, end_odd = _levels(level_ptr, end_ptr, pitch)
+            start_even, start_odd = _levels(level_ptr, start_ptr, plane_stride_y)
+            end_even, end_odd = _levels(level_ptr, end_ptr, plane_stride_y)
             if TIED:
-                raised_start_even, raised_start_odd = _levels(raised_ptr, start_ptr, pitch)
-                raised_end_even, raised_end_odd = _levels(raised_ptr, end_ptr, pitch)
+                raised_start_even, raised_start_odd = _levels(raised_ptr, start_ptr, plane_stride_y)
+                raised_end_even, raised_end_odd = _levels(raised_ptr, end_ptr, plane_stride_y)
             else:
                 raised_start_even, raised_start_odd = start_even, start_odd
                 raised_end_even, raised_end_odd = end_even, end_odd
@@ -117,11 +120,11 @@ def emit_swar(
                 off |= _high_bits(off_even, off_odd, t)
             else:
                 tl.store(target_ptr, _high_bits(on_even, on_odd, 0), mask=inside)
-                tl.store(target_ptr + stride_p, _high_bits(off_even, off_odd, 0), mask=inside)
+                tl.store(target_ptr + stride_polarity, _high_bits(off_even, off_odd, 0), mask=inside)
                 target_ptr += stride_t
         if PACKED:
             tl.store(target_ptr, on, mask=inside)
-            tl.store(target_ptr + stride_p, off, mask=inside)
+            tl.store(target_ptr + stride_polarity, off, mask=inside)
 
 
 @triton.jit

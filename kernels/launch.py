@@ -73,19 +73,19 @@ def convert_into(
     swar = can_use_swar(plane_dtype, out)
     planes = _new_planes(batch, height, width, plane_dtype, device, swar)
     multiprocessors, warp_size = _device(device)
-    programs, warps = programs_and_warps(batch, height, width, multiprocessors)
+    programs_per_image, warps = programs_and_warps(batch, height, width, multiprocessors)
     measure_pixels = _measure_pixels(images.element_size(), interpolation)
     measure_tile = tile_shape(height, width, warps * warp_size * measure_pixels)
     emit_tile = tile_shape(height, width, warps * warp_size * _EMIT_PIXELS)
     common = {
         "planes": planes,
-        "INDEX": _index(_extent(images[0]), _extent(out[0] if packed else out[:, 0]), planes.stride_b),
+        "OFFSET_DTYPE": _offset_dtype(_extent(images[0]), _extent(out[0] if packed else out[:, 0]), planes.stride_b),
         "num_warps": warps,
         "enable_fp_fusion": False,
     }
     measure = _measure_arguments(images, augmentation, interpolation, measure_tile)
     emit = _emit_arguments(out, shifts, _ratios(ratios, ratio, images), packed, swar, emit_tile)
-    _launch(images, programs, measure, emit, common)
+    _launch(images, programs_per_image, measure, emit, common)
 
 
 def _measure_arguments(
@@ -98,8 +98,8 @@ def _measure_arguments(
         "augmentation": augmentation,
         "CHANNELS": channels if channels <= _UNROLLED_CHANNELS else None,
         "INTERPOLATION": interpolation,
-        "MEASURE_Y": tile[0],
-        "MEASURE_X": tile[1],
+        "MEASURE_BLOCK_Y": tile[0],
+        "MEASURE_BLOCK_X": tile[1],
     }
 
 
@@ -113,24 +113,24 @@ def _emit_arguments(
         "ratios": ratios,
         "PACKED": packed,
         "SWAR": swar,
-        "EMIT_Y": tile[0],
-        "EMIT_X": tile[1],
+        "EMIT_BLOCK_Y": tile[0],
+        "EMIT_BLOCK_X": tile[1],
     }
 
 
 def _launch(
-    images: Tensor, programs: int, measure: dict[str, Any], emit: dict[str, Any], common: dict[str, Any]
+    images: Tensor, programs_per_image: int, measure: dict[str, Any], emit: dict[str, Any], common: dict[str, Any]
 ) -> None:
     """Launch both phases: as one kernel if there is one program per image, otherwise as two kernels."""
     batch = len(images)
     with _on(images.device):
-        if programs == 1:
+        if programs_per_image == 1:
             convert_kernel[(batch,)](**measure, **emit, **common)
             return
-        ranges = torch.empty(batch, programs, 2, dtype=_arithmetic(images), device=images.device)
-        common = {**common, "ranges_ptr": ranges, "programs": programs}
-        measure_kernel[(batch * programs,)](**measure, **common)
-        emit_kernel[(batch * programs,)](**emit, **common)
+        ranges = torch.empty(batch, programs_per_image, 2, dtype=_arithmetic(images), device=images.device)
+        common = {**common, "ranges_ptr": ranges, "programs_per_image": programs_per_image}
+        measure_kernel[(batch * programs_per_image,)](**measure, **common)
+        emit_kernel[(batch * programs_per_image,)](**emit, **common)
 
 
 def unpack_into(out: Tensor, packed: Tensor) -> None:
@@ -159,7 +159,7 @@ def unpack_into(out: Tensor, packed: Tensor) -> None:
             height=height,
             width=width,
             stride_out_t=out.stride(0),
-            INDEX=_index(_extent(packed), out.numel()),
+            OFFSET_DTYPE=_offset_dtype(_extent(packed), out.numel()),
             BLOCK_Y=block_y,
             BLOCK_X=block_x,
             num_warps=_UNPACK_WARPS,
@@ -187,8 +187,8 @@ def programs_and_warps(batch: int, height: int, width: int, multiprocessors: int
     pixels = height * width
     if pixels <= 32 * 32 or 4 * batch >= 3 * multiprocessors:
         return 1, 16 if pixels > 64 * 64 else 4
-    programs = min(triton.cdiv(pixels, 512), triton.cdiv(8 * multiprocessors, batch), MAX_PROGRAMS.value)
-    return programs, 4
+    programs_per_image = min(triton.cdiv(pixels, 512), triton.cdiv(8 * multiprocessors, batch), MAX_PROGRAMS.value)
+    return programs_per_image, 4
 
 
 def tile_shape(height: int, width: int, pixels: int) -> tuple[int, int]:
@@ -203,19 +203,19 @@ def new_plane(batch: int, height: int, width: int, dtype: torch.dtype, device: t
     """Allocate the planes of a batch, with their halos.
 
     Returns:
-        A tensor ``[B, ...]`` whose first element is pixel (0, 0) of the first plane, and the pitch: the number of
-        elements from one row to the next. The left and right columns of the halo are in the gaps between rows.
+        A tensor ``[B, ...]`` whose first element is pixel (0, 0) of the first plane, and the stride of its rows
+        in elements. The left and right columns of the halo are in the gaps between rows.
     """
-    pitch = _aligned(width + 2 * HALO.value)
-    origin = HALO.value * pitch + _ALIGNMENT
-    size = origin + _aligned((height + HALO.value) * pitch)
-    return torch.empty(batch, size, dtype=dtype, device=device)[:, origin:], pitch
+    stride_y = _aligned(width + 2 * HALO.value)
+    origin = HALO.value * stride_y + _ALIGNMENT
+    size = origin + _aligned((height + HALO.value) * stride_y)
+    return torch.empty(batch, size, dtype=dtype, device=device)[:, origin:], stride_y
 
 
 def _new_planes(batch: int, height: int, width: int, dtype: torch.dtype, device: torch.device, swar: bool) -> Planes:
-    plane, pitch = new_plane(batch, height, width, dtype, device)
+    plane, stride_y = new_plane(batch, height, width, dtype, device)
     tie_break = new_plane(batch, height, width, dtype, device)[0] if swar else None
-    return Planes(plane, tie_break, height, width, plane.stride(0), pitch)
+    return Planes(plane, tie_break, height, width, plane.stride(0), stride_y)
 
 
 def _arithmetic(images: Tensor) -> torch.dtype:
@@ -274,7 +274,7 @@ def _extent(tensor: Tensor) -> int:
     return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
 
 
-def _index(*extents: int) -> tl.dtype:
+def _offset_dtype(*extents: int) -> tl.dtype:
     """Return the dtype of offsets within the largest extent. A block of a kernel may reach past its end."""
     return tl.int32 if max(extents) < 2**31 - 2**16 else tl.int64
 

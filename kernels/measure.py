@@ -1,4 +1,7 @@
-"""The first phase: write an image's value channel to its plane, and return its range."""
+"""The first phase: write an image's value channel to its plane, and return its range.
+
+``convert.py`` describes the compile-time constants.
+"""
 
 import triton
 import triton.language as tl
@@ -14,10 +17,10 @@ def measure(
     planes,
     b,
     program,
-    programs,
-    CHANNELS: tl.constexpr,  # number of channels to unroll, or None for a loop over images.channels
-    INTERPOLATION: tl.constexpr,  # "bilinear" or "nearest", or None for images that are not augmented
-    INDEX: tl.constexpr,
+    programs_per_image,
+    CHANNELS: tl.constexpr,
+    INTERPOLATION: tl.constexpr,
+    OFFSET_DTYPE: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
 ):
@@ -38,17 +41,31 @@ def measure(
     low = tl.full((BLOCK_Y, BLOCK_X), greatest, dtype=dtype)
     high = tl.full((BLOCK_Y, BLOCK_X), least, dtype=dtype)
     magnitudes = tl.zeros((BLOCK_Y, BLOCK_X), dtype=dtype)
-    first, last = tile_range(program, programs, height, width, BLOCK_Y, BLOCK_X)
+    first, last = tile_range(program, programs_per_image, height, width, BLOCK_Y, BLOCK_X)
     for tile in range(first, last):
         y, x, inside = tile_at(tile, height, width, BLOCK_Y, BLOCK_X)
-        value, magnitude = _value(images, image_ptr, box, height, width, y, x, inside, CHANNELS, INTERPOLATION, INDEX)
-        tl.store(plane_ptr + (y.to(INDEX) * planes.pitch + x), value.to(plane_dtype), mask=inside)
+        value, magnitude = _value(
+            images, image_ptr, box, height, width, y, x, inside, CHANNELS, INTERPOLATION, OFFSET_DTYPE
+        )
+        tl.store(plane_ptr + (y.to(OFFSET_DTYPE) * planes.stride_y + x), value.to(plane_dtype), mask=inside)
         if INTERPOLATION is None:  # masked loads give 0; augmented images clamp coordinates instead
             value = tl.where(inside, value, corner)
         low = tl.minimum(low, value)
         high = tl.maximum(high, value)
         magnitudes = tl.maximum(magnitudes, magnitude, propagate_nan=tl.PropagateNan.ALL)
-    _write_halo(images, image_ptr, box, planes, plane_ptr, program, programs, CHANNELS, INTERPOLATION, INDEX, BLOCK_X)
+    _write_halo(
+        images,
+        image_ptr,
+        box,
+        planes,
+        plane_ptr,
+        program,
+        programs_per_image,
+        CHANNELS,
+        INTERPOLATION,
+        OFFSET_DTYPE,
+        BLOCK_X,
+    )
     lowest = arithmetic(tl.min(tl.min(low, axis=1), axis=0))
     highest = arithmetic(tl.max(tl.max(high, axis=1), axis=0))
     if not integer:
@@ -59,8 +76,8 @@ def measure(
 
 @triton.jit
 def _write_halo(
-    images, image_ptr, box, planes, plane_ptr, program, programs,
-    CHANNELS: tl.constexpr, INTERPOLATION: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
+    images, image_ptr, box, planes, plane_ptr, program, programs_per_image,
+    CHANNELS: tl.constexpr, INTERPOLATION: tl.constexpr, OFFSET_DTYPE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write one program's part of the halo.
 
@@ -69,7 +86,7 @@ def _write_halo(
     height, width = planes.height, planes.width
     row_length = width + 2 * HALO  # corners included
     length = 2 * (row_length + height)
-    for start in range(program * BLOCK, length, programs * BLOCK):
+    for start in range(program * BLOCK, length, programs_per_image * BLOCK):
         position = start + tl.arange(0, BLOCK)  # first along the two rows, then along the two columns
         in_row = position < 2 * row_length
         in_column = position - 2 * row_length
@@ -78,23 +95,23 @@ def _write_halo(
         inside = position < length
         y, x = clamp(halo_y, height), clamp(halo_x, width)
         value, _magnitude = _value(
-            images, image_ptr, box, height, width, y, x, inside, CHANNELS, INTERPOLATION, INDEX
+            images, image_ptr, box, height, width, y, x, inside, CHANNELS, INTERPOLATION, OFFSET_DTYPE
         )  # fmt: skip
-        pointers = plane_ptr + (halo_y.to(INDEX) * planes.pitch + halo_x)
+        pointers = plane_ptr + (halo_y.to(OFFSET_DTYPE) * planes.stride_y + halo_x)
         tl.store(pointers, value.to(planes.ptr.dtype.element_ty), mask=inside)
 
 
 @triton.jit
 def _value(
     images, image_ptr, box, height, width, y, x, mask,
-    CHANNELS: tl.constexpr, INTERPOLATION: tl.constexpr, INDEX: tl.constexpr,
+    CHANNELS: tl.constexpr, INTERPOLATION: tl.constexpr, OFFSET_DTYPE: tl.constexpr,
 ):  # fmt: skip
     """Return the value channel of pixels, and the largest magnitude of their channels (NaN if a channel is NaN)."""
     bilinear: tl.constexpr = INTERPOLATION == "bilinear"
     if INTERPOLATION is None:
-        offsets, weights = (y.to(INDEX) * images.stride_y + x.to(INDEX) * images.stride_x,), None
+        offsets, weights = (y.to(OFFSET_DTYPE) * images.stride_y + x.to(OFFSET_DTYPE) * images.stride_x,), None
     else:
-        offsets, weights = augmented_offsets(images, box, height, width, y, x, bilinear, INDEX)
+        offsets, weights = augmented_offsets(images, box, height, width, y, x, bilinear, OFFSET_DTYPE)
         mask = True  # the offsets are clamped
     return _channel_max(images, image_ptr, offsets, weights, mask, CHANNELS, bilinear)
 

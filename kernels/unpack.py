@@ -15,14 +15,19 @@ def unpack_kernel(
     height,
     width,
     stride_out_t,
-    INDEX: tl.constexpr,
+    OFFSET_DTYPE: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
 ):
     """Unpack one tile per program, for all timesteps."""
-    row, x, inside = tile_at(tl.program_id(0).to(INDEX), rows, width, BLOCK_Y, BLOCK_X)
+    row, x, inside = tile_at(tl.program_id(0).to(OFFSET_DTYPE), rows, width, BLOCK_Y, BLOCK_X)
     plane, y = row // height, row % height
-    offset = (plane // 2) * packed.stride_b + (plane % 2) * packed.stride_p + y * packed.stride_y + x * packed.stride_x
+    offset = (
+        (plane // 2) * packed.stride_b
+        + (plane % 2) * packed.stride_polarity
+        + y * packed.stride_y
+        + x * packed.stride_x
+    )
     bits = tl.load(packed.ptr + offset, mask=inside, other=0)
     one = tl.full((BLOCK_Y, BLOCK_X), 1, dtype=tl.float32).to(out_ptr.dtype.element_ty)
     zero = tl.full((BLOCK_Y, BLOCK_X), 0, dtype=tl.float32).to(out_ptr.dtype.element_ty)

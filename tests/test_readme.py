@@ -22,7 +22,7 @@ COMMANDS = [
 ]
 
 
-def test_readme_has_only_blocks_and_commands_that_are_tested_here() -> None:
+def test_block_languages_and_commands_are_known() -> None:
     assert {language for language, _ in BLOCKS} == {"python", "sh", "bibtex"}
     assert len(PYTHON_BLOCKS) >= 5
     assert {command.split()[0] for command in COMMANDS} == {"make", "pip", "i2e"}
@@ -62,8 +62,9 @@ def test_commands_write_the_files_that_the_readme_describes(folder: Path) -> Non
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
-def test_make_targets_exist(command: str) -> None:
-    """The commands of a target are only printed: ``make test`` itself runs this test."""
+def test_make_targets_run_the_expected_commands(command: str) -> None:
+    """``make --dry-run`` prints the commands. They are not run, because ``make test`` would run this test again."""
+    # Variables of an outer make, for example MAKEFLAGS, would change the output.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     printed = subprocess.run(
         [*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True, text=True, env=environment

@@ -12,7 +12,8 @@ from benchmarks.harness.machine import slug
 from i2e_triton.io.atomic import write_whole
 
 RESULTS = Path(__file__).parents[1] / "results"
-# Old names in result files -> current names. They are replaced when a file is read.
+# Old names -> current names, replaced in the text of a result file when it is read. A key with only an opening quote
+# also matches the start of longer names.
 _RENAMED = {'"published': '"official', '"races"': '"comparison"', '"face"': '"clock"', '"pieces of': '"crops of'}
 
 Row = dict[str, Any]
@@ -50,6 +51,7 @@ def _read(path: Path) -> list[Row]:
     text = path.read_text() if path.exists() else "[]"
     for old, new in _RENAMED.items():
         text = text.replace(old, new)
+    # Compute the keys again: a key is a hash of the case, which can contain a replaced name.
     return [{**row, "key": _key(row["device"], row["suite"], row["case"])} for row in json.loads(text)]
 
 

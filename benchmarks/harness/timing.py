@@ -27,18 +27,18 @@ def cuda_time() -> float:
     return time.perf_counter()
 
 
-def device_param(device: str, *values: Any, wait: bool = True) -> Any:
+def device_param(device: str, *values: Any, use_cuda_timer: bool = True) -> Any:
     """Return the pytest parameters ``(device, *values)``, which are skipped if they need CUDA and there is none.
 
     Args:
         device: ``"cpu"`` or ``"cuda"``.
         values: the other parameters.
-        wait: whether the clock waits for the GPU to finish.
+        use_cuda_timer: whether to measure time on CUDA with :func:`cuda_time`, which waits for the GPU to finish.
     """
     marks = []
     if device == "cuda":
         marks.append(pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
-        if wait:
+        if use_cuda_timer:
             marks.append(pytest.mark.benchmark(timer=cuda_time))
     return pytest.param(device, *values, marks=marks)
 

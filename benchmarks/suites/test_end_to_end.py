@@ -23,19 +23,22 @@ _CASES = [
 ]
 
 
-@pytest.mark.parametrize("files", ["jpeg", "png"])
+@pytest.mark.parametrize("file_type", ["jpeg", "png"])
 @pytest.mark.parametrize(("device", "stage"), _CASES)
-def test_end_to_end(measure: Callable[..., None], image_files: Path, device: str, stage: str, files: str) -> None:
+def test_end_to_end(measure: Callable[..., None], image_files: Path, device: str, stage: str, file_type: str) -> None:
     """Measure one stage, or all stages together, for a batch of files on one thread."""
-    distinct_paths = sorted(image_files.glob(f"*.{files}"))
+    distinct_paths = sorted(image_files.glob(f"*.{file_type}"))
     batch = _BATCH[device]
     call = stages([distinct_paths[i % len(distinct_paths)] for i in range(batch)], device)[stage]
-    case = {"files": files, "stage": stage, "format": "bool", "batch": batch, "size": _SIZE}
+    case = {"files": file_type, "stage": stage, "format": "bool", "batch": batch, "size": _SIZE}
     measure("end to end", case, call, device=device, images=batch)
 
 
 def stages(paths: list[Path], device: str) -> dict[str, Callable[[], object]]:
-    """Return a function for each stage, for a batch of files. A stage uses the result of the previous one."""
+    """Return a function for each stage, for a batch of files.
+
+    Each function runs only its stage, on the result of the previous stage, which is computed here once.
+    """
 
     def decode() -> list[PIL.Image.Image]:
         images = []

@@ -25,16 +25,17 @@ _SIZE = 224
 # Clocks on a GPU. "host": until the call returns. "finished": until the GPU has finished. "device": GPU time per call
 # in a sequence of calls. "graph": the call replays a CUDA graph.
 _CLOCKS = ("host", "finished", "graph, finished", "device", "graph, device")
-_CASES = [device_param("cpu", "finished"), *(device_param("cuda", c, wait="device" in c) for c in _CLOCKS)]
+_CASES = [device_param("cpu", "finished"), *(device_param("cuda", c, use_cuda_timer="device" in c) for c in _CLOCKS)]
 
 
 @pytest.mark.parametrize(("input", "format"), MAIN_PAIRS)
 @pytest.mark.parametrize(("device", "clock"), _CASES)
 def test_one_image(measure: Callable[..., None], device: str, clock: str, input: str, format: str) -> None:
     """Measure the conversion of one image with one of the clocks."""
-    image = random_images(1, _SIZE, input, device, "photographs")
-    convert_image = partial(convert, image[0], RATIO, **FORMATS[format])
-    assert torch.equal(convert_image().cpu(), expected_events(image, format).squeeze(-4))
+    batch = random_images(1, _SIZE, input, device, "photographs")
+    convert_image = partial(convert, batch[0], RATIO, **FORMATS[format])
+    # The events of a single image have no batch dimension, which is dimension -4 of the expected events.
+    assert torch.equal(convert_image().cpu(), expected_events(batch, format).squeeze(-4))
     call: Callable[[], object] = cuda_graph([convert_image]) if "graph" in clock else convert_image
 
     def finished() -> None:

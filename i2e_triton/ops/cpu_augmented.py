@@ -80,12 +80,12 @@ def _sources(
     y, x = torch.arange(size[0])[None], torch.arange(size[1])[None]
     if flip is not None:
         x = torch.where(flip[:, None], size[1] - 1 - x, x)
-    rows = _sources_of(y, top, box_height, height, dtype, nearest)
-    return rows, _sources_of(x, left, box_width, width, dtype, nearest)
+    rows = _sources_along_axis(y, top, box_height, height, dtype, nearest)
+    return rows, _sources_along_axis(x, left, box_width, width, dtype, nearest)
 
 
-def _sources_of(
-    index: Tensor, start: Tensor, length: Tensor, limit: int, dtype: torch.dtype, nearest: bool
+def _sources_along_axis(
+    index: Tensor, start: Tensor, length: Tensor, raw_size: int, dtype: torch.dtype, nearest: bool
 ) -> _Sources:
     # As in the reference, scale and position are rounded to ``dtype`` once each.
     scale = (length * torch.tensor(1 / index.shape[-1], dtype=torch.float64)).to(dtype).double()
@@ -93,24 +93,25 @@ def _sources_of(
     position = ((index.double() + centre) * scale - centre).to(dtype).clamp_(min=0)
     lo = torch.minimum(position.long(), length - 1)
     hi = torch.minimum(lo + 1, length - 1)
-    return _Sources((start + lo).clamp_(0, limit - 1), (start + hi).clamp_(0, limit - 1), position - lo)
+    return _Sources((start + lo).clamp_(0, raw_size - 1), (start + hi).clamp_(0, raw_size - 1), position - lo)
 
 
 def _value(images: Tensor, rows: _Sources, columns: _Sources, nearest: bool) -> Tensor:
     """Return the value channels ``[N, 1, H, W]`` of augmented images, all NaN for an image with a non-finite pixel."""
-    channels = (_nearest if nearest else _bilinear)(images, rows, columns)
-    value = cpu.channel_max(channels)
+    augmented = (_nearest if nearest else _bilinear)(images, rows, columns)
+    value = cpu.channel_max(augmented)
     if images.is_floating_point():
-        finite = channels.amin(dim=(1, 2, 3)).isfinite() & value.amax(dim=(1, 2)).isfinite()
-        if not bool(finite.all()):  # -inf is not in the value channel if another channel is larger
+        # The minimum is over all channels, because a larger channel hides a -inf from the value channel.
+        finite = augmented.amin(dim=(1, 2, 3)).isfinite() & value.amax(dim=(1, 2)).isfinite()
+        if not bool(finite.all()):
             value = value.masked_fill(~finite[:, None, None], math.nan)
     return value[:, None]
 
 
 def _nearest(images: Tensor, rows: _Sources, columns: _Sources) -> Tensor:
     """Return augmented images ``[N, C, H, W]`` in the dtype of the raw images."""
-    image = torch.arange(len(images))[:, None, None]
-    return images.transpose(0, 1)[:, image, rows.lo[:, :, None], columns.lo[:, None, :]].transpose(0, 1)
+    image_index = torch.arange(len(images))[:, None, None]
+    return images.transpose(0, 1)[:, image_index, rows.lo[:, :, None], columns.lo[:, None, :]].transpose(0, 1)
 
 
 def _bilinear(images: Tensor, rows: _Sources, columns: _Sources) -> Tensor:
@@ -118,8 +119,9 @@ def _bilinear(images: Tensor, rows: _Sources, columns: _Sources) -> Tensor:
     height = rows.lo.shape[1]
     if 2 * height < images.shape[2]:  # fewer rows are used than the images have: interpolate only these along x
         images = _take_rows(images, torch.stack([rows.lo, rows.hi], dim=2).flatten(1))
-        position = torch.arange(0, 2 * height, 2).expand(len(images), -1)
-        rows = _Sources(position, position + 1, rows.weight)
+        # Rows 2i and 2i + 1 are now the two raw rows of row i of the augmented image.
+        lo = torch.arange(0, 2 * height, 2).expand(len(images), -1)
+        rows = _Sources(lo, lo + 1, rows.weight)
     images = images.to(columns.weight.dtype).mul_(1 / 255) if images.dtype == torch.uint8 else images.to(columns.weight)
     resized = _interpolate(
         _take_columns(images, columns.lo), _take_columns(images, columns.hi), columns.weight[:, None, None]
@@ -128,12 +130,15 @@ def _bilinear(images: Tensor, rows: _Sources, columns: _Sources) -> Tensor:
 
 
 def _take_columns(images: Tensor, columns: Tensor) -> Tensor:
-    """Return columns ``[N, W]`` of images."""
+    """Return images ``[N, C, H, W]`` that consist of the columns with the indices ``columns`` ``[N, W]``."""
     return images.gather(3, columns[:, None, None].expand(*images.shape[:3], -1))
 
 
 def _take_rows(images: Tensor, rows: Tensor) -> Tensor:
-    """Return rows ``[N, R]`` of images. ``index_select`` copies whole rows, which is faster than ``gather``."""
+    """Return images ``[N, C, R, W]`` that consist of the rows with the indices ``rows`` ``[N, R]``.
+
+    ``index_select`` copies whole rows, which is faster than ``gather``.
+    """
     first = torch.arange(images.shape[:2].numel()).view(*images.shape[:2], 1) * images.shape[2]
     taken = images.flatten(0, 2).index_select(0, (first + rows[:, None]).flatten())
     return taken.unflatten(0, (*images.shape[:2], -1))

@@ -1,8 +1,8 @@
 """The operators ``torch.ops.i2e_triton.convert`` and ``torch.ops.i2e_triton.unpack``.
 
-The operators do not validate their arguments: :func:`i2e_triton.convert` and :func:`i2e_triton.unpack` do. Only the
-values of ``ratios`` and ``crop`` are checked here, because they are unknown while tracing. On a GPU they are not
-checked, because that would wait for the device.
+:func:`i2e_triton.convert` and :func:`i2e_triton.unpack` validate all arguments except the values of ``ratios`` and
+``crop``, which are unknown while tracing. The CPU operators check these values. The CUDA operators do not, because
+reading them would wait for the device.
 """
 
 from __future__ import annotations
@@ -62,63 +62,63 @@ class _Arguments(NamedTuple):
 
 
 def event_shape(images: Tensor, timesteps: int, packed: bool, size: Sequence[int] | None = None) -> tuple[int, ...]:
-    """Return the shape of the events of images ``[B, C, H, W]`` that are resized to ``size``, if it is not None."""
+    """Return the shape of the events of images ``[B, C, H, W]``. ``size`` replaces H and W, if it is given."""
     batch = images.shape[0]
     height, width = images.shape[-2:] if size is None else size
     return (batch, 2, height, width) if packed else (timesteps, batch, 2, height, width)
 
 
 def _convert_cpu(*arguments: Any) -> Tensor:
-    given = _Arguments(*arguments)
-    given.check_values()  # before allocating memory
-    out = allocation.empty(given.event_shape(), given.dtype)
-    _write_cpu(out, given)
+    args = _Arguments(*arguments)
+    args.check_values()  # before allocating memory
+    out = allocation.empty(args.event_shape(), args.dtype)
+    _write_cpu(out, args)
     return out
 
 
 def _convert_out_cpu(*arguments: Any, out: Tensor) -> None:
-    given = _Arguments(*arguments)
-    given.check_values()
-    _write_cpu(out, given)
+    args = _Arguments(*arguments)
+    args.check_values()
+    _write_cpu(out, args)
 
 
-def _write_cpu(out: Tensor, given: _Arguments) -> None:
-    images, shifts, ratios = given.images, given.shifts, given.ratios
+def _write_cpu(out: Tensor, args: _Arguments) -> None:
+    images, shifts, ratios = args.images, args.shifts, args.ratios
     if ratios is None:
-        ratios = torch.full((len(images),), given.ratio, dtype=torch.float64, device="cpu")
+        ratios = torch.full((len(images),), args.ratio, dtype=torch.float64, device="cpu")
     ratios = ratios.to(torch.float64 if images.dtype == torch.float64 else torch.float32)
     if shifts is None:
-        shifts = canonical_shifts(timesteps=given.timesteps, device="cpu")
-    if given.crop is None and given.flip is None and out.shape[-2:] == images.shape[-2:]:
-        cpu.convert_into(out, images, shifts, ratios, packed=given.packed)
+        shifts = canonical_shifts(timesteps=args.timesteps, device="cpu")
+    if args.crop is None and args.flip is None and out.shape[-2:] == images.shape[-2:]:
+        cpu.convert_into(out, images, shifts, ratios, packed=args.packed)
     else:
         cpu_augmented.convert_into(
-            out, images, given.crop, given.flip, shifts, ratios, nearest=given.nearest, packed=given.packed
+            out, images, args.crop, args.flip, shifts, ratios, nearest=args.nearest, packed=args.packed
         )
 
 
 def _convert_cuda(*arguments: Any) -> Tensor:
     load_kernels()  # raises before memory is allocated
-    given = _Arguments(*arguments)
-    out = given.images.new_empty(given.event_shape(), dtype=given.dtype)
+    args = _Arguments(*arguments)
+    out = args.images.new_empty(args.event_shape(), dtype=args.dtype)
     _convert_out_cuda(*arguments, out=out)
     return out
 
 
 def _convert_out_cuda(*arguments: Any, out: Tensor) -> None:
-    given, launch = _Arguments(*arguments), load_kernels()
-    shifts = given.shifts
+    args, launch = _Arguments(*arguments), load_kernels()
+    shifts = args.shifts
     if shifts is None:
-        shifts = _canonical_shifts_on(given.images.device)[: given.timesteps]
+        shifts = _canonical_shifts_on(args.images.device)[: args.timesteps]
     launch.convert_into(
-        out, given.images, shifts, given.ratios, given.ratio,
-        packed=given.packed, crop=given.crop, flip=given.flip, nearest=given.nearest,
+        out, args.images, shifts, args.ratios, args.ratio,
+        packed=args.packed, crop=args.crop, flip=args.flip, nearest=args.nearest,
     )  # fmt: skip
 
 
 def _convert_fake(*arguments: Any) -> Tensor:
-    given = _Arguments(*arguments)
-    return given.images.new_empty(given.event_shape(), dtype=given.dtype)
+    args = _Arguments(*arguments)
+    return args.images.new_empty(args.event_shape(), dtype=args.dtype)
 
 
 def _convert_out_fake(*arguments: Any, out: Tensor) -> None:
@@ -151,7 +151,7 @@ def _unpack_cpu(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
 
 
 def _unpack_cuda(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
-    # Packed data sets can be read on a GPU without Triton.
+    # cpu.unpack_into is plain PyTorch and also unpacks CUDA tensors, for users without Triton.
     unpack_into = load_kernels().unpack_into if HAS_TRITON else cpu.unpack_into
     out = packed.new_empty((timesteps, *packed.shape), dtype=dtype)
     unpack_into(out, packed)

@@ -43,14 +43,14 @@ def augmented_planes(
     original, out = launch.new_plane, torch.empty(8, len(images), 2, *size)
     with mock.patch.object(launch, "new_plane", new_plane):
         convert_into(out, images, canonical_shifts(), None, 0.1, multiprocessors, packed=False, crop=crop, flip=flip)
-    plane, pitch = allocated[0]
-    halo = plane.storage_offset() - pitch - 1
-    return plane.as_strided((len(images), size[0] + 2, size[1] + 2), (plane.stride(0), pitch, 1), halo).clone()
+    plane, stride_y = allocated[0]
+    halo = plane.storage_offset() - stride_y - 1
+    return plane.as_strided((len(images), size[0] + 2, size[1] + 2), (plane.stride(0), stride_y, 1), halo).clone()
 
 
-def unpack_into(out: Tensor, packed: Tensor, index: str) -> Tensor:
-    """Unpack events with offsets of the integer dtype named ``index``, and return ``out``."""
-    with mock.patch.object(launch, "_index", return_value=getattr(tl, index)):
+def unpack_into(out: Tensor, packed: Tensor, offset_dtype: str) -> Tensor:
+    """Unpack events with offsets of the integer dtype named ``offset_dtype``, and return ``out``."""
+    with mock.patch.object(launch, "_offset_dtype", return_value=getattr(tl, offset_dtype)):
         launch.unpack_into(out, packed)
     return out
 

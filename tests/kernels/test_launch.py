@@ -53,17 +53,17 @@ def test_empty_batch_launches_nothing() -> None:
 
 def test_offsets_have_64_bits_only_if_necessary() -> None:
     image = torch.empty(1, 1, 1, 1).expand(1, 3, 16384, 16384)
-    indices = [recorded.arguments["INDEX"].name for recorded in launches(image, torch.bool, timesteps=1)]
-    assert indices == ["int32", "int32"]
+    dtypes = [recorded.arguments["OFFSET_DTYPE"].name for recorded in launches(image, torch.bool, timesteps=1)]
+    assert dtypes == ["int32", "int32"]
     # The events of one image at 8 timesteps are 2^32 elements.
-    indices = [recorded.arguments["INDEX"].name for recorded in launches(image, torch.bool, timesteps=8)]
-    assert indices == ["int64", "int64"]
+    dtypes = [recorded.arguments["OFFSET_DTYPE"].name for recorded in launches(image, torch.bool, timesteps=8)]
+    assert dtypes == ["int64", "int64"]
     # The batch has more than 2^31 elements, but offsets are within one image.
     batch = torch.empty(10, 3, 16384, 8192, dtype=torch.uint8, device="meta")
-    indices = [recorded.arguments["INDEX"].name for recorded in launches(batch, torch.uint8, packed=True)]
-    assert indices == ["int32", "int32"]
+    dtypes = [recorded.arguments["OFFSET_DTYPE"].name for recorded in launches(batch, torch.uint8, packed=True)]
+    assert dtypes == ["int32", "int32"]
     long_stride = torch.empty(1, device="meta").as_strided((1, 1, 2, 1), (1, 1, 2**31, 1))
-    assert launches(long_stride, torch.bool)[0].arguments["INDEX"].name == "int64"
+    assert launches(long_stride, torch.bool)[0].arguments["OFFSET_DTYPE"].name == "int64"
 
 
 def packed_events(*shape: int) -> torch.Tensor:
@@ -71,16 +71,16 @@ def packed_events(*shape: int) -> torch.Tensor:
 
 
 def test_unpack_offsets_have_64_bits_only_if_necessary() -> None:
-    for shape, timesteps, index in (
+    for shape, timesteps, offset_dtype in (
         ((64, 2, 1024, 2048), 7, "int32"),
         ((64, 2, 1024, 2048), 8, "int64"),  # 2^31 events
         ((1, 2, 2**15, 2**15 - 1), 1, "int64"),  # the last block reaches past 2^31
         ((1, 2, 2**16, 2**16), 1, "int64"),
     ):
         (launch,) = unpack_launches(packed_events(*shape), torch.bool, timesteps=timesteps)
-        assert launch.arguments["INDEX"].name == index
+        assert launch.arguments["OFFSET_DTYPE"].name == offset_dtype
     long_stride = packed_events(1).as_strided((1, 2, 1, 1), (1, 2**31, 1, 1))
-    assert unpack_launches(long_stride, torch.bool)[0].arguments["INDEX"].name == "int64"
+    assert unpack_launches(long_stride, torch.bool)[0].arguments["OFFSET_DTYPE"].name == "int64"
 
 
 @given(st.integers(1, 300), st.integers(1, 2**15), st.integers(1, 2**15), st.booleans(), st.integers(1, 8))
@@ -102,10 +102,10 @@ def test_empty_unpack_launches_nothing() -> None:
 
 @given(st.integers(1, 2000), st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([1, 80, 132, 148, 304]))
 def test_number_of_programs_and_warps(batch: int, height: int, width: int, multiprocessors: int) -> None:
-    programs, warps = programs_and_warps(batch, height, width, multiprocessors)
-    assert 1 <= programs <= MAX_PROGRAMS.value
+    programs_per_image, warps = programs_and_warps(batch, height, width, multiprocessors)
+    assert 1 <= programs_per_image <= MAX_PROGRAMS.value
     assert warps in (4, 16)
-    assert batch * programs <= max(batch, 9 * multiprocessors), "too many programs"
+    assert batch * programs_per_image <= max(batch, 9 * multiprocessors), "too many programs"
 
 
 @given(st.integers(1, 10_000), st.integers(1, 10_000), st.sampled_from([256, 512, 2048, 4096]))
@@ -127,13 +127,13 @@ def test_tiles_leave_few_threads_idle() -> None:
 
 @given(st.integers(1, 5), st.integers(1, 70), st.integers(1, 70))
 def test_planes_are_aligned_and_have_separate_halos(batch: int, height: int, width: int) -> None:
-    plane, pitch = new_plane(batch, height, width, torch.uint8, torch.device("cpu"))
-    assert pitch % 16 == 0
+    plane, stride_y = new_plane(batch, height, width, torch.uint8, torch.device("cpu"))
+    assert stride_y % 16 == 0
     assert plane.stride(0) % 16 == 0
     storage = plane.untyped_storage()
     assert (plane.data_ptr() - storage.data_ptr()) % 16 == 0
     offsets = [
-        plane.storage_offset() + b * plane.stride(0) + y * pitch + x
+        plane.storage_offset() + b * plane.stride(0) + y * stride_y + x
         for b in range(batch)
         for y in range(-1, height + 1)
         for x in range(-1, width + 1)

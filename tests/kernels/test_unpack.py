@@ -16,14 +16,14 @@ from tests.samples import assert_same_events, noise, photograph
 
 
 def unpack_interpreted(
-    interpreter: ProcessPoolExecutor, packed: Tensor, timesteps: int, dtype: torch.dtype, index: str = "int32"
+    interpreter: ProcessPoolExecutor, packed: Tensor, timesteps: int, dtype: torch.dtype, offset_dtype: str = "int32"
 ) -> tuple[Tensor, Tensor]:
     """Unpack with the interpreted kernel into a poisoned output; return it and the expected events."""
     # Only to send the function's name: it runs in the other process.
     from tests.kernels.interpreted import unpack_into
 
     expected = unpacked(packed, timesteps, dtype)
-    return interpreter.submit(unpack_into, poisoned(expected), packed, index).result(), expected
+    return interpreter.submit(unpack_into, poisoned(expected), packed, offset_dtype).result(), expected
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -33,7 +33,7 @@ def unpack_interpreted(
     timesteps=st.integers(1, 8),
     dtype=st.sampled_from(EVENT_DTYPES),
     layout=st.sampled_from(LAYOUTS),
-    index=st.sampled_from(["int32", "int64"]),
+    offset_dtype=st.sampled_from(["int32", "int64"]),
 )
 def test_equals_the_bits(
     interpreter: ProcessPoolExecutor,
@@ -42,10 +42,10 @@ def test_equals_the_bits(
     timesteps: int,
     dtype: torch.dtype,
     layout: str,
-    index: str,
+    offset_dtype: str,
 ) -> None:
     packed = arrange(noise(shape, torch.uint8, torch.Generator().manual_seed(seed)), layout)
-    assert_same_events(*unpack_interpreted(interpreter, packed, timesteps, dtype, index))
+    assert_same_events(*unpack_interpreted(interpreter, packed, timesteps, dtype, offset_dtype))
 
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)

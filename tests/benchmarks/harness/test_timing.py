@@ -34,7 +34,7 @@ def test_cuda_cases_wait_for_the_gpu_and_are_skipped_without_one() -> None:
 
 
 def test_cuda_cases_without_wait_use_the_default_clock() -> None:
-    assert [mark.name for mark in device_param("cuda", 3, wait=False).marks] == ["skipif"]
+    assert [mark.name for mark in device_param("cuda", 3, use_cuda_timer=False).marks] == ["skipif"]
 
 
 def test_cuda_time_waits_for_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,10 +80,10 @@ def test_loads_and_stores_of_a_loop_cover_its_block(input: str, format: str, tmp
     threads = 32 * arguments["num_warps"]
     reading = [loop for loop in code if loop.function == "measure"]
     fastest = min(reading, key=lambda loop: reading_instructions([loop], input) or 0)
-    read = arguments["MEASURE_Y"] * arguments["MEASURE_X"] * 3 * images.element_size()
+    read = arguments["MEASURE_BLOCK_Y"] * arguments["MEASURE_BLOCK_X"] * 3 * images.element_size()
     assert sum(fastest.loads) * threads == read
     writing = [loop for loop in code if loop.function in ("emit_swar", "_emit_pixels")]
     fastest = min(writing, key=lambda loop: writing_instructions([loop], format) or 0)
     stored = sum(fastest.stores) + 8 * sum(width for inner in fastest.inner for width in inner.stores)
-    pixels = arguments["EMIT_Y"] * arguments["EMIT_X"] * (4 if arguments["SWAR"] else 1)
+    pixels = arguments["EMIT_BLOCK_Y"] * arguments["EMIT_BLOCK_X"] * (4 if arguments["SWAR"] else 1)
     assert stored * threads == pixels * 2 * (1 if format == "packed" else 8 * dtype.itemsize)
