@@ -29,6 +29,7 @@ ONE, MANY = 1, 132
     multiprocessors=st.sampled_from([ONE, MANY]),
     layout=st.sampled_from(["contiguous", "strided"]),
 )
+@pytest.mark.slow
 def test_equals_reference(
     interpret: Interpreter,
     case: AugmentedCase,
@@ -72,7 +73,7 @@ def test_equal_values_stay_equal_to_the_last_bit(
     assert_same_events(interpret(case), expected)
 
 
-@pytest.mark.parametrize("multiprocessors", [ONE, MANY])
+@pytest.mark.parametrize("multiprocessors", [ONE, pytest.param(MANY, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
 def test_planes_equal_the_augmented_images(
     interpreter: ProcessPoolExecutor, image_dtype: torch.dtype, multiprocessors: int, generator: torch.Generator

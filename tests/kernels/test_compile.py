@@ -98,7 +98,7 @@ def constants_and_dtypes(value: Any) -> Any:
 
 @pytest.mark.parametrize("events", FORMATS, ids=str)
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
-@pytest.mark.parametrize("target", NVIDIA)
+@pytest.mark.parametrize("target", [pytest.param(t, marks=[] if t == "sm_90" else pytest.mark.slow) for t in NVIDIA])
 def test_nvidia(target: str, image_dtype: torch.dtype, events: torch.dtype | str, tmp_path: Path) -> None:
     for launch in launches_for(target, image_dtype, events):
         code = assert_no_spill_and_no_fusion(launch, compile_launch(launch, TARGETS[target]), tmp_path)

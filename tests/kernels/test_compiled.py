@@ -161,7 +161,7 @@ def cuda_implementations() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("cuda_implementations")
-@pytest.mark.parametrize("multiprocessors", [ONE, MANY])
+@pytest.mark.parametrize("multiprocessors", [ONE, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_public_functions(multiprocessors: int, generator: torch.Generator) -> None:
     images, size = noise((2, 3, 33, 36), torch.uint8, generator), (34, 40)
     dense = torch.full((8, 2, 2, 33, 36), torch.nan)
