@@ -84,10 +84,10 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads
         Args:
             suite: name of the suite.
             case: values that identify the case within the suite.
-            call: the work to measure, repeated ``per_call`` times.
+            call: function to measure. It repeats the work ``per_call`` times.
             device: device that does the work.
             images: number of images that the work converts.
-            per_call: number of repetitions of the work in ``call``.
+            per_call: how often one call of ``call`` does the work. Times are divided by it.
             memory_call: does the work once, to measure its peak memory. By default, memory is not measured.
             once: measure a single call without warm-up, for work that takes long.
             more: other fields of the row. ``bytes_moved`` is the size of the images plus the size of the events.

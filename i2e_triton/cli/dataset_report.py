@@ -1,4 +1,4 @@
-"""What ``i2e dataset`` shows and logs while it works, and what it prints at the end."""
+"""Progress bar, JSON log and final summary of ``i2e dataset``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class DatasetProgress:
 
     def __init__(self, console: Console, log: Path | None) -> None:
         self._console = console
-        self._bar = new_progress(console, auto_refresh=False)  # worker processes are forked, which threads make unsafe
+        self._bar = new_progress(
+            console, auto_refresh=False
+        )  # auto_refresh starts a thread, and forking worker processes is unsafe with threads
         self._task = self._bar.add_task("converting", total=None)
         self._log: TextIO | None = None if log is None else log.open("a", encoding="utf-8", buffering=1)
         self._start = time.perf_counter()

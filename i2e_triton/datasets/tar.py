@@ -121,7 +121,7 @@ class TarRecords(Records):
 
 
 def _opened(path: Path) -> BinaryIO:
-    """Open a tar for reading. Its headers have been read before."""
+    """Open a tar for reading. Its headers were read when the data set was opened."""
     try:
         return path.open("rb")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Event lists: structured NumPy arrays with one element per event, in Tonic's type.
+"""Event lists: structured NumPy arrays with one element per event, in Tonic's dtype.
 
 The polarity ``p`` of a list is the channel of the dense events: ``p`` 0 (False) is an ON event, ``p`` 1 (True) an OFF
 event. Tonic and SpikingJelly put the events with ``p`` 0 in channel 0, so their frames have the same channels as the

@@ -121,7 +121,7 @@ def _extension_content(file: BinaryIO, offset: int, size: int) -> bytes:
 
 
 def _pax_records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield keyword and value of each record: ``length keyword=value`` and a line feed, in all ``length`` bytes."""
+    r"""Yield the keyword and value of each record ``length keyword=value\n``; ``length`` counts all of its bytes."""
     start = 0
     while start < len(content) and content[start]:
         digits, space, _ = content[start : start + _MAX_DIGITS + 1].partition(b" ")

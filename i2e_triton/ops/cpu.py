@@ -18,13 +18,16 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-# Pixels of a chunk, per thread. Smaller chunks need more calls, and write the pages of the output in several parts;
-# larger ones do not fit in the cache.
+# Pixels of a chunk, per thread. Smaller chunks need more calls, and write to each memory page of the output several
+# times. Larger ones do not fit in the cache.
 _CHUNK_PIXELS = 512 * 1024
 
 
 class _GreyLevels:
-    """Arithmetic on a chunk of uint8 images ``[N, C, H, W]``. A neighbour has two planes: levels and limits."""
+    """Arithmetic on a chunk of uint8 images ``[N, C, H, W]``.
+
+    A neighbour, the image shifted by one end of a motion vector, has two planes: levels and limits.
+    """
 
     dtype = torch.uint8
     planes = 2
@@ -34,7 +37,7 @@ class _GreyLevels:
         low, high = _range(self.value)
         levels, smallest, largest = _grey_level_steps()
         theta = (levels[high.long()] - levels[low.long()]) * ratio
-        # The smallest distance of levels at which any pair fires. There is a tie unless its smallest difference fires.
+        # step: the smallest distance in levels at which at least one pair fires. It is a tie if not every pair does.
         step = torch.searchsorted(largest, theta).clamp_(min=1)
         tied = (step < 256) & (smallest[step.clamp(max=255)] < theta)
         self._ties = [(i, _tie_break_table(levels, step[i], theta[i])) for i in tied.nonzero().flatten().tolist()]
@@ -64,7 +67,7 @@ class _Floats:
         self.dtype = ratio.dtype
         low, high = _range(self.value)
         theta = (high - low) * ratio
-        # D >= theta and D > 0 are equivalent to D > bound: the next number below theta, or 0 if theta is 0.
+        # D fires if D >= theta and D > 0. This equals D > bound, where bound is the next float below theta, or 0.
         bound = torch.nextafter(theta, torch.zeros_like(theta))
         # A NaN or infinity is the minimum or the maximum of its image. The bound of such an image is NaN: comparisons
         # with NaN are false, so there are no events.
@@ -78,7 +81,7 @@ class _Floats:
 
     def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor) -> None:
         """Write the events between two neighbours; each is one plane of values."""
-        torch.sub(end[0], start[0], out=on)  # `on` holds the difference first: this needs no other memory in the cache
+        torch.sub(end[0], start[0], out=on)  # `on` holds the difference first, so that no extra buffer takes up cache
         torch.lt(on, self._below, out=off)
         torch.gt(on, self._above, out=on)
 

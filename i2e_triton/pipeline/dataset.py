@@ -96,7 +96,7 @@ def convert_dataset(
         sources: the source of each split.
         kind: kind of the sources, stored in the manifest.
         out: output folder, created if it does not exist.
-        config: determines the bytes of the result.
+        config: options of the conversion. The same sources and options give the same bytes.
         engine: :func:`i2e_triton.pipeline.local_engine.convert_shards` or
             :func:`i2e_triton.pipeline.ray_engine.convert_shards_with_ray`, with its options.
         observer: receives the progress.
@@ -218,9 +218,10 @@ def _lock(out: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stop_at_signals() -> Iterator[threading.Event]:
-    """Return an event that the first Ctrl-C sets. The second one raises KeyboardInterrupt, SIGTERM :class:`Terminated`.
+    """Return an event that the first Ctrl-C sets.
 
-    In another thread than the main thread, which may not install signal handlers, signals have their usual effect.
+    The second Ctrl-C raises KeyboardInterrupt. SIGTERM raises :class:`Terminated`.
+    Only the main thread can install signal handlers. In other threads, signals have their usual effect.
     """
     stopping = threading.Event()
 

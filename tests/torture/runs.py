@@ -76,7 +76,7 @@ def kill(data: DataSet, out: Path, options: tuple[str, ...], workers: int, choic
 def two_at_once(data: DataSet, out: Path, options: tuple[str, ...], workers: int, choices: random.Random) -> None:
     """A second run into the same folder is refused, and the first one is not disturbed."""
     first = _start(data, out, options, workers, choices)
-    os.killpg(first.pid, signal.SIGSTOP)  # so that it still runs when the second one starts
+    os.killpg(first.pid, signal.SIGSTOP)  # pause it, so that it has not finished when the second one starts
     time.sleep(0.05)
     manifest = read_manifest(out)
     finished = not first.process.is_alive() or (manifest is not None and manifest.complete)

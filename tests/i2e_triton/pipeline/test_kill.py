@@ -170,7 +170,7 @@ def test_killed_worker_gives_message(tmp_path: Path) -> None:
 
 
 class Slow(MemorySource):
-    """A source whose rows take a second, and that writes its process to a file."""
+    """A source that takes a second per row, and creates a file named by the ID of the process that reads it."""
 
     def __init__(self, images: list[bytes], folder: Path) -> None:
         super().__init__(images)
@@ -188,7 +188,9 @@ def test_workers_exit_if_the_main_process_is_killed(tmp_path: Path, thread: bool
     pids = tmp_path / "pids"
     pids.mkdir()
     source = Slow([png(image) for image in some_images(40, torch.Generator())], pids)
-    context: Any = multiprocessing.get_context(start_method)  # a fork cannot use the fork server of its parent
+    context: Any = multiprocessing.get_context(
+        start_method
+    )  # a forked main process would inherit the fork server of pytest, which it cannot use
     main_process = context.Process(target=convert_slowly, args=(source, tmp_path / "out", thread))
     main_process.start()
     while len(list(pids.iterdir())) < 2:
@@ -203,7 +205,7 @@ def test_workers_exit_if_the_main_process_is_killed(tmp_path: Path, thread: bool
 
 
 def convert_slowly(source: MemorySource, out: Path, thread: bool) -> None:
-    if thread:  # the workers are not forks of this process then
+    if thread:  # with a second thread, workers are started by a fork server
         threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
     run(source, out, engine=partial(convert_shards, workers=2))
 
@@ -221,7 +223,7 @@ def test_second_ctrl_c_or_sigterm_removes_incomplete_files(
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
     process = start_command(images, out, "--workers", "2", "--size", "1500", "1500", "--rows-per-shard", "32", log=log)
-    # The first incomplete file is that of the manifest.
+    # The manifest is written first, also through a .part file: wait for the .part file of a shard.
     while not ((out / MANIFEST_NAME).exists() and list(out.glob("*.part"))) and process.is_alive():
         time.sleep(0.001)
     assert process.pid is not None
