@@ -35,9 +35,8 @@ def write_whole(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     try:
         with part.open("xb") as file:
             yield file
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
+        if sync:
+            _sync(part)  # by its path: a text wrapper around the file has closed it
         os.replace(part, path)
         if sync:
             _sync(path.parent)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def test_file_is_replaced_when_the_new_one_is_complete(tmp_path: Path) -> None:
             assert path.read_bytes() == b"old and longer than the new one"
         assert path.read_bytes() == b"new"
         assert reader.read() == b"old and longer than the new one"  # an open file keeps its content
+
+
+def test_text_wrapper_that_closes_the_file_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "steps.csv"
+    with write_whole(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as table:
+        table.write("step,loss\n")
+    assert path.read_text() == "step,loss\n"
 
 
 @pytest.mark.parametrize("interruption", [ValueError, OSError, KeyboardInterrupt, SystemExit])
