@@ -16,7 +16,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # One thread per test process: pytest-xdist already uses every core.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
-QUICK := tests/i2e_triton tests/test_documents.py
+QUICK := $(addprefix tests/i2e_triton/, analysis datasets formats io sources visualize \
+	test_functional.py test_images.py test_module.py test_reference.py test_shifts.py) tests/test_documents.py
 
 MINUTES ?= 30
 
