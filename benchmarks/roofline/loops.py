@@ -11,6 +11,7 @@ from pathlib import Path
 from triton.compiler import CompiledKernel
 
 from benchmarks.roofline.ahead_of_time import run_nvidia_tool
+from i2e_triton import kernels
 
 _LABEL = re.compile(r"^(\.L\w+):")
 _SOURCE = re.compile(r'^\s*//## File "([^"]+)", line (\d+)')
@@ -104,4 +105,8 @@ def _function_at(file: str, line: int) -> str | None:
 
 @cache
 def _functions(file: str) -> list[ast.FunctionDef]:
-    return [node for node in ast.walk(ast.parse(Path(file).read_text())) if isinstance(node, ast.FunctionDef)]
+    # Triton caches compiled kernels by source text and line number, not by path: the path can be of another checkout.
+    path = Path(kernels.__file__).with_name(Path(file).name)
+    path = path if path.exists() else Path(file)
+    tree = ast.parse(path.read_text() if path.exists() else "")
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from benchmarks.roofline.ahead_of_time import TARGETS, compile_launch, launches
 from benchmarks.roofline.loops import loops, parse_loops
+from i2e_triton.kernels.convert import measure_kernel
 
 SOURCE = """import triton
 
@@ -103,6 +105,27 @@ def test_loop_with_two_backward_branches_is_one_loop(tmp_path: Path) -> None:
 
 def test_code_without_loops_has_no_loop(tmp_path: Path) -> None:
     assert parse_loops(listing(tmp_path, "@15 MOV R1, R2\n@15 EXIT")) == []
+
+
+def test_source_path_of_another_checkout_is_replaced() -> None:
+    line = inspect.getsourcelines(measure_kernel.fn)[1] + 2
+    (loop,) = parse_loops(
+        f"""	//## File "/removed/kernels/convert.py", line {line}
+.L_x_0:
+        /*0000*/                   @P0 BRA `(.L_x_0) ;
+        /*0010*/                   EXIT ;"""
+    )
+    assert loop.function == "measure_kernel"
+
+
+def test_source_path_of_a_missing_file_gives_no_function() -> None:
+    (loop,) = parse_loops(
+        """	//## File "/removed/triton/standard.py", line 1
+.L_x_0:
+        /*0000*/                   @P0 BRA `(.L_x_0) ;
+        /*0010*/                   EXIT ;"""
+    )
+    assert loop.function is None
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
