@@ -112,8 +112,8 @@ def test_source_path_of_another_checkout_is_replaced() -> None:
     (loop,) = parse_loops(
         f"""	//## File "/removed/kernels/convert.py", line {line}
 .L_x_0:
-        /*0000*/                   @P0 BRA `(.L_x_0) ;
-        /*0010*/                   EXIT ;"""
+        /*0000*/                   NOP ;
+        /*0010*/                   @P0 BRA `(.L_x_0) ;"""
     )
     assert loop.function == "measure_kernel"
 
@@ -122,8 +122,8 @@ def test_source_path_of_a_missing_file_gives_no_function() -> None:
     (loop,) = parse_loops(
         """	//## File "/removed/triton/standard.py", line 1
 .L_x_0:
-        /*0000*/                   @P0 BRA `(.L_x_0) ;
-        /*0010*/                   EXIT ;"""
+        /*0000*/                   NOP ;
+        /*0010*/                   @P0 BRA `(.L_x_0) ;"""
     )
     assert loop.function is None
 
