@@ -49,6 +49,7 @@ def launches(
     *,
     packed: bool = False,
     timesteps: int = 8,
+    shifts: Tensor | None = None,
     size: tuple[int, int] | None = None,
     nearest: bool = False,
     multiprocessors: int = 132,
@@ -56,13 +57,15 @@ def launches(
 ) -> list[Launch]:
     """Return the kernel launches that convert images on a GPU, by default on an H100.
 
-    With ``size``, the images are cropped, resized and flipped.
+    The motion vectors are the canonical ones, or ``shifts``. With ``size``, images are cropped, resized and flipped.
     """
+    if shifts is None:
+        shifts = canonical_shifts(timesteps=timesteps)
+    timesteps = shifts.shape[-2]
     batch = images.shape[0]
     event_size = images.shape[-2:] if size is None else size
     shape = (batch, 2, *event_size) if packed else (timesteps, batch, 2, *event_size)
     out = torch.empty(shape, dtype=dtype, device=images.device)
-    shifts = canonical_shifts(timesteps=timesteps)
     augmentation: dict[str, Any] = {}
     if size is not None:
         crop, flip = torch.ones(batch, 4, dtype=torch.int32), torch.ones(batch, dtype=torch.bool)

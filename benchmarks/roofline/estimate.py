@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from benchmarks.harness.workload import FORMATS, event_bytes, image_bytes
 from benchmarks.roofline.ahead_of_time import TARGETS, compile_launch, launches, resources
@@ -61,13 +62,21 @@ class KernelCosts:
     writing: float | None
 
 
-def kernel_costs(input: str, format: str, batch: int, gpu: Gpu, folder: Path) -> list[KernelCosts]:
-    """Compile the kernels that convert a batch of 224x224 images, and return the costs of each kernel."""
+def kernel_costs(
+    input: str, format: str, batch: int, gpu: Gpu, folder: Path, shifts: Tensor | None = None
+) -> list[KernelCosts]:
+    """Compile the kernels that convert a batch of 224x224 images, and return the costs of each kernel.
+
+    The motion vectors are the canonical ones, or ``shifts``. Temporary files go to ``folder``.
+    """
     images = torch.zeros(1, _CHANNELS, _SIZE, _SIZE, dtype=getattr(torch, input)).expand(batch, -1, -1, -1)
     packed = format == "packed"
     dtype = torch.uint8 if packed else FORMATS[format]["dtype"]
     found = []
-    for launch in launches(images, dtype, packed=packed, timesteps=_TIMESTEPS, multiprocessors=gpu.multiprocessors):
+    recorded = launches(
+        images, dtype, packed=packed, timesteps=_TIMESTEPS, shifts=shifts, multiprocessors=gpu.multiprocessors
+    )
+    for launch in recorded:
         kernel = compile_launch(launch, TARGETS[gpu.target])
         used, outermost = resources(kernel, folder), loops(kernel, folder)
         counts = reading_instructions(outermost, input), writing_instructions(outermost, format)

@@ -1,0 +1,30 @@
+"""Upper bounds on the instructions per pixel that write events, from machine code for sm_90."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.roofline.estimate import H100, kernel_costs
+from i2e_triton import random_shifts
+
+#: (images, events): instructions per pixel with the default motion vectors, and with random ones.
+BOUNDS = {
+    ("uint8", "packed"): (80, 80),
+    ("uint8", "bool"): (87, 87),
+    ("uint8", "bfloat16"): (242, 242),
+    ("uint8", "float32"): (236, 236),
+    ("float32", "float32"): (168, 168),
+    ("float32", "packed"): (192, 192),
+}
+
+
+@pytest.mark.parametrize("vectors", ["default", "random"])
+@pytest.mark.parametrize(("input", "format"), BOUNDS)
+def test_instructions_per_pixel_stay_below_their_bound(input: str, format: str, vectors: str, tmp_path: Path) -> None:
+    shifts = random_shifts() if vectors == "random" else None
+    (kernel,) = kernel_costs(input, format, 128, H100, tmp_path, shifts)
+    assert kernel.spilled == 0
+    assert kernel.writing is not None
+    assert kernel.writing <= BOUNDS[input, format][vectors == "random"]
