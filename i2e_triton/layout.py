@@ -1,0 +1,62 @@
+"""The order of the dimensions of dense events: T timesteps, B images, C polarities (ON, OFF), H rows, W columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import default_collate
+
+LAYOUTS = ("TBCHW", "BTCHW", "BCTHW", "BCHWT")
+_LAYOUTS_OF_ONE_IMAGE = ("TCHW", "CTHW", "CHWT")
+
+
+def check_layout(layout: Any) -> None:
+    """Raise a ValueError unless ``layout`` is one of :data:`LAYOUTS`, or one of these without B."""
+    if layout not in LAYOUTS + _LAYOUTS_OF_ONE_IMAGE:
+        raise ValueError(
+            f"layout must be {', '.join(LAYOUTS)}, or for one image {', '.join(_LAYOUTS_OF_ONE_IMAGE)}; got {layout!r}"
+        )
+
+
+def to_layout(events: Tensor, layout: str) -> Tensor:
+    """Return dense events with their dimensions in another order, as a view.
+
+    ==========  ==========================================================================================
+    ``TBCHW``   this package, SpikingJelly in step mode "m", snnTorch
+    ``BTCHW``   Tonic and the batches of a ``DataLoader``
+    ``BCTHW``   ``torch.nn.Conv3d``
+    ``BCHWT``   SLAYER and Lava
+    ==========  ==========================================================================================
+
+    Args:
+        events: dense ``[T, B, 2, H, W]``, or ``[T, 2, H, W]`` of one image.
+        layout: one of :data:`LAYOUTS`. For one image, B is left out: both ``"BCTHW"`` and ``"CTHW"`` return
+            ``[2, T, H, W]``.
+
+    Raises:
+        ValueError: if the layout is unknown, or does not have the dimensions of ``events``.
+    """
+    check_layout(layout)
+    if events.dim() == 4:
+        layout = layout.replace("B", "")
+    if events.dim() != len(layout):
+        raise ValueError(f"layout {layout} needs events of {len(layout)} dimensions, got shape {list(events.shape)}")
+    dimensions = "TBCHW" if events.dim() == 5 else "TCHW"
+    return events.permute([dimensions.index(name) for name in layout])
+
+
+def collate_time_first(samples: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return a batch with the timesteps first: events ``[T, B, 2, H, W]``, and the rest as ``default_collate`` does.
+
+    Pass it to a ``DataLoader``, whose default is ``[B, T, 2, H, W]``::
+
+        loader = DataLoader(dataset, batch_size=128, collate_fn=collate_time_first)
+
+    Args:
+        samples: tuples ``(events, label, ...)``. Dense events are ``[T, 2, H, W]``. Packed events ``[2, H, W]`` become
+            ``[B, 2, H, W]``, because :func:`i2e_triton.unpack` puts the timesteps first.
+    """
+    events, *rest = default_collate(samples)
+    return [events.transpose(0, 1) if events.dim() == 5 else events, *rest]
