@@ -58,5 +58,5 @@ def collate_time_first(samples: Sequence[Sequence[Any]]) -> list[Any]:
         samples: tuples ``(events, label, ...)``. Dense events are ``[T, 2, H, W]``. Packed events ``[2, H, W]`` become
             ``[B, 2, H, W]``, because :func:`i2e_triton.unpack` puts the timesteps first.
     """
-    events, *rest = default_collate(samples)
+    events, *rest = default_collate(list(samples))
     return [events.transpose(0, 1) if events.dim() == 5 else events, *rest]
