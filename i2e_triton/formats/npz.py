@@ -11,6 +11,7 @@ from typing import IO, BinaryIO, TypeAlias
 
 import numpy as np
 import torch
+from numpy.lib import format as npy_format
 from torch import Tensor
 
 from i2e_triton.formats.dense import dense_array
@@ -44,6 +45,23 @@ def save_npz(file: File, events: Tensor) -> None:
             np.savez_compressed(opened, array)
     else:
         np.savez_compressed(file, array)
+
+
+def save_packed_npz(file: BinaryIO, packed: Tensor, timesteps: int) -> None:
+    """Write packed events ``[2, H, W]`` of one image: the same bytes as :func:`save_npz` writes for the dense events.
+
+    Peak memory is 4 bytes per pixel plus the size of the file, because only one timestep is unpacked at a time. The
+    dense events of a large image take 16 bytes per pixel.
+    """
+    events = packed.numpy()
+    header = {"descr": "|b1", "fortran_order": False, "shape": (timesteps, *events.shape)}
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(_MEMBER, "w", force_zip64=True) as member,  # NumPy always writes zip64
+    ):
+        npy_format.write_array_header_1_0(member, header)
+        for timestep in range(timesteps):
+            member.write(np.not_equal(events & np.uint8(1 << timestep), 0).data)
 
 
 def load_npz(file: File) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -84,7 +85,7 @@ def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "official") -
     _, polarities, height, width = images.shape
     start = _official_start((timesteps, polarities, height, width))
     if height * width > _MAX_PIXELS_AT_ONCE:
-        return [start + _bits_by_timestep(image.reshape(-1), timesteps) for image in images]
+        return [b"".join((start, *_bits_by_timestep(image.reshape(-1), timesteps))) for image in images]
     masks = (1 << np.arange(timesteps, dtype=np.uint8))[:, None]
     # One buffer is reused for all images, so that it stays in the CPU cache. packbits counts any non-zero byte as 1.
     dense = np.empty((timesteps, polarities * height * width), dtype=np.uint8)
@@ -95,15 +96,15 @@ def encode_records(packed: Tensor, timesteps: int = 8, bits: str = "official") -
     return records
 
 
-def _bits_by_timestep(packed: np.ndarray, timesteps: int) -> bytes:
-    """Return the bits of an official record of one image. Only one timestep is unpacked at a time."""
-    content, remainder = [], np.empty(0, dtype=np.uint8)
+def _bits_by_timestep(packed: np.ndarray, timesteps: int) -> Iterator[bytes]:
+    """Yield the bits of an official record of one image. Only one timestep is unpacked at a time."""
+    remainder = np.empty(0, dtype=np.uint8)
     for timestep in range(timesteps):
         bits = np.concatenate((remainder, packed & np.uint8(1 << timestep)))
         stop = len(bits) // 8 * 8  # the bits of an incomplete byte precede those of the next timestep
-        content.append(np.packbits(bits[:stop]).tobytes())
+        yield np.packbits(bits[:stop]).tobytes()
         remainder = bits[stop:].copy()
-    return b"".join((*content, np.packbits(remainder).tobytes()))
+    yield np.packbits(remainder).tobytes()
 
 
 def decode_record(record: Content, timesteps: int = 8) -> Tensor:

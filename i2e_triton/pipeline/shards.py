@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from i2e_triton.formats import encode_records, save_npz
-from i2e_triton.functional import unpack
+from i2e_triton.formats import encode_records
+from i2e_triton.formats.npz import save_packed_npz
 from i2e_triton.io.atomic import sync_files
 from i2e_triton.pipeline.batches import convert_batch, read_batch
 from i2e_triton.pipeline.manifest import ShardRecord, SkippedRow, record_shard
@@ -119,7 +118,7 @@ def encode(packed: Tensor, config: ConversionConfig) -> list[bytes]:
     files = []
     for events in packed:
         file = io.BytesIO()
-        save_npz(file, unpack(events, config.timesteps, torch.bool))
+        save_packed_npz(file, events, config.timesteps)
         files.append(file.getvalue())
     return files
 

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from i2e_triton.checks import EVENT_DTYPES
 from i2e_triton.formats import RecordError, load_npz, save_npz
+from i2e_triton.formats.npz import save_packed_npz
+from i2e_triton.functional import pack
 from tests.i2e_triton.formats.events import dense_events, photograph_events
 from tests.samples import PHOTOGRAPHS, assert_same_events
 
@@ -67,6 +69,14 @@ def test_npz_equals_the_official_format(events: Tensor) -> None:
         assert archive.files == ["arr_0"]
         assert_same_events(torch.from_numpy(archive["arr_0"]), events)
     assert_same_events(load(file.getvalue()), events)
+
+
+@given(events=dense_events(timesteps=8))
+def test_packed_events_give_the_same_file(events: Tensor) -> None:
+    dense, packed = io.BytesIO(), io.BytesIO()
+    save_npz(dense, events)
+    save_packed_npz(packed, pack(events), len(events))
+    assert packed.getvalue() == dense.getvalue()
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)

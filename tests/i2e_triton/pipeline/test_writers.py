@@ -46,7 +46,9 @@ def test_parquet_has_the_official_schema(tmp_path: Path, rows: list[EncodedRow])
     assert table["label"].to_pylist() == [row.label for row in rows]
     assert table.schema.metadata[b"i2e.timesteps"] == b"5"
     assert table.schema.metadata[b"i2e.bits"] == b"packed"
-    assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
+    data, label = map(pq.ParquetFile(path).metadata.row_group(0).column, (0, 1))
+    assert data.compression == "ZSTD"
+    assert (data.is_stats_set, label.is_stats_set) == (False, True)
 
 
 def test_datasets_library_reads_records_and_class_names(tmp_path: Path, rows: list[EncodedRow]) -> None:
