@@ -13,7 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.harness.machine import environment
 from benchmarks.harness.rows import RESULTS, Row, make_row, write_rows
-from benchmarks.harness.timing import peak_memory, rounds_and_iterations, timing_fields, warm_up
+from benchmarks.harness.timing import cpu_seconds, peak_memory, rounds_and_iterations, timing_fields, warm_up
 from benchmarks.harness.workload import PHOTOGRAPHS, photograph_path
 
 _ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
@@ -94,12 +94,15 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads
         """
         kind = torch.device(device).type
         rounds, iterations = (1, 1) if once else rounds_and_iterations(warm_up(call, kind), kind)
+        start = cpu_seconds()
         benchmark.pedantic(call, rounds=rounds, iterations=iterations)
+        cpu_s = (cpu_seconds() - start) / (rounds * iterations * per_call)
         if benchmark.stats is None:  # with --benchmark-disable
             return
         measured = {
             "images": images,
             **timing_fields(benchmark.stats.stats, per_call),
+            "cpu_s": cpu_s,
             "iterations": iterations * per_call,
             "bytes_moved": None,
             "peak_memory": peak_memory(memory_call, kind) if memory_call else None,

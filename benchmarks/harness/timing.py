@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +26,12 @@ def cuda_time() -> float:
     """Wait until the GPU has finished all launched work, then return the time. This is the clock of CUDA cases."""
     torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of this process and of its finished child processes."""
+    usage = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in usage)
 
 
 def device_param(device: str, *values: Any, use_cuda_timer: bool = True) -> Any:

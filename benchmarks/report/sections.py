@@ -18,6 +18,7 @@ from benchmarks.harness.workload import (
 )
 from benchmarks.report.plots import Plots
 from benchmarks.report.tables import (
+    NOT_MEASURED,
     duration,
     image_time,
     percent_of_bandwidth,
@@ -168,15 +169,16 @@ def end_to_end(results: DeviceRows, plots: Plots) -> str:
 
 
 def data_set(results: DeviceRows, plots: Plots) -> str:
-    """Return a table of the time to convert a whole data set."""
+    """Return a table of the time to convert a whole data set, and of the CPU time of all its processes."""
     body = []
     for row in results.select("data set"):
         case, official = row["case"], results.find("data set", data=row["case"]["data"], method="official")
         name = f"{case['data']}, " + (f"`i2e dataset --workers {case['workers']}`" if case["workers"] else "official")
-        body.append(
-            [name, f"{row['images']:,}", duration(row["median_s"]), image_time(row), speed_up_text(official, row)]
-        )
-    return table(["", "images", "time", "time per image", "speed-up over official"], body)
+        # Rows of earlier versions have no CPU time.
+        cpu = duration(row["cpu_s"] / row["images"]) if "cpu_s" in row else NOT_MEASURED
+        times = [duration(row["median_s"]), image_time(row), cpu, speed_up_text(official, row)]
+        body.append([name, f"{row['images']:,}", *times])
+    return table(["", "images", "time", "time per image", "CPU time per image", "speed-up over official"], body)
 
 
 def data_set_stages(results: DeviceRows, plots: Plots) -> str:

@@ -24,7 +24,7 @@ from i2e_triton import convert, unpack
 from i2e_triton.formats import decode_record, encode_records
 from i2e_triton.pipeline.plan import ConversionConfig, Shard
 from i2e_triton.pipeline.writers import EncodedRow, WrittenFiles, write_shard
-from i2e_triton.sources import Row, open_source, prepare, prepare_batch
+from i2e_triton.sources import ImageRow, open_source, prepare, prepare_batch
 
 _BATCH = 256
 
@@ -74,7 +74,7 @@ def test_official(measure: Callable[..., None], small: ImageSet, tmp_path: Path)
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_command(measure: Callable[..., None], small: ImageSet, tmp_path: Path, workers: int) -> None:
-    """Measure one run of ``i2e dataset`` on all splits, including the start of Python and of the workers."""
+    """Measure one run of ``i2e dataset`` on all splits, with the start of Python and of the workers: wall and CPU time."""
     out = tmp_path / "out"
     options = ["--preset", "cifar10", "--workers", str(workers), "-o", str(out)]
 
@@ -87,7 +87,7 @@ def test_command(measure: Callable[..., None], small: ImageSet, tmp_path: Path, 
     assert sum(pq.ParquetFile(path).metadata.num_rows for path in out.glob("*.parquet")) == len(small)
 
 
-def convert_officially(row: Row, weight: Tensor, images: ImageSet, path: Path) -> None:
+def convert_officially(row: ImageRow, weight: Tensor, images: ImageSet, path: Path) -> None:
     """Convert one image as the official notebooks do, with the resizing of the official data sets."""
     assert isinstance(row.image, bytes)
     transform = v2.Compose(
@@ -107,7 +107,7 @@ def stage_calls(images: ImageSet, folder: Path) -> dict[str, Callable[[], Any]]:
     """Return a function for each stage, for a batch of an image set. A stage uses the result of the previous one."""
     source = open_source(str(images.location), split="train")
 
-    def read() -> list[Row]:
+    def read() -> list[ImageRow]:
         return list(source.read(0, _BATCH))
 
     def decode_and_resize() -> Tensor:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +13,7 @@ import torch
 
 from benchmarks.harness import timing
 from benchmarks.harness.timing import (
+    cpu_seconds,
     cuda_time,
     device_param,
     peak_memory,
@@ -47,6 +51,15 @@ def test_cuda_time_waits_for_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now)
     assert cuda_time() == 2.0
+
+
+def test_cpu_time_includes_child_processes_and_excludes_waiting() -> None:
+    start = cpu_seconds()
+    subprocess.run([sys.executable, "-S", "-c", "while __import__('time').process_time() < 0.3: pass"], check=True)
+    assert 0.3 <= cpu_seconds() - start
+    start = cpu_seconds()
+    time.sleep(0.2)
+    assert cpu_seconds() - start < 0.2
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])

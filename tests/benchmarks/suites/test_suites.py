@@ -37,6 +37,7 @@ def test_measured_case_writes_a_row(tmp_path: Path) -> None:
     assert row["bytes_moved"] == image_bytes(1, 224, "uint8") + event_bytes(1, 224, "packed")
     assert 0 < row["min_s"] <= row["median_s"] < 1
     assert row["iqr_s"] >= 0
+    assert 0 < row["cpu_s"] < 1
     assert row["images"] == row["threads"] == 1
     assert 5 <= row["rounds"] <= 50
     assert 0 < row["peak_memory"] < 10**6
