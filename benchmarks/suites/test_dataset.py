@@ -74,7 +74,7 @@ def test_official(measure: Callable[..., None], small: ImageSet, tmp_path: Path)
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_command(measure: Callable[..., None], small: ImageSet, tmp_path: Path, workers: int) -> None:
-    """Measure one run of ``i2e dataset`` on all splits, with the start of Python and of the workers: wall and CPU time."""
+    """Measure one run of ``i2e dataset`` on all splits, including the start of Python and of the workers."""
     out = tmp_path / "out"
     options = ["--preset", "cifar10", "--workers", str(workers), "-o", str(out)]
 

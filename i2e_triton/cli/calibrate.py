@@ -27,7 +27,7 @@ from i2e_triton.cli.options import (
     checked_by,
     in_range,
 )
-from i2e_triton.cli.terminal import exit_on_errors, new_progress
+from i2e_triton.cli.terminal import exit_on_errors, new_progress, print_line
 from i2e_triton.shifts import DEFAULT_ORDER, canonical_shifts
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def calibrate(
         )
         curve = measure_curve(image_sample, progress.track(RATIOS, description="converting"))
         calibration = find_ratio(image_sample, curve, rate)
-    _print_result(calibration, rate, image_sample, len(images))
+    console = Console()
+    _print_result(console, calibration, rate, image_sample, len(images))
     options: dict[str, object] = {
         "--preset": preset,
         "--kind": kind,
@@ -118,11 +119,11 @@ def calibrate(
         "--order": None if order == DEFAULT_ORDER else order,
         "--timesteps": None if timesteps == 8 else timesteps,
     }
-    typer.echo(f"next: {_dataset_command(source, calibration.found.ratio, options)}")
+    print_line(console, f"next: {_dataset_command(source, calibration.found.ratio, options)}")
     if out is not None:
         with exit_on_errors(errors):
             _write_curve(out, curve, calibration)
-        typer.echo(f"curve: {out / 'calibration.png'}, {out / 'calibration.csv'}")
+        print_line(console, f"curve: {out / 'calibration.png'}, {out / 'calibration.csv'}")
 
 
 def _open_split(location: str, kind: str | None, split: str | None, preset: str | None) -> Source:
@@ -136,14 +137,15 @@ def _open_split(location: str, kind: str | None, split: str | None, preset: str 
     return open_source(location, kind=kind, split=split)
 
 
-def _print_result(calibration: Calibration, requested: float, sample: ImageSample, rows: int) -> None:
+def _print_result(console: Console, calibration: Calibration, requested: float, sample: ImageSample, rows: int) -> None:
     found, (above, below) = calibration.found, calibration.around
-    typer.echo(f"ratio {found.ratio:g}: mean event rate {found.event_rate.mean:.3%}, requested {requested:.3%}")
-    typer.echo(f"  adjacent ratios: {_rate_at(above)}, {_rate_at(below)}")
+    measured = f"mean event rate {found.event_rate.mean:.3%}, requested {requested:.3%}"
+    print_line(console, f"ratio {found.ratio:g}: {measured}")
+    print_line(console, f"  adjacent ratios: {_rate_at(above)}, {_rate_at(below)}")
     error = found.event_rate.std / math.sqrt(sample.images)
-    typer.echo(f"  from {sample.images:,} images of {rows:,}; standard error of the mean {error:.3%}")
+    print_line(console, f"  from {sample.images:,} images of {rows:,}; standard error of the mean {error:.3%}")
     if sample.unreadable:
-        typer.echo(f"  unreadable and skipped: {sample.unreadable} images of the sample")
+        print_line(console, f"  unreadable and skipped: {sample.unreadable} images of the sample")
 
 
 def _rate_at(point: CurvePoint) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import torch
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from i2e_triton.cli.options import (
     DEFAULT_RATIO,
@@ -25,7 +24,7 @@ from i2e_triton.cli.options import (
     checked_by,
     option_error,
 )
-from i2e_triton.cli.terminal import new_progress, new_table, percent, print_line, printable
+from i2e_triton.cli.terminal import new_progress, new_table, percent, plain, print_line, printable
 from i2e_triton.shifts import DEFAULT_ORDER, canonical_shifts
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ def _print_image(console: Console, image: ConvertedImage, options: ConvertOption
     print_line(console, f"{image.path}: {height} x {width} pixels, ratio {options.ratio:g}")
     table = new_table("t", "motion vector", "ON", "OFF", "event rate", text_columns=2)
     for t, (label, rates) in enumerate(zip(vector_labels(options.shifts), image.rates)):
-        table.add_row(str(t), Text(label), *_percentages(*rates))
+        table.add_row(str(t), plain(label), *_percentages(*rates))
     table.add_section()
     table.add_row("", "mean", *_percentages(*_mean(image.rates)), style="bold")
     console.print(table)
@@ -176,7 +175,7 @@ def _print_images(console: Console, converted: Sequence[ConvertedImage], options
     for image, rates in zip(converted, means):
         height, width = image.size
         name = image.files[0].relative_to(out).with_suffix("")
-        table.add_row(Text(printable(name)), f"{height} x {width}", *_percentages(*rates))
+        table.add_row(plain(name), f"{height} x {width}", *_percentages(*rates))
     table.add_section()
     table.add_row(f"mean of {len(converted)}", "", *_percentages(*_mean(means)), style="bold")
     console.print(table)

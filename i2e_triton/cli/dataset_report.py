@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.filesize import decimal
 
-from i2e_triton.cli.terminal import new_progress, new_table, percent, print_line
+from i2e_triton.cli.terminal import new_progress, new_table, percent, plain, print_line
 from i2e_triton.pipeline.manifest import Manifest, ShardRecord
 
 _SKIPPED_SHOWN = 10
@@ -85,7 +85,7 @@ def print_summary(console: Console, manifest: Manifest, out: Path) -> None:
         events = sum(on + off for record in records for on, off in record.events)
         positions = 2 * manifest.settings["timesteps"] * sum(record.pixels for record in records)
         per_image, rate = f"{size / max(rows, 1):,.0f}", percent(events / max(positions, 1))
-        table.add_row(split, f"{rows:,}", str(len(records)), decimal(size), per_image, rate)
+        table.add_row(plain(split), f"{rows:,}", str(len(records)), decimal(size), per_image, rate)
     console.print(table)
     size, source = sum(record.bytes for record in manifest.shards), manifest.source["bytes"]
     if size and source:

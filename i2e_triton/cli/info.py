@@ -11,9 +11,10 @@ import sys
 from collections.abc import Iterator
 
 import torch
-import typer
+from rich.console import Console
 
 from i2e_triton import __version__
+from i2e_triton.cli.terminal import print_line
 from i2e_triton.ops.operator import HAS_TRITON
 
 _PACKAGES = ("torchvision", "numpy", "pillow")
@@ -23,11 +24,12 @@ _NAME_WIDTH = 17
 
 def info() -> None:
     """Print versions, devices and the result of a test conversion on each GPU. Paste the output into a bug report."""
+    console = Console()
     for name, value in _facts():
-        first, *rest = value.splitlines() or [""]
-        typer.echo(f"{name:{_NAME_WIDTH}}{first}")
+        first, *rest = value.expandtabs().splitlines() or [""]
+        print_line(console, f"{name:{_NAME_WIDTH}}{first}")
         for line in rest:
-            typer.echo(f"{'':{_NAME_WIDTH}}{line}")
+            print_line(console, f"{'':{_NAME_WIDTH}}{line}")
 
 
 def _facts() -> Iterator[tuple[str, str]]:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from i2e_triton.cli.options import Kind, in_range, option_error
-from i2e_triton.cli.terminal import exit_on_errors, new_progress, new_table, percent, printable
+from i2e_triton.cli.terminal import exit_on_errors, new_progress, new_table, percent, plain, print_line, printable
 
 if TYPE_CHECKING:
     from i2e_triton.analysis import EventStatistics, ImageStatistics
@@ -96,7 +95,7 @@ def stats(
     if out is not None:
         with exit_on_errors(errors):
             _write_files(out, {"location": location, "split": split}, statistics, comparison)
-        typer.echo(f"plots and statistics.json in {out}")
+        print_line(Console(), f"plots and statistics.json in {out}")
 
 
 def _read_manifest(folder: Path) -> Manifest | None:
@@ -212,7 +211,7 @@ def _class_table(statistics: EventStatistics) -> Table:
         if omitted and rank == _CLASSES_AT_EACH_END:
             table.add_row(f"… {omitted} more", "", "", "")
         if not omitted or not _CLASSES_AT_EACH_END <= rank < _CLASSES_AT_EACH_END + omitted:
-            name = Text(_class_name(label, found), overflow="ellipsis", no_wrap=True)
+            name = plain(_class_name(label, found), overflow="ellipsis", no_wrap=True)
             table.add_row(name, f"{found.images:,}", *map(percent, (found.event_rate.mean, found.event_rate.std)))
     return table
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import rich.box
 import typer
@@ -19,9 +20,18 @@ def printable(text: str | Path) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
 
 
+def plain(text: str | Path, **options: Any) -> Text:
+    """Return text of any origin for the terminal: printable, and without rich's markup and emoji codes.
+
+    All text from files, such as file and class names, must pass through this function, :func:`printable` or
+    :func:`print_line`. ``options`` are those of :class:`rich.text.Text`.
+    """
+    return Text(printable(text), **options)
+
+
 def print_line(console: Console, text: str) -> None:
-    """Print one line without wrapping and without markup, so that paths can be copied from it."""
-    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+    """Print one line without wrapping, so that paths can be copied from it."""
+    console.print(plain(text), soft_wrap=True)
 
 
 def new_table(*headings: str, text_columns: int = 1) -> Table:
