@@ -12,16 +12,16 @@ import typer
 from rich.console import Console
 
 from i2e_triton.cli.options import (
-    DEFAULT_RATIO,
     Device,
+    OptionalRatio,
     Order,
-    Ratio,
     Size,
     Timesteps,
     as_option_error,
     check_choice,
     check_device,
     checked_by,
+    in_range,
     option_error,
 )
 from i2e_triton.cli.terminal import new_progress, new_table, percent, plain, print_line, printable
@@ -38,6 +38,12 @@ def _check_formats(formats: str) -> str:
     return ",".join(check_choice(name, FORMATS) for name in names)
 
 
+def _check_fps(fps: float) -> float:
+    if not 0 < fps <= 50:
+        raise ValueError(f"must be above 0 and at most 50, got {fps}")
+    return fps
+
+
 def convert(
     images: Annotated[
         list[str],
@@ -47,7 +53,7 @@ def convert(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Output folder; created if missing.")],
     size: Size = None,
-    ratio: Ratio = DEFAULT_RATIO,
+    ratio: OptionalRatio = None,
     order: Order = DEFAULT_ORDER,
     timesteps: Timesteps = 8,
     formats: Annotated[
@@ -61,6 +67,21 @@ def convert(
             "uncompressed), csv and h5 (event list: x, y, t, p, where p is 0 for ON and 1 for OFF).",
         ),
     ] = "gif,png,npz",
+    scale: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            callback=in_range(1, 64),
+            show_default="enlarge small images to 256 pixels",
+            help="Factor by which the gif is enlarged.",
+        ),
+    ] = None,
+    fps: Annotated[
+        float, typer.Option(metavar="FPS", callback=checked_by(_check_fps), help="Timesteps per second of the gif.")
+    ] = 8,
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Show the image to the left of its events in the gif.")
+    ] = False,
     timestep_us: Annotated[
         int, typer.Option(metavar="US", help="Duration of a timestep in event lists, in microseconds.")
     ] = 1000,
@@ -92,6 +113,9 @@ def convert(
         device=check_device(device),
         formats=tuple(formats.split(",")),
         timestep_us=timestep_us,
+        scale=scale,
+        fps=fps,
+        beside=beside,
     )
     _check_folder(out)
     files = find_image_files(images, out)
@@ -155,7 +179,7 @@ def _print_image(console: Console, image: ConvertedImage, options: ConvertOption
     from i2e_triton.cli.convert_image import vector_labels
 
     height, width = image.size
-    print_line(console, f"{image.path}: {height} x {width} pixels, ratio {options.ratio:g}")
+    print_line(console, f"{image.path}: {height} x {width} pixels, {_ratios([image], options)}")
     table = new_table("t", "motion vector", "ON", "OFF", "event rate", text_columns=2)
     for t, (label, rates) in enumerate(zip(vector_labels(options.shifts), image.rates)):
         table.add_row(str(t), plain(label), *_percentages(*rates))
@@ -169,7 +193,7 @@ def _print_image(console: Console, image: ConvertedImage, options: ConvertOption
 
 def _print_images(console: Console, converted: Sequence[ConvertedImage], options: ConvertOptions, out: Path) -> None:
     device = _device_name(options.device)
-    print_line(console, f"ratio {options.ratio:g}, {len(options.shifts)} timesteps, converted on {device}")
+    print_line(console, f"{_ratios(converted, options)}, {len(options.shifts)} timesteps, converted on {device}")
     table = new_table("name", "pixels", "ON", "OFF", "event rate")
     means = [_mean(image.rates) for image in converted]
     for image, rates in zip(converted, means):
@@ -181,6 +205,12 @@ def _print_images(console: Console, converted: Sequence[ConvertedImage], options
     console.print(table)
     suffixes = ", ".join(f".{format}" for format in options.formats)
     print_line(console, f"written to {out}, each with {suffixes}")
+
+
+def _ratios(converted: Sequence[ConvertedImage], options: ConvertOptions) -> str:
+    """Return the ratios that were used, and where they come from if the user did not choose one."""
+    ratios = " and ".join(f"{ratio:g}" for ratio in sorted({image.ratio for image in converted}))
+    return f"ratio {ratios}" if options.ratio is not None else f"ratio {ratios} (the paper's)"
 
 
 def _mean(rates: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,8 +18,8 @@ from i2e_triton.functional import convert
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.io.pictures import PictureError, read_picture
 from i2e_triton.shifts import convolution_weight, order_of_weight
-from i2e_triton.visualize.contact_sheet import draw_contact_sheet
-from i2e_triton.visualize.gif import check_gif_size, write_gif
+from i2e_triton.visualize.animation import check_gif_size, write_gif
+from i2e_triton.visualize.sheet import draw_contact_sheet, vector_label
 
 _SIZE_CHECKS = {"gif": check_gif_size, "csv": check_event_list_size, "h5": check_event_list_size}
 
@@ -28,11 +29,14 @@ class ConvertOptions:
     """How images are converted, and which files are written for each."""
 
     size: tuple[int, int] | None  #: height and width to resize to
-    ratio: float
+    ratio: float | None  #: None: the paper's ratio for the size
     shifts: Tensor  #: motion vectors ``[T, 4]``
     device: torch.device
     formats: tuple[str, ...]
     timestep_us: int  #: duration of a timestep in event lists, in microseconds
+    scale: int | None  #: factor by which a GIF is enlarged; None: small images are enlarged
+    fps: float  #: timesteps per second of a GIF
+    beside: bool  #: show the image beside its events in a GIF
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class ConvertedImage:
 
     path: Path
     size: tuple[int, int]  #: height and width of the converted image
+    ratio: float
     rates: list[tuple[float, float]]  #: ON and OFF event rate of each timestep
     files: list[Path]  #: the written files
 
@@ -58,9 +63,10 @@ def convert_image(path: Path, target: Path, options: ConvertOptions) -> Converte
         raise PictureError("not enough memory to decode the image") from error
     _, height, width = image.shape
     _check_size(height, width, options.formats)
+    ratio = paper_ratio(height, width) if options.ratio is None else options.ratio
     try:
         shifts = options.shifts.to(options.device)
-        events = convert(image.to(options.device), options.ratio, shifts=shifts, dtype=torch.bool).cpu()
+        events = convert(image.to(options.device), ratio, shifts=shifts, dtype=torch.bool).cpu()
         files = output_paths(target, options.formats)
         for format, file in zip(options.formats, files):
             with write_whole(file) as stream:
@@ -71,7 +77,12 @@ def convert_image(path: Path, target: Path, options: ConvertOptions) -> Converte
         reason = f"not enough memory on {options.device} to convert {height} x {width} pixels"
         raise PictureError(f"{reason}; pass a smaller --size") from error
     rates = [(_rate(on), _rate(off)) for on, off in events]
-    return ConvertedImage(path, (height, width), rates, files)
+    return ConvertedImage(path, (height, width), ratio, rates, files)
+
+
+def paper_ratio(height: int, width: int) -> float:
+    """Return the paper's ratio for the nearest of its image sizes: 0.07 for 128 x 128, 0.12 for 224 x 224."""
+    return 0.07 if math.sqrt(height * width) < (128 + 224) / 2 else 0.12
 
 
 def output_paths(target: Path, formats: tuple[str, ...]) -> list[Path]:
@@ -86,8 +97,7 @@ def vector_labels(shifts: Tensor) -> list[str]:
     numbered 1 to 9 in reading order.
     """
     groups = order_of_weight(convolution_weight(shifts))
-    pixels = [(3 * y0 + x0 + 5, 3 * y1 + x1 + 5) for y0, x0, y1, x1 in shifts.tolist()]
-    return [f"{'abcdefgh'[group]} [{start},{end}]" for group, (start, end) in zip(groups, pixels)]
+    return [f"{'abcdefgh'[group]} {vector_label(vector)}" for group, vector in zip(groups, shifts)]
 
 
 def _rate(events: Tensor) -> float:
@@ -99,7 +109,11 @@ def _write(file: BinaryIO, format: str, image: Tensor, events: Tensor, options: 
     timesteps, _, height, width = events.shape
     match format:
         case "gif":
-            write_gif(file, events)
+            beside = image if options.beside else None
+            try:
+                write_gif(file, events, scale=options.scale, fps=options.fps, beside=beside)
+            except ValueError as error:
+                raise PictureError(f"{error}; pass a smaller --scale, or leave gif out of --format") from error
         case "png":
             draw_contact_sheet(image, events, options.shifts, vector_labels(options.shifts)).save(file, "PNG")
         case "npz":

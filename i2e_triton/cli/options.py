@@ -135,13 +135,18 @@ def _apply_preset(context: typer.Context, name: str | None) -> str | None:
     return name
 
 
-Ratio = Annotated[
-    float,
+_RATIO_HELP = (
+    "Event threshold: the smallest brightness change that is an event, as a fraction (0 to 1) of the image's "
+    "brightness range. The paper uses 0.12 at 224 x 224 pixels and 0.07 at 128 x 128."
+)
+Ratio = Annotated[float, typer.Option(metavar="R", callback=checked_by(check_ratio), help=_RATIO_HELP)]
+OptionalRatio = Annotated[
+    float | None,
     typer.Option(
         metavar="R",
         callback=checked_by(check_ratio),
-        help="Event threshold: the smallest brightness change that is an event, as a fraction (0 to 1) of the image's "
-        "brightness range. The paper uses 0.12 at 224 x 224 pixels and 0.07 at 128 x 128.",
+        show_default="the paper's ratio for the nearest of these sizes",
+        help=_RATIO_HELP,
     ),
 ]
 Order = Annotated[

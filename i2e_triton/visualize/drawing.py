@@ -10,19 +10,20 @@ from torch import Tensor
 #: Colors of the events: a red and a blue that color-blind people can distinguish.
 ON = (0xD7, 0x19, 0x1C)
 OFF = (0x21, 0x66, 0xAC)
+BOTH = (0x7B, 0x32, 0x94)  #: ON and OFF, as in flat images, where the threshold is 0
 BACKGROUND = (0xFF, 0xFF, 0xFF)
 #: Color of each palette index of :func:`draw_timestep`.
-PALETTE = (BACKGROUND, ON, OFF)
+PALETTE = (BACKGROUND, ON, OFF, BOTH)
 
 
 def draw_timestep(events: Tensor) -> PIL.Image.Image:
-    """Draw the events of one timestep: ON red, OFF blue, on white.
+    """Draw the events of one timestep: ON red, OFF blue, both purple, on white.
 
     Args:
         events: bool ``[2, H, W]`` on the CPU.
 
     Returns:
-        A palette image of ``H`` x ``W`` pixels: index 0 is the background, 1 an ON event, 2 an OFF event.
+        A palette image of ``H`` x ``W`` pixels: index 0 is the background, 1 an ON event, 2 an OFF event, 3 both.
     """
     on, off = events.to(torch.uint8)
     drawn = PIL.Image.fromarray((on + 2 * off).numpy())

@@ -82,6 +82,30 @@ def test_options_are_passed_to_the_conversion(i2e: I2E) -> None:
     assert_same_events(saved_events("out/chelsea.npz"), expected)
 
 
+@pytest.mark.parametrize(("size", "ratio"), [((128, 128), 0.07), ((224, 224), 0.12), ((300, 60), 0.07)])
+def test_default_ratio_is_that_of_the_paper_for_the_size(size: tuple[int, int], ratio: float, i2e: I2E) -> None:
+    finished = i2e("convert", photograph_path("rocket"), "-o", "out", "--size", *size, "--format", "npy")
+    assert f"{size[0]} x {size[1]} pixels, ratio {ratio} (the paper's)" in finished.out
+    image = read_picture(photograph_path("rocket"), size)
+    assert_same_events(saved_events("out/rocket.npy"), i2e_triton.convert(image, ratio, dtype=torch.bool))
+
+
+def test_gif_is_enlarged_timed_and_shows_the_image(i2e: I2E) -> None:
+    options = (*SMALL, "--scale", 3, "--fps", 4, "--beside", "--format", "gif")
+    assert i2e("convert", photograph_path("rocket"), "-o", "out", *options).status == 0
+    with PIL.Image.open("out/rocket.gif") as gif:
+        assert gif.size == (3 * (32 + 4 + 32), 3 * 24)
+        assert gif.info["duration"] == 250
+
+
+def test_enlarged_gif_that_is_too_large_is_skipped_with_advice(i2e: I2E) -> None:
+    PIL.Image.new("L", (40000, 1)).save("wide.png")
+    finished = i2e("convert", "wide.png", "-o", "out", "--format", "gif", "--scale", 2)
+    assert finished.status == 1
+    assert "got 2 x 80000; pass a smaller --scale, or leave gif out of --format" in finished.err
+    assert files_in("out") == []
+
+
 @pytest.mark.parametrize("option", ["--order", "--shuffle"])
 @pytest.mark.parametrize(("order", "name"), [("0", "alpha-beta-gamma"), ("5", "gamma-beta-alpha")])
 def test_order_accepts_the_official_number(
@@ -89,7 +113,7 @@ def test_order_accepts_the_official_number(
 ) -> None:
     path = write_image("a.png")
     assert i2e("convert", path, "-o", "out", option, order, "--format", "npy").status == 0
-    expected = i2e_triton.convert(read_picture(path), shifts=canonical_shifts(name), dtype=torch.bool)
+    expected = i2e_triton.convert(read_picture(path), 0.07, shifts=canonical_shifts(name), dtype=torch.bool)
     assert_same_events(saved_events("out/a.npy"), expected)
 
 
@@ -98,7 +122,7 @@ def test_16_bit_grey_keeps_its_precision(i2e: I2E, generator: torch.Generator) -
     PIL.Image.fromarray(deep.numpy().astype(np.uint16)).save("deep.png")
     assert i2e("convert", "deep.png", "-o", "out").status == 0
     events = saved_events("out/deep.npz")
-    assert_same_events(events, i2e_triton.convert(deep[None].float(), dtype=torch.bool))
+    assert_same_events(events, i2e_triton.convert(deep[None].float(), 0.07, dtype=torch.bool))
     assert float(events.double().mean()) > 0.2
 
 
@@ -118,8 +142,8 @@ def test_exif_orientation_is_applied(i2e: I2E) -> None:
 def test_tiny_images_are_converted(size: tuple[int, int], i2e: I2E, generator: torch.Generator) -> None:
     image = noise((3, *size), torch.uint8, generator)
     PIL.Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save("tiny.png")
-    assert i2e("convert", "tiny.png", "-o", "out").status == 0
-    expected = i2e_triton.convert(image, dtype=torch.bool)
+    assert i2e("convert", "tiny.png", "-o", "out", "--scale", 1).status == 0
+    expected = i2e_triton.convert(image, 0.07, dtype=torch.bool)
     assert_same_events(saved_events("out/tiny.npz"), expected)
     assert_same_events(frames_of(Path("out/tiny.gif")), expected)
 
@@ -131,7 +155,7 @@ def test_folders_are_mirrored_without_overwriting_results(i2e: I2E, write_image:
     names = ["1", "a/1.png", "a/1.bmp", "b/1"]
     assert files_in("new/out") == sorted(f"{name}.npz" for name in names)
     for path, name in zip(paths, names):
-        expected = i2e_triton.convert(read_picture(path), dtype=torch.bool)
+        expected = i2e_triton.convert(read_picture(path), 0.07, dtype=torch.bool)
         assert_same_events(saved_events(f"new/out/{name}.npz"), expected)
 
 
@@ -156,7 +180,7 @@ def test_unreadable_files_are_reported_skipped_and_counted(
     assert finished.status == 1
     assert files_in("out") == ["first.npz", "last.npz"]
     for name in ("first", "last"):
-        expected = i2e_triton.convert(read_picture(Path(f"photos/{name}.png")), dtype=torch.bool)
+        expected = i2e_triton.convert(read_picture(Path(f"photos/{name}.png")), 0.07, dtype=torch.bool)
         assert_same_events(saved_events(f"out/{name}.npz"), expected)
     lines = finished.err.splitlines()
     assert lines[:2] == [

@@ -27,6 +27,8 @@ INVALID = [
     (("--ratio", "inf"), "--ratio", "must be in [0, 1], got inf"),
     (("--ratio", 12), "--ratio", "did you mean 0.12?"),
     (("--ratio", "much"), "--ratio", ""),
+    (("--scale", 0), "--scale", "must be 1 to 64, got 0"),
+    (("--fps", 51), "--fps", "must be above 0 and at most 50, got 51"),
     (("--timesteps", 9), "--timesteps", "must be 1 to 8, got 9"),
     (("--timesteps", 0), "--timesteps", "must be 1 to 8, got 0"),
     (("--timesteps", 2.5), "--timesteps", ""),
@@ -166,7 +168,7 @@ def test_table_of_several_images_has_one_line_each(
     monkeypatch.setenv("COLUMNS", str(columns))
     out = i2e("convert", "photos", "-o", "out", "--format", "npz").out
     assert max(map(len, out.splitlines())) <= columns
-    rates = [i2e_triton.convert(read_picture(path)).double().mean((0, 2, 3)) for path in paths]
+    rates = [i2e_triton.convert(read_picture(path), 0.07).double().mean((0, 2, 3)) for path in paths]
     rows = [line.split() for line in out.splitlines() if " 7 x 11 " in line]
     assert len(rows) == 3
     for row, (on, off) in zip(rows, torch.stack(rates).tolist()):
@@ -176,7 +178,7 @@ def test_table_of_several_images_has_one_line_each(
     on, off = torch.stack(rates).mean(0).tolist()
     (mean,) = (line for line in out.splitlines() if "mean of 3" in line)
     assert mean.split()[3:6] == [f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
-    assert out.splitlines()[0].startswith("ratio 0.12, 8 timesteps, converted on the CPU")
+    assert out.splitlines()[0].startswith("ratio 0.07 (the paper's), 8 timesteps, converted on the CPU")
     assert out.splitlines()[-1] == "written to out, each with .npz"
 
 
@@ -229,7 +231,7 @@ def test_version_and_help_are_printed(i2e: I2E) -> None:
     )
     for option in options:
         assert option in finished.out
-    assert "[default: 0.12]" in finished.out
+    assert "the paper's ratio" in finished.out
     assert "[default: gamma-alpha-beta]" in finished.out
     assert max(map(len, finished.out.splitlines())) <= 80
     assert i2e("convert", "-h").out == finished.out

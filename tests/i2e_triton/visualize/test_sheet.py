@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -14,9 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from i2e_triton import canonical_shifts, convert
-from i2e_triton.visualize.contact_sheet import MAX_SIDE, MIN_TILE, draw_contact_sheet, tile_positions
+from i2e_triton import canonical_shifts, convert, pack
 from i2e_triton.visualize.drawing import draw_image, draw_reduced, draw_timestep
+from i2e_triton.visualize.sheet import (
+    MAX_SIDE,
+    MIN_TILE,
+    contact_sheet,
+    draw_contact_sheet,
+    tile_positions,
+    vector_label,
+)
 from tests.samples import noise, photograph
 
 NAMES = [f"{letter} [9,4]" for letter in "efghabcd"]
@@ -186,3 +194,38 @@ def test_tiles_have_distinct_positions(timesteps: int, height: int, width: int) 
 def test_grid_of_eight_timesteps(size: tuple[int, int], grid: tuple[int, int]) -> None:
     places = tile_positions(8, *size)
     assert (1 + max(column for column, _ in places), 1 + max(row for _, row in places)) == grid
+
+
+def test_contact_sheet_converts_an_image_with_the_canonical_vectors(drawn_text: DrawnText) -> None:
+    image = photograph("chelsea")
+    sheet = contact_sheet(image, 0.2)
+    events = convert(image, 0.2, dtype=torch.bool)
+    expected = draw_contact_sheet(image, events, canonical_shifts(), [vector_label(v) for v in canonical_shifts()])
+    assert (np.asarray(sheet) == np.asarray(expected)).all()
+    assert "t = 0    [9,4]" in [text for *_, text in drawn_text.texts]
+    pil = PIL.Image.fromarray(image.permute(1, 2, 0).numpy())
+    assert (np.asarray(contact_sheet(pil, 0.2)) == np.asarray(sheet)).all()
+
+
+def test_contact_sheet_of_events_has_the_rates_of_the_images_without_the_gaps(
+    drawn_text: DrawnText, generator: torch.Generator
+) -> None:
+    events = convert(noise((5, 3, 30, 30), torch.uint8, generator), dtype=torch.bool)
+    sheet = contact_sheet(pack(events))
+    assert sheet.mode == "RGB"
+    rates = events.double().mean((1, 3, 4))
+    expected = [[f"t = {t}", f"ON {rates[t, 0]:.2%}", f"OFF {rates[t, 1]:.2%}"] for t in range(8)]
+    assert [text for *_, text in drawn_text.texts] == [text for texts in expected for text in texts]
+
+
+@pytest.mark.parametrize("shape", [(4, 9, 9), (1, 1, 9, 9), (9, 9)])
+def test_contact_sheet_of_another_shape_is_refused_with_the_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=re.escape(str(list(shape)))):
+        contact_sheet(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("vector", "label"), [([1, 1, 0, -1], "[9,4]"), ([-1, -1, 1, 1], "[1,9]"), ([2, 0, 0, 0], "[2, 0, 0, 0]")]
+)
+def test_label_of_a_motion_vector(vector: list[int], label: str) -> None:
+    assert vector_label(torch.tensor(vector)) == label
