@@ -158,6 +158,9 @@ def convert(
 
     Unreadable images are reported and skipped. They do not change the exit status, which is 1 if no image is readable.
 
+    Class folders of images are numbered in the order of their names as text, as by torchvision: 10 precedes 2. The
+    class names are stored with the events.
+
     Images are read as they are stored, as by torchvision: the EXIF orientation is not applied.
 
     After an interruption, rerun the same command to resume; the result has the same bytes. Ctrl-C finishes the current

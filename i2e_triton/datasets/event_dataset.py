@@ -33,6 +33,9 @@ class EventDataset(EventSplit, Dataset[tuple[Any, Any]]):
     decompresses each row group once. If row groups are large, as on the Hugging Face hub, :class:`EventStream` is many
     times faster.
 
+    Sizes are checked before memory is allocated. The exception: if the sizes in the footer of a Parquet file are false,
+    PyArrow can exceed the limits. Read untrusted Parquet files in a process with limited memory.
+
     Class names come from the Hugging Face metadata of Parquet files and from the ``manifest.json`` of ``i2e dataset``.
     Without these, class folders named 0 to N-1 (with or without leading zeros), as in official CIFAR-100, have these
     numbers as labels. Other class folders are numbered in the sorted order of their names, as torchvision's

@@ -39,7 +39,7 @@ class ParquetRecords(Records):
     A small file can take much memory, because Parquet stores repeated values once. Row groups with more than 2 GiB of
     records or 2**20 rows raise an error, and so do files with more than 2**24 rows. At most one row group of more than
     64 MiB is in memory at a time. Reading a row group takes its size, plus 256 MiB or the size of one record, whichever
-    is larger.
+    is larger. If the sizes in the footer are false, PyArrow can exceed this limit.
 
     Args:
         paths: the Parquet files of one split, with the same class names and timesteps.

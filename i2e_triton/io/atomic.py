@@ -28,7 +28,8 @@ def write_whole(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
             many small files, and call :func:`sync_files` at the end.
 
     Raises:
-        OSError: if the folder or the file cannot be written. The error names ``path`` if the disk is full.
+        OSError: if the folder or the file cannot be written. The error names ``path`` if the disk is full, or if the
+            file or its folder cannot be synced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".i2e-{secrets.token_hex(8)}.part")
@@ -36,10 +37,10 @@ def write_whole(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
         with part.open("xb") as file:
             yield file
         if sync:
-            _sync(part)  # by its path: a text wrapper around the file has closed it
+            _sync(part, path)  # not by its descriptor: a text wrapper around the file has closed it
         os.replace(part, path)
         if sync:
-            _sync(path.parent)
+            _sync(path.parent, path)
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in _DISK_FULL and error.filename is None:
             error.filename = str(path)
@@ -48,15 +49,25 @@ def write_whole(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
 
 
 def sync_files(paths: Iterable[Path]) -> None:
-    """Sync files and their folders, so that they survive a power failure."""
+    """Sync files and their folders, so that they survive a power failure. On Windows, nothing is synced.
+
+    Raises:
+        OSError: if a file or folder cannot be synced. The error names it.
+    """
     paths = list(paths)
     for path in (*paths, *{path.parent for path in paths}):
-        _sync(path)
+        _sync(path, path)
 
 
-def _sync(path: Path) -> None:
+def _sync(path: Path, shown: Path) -> None:
+    """Sync a file or folder. An error names the path ``shown``."""
+    if os.name == "nt":  # Windows cannot open a folder, and syncs only files that are open for writing
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        error.filename = str(shown)
+        raise
     finally:
         os.close(descriptor)

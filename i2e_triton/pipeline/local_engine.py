@@ -160,11 +160,14 @@ def _start_method() -> str:
     if sys.platform == "linux" and threading.active_count() == 1:
         return "fork"
     multiprocessing.set_forkserver_preload(["i2e_triton.pipeline.dataset"])
-    return "forkserver"
+    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"  # on Windows
 
 
 @contextlib.contextmanager
 def _blocked_signals() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield
@@ -185,7 +188,8 @@ def _start_worker(convert: ConvertShard, rows: Any, abandoned: Any) -> None:
     _worker = convert, rows, abandoned
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # A terminal sends Ctrl-C to all processes, and the main process decides what it means.
-    signal.pthread_sigmask(signal.SIG_SETMASK, (signal.SIGINT,))
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_SETMASK, (signal.SIGINT,))
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
 

@@ -29,6 +29,10 @@ class _Folder:
 class FolderSource:
     """The images below a folder, sorted by class, then folder, then file name, as in ``ImageFolder``.
 
+    Labels are also those of ``ImageFolder``: classes are numbered in the order of their names as text. The folders 0 to
+    10 have the labels 0, 1, 3, ..., 10 and 2, because 10 precedes 2. (Folders of events with such names are different:
+    their numbers are the labels, see :class:`i2e_triton.datasets.EventDataset`.)
+
     Hidden files and files without one of torchvision's image suffixes are ignored.
 
     Args:

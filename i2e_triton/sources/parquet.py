@@ -23,8 +23,6 @@ _BATCH_ROWS = 64  # 7 MB of ImageNet images
 _BATCH_BYTES = 64 * 1024 * 1024
 _MAX_SPLIT_ROWS = 2**31
 _BUFFER_BYTES = 1024 * 1024
-#: Number of readers that stay open. Shards that are written at the same time read their ranges in turns.
-_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -49,9 +47,9 @@ class ParquetSource:
     Class names come from the features that the ``datasets`` library writes into the metadata. A row group is read from
     start to end in batches of rows, and a range that follows the previous one continues with the next batch.
 
-    A small file can take much memory, because Parquet stores repeated images once. Up to 8 readers are open. Each one
-    takes twice the size of its largest image (decompressed) plus one batch of at most 64 rows and 64 MiB, provided that
-    the sizes in the footer are right.
+    A small file can take much memory, because Parquet stores repeated images once: twice the size of the largest image
+    (decompressed) plus one batch of at most 64 rows and 64 MiB. If the sizes in the footer are false, PyArrow can
+    exceed this limit.
 
     Args:
         paths: the files of one split, in order.
@@ -65,7 +63,7 @@ class ParquetSource:
         self._groups: list[_RowGroup] = []
         self._rows = 0
         self._bytes = 0
-        self._readers: list[_GroupReader] = []
+        self._reader: _GroupReader | None = None
         digest = hashlib.sha256()
         columns = []
         for path in paths:
@@ -89,7 +87,7 @@ class ParquetSource:
         """Yield the rows from ``start`` to ``stop`` (exclusive). The image of a row without bytes is empty."""
         while start < stop:
             group = self._groups[bisect_right(self._groups, start, key=lambda group: group.start) - 1]
-            rows = self._reader(group, start).rows_from(start).slice(0, stop - start)
+            rows = self._reader_at(group, start).rows_from(start).slice(0, stop - start)
             labels = rows["label"].to_pylist() if self._columns.label else [None] * len(rows)
             for image, label in zip(rows["image"], labels):  # copies one image at a time
                 yield ImageRow(str(start), image.as_py() or b"", NO_LABEL if label is None else label)
@@ -104,7 +102,7 @@ class ParquetSource:
         return self._bytes
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_readers": []}
+        return {**self.__dict__, "_reader": None}
 
     def _add(self, path: Path, metadata: pq.FileMetaData, image: str) -> None:
         for index in range(metadata.num_row_groups):
@@ -118,12 +116,11 @@ class ParquetSource:
         if self._rows > _MAX_SPLIT_ROWS:
             raise SourceError(f"{path} is a damaged Parquet file ({self._rows:,} rows)")
 
-    def _reader(self, group: _RowGroup, row: int) -> _GroupReader:
-        """Return an open reader that can reach a row with the fewest reads, or a new one. The last 8 used stay open."""
-        before = [reader for reader in self._readers if reader.group == group and reader.start <= row]
-        reader = max(before, key=lambda reader: reader.start, default=None) or _GroupReader(group, self._columns)
-        self._readers = [reader, *(other for other in self._readers if other is not reader)][:_READERS]
-        return reader
+    def _reader_at(self, group: _RowGroup, row: int) -> _GroupReader:
+        """Return the last reader if it can reach a row, otherwise a new one."""
+        if self._reader is None or self._reader.group != group or self._reader.start > row:
+            self._reader = _GroupReader(group, self._columns)
+        return self._reader
 
 
 class _GroupReader:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from i2e_triton.io.atomic import write_whole
+from i2e_triton.io.atomic import sync_files, write_whole
 
 
 def names_in(folder: Path) -> list[str]:
@@ -95,3 +95,23 @@ def test_full_disk_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"No space left on device: .*events\.npz"):
         fill()
     assert not names_in(tmp_path)
+
+
+@pytest.mark.parametrize("failing_call", [1, 2])  # the file, the folder
+def test_sync_errors_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing_call: int) -> None:
+    calls = 0
+
+    def fsync(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == failing_call:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    path = tmp_path / "events.npz"
+    with pytest.raises(OSError, match=r"Input/output error: .*/events\.npz'$"), write_whole(path) as file:
+        file.write(b"whole")
+    calls = 0
+    path.touch()
+    with pytest.raises(OSError, match=rf"error: '{path if failing_call == 1 else tmp_path}'$"):
+        sync_files([path])
