@@ -1,6 +1,6 @@
 """Files of event lists: CSV, ``.npy`` and HDF5.
 
-* ``.csv``: a line ``x,y,t,p``, then one line per event, with ``p`` as 0 or 1.
+* ``.csv``: a line ``x,y,t,p``, then one line per event, with ``p`` as 1 (ON) or 0 (OFF).
 * ``.npy``: the structured array, written by ``np.save``.
 * ``.h5``: one-dimensional datasets ``x``, ``y``, ``t`` and ``p`` (uint8) in the group ``events``. The file has the
   attributes ``timesteps``, ``height``, ``width`` and ``timestep_us``, which an event list does not contain.
@@ -75,7 +75,7 @@ def load_event_list(path: str | os.PathLike[str]) -> np.ndarray:
         path: path that ends in ``.csv``, ``.npy`` or ``.h5``.
 
     Returns:
-        Array ``[N]`` of :data:`EVENT_DTYPE` in the order of the file. ``p`` 0 is ON, 1 is OFF.
+        Array ``[N]`` of :data:`EVENT_DTYPE` in the order of the file. ``p`` 1 is ON, 0 is OFF.
 
     Raises:
         RecordError: if the file is damaged or is not an event list. The message names the file and the line or event.

@@ -1,8 +1,9 @@
 """Event lists: structured NumPy arrays with one element per event, in Tonic's dtype.
 
-The polarity ``p`` of a list is the channel of the dense events: ``p`` 0 (False) is an ON event, ``p`` 1 (True) an OFF
-event. Tonic and SpikingJelly put the events with ``p`` 0 in channel 0, so their frames have the same channels as the
-dense events. Recordings of event cameras usually use the opposite: ``p`` 1 is ON. Invert ``p`` before you mix both.
+The polarity ``p`` is that of event cameras: 1 (True) is ON and 0 (False) is OFF. The channels of dense events are those
+of the official code: 0 is ON and 1 is OFF, so the channel is ``1 - p``. The functions of this module convert between
+both. Tonic and SpikingJelly use ``p`` as the channel, so their frames are dense events with the channels swapped:
+``frames == events.flip(-3)``.
 """
 
 from __future__ import annotations
@@ -28,15 +29,8 @@ _LARGEST = {"x": 2**15 - 1, "y": 2**15 - 1, "t": 2**63 - 1, "p": 1}
 def to_event_list(events: Tensor, timestep_us: int = TIMESTEP_US) -> np.ndarray:
     """Return the events of one image as an event list, sorted by time, row, column and polarity.
 
-    Tonic: ``tonic.transforms.ToFrame(sensor_size=(W, H, 2), time_window=timestep_us, start_time=0,
-    end_time=T * timestep_us)`` returns the dense events. Without ``start_time`` and ``end_time``, empty timesteps at
-    the start and end are lost; with ``n_time_bins``, the last timestep is lost. For an empty list, Tonic returns one
-    frame with W rows and H columns.
-
-    SpikingJelly takes ``{name: events[name] for name in "txyp"}``, or a file that ``np.savez`` wrote from it. Its
-    ``integrate_events_segment_to_frame`` returns one timestep from the events of that timestep.
-    ``integrate_events_by_fixed_duration`` with ``timestep_us - 1`` (for ``T < timestep_us``) returns all timesteps if
-    the first and the last timestep have events.
+    :mod:`i2e_triton.integrations.tonic` and :mod:`i2e_triton.integrations.spikingjelly` say how these libraries
+    integrate the list to frames.
 
     Args:
         events: dense ``[T, 2, H, W]`` of any event type; H and W are at most 32768.
@@ -44,7 +38,7 @@ def to_event_list(events: Tensor, timestep_us: int = TIMESTEP_US) -> np.ndarray:
             ``k * timestep_us``. Default: 1000.
 
     Returns:
-        Array ``[N]`` of :data:`EVENT_DTYPE`. ``p`` is the channel: 0 is ON, 1 is OFF.
+        Array ``[N]`` of :data:`EVENT_DTYPE`. ``p`` 1 is ON, 0 is OFF.
 
     Raises:
         TypeError: if ``events`` is not a tensor of an event type.
@@ -54,7 +48,7 @@ def to_event_list(events: Tensor, timestep_us: int = TIMESTEP_US) -> np.ndarray:
     timesteps, _, height, width = dense.shape
     check_event_list_size(height, width)
     _, timestep_us = check_duration(timesteps, timestep_us)
-    by_pixel = np.ascontiguousarray(dense.transpose(0, 2, 3, 1))
+    by_pixel = np.ascontiguousarray(dense[:, ::-1].transpose(0, 2, 3, 1))  # [T, H, W, p]
     fired = np.flatnonzero(by_pixel)
     listed = np.empty(len(fired), EVENT_DTYPE)
     step, listed["y"], listed["x"], listed["p"] = np.unravel_index(fired, by_pixel.shape)
@@ -74,7 +68,7 @@ def from_event_list(
         timestep_us: duration of a timestep in microseconds. Default: 1000.
 
     Returns:
-        Dense events ``[T, 2, H, W]``, bool. The channel is ``p``.
+        Dense events ``[T, 2, H, W]``, bool. The channel is ``1 - p``: 0 is ON, 1 is OFF.
 
     Raises:
         TypeError: if an argument is of the wrong type.
@@ -94,7 +88,7 @@ def from_event_list(
             first = int(outside[0])
             raise RecordError(f"event {first}: {name} must be less than {limit}, got {values[first]}")
     dense = np.zeros((timesteps, 2, height, width), dtype=np.bool_)
-    dense[step, events["p"].astype(np.intp), events["y"], events["x"]] = True
+    dense[step, 1 - events["p"].astype(np.intp), events["y"], events["x"]] = True
     return torch.from_numpy(dense)
 
 

@@ -67,7 +67,7 @@ def test_csv_content(tmp_path: Path) -> None:
     events = torch.zeros(2, 2, 3, 4)
     events[0, 0, 1, 3] = events[1, 1, 2, 0] = 1
     save_event_list(tmp_path / "a.csv", events, 250)
-    assert (tmp_path / "a.csv").read_bytes() == b"x,y,t,p\n3,1,0,0\n0,2,250,1\n"
+    assert (tmp_path / "a.csv").read_bytes() == b"x,y,t,p\n3,1,0,1\n0,2,250,0\n"
 
 
 def test_npy_is_read_by_numpy(tmp_path: Path) -> None:

@@ -1,21 +1,18 @@
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 import pytest
-import tonic
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
-from spikingjelly.datasets import utils as spikingjelly
 from torch import Tensor
 
 from i2e_triton.checks import EVENT_DTYPES
 from i2e_triton.formats import EVENT_DTYPE, RecordError, from_event_list, to_event_list
 from tests.i2e_triton.formats.events import dense_events, photograph_events
-from tests.samples import PHOTOGRAPHS, assert_same_events
+from tests.samples import assert_same_events
 
 DURATIONS = st.sampled_from([1, 7, 1000, 12_345, 10**9])
 
@@ -29,15 +26,11 @@ def rows(*events: tuple[int, int, int, int], dtype: Any = EVENT_DTYPE) -> np.nda
     return np.array(list(events), dtype=dtype)
 
 
-def test_dtype_equals_tonic() -> None:
-    assert tonic.io.events_struct == EVENT_DTYPE
-
-
 def test_five_events_written_by_hand() -> None:
     events = torch.zeros(3, 2, 4, 5)
-    for position in [(2, 1, 3, 4), (0, 0, 1, 2), (0, 1, 1, 2), (0, 0, 0, 4), (2, 0, 3, 0)]:  # t, p, y, x
+    for position in [(2, 1, 3, 4), (0, 0, 1, 2), (0, 1, 1, 2), (0, 0, 0, 4), (2, 0, 3, 0)]:  # t, channel, y, x
         events[position] = 1
-    expected = rows((4, 0, 0, 0), (2, 1, 0, 0), (2, 1, 0, 1), (0, 3, 20, 0), (4, 3, 20, 1))
+    expected = rows((4, 0, 0, 1), (2, 1, 0, 0), (2, 1, 0, 1), (0, 3, 20, 1), (4, 3, 20, 0))
     listed = to_event_list(events, 10)
     assert listed.dtype == EVENT_DTYPE
     assert np.array_equal(listed, expected)
@@ -56,68 +49,6 @@ def test_round_trip_of_dense_events(events: Tensor, timestep_us: int) -> None:
 def test_every_event_dtype_gives_the_same_list(dtype: torch.dtype) -> None:
     events = photograph_events("coffee", (20, 31))
     assert np.array_equal(to_event_list(events.to(dtype)), to_event_list(events))
-
-
-def to_frame(events: Tensor, timestep_us: int) -> tonic.transforms.ToFrame:
-    timesteps, _, height, width = events.shape
-    return tonic.transforms.ToFrame(
-        sensor_size=(width, height, 2), time_window=timestep_us, start_time=0, end_time=timesteps * timestep_us
-    )
-
-
-@given(events=dense_events(timesteps=12), timestep_us=DURATIONS)
-def test_tonic_frames_equal_dense_events(events: Tensor, timestep_us: int) -> None:
-    assume(bool(events.any()))
-    frames = to_frame(events, timestep_us)(to_event_list(events, timestep_us))
-    assert_same_events(torch.from_numpy(frames), events.to(torch.int16))
-
-
-@pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_tonic_frames_of_photographs_equal_dense_events(name: str) -> None:
-    events = photograph_events(name, (131, 98))
-    frames = to_frame(events, 1000)(to_event_list(events))
-    assert_same_events(torch.from_numpy(frames), events.to(torch.int16))
-
-
-def test_tonic_keeps_empty_timesteps() -> None:
-    events = photograph_events("rocket", (50, 60)).clone()
-    events[[0, 1, 4, 7]] = False
-    frames = to_frame(events, 500)(to_event_list(events, 500))
-    assert_same_events(torch.from_numpy(frames), events.to(torch.int16))
-
-
-def test_tonic_loses_timesteps_as_documented() -> None:
-    events = photograph_events("rocket", (50, 60)).clone()
-    listed = to_event_list(events)
-    bins = tonic.transforms.ToFrame(sensor_size=(60, 50, 2), n_time_bins=8)(listed)
-    assert int(bins.sum()) < int(events.sum())
-    events[[0, 7]] = False
-    window = tonic.transforms.ToFrame(sensor_size=(60, 50, 2), time_window=1000)(to_event_list(events))
-    assert len(window) < 8
-    assert to_frame(events, 1000)(to_event_list(torch.zeros_like(events))).shape == (1, 2, 60, 50)
-
-
-@given(events=dense_events(timesteps=12), timestep_us=DURATIONS)
-def test_spikingjelly_frames_equal_dense_events(events: Tensor, timestep_us: int) -> None:
-    listed = to_event_list(events, timestep_us)
-    limits = np.searchsorted(listed["t"], np.arange(len(events) + 1) * timestep_us)
-    for timestep, start, stop in zip(events, limits, limits[1:]):
-        x, y, p = (listed[name] for name in "xyp")
-        frame = spikingjelly.integrate_events_segment_to_frame(x, y, p, *size_of(events), start, stop)
-        assert_same_events(torch.from_numpy(frame), timestep.double())
-
-
-@pytest.mark.parametrize("name", PHOTOGRAPHS)
-@pytest.mark.parametrize("timestep_us", [9, 1000])
-def test_spikingjelly_frames_of_a_file_equal_dense_events(name: str, timestep_us: int) -> None:
-    events = photograph_events(name, (47, 93))
-    listed = to_event_list(events, timestep_us)
-    file = io.BytesIO()
-    np.savez(file, t=listed["t"], x=listed["x"], y=listed["y"], p=listed["p"])
-    with np.load(io.BytesIO(file.getvalue())) as loaded:
-        recording = dict(loaded)
-    frames = spikingjelly.integrate_events_by_fixed_duration(recording, timestep_us - 1, 47, 93)
-    assert_same_events(torch.from_numpy(frames), events.double())
 
 
 @given(events=dense_events(), seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from(["u2", "i4", ">i8", "u8"]))
