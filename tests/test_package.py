@@ -28,7 +28,7 @@ LAYERS: tuple[set[str], ...] = (
     {"functional"},
     {"formats", "module", "transforms", "visualize"},
     {"i2e_triton", "sources", "datasets"},
-    {"analysis", "pipeline"},
+    {"analysis", "pipeline", "integrations"},
     {"cli"},
     {"training", "__main__"},
 )
