@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from i2e_triton.checks import PACKED_TIMESTEPS, check_format
 from i2e_triton.datasets.records import EventRow
 from i2e_triton.formats import RecordError, decode_packed, decode_record, load_npz, record_shape
+from i2e_triton.formats.record import stack_packed
 from i2e_triton.functional import pack
 
 _ZIP = b"PK"  # an npz file is a zip archive
@@ -32,11 +33,11 @@ class RowDecoder:
         # The number of timesteps is not known yet; __call__ checks it for each row.
         check_format(self.dtype, self.packed, PACKED_TIMESTEPS)
 
-    def __call__(self, row: EventRow, timesteps: int | None) -> tuple[Any, Any]:
-        """Return events and label of a row.
+    def __call__(self, rows: Sequence[EventRow], timesteps: int | None) -> list[tuple[Any, Any]]:
+        """Return events and label of each row.
 
         Args:
-            row: the row.
+            rows: the rows.
             timesteps: number of timesteps that packed events must have, because a packed tensor does not store it.
                 Ignored for dense events; may be None.
 
@@ -44,11 +45,27 @@ class RowDecoder:
             RecordError: if the record is missing or damaged, or packed events do not have ``timesteps`` timesteps. The
                 message names the file and the row.
         """
+        events = self._stacked(rows, timesteps) if self.packed and len(rows) > 1 else None
+        return [
+            self._transformed(self._decode(row, timesteps) if events is None else events[number], row.label)
+            for number, row in enumerate(rows)
+        ]
+
+    def _stacked(self, rows: Sequence[EventRow], timesteps: int | None) -> tuple[Tensor, ...] | None:
+        """Return the packed events of all rows, if they are packed records of equal shape."""
+        contents = [row.content for row in rows if not isinstance(row.content, Path)]
+        if timesteps is None or len(contents) < len(rows) or any(row.timesteps != timesteps for row in rows):
+            return None
+        stacked = stack_packed(contents, timesteps)
+        return None if stacked is None else stacked.unbind()
+
+    def _decode(self, row: EventRow, timesteps: int | None) -> Tensor:
         try:
-            events: Any = self._decode_packed(row, timesteps) if self.packed else _dense_events(row).to(self.dtype)
+            return self._decode_packed(row, timesteps) if self.packed else _dense_events(row).to(self.dtype)
         except RecordError as error:
             raise RecordError(f"{row.where}: {error}") from error
-        label: Any = row.label
+
+    def _transformed(self, events: Any, label: Any) -> tuple[Any, Any]:
         if self.transform is not None:
             events = self.transform(events)
         if self.target_transform is not None:

@@ -98,14 +98,19 @@ class EventDataset(EventSplit, Dataset[tuple[Any, Any]]):
             IndexError: if a row does not exist.
             RecordError: if a record is damaged.
         """
-        rows = [self._row_number(index) for index in indices]
-        decoded: list[tuple[Any, Any]] = [(None, None)] * len(rows)
-        for position, row in self._read(rows):
-            decoded[position] = self._decode(row)
-        return decoded
+        rows = check_rows(indices, len(self))
+        found = dict(self._read(rows))
+        return self._decode([found[position] for position in range(len(rows))])
 
-    def _row_number(self, index: int) -> int:
-        row = operator.index(index)
-        if not -len(self) <= row < len(self):
-            raise IndexError(f"row {row} is out of range for a data set of {len(self)} rows")
-        return row % len(self)
+
+def check_rows(indices: Sequence[int], length: int) -> list[int]:
+    """Return row numbers from 0 to ``length - 1``. Negative indices count from the end.
+
+    Raises:
+        IndexError: if a row does not exist.
+    """
+    rows = [operator.index(index) for index in indices]
+    for row in rows:
+        if not -length <= row < length:
+            raise IndexError(f"row {row} is out of range for a data set of {length} rows")
+    return [row + length if row < 0 else row for row in rows]

@@ -154,7 +154,7 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
             rows = block[skip:]
             skip -= len(block) - len(rows)
             for row in self._in_order(rows):
-                decoded = self._decode(row)
+                (decoded,) = self._decode([row])
                 self._rows_returned += 1
                 yield decoded
 

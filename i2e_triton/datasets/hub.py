@@ -43,5 +43,5 @@ def decode_batch(
         where = f"row {number} of the batch"
         if record is None:
             raise RecordError(f"{where}: data is null")
-        events.append(decoder(EventRow(record, -1, timesteps, where), timesteps)[0])
+        events.append(decoder([EventRow(record, -1, timesteps, where)], timesteps)[0][0])
     return {**{name: values for name, values in batch.items() if name != "data"}, "events": events}

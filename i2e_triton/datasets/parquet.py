@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class ParquetRecords(Records):
         self._first_group = np.cumsum([0, *groups])
         sizes = np.concatenate([found.group_rows for found in metadata])
         self._offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._cache: dict[int, tuple[pa.Table, int]] = {}  # row group -> table and its bytes, in the order of reading
+        self._cache: dict[int, _RowGroup] = {}  # in the order of reading
         self._file_metadata: dict[int, pq.FileMetaData] = {}
 
     def __len__(self) -> int:
@@ -77,55 +78,53 @@ class ParquetRecords(Records):
     def read(self, rows: Sequence[int]) -> Iterator[tuple[int, EventRow]]:
         """Yield ``(position in rows, row)``, one row group after the other. Each row group is read at most once."""
         for group, positions in by_group(rows, self._offsets):
-            table = self._table(group)
+            content = self._group(group)
+            file = int(self._file_of_group[group])
+            start, first = int(self._offsets[group]), int(self._offsets[self._first_group[file]])
+            where = f"{self._paths[file]}: row "
             for position in positions:
-                yield position, self._row(table, group, rows[position])
-
-    def _row(self, table: pa.Table, group: int, row: int) -> EventRow:
-        where = self._where(group, row)
-        index = row - int(self._offsets[group])
-        data, label = table["data"][index], table["label"][index].as_py()
-        if not data.is_valid or label is None:
-            raise RecordError(f"{where}: {'label' if data.is_valid else 'data'} is null")
-        return EventRow(memoryview(data.as_buffer()).cast("B"), label, self._timesteps, where)
+                row = rows[position]
+                data, label = content.records[row - start], content.labels[row - start]
+                if data is None or label is None:
+                    raise RecordError(f"{where}{row - first}: {'label' if data is not None else 'data'} is null")
+                yield position, EventRow(data, label, self._timesteps, f"{where}{row - first}")
 
     def _where(self, group: int, row: int) -> str:
         file = self._file_of_group[group]
         return f"{self._paths[file]}: row {row - int(self._offsets[self._first_group[file]])}"
 
-    def _table(self, group: int) -> pa.Table:
+    def _group(self, group: int) -> _RowGroup:
         """Return a row group from the cache, or read it. A full cache drops the row groups that were read first."""
         cached = self._cache.get(group)
         if cached is not None:
-            return cached[0]
-        if sum(size for _, size in list(self._cache.values())) > _CACHED_BYTES:
+            return cached
+        if sum(other.nbytes for other in list(self._cache.values())) > _CACHED_BYTES:
             self._cache.clear()
-        table = self._read_group(group)
-        size = table.nbytes  # cached, because Arrow takes 34 us to compute it
-        total = size + sum(other for _, other in list(self._cache.values()))
+        content = self._read_group(group)
+        total = content.nbytes + sum(other.nbytes for other in list(self._cache.values()))
         for oldest in list(self._cache):
             if total <= _CACHED_BYTES:
                 break
-            _, dropped = self._cache.pop(oldest, (None, 0))  # another thread may have dropped it
-            total -= dropped
-        self._cache[group] = table, size
-        return table
+            dropped = self._cache.pop(oldest, None)  # another thread may have dropped it
+            total -= dropped.nbytes if dropped else 0
+        self._cache[group] = content
+        return content
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_cache": {}, "_file_metadata": {}}
 
-    def _read_group(self, group: int) -> pa.Table:
+    def _read_group(self, group: int) -> _RowGroup:
         rows = int(self._offsets[group + 1] - self._offsets[group])
         where = self._where(group, int(self._offsets[group]))
         file = int(self._file_of_group[group])
         try:
             with self._open(file) as opened:
-                table = _read_bounded(opened, group - int(self._first_group[file]))
+                content = _read_bounded(opened, group - int(self._first_group[file]))
         except _DAMAGE as error:
             raise RecordError(f"{where} and up to {rows - 1} rows after it: {error}") from error
-        if len(table) != rows:
-            raise RecordError(f"{where}: its row group has {len(table)} rows instead of {rows}")
-        return table
+        if len(content.labels) != rows:
+            raise RecordError(f"{where}: its row group has {len(content.labels)} rows instead of {rows}")
+        return content
 
     def _open(self, file: int) -> pq.ParquetFile:
         """Open a file. Its metadata is cached, because parsing it takes 2 ms for 1000 row groups."""
@@ -149,16 +148,38 @@ class ParquetRecords(Records):
         return labels
 
 
-def _read_bounded(file: pq.ParquetFile, group: int) -> pa.Table:
+@dataclass
+class _RowGroup:
+    """The rows of a row group. Records are views of Arrow's memory: a list of them is faster than Arrow's scalars."""
+
+    records: list[memoryview | None]
+    labels: list[int | None]
+    nbytes: int
+
+
+def _read_bounded(file: pq.ParquetFile, group: int) -> _RowGroup:
     """Return a row group. Raise a RecordError as soon as it exceeds the limit."""
-    batches, size = [], 0
+    content = _RowGroup([], [], 0)
     rows = rows_per_batch(file.metadata.row_group(group), _BATCH_ROWS, _BATCH_BYTES)
     for batch in file.iter_batches(rows, row_groups=[group], columns=_COLUMNS, use_threads=False):
-        batches.append(batch)
-        size += batch.nbytes
-        if size > _MAX_GROUP_BYTES:
+        content.nbytes += batch.nbytes
+        if content.nbytes > _MAX_GROUP_BYTES:
             raise RecordError(f"its row group takes more than {_MAX_GROUP_BYTES:,} bytes")
-    return pa.Table.from_batches(batches)
+        content.records += _views(batch["data"])
+        content.labels += batch["label"].to_pylist()
+    return content
+
+
+def _views(column: pa.Array) -> list[memoryview | None]:
+    """Return a view of each value of a binary column, or None where it is null."""
+    _, offsets, values = column.buffers()
+    content = memoryview(values or b"").cast("B")
+    dtype = np.int64 if pa.types.is_large_binary(column.type) else np.int32
+    limits = np.frombuffer(offsets, dtype)[column.offset : column.offset + len(column) + 1].tolist()
+    views: list[memoryview | None] = [content[start:stop] for start, stop in pairwise(limits)]
+    if column.null_count:
+        return [view if valid else None for view, valid in zip(views, column.is_valid().to_pylist())]
+    return views
 
 
 @dataclass(frozen=True)

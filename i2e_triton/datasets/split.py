@@ -62,5 +62,5 @@ class EventSplit:
                 )
             yield position, row
 
-    def _decode(self, row: EventRow) -> tuple[Any, Any]:
-        return self._decoder(row, self.timesteps if self._decoder.packed else None)
+    def _decode(self, rows: Sequence[EventRow]) -> list[tuple[Any, Any]]:
+        return self._decoder(rows, self.timesteps if self._decoder.packed else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import tokenize
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,10 +39,7 @@ class NpyHeader:
     @property
     def elements(self) -> int:
         """Number of elements. A Python int does not overflow, unlike ``np.prod``."""
-        count = 1
-        for length in self.shape:
-            count *= length
-        return count
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:

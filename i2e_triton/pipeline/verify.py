@@ -121,7 +121,7 @@ def _count(out: Path, record: ShardRecord, manifest: Manifest) -> tuple[int, int
     rows, pixels, events = 0, 0, np.zeros((timesteps, 2), dtype=np.int64)
     decode = RowDecoder(packed=True, dtype=torch.uint8)
     for row in _rows(out, record, manifest.settings["format"], timesteps):
-        packed, _ = decode(row, timesteps)
+        ((packed, _),) = decode([row], timesteps)
         rows += 1
         pixels += packed.shape[-2] * packed.shape[-1]
         events += count_events(packed[None], timesteps)

@@ -43,8 +43,8 @@ def test_full_cache_drops_the_row_groups_read_first(
     path = write_official(tmp_path / "some.parquet", random_events(9, generator), row_group_size=3)
     dataset = EventDataset(path)
     dataset[0]
-    ((_, size),) = dataset._records._cache.values()  # type: ignore[attr-defined]
-    monkeypatch.setattr(parquet, "_CACHED_BYTES", groups_in_cache * size)
+    (group,) = dataset._records._cache.values()  # type: ignore[attr-defined]
+    monkeypatch.setattr(parquet, "_CACHED_BYTES", groups_in_cache * group.nbytes)
     dataset = EventDataset(path)
     read_log = row_groups_read(monkeypatch)
     for row in (0, 3, 6, 0, 6):

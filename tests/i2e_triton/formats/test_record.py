@@ -20,6 +20,7 @@ from i2e_triton.formats import (
     encode_records,
     record_shape,
 )
+from i2e_triton.formats.record import stack_packed
 from i2e_triton.functional import pack, unpack
 from tests.i2e_triton.formats.events import dense_events, official_events, official_record, photograph_events
 from tests.samples import PHOTOGRAPHS, assert_same_events
@@ -325,3 +326,29 @@ def test_encoding_one_timestep_at_a_time_gives_the_same_bytes(
     expected = encode_records(packed, timesteps)
     monkeypatch.setattr("i2e_triton.formats.record._MAX_PIXELS_AT_ONCE", 0)
     assert encode_records(packed, timesteps) == expected
+
+
+@pytest.mark.parametrize("timesteps", [3, 8])
+def test_packed_records_of_equal_shape_are_stacked(timesteps: int, generator: torch.Generator) -> None:
+    packed = torch.randint(0, 1 << timesteps, (4, 2, 5, 7), dtype=torch.uint8, generator=generator)
+    records = encode_records(packed, timesteps, bits="packed")
+    stacked = stack_packed(records, timesteps)
+    assert stacked is not None
+    assert_same_events(stacked, packed)
+    stacked[:] = 0  # the result does not share memory with the records
+    assert_same_events(decode_packed(records[3], timesteps)[0], packed[3])
+
+
+@pytest.mark.parametrize("case", ["official", "another shape", "truncated", "first damaged", "event after the last"])
+def test_records_that_are_not_alike_are_not_stacked(case: str) -> None:
+    events = torch.full((3, 2, 4, 6), 7, dtype=torch.uint8)
+    records = encode_records(events, 3, bits="official" if case == "official" else "packed")
+    if case == "another shape":
+        records[1] = encode_records(events.mT, 3, bits="packed")[0]
+    elif case == "truncated":
+        records[2] = records[2][:-1]
+    elif case == "first damaged":
+        records[0] = b"\0" + records[0][1:]
+    elif case == "event after the last":
+        records[1] = records[1][:-1] + b"\x08"
+    assert stack_packed(records, 3) is None
