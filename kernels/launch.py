@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from functools import cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.runtime import JITFunction
 
 from .arguments import Augmentation, Events, Images, PackedEvents, Planes, Ratios, Shifts
 from .convert import MAX_PROGRAMS, convert_kernel, emit_kernel, measure_kernel
 from .pixels import HALO
+from .plan import Launch, Layout, Number, Plan, Pointer, Workspace
 from .unpack import unpack_kernel
 
 # Rows of a plane start at multiples of this many pixels, for wide loads and stores.
@@ -34,6 +37,9 @@ _EMIT_PIXELS = 4
 # Unpacking: bytes that a thread stores at once.
 _STORE_BYTES = 16
 _UNPACK_WARPS = 4
+# Plans to keep. A plan takes 10 kB.
+_MAX_PLANS = 1024
+_CURRENT_DEVICE = contextlib.nullcontext()
 
 
 def convert_into(
@@ -64,73 +70,22 @@ def convert_into(
     """
     if out.numel() == 0:
         return
-    batch, device = len(images), images.device
-    height, width = out.shape[-2:]
-    augmented = crop is not None or flip is not None or images.shape[-2:] != out.shape[-2:]
-    interpolation = ("nearest" if nearest else "bilinear") if augmented else None
-    augmentation = _augmentation(crop, flip, height, width) if augmented else None
-    plane_dtype = _arithmetic(images) if interpolation == "bilinear" else images.dtype
-    swar = can_use_swar(plane_dtype, out)
-    planes = _new_planes(batch, height, width, plane_dtype, device, swar)
-    multiprocessors, warp_size = _device(device)
-    programs_per_image, warps = programs_and_warps(batch, height, width, multiprocessors)
-    measure_pixels = _measure_pixels(images.element_size(), interpolation)
-    measure_tile = tile_shape(height, width, warps * warp_size * measure_pixels)
-    emit_tile = tile_shape(height, width, warps * warp_size * _EMIT_PIXELS)
-    common = {
-        "planes": planes,
-        "OFFSET_DTYPE": _offset_dtype(_extent(images[0]), _extent(out[0] if packed else out[:, 0]), planes.stride_b),
-        "num_warps": warps,
-        "enable_fp_fusion": False,
+    if ratios is None and images.dtype == torch.float64:
+        # Triton passes a Python float as float32.
+        ratios = torch.full((len(images),), ratio, dtype=torch.float64, device=images.device)
+    values = {
+        "out": out,
+        "images": images,
+        "shifts": shifts.contiguous(),
+        "ratios": None if ratios is None else ratios.contiguous(),
+        "crop": None if crop is None else crop.contiguous(),
+        "flip": None if flip is None else flip.contiguous(),
     }
-    measure = _measure_arguments(images, augmentation, interpolation, measure_tile)
-    emit = _emit_arguments(out, shifts, _ratios(ratios, ratio, images), packed, swar, emit_tile)
-    _launch(images, programs_per_image, measure, emit, common)
-
-
-def _measure_arguments(
-    images: Tensor, augmentation: Augmentation | None, interpolation: str | None, tile: tuple[int, int]
-) -> dict[str, Any]:
-    """Return the kernel arguments that only the first phase uses."""
-    channels = images.shape[1]
-    return {
-        "images": Images(images, *images.shape[1:], *images.stride()),
-        "augmentation": augmentation,
-        "CHANNELS": channels if channels <= _UNROLLED_CHANNELS else None,
-        "INTERPOLATION": interpolation,
-        "MEASURE_BLOCK_Y": tile[0],
-        "MEASURE_BLOCK_X": tile[1],
-    }
-
-
-def _emit_arguments(
-    out: Tensor, shifts: Tensor, ratios: Ratios, packed: bool, swar: bool, tile: tuple[int, int]
-) -> dict[str, Any]:
-    """Return the kernel arguments that only the second phase uses."""
-    return {
-        "events": _events(out, packed),
-        "shifts": _shifts(shifts),
-        "ratios": ratios,
-        "PACKED": packed,
-        "SWAR": swar,
-        "EMIT_BLOCK_Y": tile[0],
-        "EMIT_BLOCK_X": tile[1],
-    }
-
-
-def _launch(
-    images: Tensor, programs_per_image: int, measure: dict[str, Any], emit: dict[str, Any], common: dict[str, Any]
-) -> None:
-    """Launch both phases: as one kernel if there is one program per image, otherwise as two kernels."""
-    batch = len(images)
-    with _on(images.device):
-        if programs_per_image == 1:
-            convert_kernel[(batch,)](**measure, **emit, **common)
-            return
-        ranges = torch.empty(batch, programs_per_image, 2, dtype=_arithmetic(images), device=images.device)
-        common = {**common, "ranges_ptr": ranges, "programs_per_image": programs_per_image}
-        measure_kernel[(batch * programs_per_image,)](**measure, **common)
-        emit_kernel[(batch * programs_per_image,)](**emit, **common)
+    layouts = [None if tensor is None else Layout.of(tensor) for tensor in values.values()]
+    device = images.device
+    with _on(device):
+        plan = _plan(conversion, _settings(), *layouts, packed, nearest, *_device(device))
+        plan.run(device, {**values, "ratio": ratio})
 
 
 def unpack_into(out: Tensor, packed: Tensor) -> None:
@@ -142,40 +97,145 @@ def unpack_into(out: Tensor, packed: Tensor) -> None:
     """
     if out.numel() == 0:
         return
-    if packed.is_contiguous():
-        packed = packed.view(1, 1, 1, -1)  # one long row: accesses are wide for any image width
-    elif packed.dim() == 3:
-        packed = packed[None]
-    batch, polarities, height, width = packed.shape
-    rows = batch * polarities * height
-    _, warp_size = _device(packed.device)
-    block_y, block_x = tile_shape(rows, width, _UNPACK_WARPS * warp_size * (_STORE_BYTES // out.element_size()))
     with _on(packed.device):
-        unpack_kernel[(triton.cdiv(rows, block_y) * triton.cdiv(width, block_x),)](
-            packed=PackedEvents(packed, *packed.stride()),
-            out_ptr=_as_bytes(out),
-            timesteps=out.shape[0],
-            rows=rows,
-            height=height,
-            width=width,
-            stride_out_t=out.stride(0),
-            OFFSET_DTYPE=_offset_dtype(_extent(packed), out.numel()),
-            BLOCK_Y=block_y,
-            BLOCK_X=block_x,
-            num_warps=_UNPACK_WARPS,
-            enable_fp_fusion=False,
-        )
+        layouts = Layout.of(out), Layout.of(packed)
+        plan = _plan(unpacking, _settings(), *layouts, packed.is_contiguous(), *_device(packed.device))
+        plan.run(packed.device, {"out": out, "packed": packed})
 
 
-def can_use_swar(plane_dtype: torch.dtype, out: Tensor) -> bool:
+@lru_cache(maxsize=_MAX_PLANS)
+def _plan(launches: Callable[..., tuple[list[Launch], Workspace]], settings: tuple[Any, ...], *arguments: Any) -> Plan:
+    """Return the plan of a call, from a bounded cache. A change of the settings makes another plan."""
+    return Plan(*launches(*arguments))
+
+
+def _settings() -> tuple[Any, ...]:
+    """Return what compiled kernels depend on besides their arguments: the current device and Triton's settings."""
+    if not isinstance(convert_kernel, JITFunction):
+        return ()  # Triton's interpreter has no device
+    knobs = triton.knobs
+    return (
+        triton.runtime.driver.active.get_current_device(),
+        knobs.runtime.debug,
+        knobs.runtime.add_stages_inspection_hook,
+        knobs.compilation.instrumentation_mode,
+    )
+
+
+def conversion(
+    out: Layout,
+    images: Layout,
+    shifts: Layout,
+    ratios: Layout | None,
+    crop: Layout | None,
+    flip: Layout | None,
+    packed: bool,
+    nearest: bool,
+    multiprocessors: int,
+    warp_size: int,
+) -> tuple[list[Launch], Workspace]:
+    """Return the launches of :func:`convert_into`: one kernel if a program converts a whole image, otherwise two."""
+    batch = images.shape[0]
+    height, width = out.shape[-2:]
+    augmented = crop is not None or flip is not None or images.shape[-2:] != out.shape[-2:]
+    interpolation = ("nearest" if nearest else "bilinear") if augmented else None
+    plane_dtype = _arithmetic(images.dtype) if interpolation == "bilinear" else images.dtype
+    swar = can_use_swar(plane_dtype, out)
+    workspace = Workspace()
+    planes = _planes(workspace, batch, height, width, plane_dtype, swar)
+    programs_per_image, warps = programs_and_warps(batch, height, width, multiprocessors)
+    threads = warps * warp_size
+    common = {
+        "planes": planes,
+        "OFFSET_DTYPE": _offset_dtype(images.extent(-2, -1), out.extent(-2, -1), planes.stride_b),
+        "num_warps": warps,
+        "enable_fp_fusion": False,
+    }
+    augmentation = _augmentation(crop, flip, height, width) if augmented else None
+    measure_tile = tile_shape(height, width, threads * _measure_pixels(images.dtype.itemsize, interpolation))
+    measure = {**common, **_measure_arguments(images, augmentation, interpolation, measure_tile)}
+    emit_tile = tile_shape(height, width, threads * _EMIT_PIXELS)
+    emit = {**common, **_emit_arguments(out, shifts, ratios, packed, swar, emit_tile)}
+    if programs_per_image == 1:
+        return [Launch(convert_kernel, (batch,), {**measure, **emit})], workspace
+    programs = batch * programs_per_image
+    ranges = workspace.add("ranges", 2 * programs, _arithmetic(images.dtype))
+    shared = {"ranges_ptr": ranges, "programs_per_image": programs_per_image}
+    return [
+        Launch(measure_kernel, (programs,), {**measure, **shared}),
+        Launch(emit_kernel, (programs,), {**emit, **shared}),
+    ], workspace
+
+
+def _measure_arguments(
+    images: Layout, augmentation: Augmentation | None, interpolation: str | None, tile: tuple[int, int]
+) -> dict[str, Any]:
+    """Return the kernel arguments that only the first phase uses."""
+    channels = images.shape[1]
+    return {
+        "images": Images(Pointer.to("images", images), *images.shape[1:], *images.strides),
+        "augmentation": augmentation,
+        "CHANNELS": channels if channels <= _UNROLLED_CHANNELS else None,
+        "INTERPOLATION": interpolation,
+        "MEASURE_BLOCK_Y": tile[0],
+        "MEASURE_BLOCK_X": tile[1],
+    }
+
+
+def _emit_arguments(
+    out: Layout, shifts: Layout, ratios: Layout | None, packed: bool, swar: bool, tile: tuple[int, int]
+) -> dict[str, Any]:
+    """Return the kernel arguments that only the second phase uses."""
+    return {
+        "events": Events(Pointer.to("out", out), *((0, *out.strides) if packed else out.strides)),
+        "shifts": Shifts(
+            Pointer.to("shifts", shifts), shifts.shape[-2], shifts.strides[0] if len(shifts.shape) == 3 else 0
+        ),
+        "ratios": Ratios(ratios and Pointer.to("ratios", ratios), Number("ratio")),
+        "PACKED": packed,
+        "SWAR": swar,
+        "EMIT_BLOCK_Y": tile[0],
+        "EMIT_BLOCK_X": tile[1],
+    }
+
+
+def unpacking(
+    out: Layout, packed: Layout, contiguous: bool, _multiprocessors: int, warp_size: int
+) -> tuple[list[Launch], Workspace]:
+    """Return the launch of :func:`unpack_into`. ``contiguous`` is whether the packed events are."""
+    events = out.extent(*range(1, len(out.shape)))
+    # Contiguous events are unpacked as one long row: accesses are wide for any image width.
+    shape = (1, 1, 1, events) if contiguous else (1, *packed.shape)[-4:]
+    strides = (0, 0, 0, 1) if contiguous else (0, *packed.strides)[-4:]
+    rows, height, width = shape[0] * shape[1] * shape[2], shape[2], shape[3]
+    block_y, block_x = tile_shape(rows, width, _UNPACK_WARPS * warp_size * (_STORE_BYTES // out.dtype.itemsize))
+    arguments = {
+        "packed": PackedEvents(Pointer.to("packed", packed), *strides),
+        "out_ptr": Pointer.to("out", out),
+        "timesteps": out.shape[0],
+        "rows": rows,
+        "height": height,
+        "width": width,
+        "stride_out_t": out.strides[0],
+        "OFFSET_DTYPE": _offset_dtype(packed.extent(*range(len(packed.shape))), out.extent(*range(len(out.shape)))),
+        "BLOCK_Y": block_y,
+        "BLOCK_X": block_x,
+        "num_warps": _UNPACK_WARPS,
+        "enable_fp_fusion": False,
+    }
+    tiles = _ceil_div(rows, block_y) * _ceil_div(width, block_x)
+    return [Launch(unpack_kernel, (tiles,), arguments)], Workspace()
+
+
+def can_use_swar(plane_dtype: torch.dtype, out: Layout) -> bool:
     """Return whether grey levels can be read, and events written, four at a time (see ``emit_swar.py``)."""
     return (
         plane_dtype == torch.uint8
-        and out.element_size() == 1
+        and out.dtype.itemsize == 1
         and out.shape[-1] % 4 == 0
-        and out.stride(-1) == 1
-        and all(stride % 4 == 0 for stride in out.stride()[:-1])
-        and out.data_ptr() % 4 == 0
+        and out.strides[-1] == 1
+        and all(stride % 4 == 0 for stride in out.strides[:-1])
+        and out.misalignment % 4 == 0
     )
 
 
@@ -187,40 +247,40 @@ def programs_and_warps(batch: int, height: int, width: int, multiprocessors: int
     pixels = height * width
     if pixels <= 32 * 32 or 4 * batch >= 3 * multiprocessors:
         return 1, 16 if pixels > 64 * 64 else 4
-    programs_per_image = min(triton.cdiv(pixels, 512), triton.cdiv(8 * multiprocessors, batch), MAX_PROGRAMS.value)
+    programs_per_image = min(_ceil_div(pixels, 512), _ceil_div(8 * multiprocessors, batch), MAX_PROGRAMS.value)
     return programs_per_image, 4
 
 
 def tile_shape(height: int, width: int, pixels: int) -> tuple[int, int]:
     """Return the rows and columns of a tile, both powers of two: the shape with the fewest tiles, then the widest."""
-    pixels = min(pixels, triton.next_power_of_2(height * width))
-    min_width = min(_MIN_TILE_WIDTH, triton.next_power_of_2(width))
+    pixels = min(pixels, 1 << (height * width - 1).bit_length())
+    min_width = min(_MIN_TILE_WIDTH, 1 << (width - 1).bit_length())
     shapes = [(pixels >> log, 1 << log) for log in range(pixels.bit_length()) if 1 << log >= min_width]
-    return min(shapes, key=lambda shape: (triton.cdiv(height, shape[0]) * triton.cdiv(width, shape[1]), -shape[1]))
+    return min(shapes, key=lambda shape: (_ceil_div(height, shape[0]) * _ceil_div(width, shape[1]), -shape[1]))
 
 
-def new_plane(batch: int, height: int, width: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, int]:
-    """Allocate the planes of a batch, with their halos.
+def plane_layout(height: int, width: int) -> tuple[int, int, int]:
+    """Return the layout of a plane with its halo, in elements.
 
     Returns:
-        A tensor ``[B, ...]`` whose first element is pixel (0, 0) of the first plane, and the stride of its rows
-        in elements. The left and right columns of the halo are in the gaps between rows.
+        The position of pixel (0, 0), the stride of the rows, and the number of elements. The left and right columns of
+        the halo are in the gaps between rows.
     """
     stride_y = _aligned(width + 2 * HALO.value)
     origin = HALO.value * stride_y + _ALIGNMENT
-    size = origin + _aligned((height + HALO.value) * stride_y)
-    return torch.empty(batch, size, dtype=dtype, device=device)[:, origin:], stride_y
+    return origin, stride_y, origin + _aligned((height + HALO.value) * stride_y)
 
 
-def _new_planes(batch: int, height: int, width: int, dtype: torch.dtype, device: torch.device, swar: bool) -> Planes:
-    plane, stride_y = new_plane(batch, height, width, dtype, device)
-    tie_break = new_plane(batch, height, width, dtype, device)[0] if swar else None
-    return Planes(plane, tie_break, height, width, plane.stride(0), stride_y)
+def _planes(workspace: Workspace, batch: int, height: int, width: int, dtype: torch.dtype, swar: bool) -> Planes:
+    origin, stride_y, size = plane_layout(height, width)
+    plane = workspace.add("plane", batch * size, dtype, origin)
+    tie_break = workspace.add("tie_break", batch * size, dtype, origin) if swar else None
+    return Planes(plane, tie_break, height, width, size, stride_y)
 
 
-def _arithmetic(images: Tensor) -> torch.dtype:
-    """Return the dtype of arithmetic with pixels."""
-    return torch.float64 if images.dtype == torch.float64 else torch.float32
+def _arithmetic(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of arithmetic with pixels of a dtype."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _measure_pixels(element_size: int, interpolation: str | None) -> int:
@@ -230,34 +290,13 @@ def _measure_pixels(element_size: int, interpolation: str | None) -> int:
     return min(_AUGMENT_PIXELS, _AUGMENT_BYTES // element_size)
 
 
-def _augmentation(crop: Tensor | None, flip: Tensor | None, height: int, width: int) -> Augmentation:
+def _augmentation(crop: Layout | None, flip: Layout | None, height: int, width: int) -> Augmentation:
     return Augmentation(
-        None if crop is None else crop.contiguous(),
-        None if flip is None else flip.contiguous().view(torch.uint8),
+        crop and Pointer.to("crop", crop),
+        flip and Pointer.to("flip", flip),
         _float64_bits(1 / height),
         _float64_bits(1 / width),
     )
-
-
-def _shifts(shifts: Tensor) -> Shifts:
-    shifts = shifts.contiguous()
-    return Shifts(shifts, shifts.shape[-2], shifts.stride(0) if shifts.dim() == 3 else 0)
-
-
-def _ratios(ratios: Tensor | None, ratio: float, images: Tensor) -> Ratios:
-    if images.dtype == torch.float64 and ratios is None:
-        # Triton passes a Python float as float32.
-        ratios = torch.full((len(images),), ratio, dtype=torch.float64, device=images.device)
-    return Ratios(None if ratios is None else ratios.contiguous(), ratio)
-
-
-def _events(out: Tensor, packed: bool) -> Events:
-    return Events(_as_bytes(out), *((0, *out.stride()) if packed else out.stride()))
-
-
-def _as_bytes(out: Tensor) -> Tensor:
-    """Return a view of bool events as uint8, so that both dtypes use the same kernel; others unchanged."""
-    return out.view(torch.uint8) if out.dtype == torch.bool else out
 
 
 def _float64_bits(number: float) -> int:
@@ -266,12 +305,11 @@ def _float64_bits(number: float) -> int:
 
 
 def _aligned(pixels: int) -> int:
-    return triton.cdiv(pixels, _ALIGNMENT) * _ALIGNMENT
+    return _ceil_div(pixels, _ALIGNMENT) * _ALIGNMENT
 
 
-def _extent(tensor: Tensor) -> int:
-    """Return the number of elements in memory from the first to the last element of a tensor, both included."""
-    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+def _ceil_div(number: int, divisor: int) -> int:
+    return -(-number // divisor)
 
 
 def _offset_dtype(*extents: int) -> tl.dtype:
@@ -280,8 +318,10 @@ def _offset_dtype(*extents: int) -> tl.dtype:
 
 
 def _on(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Return a context that selects the device for a launch. On the CPU, Triton's interpreter runs the kernels."""
-    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+    """Return a context in which a CUDA device is the current one."""
+    if device.type == "cuda" and device.index != torch.cuda.current_device():
+        return torch.cuda.device(device)
+    return _CURRENT_DEVICE
 
 
 @cache

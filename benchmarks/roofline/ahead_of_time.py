@@ -1,18 +1,13 @@
 """Compile the kernels that a conversion launches, without a GPU, and read the machine code.
 
-The launch functions run on the CPU, with the kernels replaced by recorders. Triton's own launcher then compiles each
-recorded launch for the chosen target.
+Launch plans need no GPU. Triton's own launcher compiles each launch of a plan for the chosen target.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import torch
@@ -24,6 +19,7 @@ from triton.runtime.driver import driver
 
 from i2e_triton import canonical_shifts
 from i2e_triton.kernels import launch
+from i2e_triton.kernels.plan import Launch, Layout
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -31,16 +27,6 @@ TARGETS = {
     "sm_100": GPUTarget("cuda", 100, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
-_KERNELS = ("convert_kernel", "emit_kernel", "measure_kernel", "unpack_kernel")
-
-
-@dataclass(frozen=True)
-class Launch:
-    """One launch: the kernel, the grid, and its arguments and compiler options by name."""
-
-    kernel: Any
-    grid: tuple[int, ...]
-    arguments: dict[str, Any]
 
 
 def launches(
@@ -66,46 +52,35 @@ def launches(
     event_size = images.shape[-2:] if size is None else size
     shape = (batch, 2, *event_size) if packed else (timesteps, batch, 2, *event_size)
     out = torch.empty(shape, dtype=dtype, device=images.device)
-    augmentation: dict[str, Any] = {}
-    if size is not None:
-        crop, flip = torch.ones(batch, 4, dtype=torch.int32), torch.ones(batch, dtype=torch.bool)
-        augmentation = {"crop": crop, "flip": flip, "nearest": nearest}
-    with _recording(multiprocessors, warp_size) as recorded:
-        launch.convert_into(out, images, shifts, None, 0.12, packed=packed, **augmentation)
-    return recorded
+    if out.numel() == 0:
+        return []
+    crop, flip = torch.ones(batch, 4, dtype=torch.int32), torch.ones(batch, dtype=torch.bool)
+    return launch.conversion(
+        Layout.of(out),
+        Layout.of(images),
+        Layout.of(shifts),
+        Layout.of(images.new_empty(batch)) if images.dtype == torch.float64 else None,
+        None if size is None else Layout.of(crop),
+        None if size is None else Layout.of(flip),
+        packed,
+        nearest,
+        multiprocessors,
+        warp_size,
+    )[0]
 
 
 def unpack_launches(packed: Tensor, dtype: torch.dtype, *, timesteps: int = 8, warp_size: int = 32) -> list[Launch]:
     """Return the kernel launches that unpack events on a GPU."""
     out = torch.empty(timesteps, *packed.shape, dtype=dtype, device=packed.device)
-    with _recording(1, warp_size) as recorded:
-        launch.unpack_into(out, packed)
-    return recorded
-
-
-@contextlib.contextmanager
-def _recording(multiprocessors: int, warp_size: int) -> Iterator[list[Launch]]:
-    """Record kernel launches for a device with these properties instead of running them."""
-    recorded: list[Launch] = []
-
-    class Recorder:
-        def __init__(self, kernel: Any):
-            self.kernel = kernel
-
-        def __getitem__(self, grid: tuple[int, ...]) -> Any:
-            return lambda **arguments: recorded.append(Launch(self.kernel, grid, arguments))
-
-    with contextlib.ExitStack() as patches:
-        for name in _KERNELS:
-            patches.enter_context(mock.patch.object(launch, name, Recorder(getattr(launch, name))))
-        patches.enter_context(mock.patch.object(launch, "_device", return_value=(multiprocessors, warp_size)))
-        yield recorded
+    if out.numel() == 0:
+        return []
+    return launch.unpacking(Layout.of(out), Layout.of(packed), packed.is_contiguous(), 1, warp_size)[0]
 
 
 def compile_launch(recorded: Launch, target: GPUTarget) -> CompiledKernel:
     """Compile a recorded launch for a target of :data:`TARGETS`."""
     with mock.patch.object(driver, "_active", TargetDriver(target)):
-        return recorded.kernel.warmup(grid=recorded.grid, **recorded.arguments)
+        return recorded.compile()
 
 
 class TargetDriver:

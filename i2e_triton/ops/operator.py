@@ -8,7 +8,7 @@ reading them would wait for the device.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -101,16 +101,19 @@ def _convert_cuda(*arguments: Any) -> Tensor:
     load_kernels()  # raises before memory is allocated
     args = _Arguments(*arguments)
     out = args.images.new_empty(args.event_shape(), dtype=args.dtype)
-    _convert_out_cuda(*arguments, out=out)
+    _write_cuda(out, args)
     return out
 
 
 def _convert_out_cuda(*arguments: Any, out: Tensor) -> None:
-    args, launch = _Arguments(*arguments), load_kernels()
+    _write_cuda(out, _Arguments(*arguments))
+
+
+def _write_cuda(out: Tensor, args: _Arguments) -> None:
     shifts = args.shifts
     if shifts is None:
-        shifts = _canonical_shifts_on(args.images.device)[: args.timesteps]
-    launch.convert_into(
+        shifts = _canonical_shifts_on(args.images.device, args.timesteps)
+    load_kernels().convert_into(
         out, args.images, shifts, args.ratios, args.ratio,
         packed=args.packed, crop=args.crop, flip=args.flip, nearest=args.nearest,
     )  # fmt: skip
@@ -125,6 +128,7 @@ def _convert_out_fake(*arguments: Any, out: Tensor) -> None:
     pass
 
 
+@cache
 def load_kernels() -> ModuleType:
     """Import and return the module that launches the kernels. It imports triton, which the CPU path does not need.
 
@@ -139,9 +143,9 @@ def load_kernels() -> ModuleType:
 
 
 @cache
-def _canonical_shifts_on(device: torch.device) -> Tensor:
+def _canonical_shifts_on(device: torch.device, timesteps: int) -> Tensor:
     """Return the canonical motion vectors on a device. Only the first call copies them there."""
-    return canonical_shifts(device=device)
+    return canonical_shifts(timesteps=timesteps, device=device)
 
 
 def _unpack_cpu(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
@@ -162,6 +166,8 @@ def _unpack_fake(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
     return packed.new_empty((timesteps, *packed.shape), dtype=dtype)
 
 
+#: The implementation of each operator on CUDA devices.
+CUDA_IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {}
 for _overload, _cpu, _cuda, _fake in (
     ("convert", _convert_cpu, _convert_cuda, _convert_fake),
     ("convert.out", _convert_out_cpu, _convert_out_cuda, _convert_out_fake),
@@ -169,6 +175,7 @@ for _overload, _cpu, _cuda, _fake in (
 ):
     _library.impl(_overload, _cpu, "CPU")
     _library.impl(_overload, _cuda, "CUDA")
+    CUDA_IMPLEMENTATIONS[_overload] = _cuda
     torch.library.register_fake(f"i2e_triton::{_overload}", _fake, lib=_library)
     # Events have no gradient: the result never requires one.
     _library.impl(_overload, torch.library.fallthrough_kernel, "Autograd")

@@ -25,7 +25,7 @@ from tests.cases import Case, launched_ratio, poisoned
 from tests.ptx.instructions import parse
 from tests.ptx.machine import WARP, Memory
 
-_parse = cache(parse)
+_parse, _data_ptr = cache(parse), Tensor.data_ptr
 #: The arguments that kernels write to. The memory of all others is read-only.
 _WRITTEN = ("events", "planes", "ranges_ptr", "out_ptr")
 
@@ -47,6 +47,7 @@ def gpu(target: str = "sm_90", multiprocessors: int = 1) -> Iterator[list[str]]:
         mock.patch.object(CompiledKernel, "_init_handles"),  # no device to load the kernel to
         mock.patch.object(CompiledKernel, "run", property(run)),
         mock.patch.object(launch, "_device", return_value=(multiprocessors, WARP)),
+        mock.patch.object(Tensor, "data_ptr", _Address.of),
         _filled_allocations(),
     ):
         yield launched
@@ -83,14 +84,34 @@ class _Runner:
         ]
         memory = Memory(
             {
-                value.untyped_storage().data_ptr(): _bytes(value, name in _WRITTEN)
+                value.storage.data_ptr(): _bytes(value.storage, name in _WRITTEN)
                 for name, value in parameters
-                if isinstance(value, Tensor)
+                if isinstance(value, _Address)
             }
         )
-        values = [value.data_ptr() if isinstance(value, Tensor) else value for _, value in parameters]
+        values = [value for _, value in parameters]
         for block in np.random.default_rng().permutation(programs).tolist():
             self.program.run(block, self.threads, values, memory, self.shared)
+
+
+class _Address(int):
+    """An address that knows its memory. The sum of an address and an offset is an address."""
+
+    storage: torch.UntypedStorage
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> _Address:
+        """Return the address of a tensor's first element."""
+        return cls._in(tensor.untyped_storage(), _data_ptr(tensor))
+
+    @classmethod
+    def _in(cls, storage: torch.UntypedStorage, address: int) -> _Address:
+        self = cls(address)
+        self.storage = storage
+        return self
+
+    def __add__(self, offset: int) -> _Address:
+        return self._in(self.storage, int(self) + offset)
 
 
 def _parameters(name: str, types: Any, value: Any) -> Iterator[tuple[str, Any]]:
@@ -102,9 +123,8 @@ def _parameters(name: str, types: Any, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _bytes(tensor: Tensor, writeable: bool) -> np.ndarray:
-    """Return the storage of a tensor as an array of bytes that shares its memory."""
-    storage = tensor.untyped_storage()
+def _bytes(storage: torch.UntypedStorage, writeable: bool) -> np.ndarray:
+    """Return a storage as an array of bytes that shares its memory."""
     array_type: Any = ctypes.c_uint8 * storage.nbytes()
     array = np.frombuffer(array_type.from_address(storage.data_ptr()), dtype=np.uint8)
     array.flags.writeable = writeable

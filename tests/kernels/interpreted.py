@@ -33,19 +33,19 @@ def augmented_planes(
     images: Tensor, crop: Tensor | None, flip: Tensor | None, size: tuple[int, int], multiprocessors: int
 ) -> Tensor:
     """Return the planes ``[B, H + 2, W + 2]`` that the first phase writes, halos included."""
-    allocated: list[tuple[Tensor, int]] = []
+    allocated: list[Tensor] = []
 
-    def new_plane(*arguments: Any) -> tuple[Tensor, int]:
-        allocated.append(original(*arguments))
-        allocated[-1][0].fill_(torch.nan)
+    def poisoned(size: int, **options: Any) -> Tensor:
+        allocated.append(torch.full((size,), 255, **options))
         return allocated[-1]
 
-    original, out = launch.new_plane, torch.empty(8, len(images), 2, *size)
-    with mock.patch.object(launch, "new_plane", new_plane):
+    out = torch.empty(8, len(images), 2, *size)
+    with mock.patch.object(torch, "empty", poisoned):
         convert_into(out, images, canonical_shifts(), None, 0.1, multiprocessors, packed=False, crop=crop, flip=flip)
-    plane, stride_y = allocated[0]
-    halo = plane.storage_offset() - stride_y - 1
-    return plane.as_strided((len(images), size[0] + 2, size[1] + 2), (plane.stride(0), stride_y, 1), halo).clone()
+    dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
+    origin, stride_y, elements = launch.plane_layout(*size)
+    shape, strides = (len(images), size[0] + 2, size[1] + 2), (elements, stride_y, 1)
+    return allocated[0].view(dtype).as_strided(shape, strides, origin - stride_y - 1).clone()
 
 
 def unpack_into(out: Tensor, packed: Tensor, offset_dtype: str) -> Tensor:

@@ -150,11 +150,7 @@ def test_unpack(dtype: torch.dtype, layout: str, generator: torch.Generator) -> 
 def cuda_implementations() -> Iterator[None]:
     """Use the operators' CUDA implementations for CPU tensors."""
     library = torch.library.Library("i2e_triton", "IMPL")
-    for name, implementation in {
-        "convert": operator._convert_cuda,
-        "convert.out": operator._convert_out_cuda,
-        "unpack": operator._unpack_cuda,
-    }.items():
+    for name, implementation in operator.CUDA_IMPLEMENTATIONS.items():
         library.impl(name, implementation, "CPU", allow_override=True)
     yield
     library._destroy()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.roofline.ahead_of_time import launches, unpack_launches
 from i2e_triton.kernels.convert import MAX_PROGRAMS
-from i2e_triton.kernels.launch import new_plane, programs_and_warps, tile_shape
+from i2e_triton.kernels.launch import plane_layout, programs_and_warps, tile_shape
 
 H100 = 132  # multiprocessors
 
@@ -52,16 +52,14 @@ def test_empty_batch_launches_nothing() -> None:
 
 
 def test_offsets_have_64_bits_only_if_necessary() -> None:
-    image = torch.empty(1, 1, 1, 1).expand(1, 3, 16384, 16384)
-    dtypes = [recorded.arguments["OFFSET_DTYPE"].name for recorded in launches(image, torch.bool, timesteps=1)]
-    assert dtypes == ["int32", "int32"]
-    # The events of one image at 8 timesteps are 2^32 elements.
-    dtypes = [recorded.arguments["OFFSET_DTYPE"].name for recorded in launches(image, torch.bool, timesteps=8)]
-    assert dtypes == ["int64", "int64"]
-    # The batch has more than 2^31 elements, but offsets are within one image.
-    batch = torch.empty(10, 3, 16384, 8192, dtype=torch.uint8, device="meta")
-    dtypes = [recorded.arguments["OFFSET_DTYPE"].name for recorded in launches(batch, torch.uint8, packed=True)]
-    assert dtypes == ["int32", "int32"]
+    for shape, timesteps, offset_dtype in (
+        ((1, 3, 16384, 16384), 8, "int32"),  # 2^32 events, but offsets are within one timestep and polarity
+        ((2**17, 3, 32, 32), 8, "int32"),  # 2^31 events of small images
+        ((1, 1, 2**16, 2**15), 1, "int64"),
+    ):
+        image = torch.empty(1, 1, 1, 1, dtype=torch.uint8, device="meta").expand(shape)
+        for recorded in launches(image, torch.bool, timesteps=timesteps):
+            assert recorded.arguments["OFFSET_DTYPE"].name == offset_dtype
     long_stride = torch.empty(1, device="meta").as_strided((1, 1, 2, 1), (1, 1, 2**31, 1))
     assert launches(long_stride, torch.bool)[0].arguments["OFFSET_DTYPE"].name == "int64"
 
@@ -127,17 +125,14 @@ def test_tiles_leave_few_threads_idle() -> None:
 
 @given(st.integers(1, 5), st.integers(1, 70), st.integers(1, 70))
 def test_planes_are_aligned_and_have_separate_halos(batch: int, height: int, width: int) -> None:
-    plane, stride_y = new_plane(batch, height, width, torch.uint8, torch.device("cpu"))
-    assert stride_y % 16 == 0
-    assert plane.stride(0) % 16 == 0
-    storage = plane.untyped_storage()
-    assert (plane.data_ptr() - storage.data_ptr()) % 16 == 0
+    origin, stride_y, size = plane_layout(height, width)
+    assert origin % stride_y % 16 == stride_y % 16 == size % 16 == 0
     offsets = [
-        plane.storage_offset() + b * plane.stride(0) + y * stride_y + x
+        origin + b * size + y * stride_y + x
         for b in range(batch)
         for y in range(-1, height + 1)
         for x in range(-1, width + 1)
     ]
     assert min(offsets) >= 0
-    assert max(offsets) < storage.nbytes()
+    assert max(offsets) < batch * size
     assert len(set(offsets)) == len(offsets)

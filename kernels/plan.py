@@ -1,0 +1,194 @@
+"""Launch plans: what a launch needs besides the addresses of its tensors.
+
+Triton's usual launch derives the type and the alignment of each argument on every call, which takes longer than a small
+kernel. A plan is made once for each combination of shapes, strides, dtypes and alignments. It holds compiled kernels
+and the arguments that do not change; a call fills in the addresses. A plan keeps no tensor alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from triton.runtime import JITFunction
+
+# Alignment in bytes that Triton knows for pointers. It also knows whether an integer is a multiple of 16.
+_ALIGNMENT = 16
+# Parts of a workspace start at multiples of this many bytes, as PyTorch's allocations do.
+_PART_BYTES = 512
+
+
+class Layout(NamedTuple):
+    """What a plan depends on, of one tensor."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]  # in elements
+    dtype: torch.dtype
+    misalignment: int  # bytes from a multiple of 16 to the first element
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Layout:
+        """Return the layout of a tensor."""
+        return cls(tensor.shape, tensor.stride(), tensor.dtype, tensor.data_ptr() % _ALIGNMENT)
+
+    def extent(self, *dims: int) -> int:
+        """Return the number of elements in memory from the first to the last element along the dimensions."""
+        return 1 + sum((self.shape[dim] - 1) * self.strides[dim] for dim in dims)
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """Stands for the address of a tensor, or of a part of the workspace. Triton compiles kernels for it as for both."""
+
+    name: str
+    dtype: torch.dtype
+    misalignment: int = 0
+    bytes: int = 0
+
+    @classmethod
+    def to(cls, name: str, layout: Layout) -> Pointer:
+        """Return the pointer to a tensor. Bool is passed as uint8, so that both dtypes use the same kernel."""
+        dtype = torch.uint8 if layout.dtype == torch.bool else layout.dtype
+        return cls(name, dtype, layout.misalignment, layout.extent(*range(len(layout.shape))) * dtype.itemsize)
+
+    def data_ptr(self) -> int:
+        """Return an address with the right alignment."""
+        return self.misalignment
+
+    def ptr_range(self) -> int:
+        """Return the number of bytes that can be read, which Triton uses on AMD GPUs."""
+        return self.bytes
+
+
+@dataclass(frozen=True)
+class Number:
+    """Stands for a float that each call passes."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch: the kernel, the grid, and its arguments and compiler options by name.
+
+    Tensors are replaced by :class:`Pointer`, and floats by :class:`Number`.
+    """
+
+    kernel: Any
+    grid: tuple[int, ...]
+    arguments: dict[str, Any]
+
+    def compile(self) -> Any:
+        """Compile the kernel for the current device, or take it from Triton's cache."""
+        constants = {parameter.name for parameter in self.kernel.params if parameter.is_constexpr}
+        free = {name: self.arguments[name] for name in self.kernel.arg_names if name not in constants}
+        groups: dict[str, Any] = {name: value for name, value in free.items() if isinstance(value, tuple)}
+        specialized = {
+            **_representatives(free),
+            **{name: type(group)(**_representatives(group._asdict())) for name, group in groups.items()},
+        }
+        return self.kernel.warmup(grid=self.grid, **{**self.arguments, **specialized})
+
+
+class Workspace:
+    """Temporary memory of a plan, which each call allocates once, for all of its launches."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.parts: dict[str, tuple[int, torch.dtype]] = {}
+
+    def add(self, name: str, elements: int, dtype: torch.dtype, first: int = 0) -> Pointer:
+        """Add a part of ``elements``; return the pointer to its element ``first``."""
+        self.parts[name] = self.bytes + first * dtype.itemsize, dtype
+        size = elements * dtype.itemsize
+        self.bytes += -(-size // _PART_BYTES) * _PART_BYTES
+        return Pointer(name, dtype, first * dtype.itemsize % _ALIGNMENT, size)
+
+
+class Plan:
+    """Compiled launches, which a call runs one after the other."""
+
+    def __init__(self, launches: list[Launch], workspace: Workspace):
+        self._launches = [_Template(launch) for launch in launches]
+        self._workspace = workspace
+        self._compiled = all(isinstance(launch.kernel, JITFunction) for launch in launches)
+
+    def run(self, device: torch.device, values: dict[str, Any]) -> None:
+        """Launch the kernels on the current device, which must be ``device``.
+
+        Args:
+            device: device of the tensors.
+            values: the tensors and numbers by the names of their :class:`Pointer` and :class:`Number`. Pointers to the
+                workspace are added.
+        """
+        workspace = self._workspace
+        memory = torch.empty(workspace.bytes, dtype=torch.uint8, device=device) if workspace.bytes else None
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                values[name] = value.data_ptr() if self._compiled else _as_bytes(value)
+        if memory is not None:
+            address = memory.data_ptr()
+            for name, (offset, dtype) in workspace.parts.items():
+                values[name] = address + offset if self._compiled else memory[offset:].view(dtype)
+        for launch in self._launches:
+            launch.run(*launch.fill(values))
+
+
+def _as_bytes(tensor: Tensor) -> Tensor:
+    return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
+
+
+class _Template:
+    """The arguments of one launch in the order of the kernel's parameters, with gaps for addresses and numbers."""
+
+    def __init__(self, launch: Launch):
+        names = launch.kernel.arg_names
+        options = {name: value for name, value in launch.arguments.items() if name not in names}
+        self.run: Callable[..., Any]
+        if isinstance(launch.kernel, JITFunction):
+            grid = (*launch.grid, 1, 1)
+            self.run = launch.compile()[grid]
+        else:
+            self.run = lambda *arguments: launch.kernel[launch.grid](*arguments, **options)
+        self._arguments = [launch.arguments[name] for name in names]
+        self._gaps = [
+            (i, argument.name) for i, argument in enumerate(self._arguments) if isinstance(argument, (Pointer, Number))
+        ]
+        self._groups = [
+            (i, argument, [(j, field.name) for j, field in enumerate(argument) if isinstance(field, (Pointer, Number))])
+            for i, argument in enumerate(self._arguments)
+            if isinstance(argument, tuple)
+        ]
+
+    def fill(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return the arguments with these addresses and numbers."""
+        arguments = self._arguments.copy()
+        for i, name in self._gaps:
+            arguments[i] = values[name]
+        for i, group, gaps in self._groups:
+            fields: list[Any] = list(group)
+            for j, name in gaps:
+                fields[j] = values[name]
+            arguments[i] = type(group)(*fields)
+        return arguments
+
+
+def _representatives(fields: dict[str, Any]) -> dict[str, Any]:
+    """Replace integers by those for which a kernel is compiled, so that it can be launched with many others.
+
+    Triton compiles a kernel again if an integer becomes 1 or a multiple of 16. Wide loads and stores only need to know
+    whether all strides, and then the width, are multiples of 16, and whether the stride along x is 1.
+    """
+    strides = [value for name, value in fields.items() if name.startswith("stride_") and name != "stride_x"]
+    aligned = all(stride % _ALIGNMENT == 0 for stride in strides)
+    result = {}
+    for name, value in fields.items():
+        if type(value) is int and not (name == "stride_x" and value == 1):
+            keep = aligned and value % _ALIGNMENT == 0 and (name == "width" or name.startswith("stride_"))
+            large = 2**32 if not -(2**31) <= value < 2**31 else 0  # a 64-bit argument
+            value = large + (_ALIGNMENT if keep else _ALIGNMENT + 1)
+        result[name] = 0.0 if isinstance(value, Number) else value
+    return result
