@@ -43,7 +43,7 @@ def measure() -> dict[str, float]:
     """Return the median times in microseconds by case.
 
     Raises:
-        NoCompiler: if there is no C compiler.
+        NoCompilerError: if there is no C compiler.
     """
     return json.loads(stub_driver.run("benchmarks.host_time", [_STUBBED]))
 
@@ -98,17 +98,17 @@ def main() -> None:
     parser.add_argument(_STUBBED, action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.stubbed:
-        print(json.dumps(_measure_stubbed()))
+        sys.stdout.write(json.dumps(_measure_stubbed()) + "\n")
         return
     try:
         times = measure()
-    except stub_driver.NoCompiler as error:
+    except stub_driver.NoCompilerError as error:
         sys.exit(f"error: {error}")
     if arguments.json:
-        print(json.dumps(times))
+        sys.stdout.write(json.dumps(times) + "\n")
         return
     for name, microseconds in times.items():
-        print(f"{name:16s} {microseconds:7.1f} us  {CASES[name]}")
+        sys.stdout.write(f"{name:16s} {microseconds:7.1f} us  {CASES[name]}\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ process of its own: :func:`run` starts it, and :func:`install` prepares it.
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import os
 import shutil
@@ -15,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from triton.backends.compiler import GPUTarget
@@ -31,7 +29,7 @@ H100 = (132, 32)
 _libraries: list[torch.library.Library] = []  # a library is removed with its object
 
 
-class NoCompiler(Exception):
+class NoCompilerError(Exception):
     """There is no C compiler."""
 
 
@@ -39,12 +37,12 @@ def run(module: str, arguments: Sequence[str] = ()) -> str:
     """Run a Python module in a process that uses the stub library, and return its output.
 
     Raises:
-        NoCompiler: if there is no C compiler.
+        NoCompilerError: if there is no C compiler.
         subprocess.CalledProcessError: if a process fails.
     """
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        raise NoCompiler("the stub of the CUDA driver needs a C compiler: install gcc, or set CC")
+        raise NoCompilerError("the stub of the CUDA driver needs a C compiler: install gcc, or set CC")
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "libcuda.so.1"
         subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, _SOURCE], check=True)

@@ -47,7 +47,7 @@ def gpu(target: str = "sm_90", multiprocessors: int = 1) -> Iterator[list[str]]:
         mock.patch.object(CompiledKernel, "_init_handles"),  # no device to load the kernel to
         mock.patch.object(CompiledKernel, "run", property(run)),
         mock.patch.object(launch, "_device", return_value=(multiprocessors, WARP)),
-        mock.patch.object(Tensor, "data_ptr", _Address.of),
+        mock.patch.object(Tensor, "data_ptr", lambda tensor: _Address.of(tensor)),
         _filled_allocations(),
     ):
         yield launched

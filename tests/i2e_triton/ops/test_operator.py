@@ -245,5 +245,6 @@ def test_old_triton_raises_value_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton, "__version__", "3.2.0")
     for name in [name for name in sys.modules if name.startswith("i2e_triton.kernels")]:
         monkeypatch.delitem(sys.modules, name)
+    operator.load_kernels.cache_clear()
     with pytest.raises(ValueError, match=r"CUDA device.*need Triton 3\.6 or newer, found 3\.2\.0: pip install"):
         operator.load_kernels()
