@@ -18,17 +18,11 @@ def test_launches_record_the_arguments_of_a_conversion() -> None:
         assert planes.ptr.dtype == torch.float16
         assert (planes.height, planes.width) == (47, 33)
         if "images" in launch.arguments:
-            assert launch.arguments["images"].ptr is images
+            assert launch.arguments["images"].ptr.dtype == images.dtype
             assert launch.arguments["images"].stride_x == 47
         if "events" in launch.arguments:
-            assert launch.arguments["events"].ptr.shape == (3, 2, 2, 47, 33)
+            assert launch.arguments["events"].ptr.bytes == 3 * 2 * 2 * 47 * 33 * 2
             assert launch.arguments["shifts"].timesteps == 3
-
-
-def test_kernels_are_restored_after_recording() -> None:
-    first, second = (launches(torch.zeros(1, 3, 64, 64), torch.bool) for _ in range(2))
-    assert [launch.kernel for launch in first] == [launch.kernel for launch in second]
-    assert all(hasattr(launch.kernel, "arg_names") for launch in first), "the kernels should not be recorders"
 
 
 @pytest.mark.parametrize(("offset", "width"), [(0, 8), (1, 1)])
