@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._decomp import register_decomposition
 
 from i2e_triton.checks import check_boxes, check_ratio_values
-from i2e_triton.ops import allocation, cpu, cpu_augmented
+from i2e_triton.ops import allocation, cpu, cpu_augmented, decomposition
 from i2e_triton.shifts import canonical_shifts
 
 #: Whether Triton is installed. It is an optional dependency: the CPU path works without it.
@@ -179,3 +180,5 @@ for _overload, _cpu, _cuda, _fake in (
     torch.library.register_fake(f"i2e_triton::{_overload}", _fake, lib=_library)
     # Events have no gradient: the result never requires one.
     _library.impl(_overload, torch.library.fallthrough_kernel, "Autograd")
+
+register_decomposition(torch.ops.i2e_triton.convert.default)(decomposition.convert)
