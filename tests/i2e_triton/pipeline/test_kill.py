@@ -1,10 +1,12 @@
-"""Conversions that are killed at a random time, interrupted, or run out of disk space."""
+"""Conversions that are interrupted, lose a worker or their main process, or run out of disk space.
+
+``tests/torture`` kills them at random times.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import random
 import re
 import resource
 import signal
@@ -27,12 +29,18 @@ from i2e_triton.pipeline.dataset import convert_dataset
 from i2e_triton.pipeline.local_engine import convert_shards
 from i2e_triton.pipeline.manifest import MANIFEST_NAME, read_manifest
 from i2e_triton.pipeline.plan import ConversionConfig
-from i2e_triton.pipeline.verify import verify_dataset
 from i2e_triton.sources import Row, open_source
-from tests.i2e_triton.pipeline.builders import MemorySource, RecordingObserver, files_in, png, run, some_images
+from tests.i2e_triton.pipeline.builders import (
+    IN_PROCESS,
+    MemorySource,
+    RecordingObserver,
+    files_in,
+    png,
+    run,
+    some_images,
+)
 
 ROWS = 64
-KILLS = 12
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +53,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def convert(images: Path, out: Path, format: str, workers: int = 1) -> None:
-    torch.set_num_threads(1)
-    config = ConversionConfig(
-        0.12, rows_per_shard=4, format=format, compression="zstd" if format == "parquet" else "none"
-    )
-    engine = partial(convert_shards, workers=workers)
+def convert(images: Path, out: Path) -> None:
     sources = {"train": open_source(str(images), kind="folder", split="train")}
-    convert_dataset(sources, "folder", out, config, engine, RecordingObserver())
+    convert_dataset(sources, "folder", out, ConversionConfig(0.12, rows_per_shard=4), IN_PROCESS, RecordingObserver())
 
 
 def start_command(images: Path, out: Path, *options: str, log: Path, limit: int | None = None) -> BaseProcess:
@@ -85,35 +88,8 @@ def check_files(out: Path) -> None:
             assert decode_record(data).shape == (8, 2, 40, 40)
 
 
-@pytest.mark.parametrize("format", ["parquet", "npz"])
-def test_killed_conversion_resumes_to_the_same_bytes(
-    tmp_path: Path, images: Path, format: str, one_thread: None
-) -> None:
-    start = time.monotonic()
-    convert(images, tmp_path / "whole", format)
-    whole_s = time.monotonic() - start
-    process = multiprocessing.get_context("fork").Process
-    out, sets, killed = tmp_path / "out-0", 1, 0
-    while killed < KILLS:
-        work = process(target=convert, args=(images, out, format))
-        work.start()
-        work.join(random.uniform(0, 0.6) * whole_s)
-        if work.is_alive():
-            work.kill()
-            work.join()
-            killed += 1
-            check_files(out)
-        else:
-            assert work.exitcode == 0
-            out, sets = tmp_path / f"out-{sets}", sets + 1
-    for finished in (tmp_path / f"out-{i}" for i in range(sets)):
-        convert(images, finished, format)
-        assert files_in(finished) == files_in(tmp_path / "whole")
-        assert verify_dataset(finished, lambda *_: None).problems == ()
-
-
 def test_full_disk_gives_message_and_keeps_finished_shards(tmp_path: Path, images: Path, one_thread: None) -> None:
-    convert(images, tmp_path / "whole", "parquet", workers=0)
+    convert(images, tmp_path / "whole")
     sizes = sorted(path.stat().st_size for path in (tmp_path / "whole").glob("*.parquet"))
     limit = sizes[-1] - 1  # the largest shard does not fit
     assert sizes[0] < limit
@@ -126,7 +102,7 @@ def test_full_disk_gives_message_and_keeps_finished_shards(tmp_path: Path, image
     assert "Traceback" not in log.read_text()
     assert not list(out.rglob("*.part"))
     check_files(out)
-    convert(images, out, "parquet", workers=0)
+    convert(images, out)
     assert files_in(out) == files_in(tmp_path / "whole")
 
 
