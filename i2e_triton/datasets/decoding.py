@@ -16,6 +16,7 @@ from i2e_triton.datasets.records import EventRow
 from i2e_triton.formats import RecordError, decode_packed, decode_record, load_npz, record_shape
 from i2e_triton.formats.record import stack_packed
 from i2e_triton.functional import pack
+from i2e_triton.layout import check_layout, to_layout
 
 _ZIP = b"PK"  # an npz file is a zip archive
 
@@ -28,10 +29,12 @@ class RowDecoder:
     dtype: torch.dtype
     transform: Callable[[Tensor], Any] | None = None
     target_transform: Callable[[int], Any] | None = None
+    layout: str = "TCHW"
 
     def __post_init__(self) -> None:
         # The number of timesteps is not known yet; __call__ checks it for each row.
         check_format(self.dtype, self.packed, PACKED_TIMESTEPS)
+        check_layout(self.layout)
 
     def __call__(self, rows: Sequence[EventRow], timesteps: int | None) -> list[tuple[Any, Any]]:
         """Return events and label of each row.
@@ -66,6 +69,8 @@ class RowDecoder:
             raise RecordError(f"{row.where}: {error}") from error
 
     def _transformed(self, events: Any, label: Any) -> tuple[Any, Any]:
+        if not self.packed and self.layout != "TCHW":
+            events = to_layout(events, self.layout)
         if self.transform is not None:
             events = self.transform(events)
         if self.target_transform is not None:

@@ -53,6 +53,7 @@ class EventDataset(EventSplit, Dataset[tuple[Any, Any]]):
         split: name of the split. Default: None, which is valid if there is only one split.
         packed: return packed events and ignore ``dtype``. Default: False.
         dtype: type of dense events: float32, float16, bfloat16, uint8 or bool. Default: float32.
+        layout: order of the dimensions of dense events: ``"TCHW"``, ``"CTHW"`` or ``"CHWT"``. Default: ``"TCHW"``.
         transform: function that is applied to the events of each row.
         target_transform: function that is applied to each label.
 
@@ -71,10 +72,11 @@ class EventDataset(EventSplit, Dataset[tuple[Any, Any]]):
         *,
         packed: bool = False,
         dtype: torch.dtype = torch.float32,
+        layout: str = "TCHW",
         transform: Callable[[Tensor], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
-        super().__init__(location, split, packed, dtype, transform, target_transform)
+        super().__init__(location, split, packed, dtype, transform, target_transform, layout)
 
     @cached_property
     def targets(self) -> list[int]:

@@ -67,6 +67,7 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
             otherwise 1.
         packed: return packed events and ignore ``dtype``. Default: False.
         dtype: type of dense events: float32, float16, bfloat16, uint8 or bool. Default: float32.
+        layout: order of the dimensions of dense events: ``"TCHW"``, ``"CTHW"`` or ``"CHWT"``. Default: ``"TCHW"``.
         transform: function that is applied to the events of each row.
         target_transform: function that is applied to each label.
 
@@ -88,10 +89,11 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
         world_size: int | None = None,
         packed: bool = False,
         dtype: torch.dtype = torch.float32,
+        layout: str = "TCHW",
         transform: Callable[[Tensor], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
-        super().__init__(location, split, packed, dtype, transform, target_transform)
+        super().__init__(location, split, packed, dtype, transform, target_transform, layout)
         self._shuffle = shuffle
         self._buffer_size = check_integer("buffer_size", buffer_size, 1)
         self._seed = check_integer("seed", seed, 0)

@@ -26,8 +26,9 @@ class EventSplit:
         dtype: torch.dtype,
         transform: Callable[[Tensor], Any] | None,
         target_transform: Callable[[int], Any] | None,
+        layout: str,
     ) -> None:
-        self._decoder = RowDecoder(packed, dtype, transform, target_transform)
+        self._decoder = RowDecoder(packed, dtype, transform, target_transform, layout)
         self._records = open_records(location, split)
 
     @property
