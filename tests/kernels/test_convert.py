@@ -47,7 +47,7 @@ def test_every_dtype(
     ("multiprocessors", "shape"),
     [
         *((ONE, shape) for shape in [(1, 1, 1, 1), (1, 1, 1, 97), (2, 1, 41, 1), (1, 2, 37, 41), (1, 1, 67, 131)]),
-        *((MANY, shape) for shape in [(1, 2, 37, 41), (1, 1, 67, 131)]),  # one program converts each smaller image
+        *((MANY, shape) for shape in [(1, 2, 37, 41), (1, 1, 35, 67)]),  # one program converts each smaller image
     ],
 )
 def test_every_shape(
