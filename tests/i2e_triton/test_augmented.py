@@ -27,7 +27,7 @@ def events_of(case: AugmentedCase, **more: Any) -> Tensor:
     return convert(case.images, case.ratio, shifts=case.shifts, **case.augmentation, **more)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     case=augmented_cases(),
     dtype=st.sampled_from(EVENT_DTYPES),
@@ -43,7 +43,7 @@ def test_equals_reference(case: AugmentedCase, dtype: torch.dtype, packed: bool,
     assert_same_events(out, expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     case=augmented_cases(),
     length=st.integers(1, 9),
@@ -66,7 +66,7 @@ def test_equals_reference_if_boxes_are_enlarged_by_an_integer_factor(
     assert_same_events(out, expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(case=augmented_cases(), factor=st.sampled_from([1, 2, 3, 4, 8]))
 def test_value_channels_equal_the_reference(case: AugmentedCase, factor: int) -> None:
     """The value channels are compared, because a different rounding of them rarely changes an event."""

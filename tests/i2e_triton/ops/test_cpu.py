@@ -138,7 +138,7 @@ def expected_events(images: Tensor, ratio: float | Tensor, shifts: Tensor) -> Te
     return reference.convert(images, ratio, shifts)
 
 
-@settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_equals_the_reference(one_thread: None, data: st.DataObject) -> None:
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32), label="seed"))
