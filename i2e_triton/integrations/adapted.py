@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from i2e_triton.checks import check_integer
-from i2e_triton.datasets import EventDataset
 from i2e_triton.formats.event_list import TIMESTEP_US
 
 
@@ -18,8 +17,7 @@ class AdaptedDataset(Dataset[tuple[Any, Any]]):
     """The rows of another data set in the form of :meth:`adapt`.
 
     Args:
-        dataset: map-style data set of dense events ``[T, 2, H, W]`` and labels, such as
-            :class:`i2e_triton.datasets.EventDataset`.
+        dataset: one of :mod:`i2e_triton.datasets` with random access, with dense events in the layout ``"TCHW"``.
         timestep_us: duration of a timestep in microseconds. Default: 1000.
         transform: function that is applied to each adapted row.
         target_transform: function that is applied to each label.
@@ -27,13 +25,13 @@ class AdaptedDataset(Dataset[tuple[Any, Any]]):
 
     def __init__(
         self,
-        dataset: EventDataset,
+        dataset: Dataset[tuple[Any, Any]],
         *,
         timestep_us: int = TIMESTEP_US,
         transform: Callable[[Any], Any] | None = None,
         target_transform: Callable[[Any], Any] | None = None,
     ) -> None:
-        self.dataset = dataset
+        self.dataset: Any = dataset
         self.timestep_us = check_integer("timestep_us", timestep_us, 1)
         self.transform = transform
         self.target_transform = target_transform

@@ -23,10 +23,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from i2e_triton.checks import check_integer
-from i2e_triton.datasets import EventDataset, EventStream
 from i2e_triton.datasets.folder import UNLABELLED, label_folders
 from i2e_triton.formats import to_event_list
 from i2e_triton.formats.dense import dense_array
@@ -72,8 +71,7 @@ class NeuromorphicDataset(AdaptedDataset):
     integrated when a row is read.
 
     Args:
-        dataset: data set of dense events ``[T, 2, H, W]`` and labels, such as
-            :class:`i2e_triton.datasets.EventDataset`.
+        dataset: one of :mod:`i2e_triton.datasets` with random access, with dense events in the layout ``"TCHW"``.
         data_type: ``"event"`` or ``"frame"``.
         frames_number: number of frames. They divide the time of all timesteps evenly: T frames are the timesteps.
         split_by: only ``"time"`` is supported.
@@ -85,7 +83,7 @@ class NeuromorphicDataset(AdaptedDataset):
 
     def __init__(
         self,
-        dataset: EventDataset,
+        dataset: Dataset[tuple[Any, Any]],
         data_type: str = "event",
         frames_number: int | None = None,
         split_by: str = "time",
@@ -182,7 +180,7 @@ def save_frames_npz(file: str | os.PathLike[str] | BinaryIO, events: Tensor) -> 
 
 
 def export_npz(
-    dataset: EventDataset | EventStream,
+    dataset: Dataset[tuple[Any, Any]],
     folder: str | os.PathLike[str],
     data_type: str = "event",
     timestep_us: int = TIMESTEP_US,
@@ -192,7 +190,7 @@ def export_npz(
     SpikingJelly's ``NeuromorphicDatasetFolder(root, train=True)`` reads events from ``root/events_np/train``.
 
     Args:
-        dataset: data set of dense events ``[T, 2, H, W]`` and labels.
+        dataset: one of :mod:`i2e_triton.datasets`, with dense events in the layout ``"TCHW"``.
         folder: where the class folders are created. They have the names of the classes if these are WordNet ids, and
             otherwise the label numbers, because SpikingJelly numbers the folders in sorted order.
         data_type: ``"event"`` for :func:`save_events_npz` or ``"frame"`` for :func:`save_frames_npz`.
@@ -200,7 +198,8 @@ def export_npz(
     """
     if data_type not in ("event", "frame"):
         raise ValueError(f'data_type must be "event" or "frame", got {data_type!r}')
-    folders = None if dataset.classes is None else label_folders(dataset.classes)
+    classes: list[str] | None = dataset.classes  # type: ignore[attr-defined]
+    folders = None if classes is None else label_folders(classes)
     row = 0
     for batch in DataLoader(dataset, batch_size=256, collate_fn=list):  # decompresses a row group once per batch
         for events, label in batch:

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from i2e_triton.checks import check_integer
-from i2e_triton.datasets import EventDataset
 from i2e_triton.formats import EVENT_DTYPE, to_event_list
 from i2e_triton.formats.event_list import TIMESTEP_US
 from i2e_triton.images import Images
@@ -72,8 +72,7 @@ class EventListDataset(AdaptedDataset, tonic.Dataset):  # type: ignore[misc]
     "p")``, and ``dtype`` is the structured dtype of the events.
 
     Args:
-        dataset: data set of dense events ``[T, 2, H, W]`` and labels, such as
-            :class:`i2e_triton.datasets.EventDataset`.
+        dataset: one of :mod:`i2e_triton.datasets` with random access, with dense events in the layout ``"TCHW"``.
         timestep_us: duration of a timestep in microseconds. Default: 1000.
         transform: function that is applied to each event list.
         target_transform: function that is applied to each label.
@@ -85,7 +84,7 @@ class EventListDataset(AdaptedDataset, tonic.Dataset):  # type: ignore[misc]
 
     def __init__(
         self,
-        dataset: EventDataset,
+        dataset: Dataset[tuple[Any, Any]],
         *,
         timestep_us: int = TIMESTEP_US,
         transform: Callable[[Any], Any] | None = None,
