@@ -22,6 +22,7 @@ from i2e_triton.checks import (
     check_timesteps,
 )
 from i2e_triton.images import Images, as_image_tensor
+from i2e_triton.layout import check_layout, to_layout
 from i2e_triton.ops import operator
 
 # Number of elements that event_rate counts at once on the CPU. Counting takes up to 9 bytes of memory per element.
@@ -36,6 +37,7 @@ def convert(
     timesteps: int = 8,
     dtype: torch.dtype = torch.float32,
     packed: bool = False,
+    layout: str = "TBCHW",
     out: Tensor | None = None,
     crop: Tensor | None = None,
     size: tuple[int, int] | None = None,
@@ -66,10 +68,12 @@ def convert(
             :func:`canonical_shifts`.
         timesteps: number of canonical motion vectors, 1 to 8. Not used if ``shifts`` is given.
         dtype: dtype of dense events: float32, float16, bfloat16, uint8 or bool.
-        packed: return one byte per pixel and polarity, where bit ``t`` is timestep ``t`` (at most 8); ``dtype`` is
-            ignored.
-        out: tensor to which the events are written. It must have their shape, dtype and device. Any strides are
-            accepted if elements do not overlap. It must not share memory with another argument.
+        packed: return one byte per pixel and polarity, where bit ``t`` is timestep ``t`` (at most 8); ``dtype`` and
+            ``layout`` are ignored.
+        layout: order of the dimensions of dense events, which are returned as a view: ``"TBCHW"``, ``"BTCHW"``,
+            ``"BCTHW"`` or ``"BCHWT"``; without B for a single image. See :func:`i2e_triton.layout.to_layout`.
+        out: tensor to which the events are written. It must have their shape in the layout ``"TBCHW"``, dtype and
+            device. Any strides are accepted if elements do not overlap. It must not share memory with another argument.
         crop: boxes of (top, left, height, width) in pixels, an integer tensor ``[B, 4]`` (``[4]`` for a single image)
             on the images' device. Pixels outside of an image repeat its border. On a GPU the values are not checked,
             because that would wait for the GPU; they are clamped so that no memory outside of an image is read.
@@ -81,7 +85,8 @@ def convert(
 
     Returns:
         Dense events ``[T, B, 2, H, W]``, values 0 and 1, or packed events ``[B, 2, H, W]`` uint8; without the batch
-        dimension for a single image. ``out`` if it is given. Never requires a gradient.
+        dimension for a single image. ``layout`` reorders the dimensions of dense events. The result is ``out``, or a
+        view of it, if it is given. Never requires a gradient.
         An image with a NaN or infinite pixel has no events. A motion vector with equal start and end gives no events.
 
     Raises:
@@ -110,6 +115,8 @@ def convert(
         check_shifts(shifts, batch)
         timesteps = shifts.shape[-2]
     dtype = check_format(dtype, packed, timesteps)
+    if layout != "TBCHW":
+        check_layout(layout, images.dim() + 1)
     check_interpolation(interpolation)
     augmentation: tuple[Any, ...] = ()
     event_size: tuple[int, int] | None = None
@@ -119,12 +126,13 @@ def convert(
     arguments = (batch, shifts, ratios, number, timesteps, dtype, packed, *augmentation)
     if out is None:
         events = torch.ops.i2e_triton.convert(*arguments)
-        return events.squeeze(-4) if single else events
+        events = events.squeeze(-4) if single else events
+        return events if packed else _in_layout(events, layout)
     shape = operator.event_shape(batch, timesteps, packed, event_size)
     inputs = {"images": images, "shifts": shifts, "ratio": ratios, "crop": crop, "flip": flip}
     check_out(out, (shape[:-4] + shape[-3:]) if single else shape, dtype, inputs)
     torch.ops.i2e_triton.convert.out(*arguments, out=out.unsqueeze(-4) if single else out)
-    return out
+    return out if packed else _in_layout(out, layout)
 
 
 def pack(events: Tensor) -> Tensor:
@@ -156,7 +164,7 @@ def pack(events: Tensor) -> Tensor:
     return packed
 
 
-def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float32) -> Tensor:
+def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float32, layout: str = "TBCHW") -> Tensor:
     """Unpack packed events to dense events; the inverse of :func:`pack`.
 
     The operator is ``torch.ops.i2e_triton.unpack``.
@@ -165,9 +173,11 @@ def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float3
         packed: uint8 ``[B, 2, H, W]`` or ``[2, H, W]``; bit ``t`` is timestep ``t``.
         timesteps: number of timesteps to return, 1 to 8.
         dtype: dtype of the result: float32, float16, bfloat16, uint8 or bool.
+        layout: order of the dimensions of the result; see :func:`convert`.
 
     Returns:
-        Dense events ``[timesteps, B, 2, H, W]`` or ``[timesteps, 2, H, W]`` on the same device.
+        Dense events ``[timesteps, B, 2, H, W]`` or ``[timesteps, 2, H, W]`` on the same device. ``layout`` reorders
+        the dimensions.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -179,7 +189,8 @@ def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float3
         raise ValueError(f"packed must be uint8 [B, 2, H, W] or [2, H, W], got {packed.dtype} {list(packed.shape)}")
     timesteps = check_timesteps(timesteps, "a byte holds 8 timesteps")
     check_format(dtype, False, timesteps)
-    return torch.ops.i2e_triton.unpack(packed, timesteps, dtype)
+    check_layout(layout, packed.dim() + 1)
+    return _in_layout(torch.ops.i2e_triton.unpack(packed, timesteps, dtype), layout)
 
 
 def event_rate(events: Tensor, dim: int | Iterable[int] | None = None) -> Tensor:
@@ -209,6 +220,11 @@ def event_rate(events: Tensor, dim: int | Iterable[int] | None = None) -> Tensor
     in_chunks = events.device.type == "cpu" and not torch.compiler.is_compiling()
     counts = _count_in_chunks(events, dims) if in_chunks else _count(events, dims)
     return (counts.squeeze(dims) if dims else counts).to(torch.float64) / elements
+
+
+def _in_layout(events: Tensor, layout: str) -> Tensor:
+    """Return dense events in a layout, without the time of a view in the default one."""
+    return events if layout == "TBCHW" else to_layout(events, layout)
 
 
 def _dimensions(dim: int | Iterable[int] | None, events: Tensor) -> tuple[int, ...]:

@@ -12,12 +12,19 @@ LAYOUTS = ("TBCHW", "BTCHW", "BCTHW", "BCHWT")
 _LAYOUTS_OF_ONE_IMAGE = ("TCHW", "CTHW", "CHWT")
 
 
-def check_layout(layout: Any) -> None:
-    """Raise a ValueError unless ``layout`` is one of :data:`LAYOUTS`, or one of these without B."""
-    if layout not in LAYOUTS + _LAYOUTS_OF_ONE_IMAGE:
+def check_layout(layout: Any, dimensions: int | None = None) -> None:
+    """Raise a ValueError unless ``layout`` is one of :data:`LAYOUTS`, or one of these without B for one image.
+
+    Args:
+        layout: the layout.
+        dimensions: number of dimensions of the events, 5 or 4; None if it is not known yet.
+    """
+    if layout not in (*LAYOUTS, *_LAYOUTS_OF_ONE_IMAGE):
         raise ValueError(
             f"layout must be {', '.join(LAYOUTS)}, or for one image {', '.join(_LAYOUTS_OF_ONE_IMAGE)}; got {layout!r}"
         )
+    if dimensions not in (None, len(layout), len(layout.replace("B", ""))):
+        raise ValueError(f"layout {layout} needs events of {len(layout)} dimensions, got {dimensions}")
 
 
 def to_layout(events: Tensor, layout: str) -> Tensor:
@@ -38,13 +45,10 @@ def to_layout(events: Tensor, layout: str) -> Tensor:
     Raises:
         ValueError: if the layout is unknown, or does not have the dimensions of ``events``.
     """
-    check_layout(layout)
-    if events.dim() == 4:
-        layout = layout.replace("B", "")
-    if events.dim() != len(layout):
-        raise ValueError(f"layout {layout} needs events of {len(layout)} dimensions, got shape {list(events.shape)}")
-    dimensions = "TBCHW" if events.dim() == 5 else "TCHW"
-    return events.permute([dimensions.index(name) for name in layout])
+    check_layout(layout, events.dim())
+    if events.dim() == 5:
+        return events.permute(["TBCHW".index(name) for name in layout])
+    return events.permute(["TCHW".index(name) for name in layout.replace("B", "")])
 
 
 def collate_time_first(samples: Sequence[Sequence[Any]]) -> list[Any]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from i2e_triton.checks import check_format, check_ratio, check_timesteps
 from i2e_triton.functional import convert
 from i2e_triton.images import Images, as_image_tensor
+from i2e_triton.layout import check_layout
 from i2e_triton.shifts import (
     Order,
     candidate_shifts,
@@ -43,6 +44,7 @@ class I2E(nn.Module):
         per_sample: draw for each image of a batch. Default: draw once per batch, as the official code does.
         dtype: dtype of dense events.
         packed: return packed events.
+        layout: order of the dimensions of dense events; see :func:`i2e_triton.convert`.
 
     Shape:
         images ``[B, C, H, W]`` to events ``[T, B, 2, H, W]``, or packed ``[B, 2, H, W]``; without the batch dimension
@@ -69,6 +71,7 @@ class I2E(nn.Module):
         per_sample: bool = False,
         dtype: torch.dtype = torch.float32,
         packed: bool = False,
+        layout: str = "TBCHW",
     ):
         super().__init__()
         if padding_mode != "replicate":
@@ -86,6 +89,8 @@ class I2E(nn.Module):
         self.per_sample = per_sample
         self.dtype = dtype
         self.packed = packed
+        self.layout = layout
+        check_layout(layout)
         check_format(dtype, packed, self.timesteps)
         device = torch.get_default_device()  # "meta" under torch.device("meta")
         self.register_buffer("weight", _canonical_weight(self.order).to(device))
@@ -104,13 +109,13 @@ class I2E(nn.Module):
             shifts = draw_shifts(self.candidates, batch)
         else:
             shifts = self.candidates[0]  # the canonical motion vectors
-        return convert(images, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed)
+        return convert(images, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed, layout=self.layout)
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
         return (
             f"ratio={self.ratio}, order={self.order}, timesteps={self.timesteps}, random={self.random}, "
-            f"per_sample={self.per_sample}, dtype={self.dtype}, packed={self.packed}"
+            f"per_sample={self.per_sample}, dtype={self.dtype}, packed={self.packed}, layout={self.layout}"
         )
 
     def _load_from_state_dict(

@@ -19,6 +19,7 @@ from torchvision.transforms.v2.functional import is_pure_tensor
 from i2e_triton.checks import check_format, check_ratio, check_timesteps
 from i2e_triton.functional import convert
 from i2e_triton.images import as_image_tensor
+from i2e_triton.layout import check_layout
 from i2e_triton.shifts import DEFAULT_ORDER, Order, candidate_shifts, draw_shifts
 
 
@@ -38,6 +39,7 @@ class ImageToEvents(Transform):
             them.
         dtype: dtype of dense events.
         packed: return packed events.
+        layout: order of the dimensions of dense events; see :func:`i2e_triton.convert`.
 
     Shape:
         image ``[C, H, W]`` to events ``[T, 2, H, W]`` (packed: ``[2, H, W]``), and batch ``[B, C, H, W]`` to
@@ -59,6 +61,7 @@ class ImageToEvents(Transform):
         random: bool = False,
         dtype: torch.dtype = torch.float32,
         packed: bool = False,
+        layout: str = "TBCHW",
     ):
         super().__init__()
         self.ratio = check_ratio(ratio)
@@ -67,6 +70,8 @@ class ImageToEvents(Transform):
         self.random = random
         self.dtype = dtype
         self.packed = packed
+        self.layout = layout
+        check_layout(layout)
         check_format(dtype, packed, self.timesteps)
         self._candidates = candidate_shifts(order, timesteps)
 
@@ -89,4 +94,4 @@ class ImageToEvents(Transform):
         """Convert one image or one batch of images."""
         image = inpt.as_subclass(Tensor) if isinstance(inpt, Tensor) else inpt
         shifts = params["shifts"].to(image.device) if isinstance(image, Tensor) else params["shifts"]
-        return convert(image, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed)
+        return convert(image, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed, layout=self.layout)

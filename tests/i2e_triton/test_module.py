@@ -194,7 +194,8 @@ def test_padding_mode_must_be_replicate(images: Tensor) -> None:
 
 def test_repr_shows_the_arguments() -> None:
     assert repr(I2E(0.07, 5, timesteps=4, packed=True)) == (
-        "I2E(ratio=0.07, order=5, timesteps=4, random=True, per_sample=False, dtype=torch.float32, packed=True)"
+        "I2E(ratio=0.07, order=5, timesteps=4, random=True, per_sample=False, dtype=torch.float32, packed=True, "
+        "layout=TBCHW)"
     )
 
 
