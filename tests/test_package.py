@@ -102,7 +102,9 @@ def test_wheel_contains_only_the_package(wheel: Path) -> None:
     expected = {str(file.relative_to(ROOT)) for file in (ROOT / "i2e_triton").rglob("*.py")}
     for folder in LINKED:
         expected |= {f"i2e_triton/{file.relative_to(ROOT)}" for file in (ROOT / folder).rglob("*.py")}
-    assert modules == expected | {"i2e_triton/py.typed"}
+    page = {str(file.relative_to(ROOT)) for file in (ROOT / "i2e_triton" / "web").rglob("*") if file.is_file()}
+    assert "i2e_triton/web/index.html" in page
+    assert modules == expected | page | {"i2e_triton/py.typed"}
     assert "i2e_triton/kernels/convert.py" in modules
     assert {name.split("/")[0].split("-")[0] for name in files} == {"i2e_triton"}
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from i2e_triton import __version__
-from i2e_triton.cli import calibrate, convert, dataset, info, stats
+from i2e_triton.cli import calibrate, convert, dataset, info, stats, web
 
 app = typer.Typer(
     name="i2e",
@@ -24,6 +24,7 @@ app.command("convert")(convert.convert)
 app.add_typer(dataset.app, name="dataset")
 app.command("stats")(stats.stats)
 app.command("calibrate")(calibrate.calibrate)
+app.command("web")(web.web)
 app.command("info")(info.info)
 
 #: Group of the entry points. Each is a function that adds commands to the application. :mod:`i2e_triton.training`

@@ -1,0 +1,149 @@
+"use strict";
+
+/** The page: its state, and what happens when the user changes something. */
+
+const convertInWorker = newWorker();
+const workCanvas = document.createElement("canvas"); // holds the pixels that are converted next
+const state = {
+  name: "", // of the picture
+  picture: null, // an image, a canvas or a video
+  pairs: CANONICAL,
+  result: null, // of the last conversion
+  frames: [], // times of the conversions of video frames in the last second
+  conversions: 0, // of video frames
+};
+const playback = newPlayback((timestep) => state.result && showTimestep(state.result, timestep, eventColors()));
+
+const isVideo = () => state.picture instanceof HTMLVideoElement;
+
+/** Returns the size [height, width] that the controls ask for. */
+function chosenSize() {
+  const choice = element("size").value;
+  if (choice === "original") return limitedSize(naturalSize(state.picture));
+  if (choice !== "custom") return choice.split(" ").map(Number);
+  return ["height", "width"].map((id) => Math.round(Math.min(2048, Math.max(1, +element(id).value || 1))));
+}
+
+/** Draws the picture in the chosen size and converts it. */
+function redraw() {
+  drawCover(workCanvas, state.picture, chosenSize(), isVideo() && isMirrored(state.picture));
+  refresh();
+}
+
+/** Converts the pixels and shows the result. A call during a conversion causes another conversion after it. */
+async function refresh() {
+  refresh.again = true;
+  if (refresh.running) return;
+  refresh.running = true;
+  while (refresh.again) {
+    refresh.again = false;
+    const result = await convertInWorker(newRequest());
+    showResult({ ...result, ...ratesOf(result) });
+  }
+  refresh.running = false;
+}
+
+/** Returns the pixels and the settings. */
+function newRequest() {
+  const order = element("order").value;
+  const vectors = vectorsOf(order, +element("timesteps").value, state.pairs);
+  return {
+    rgba: pixelsOf(workCanvas),
+    height: workCanvas.height,
+    width: workCanvas.width,
+    shifts: vectors.map(({ shift }) => shift),
+    labels: vectors.map(({ label }) => label),
+    ratio: +element("ratio").value,
+    order,
+    canonical: state.pairs === CANONICAL,
+    name: state.name,
+    runs: isVideo() ? 1 : 20,
+    // The curve takes as long as the conversion. For a video it is drawn with every tenth frame.
+    withCurve: !isVideo() || state.conversions++ % 10 === 0,
+  };
+}
+
+/** Returns the event rates [polarity][timestep], and the rate of all. */
+function ratesOf({ counts, height, width }) {
+  const rates = counts.map((ofPolarity) => ofPolarity.map((count) => count / (height * width)));
+  return { rates, rate: rates.flat().reduce((sum, rate) => sum + rate) / rates.flat().length };
+}
+
+function showResult(result) {
+  const timesteps = result.shifts.length;
+  result.curve = result.curve ? { rates: result.curve, ratio: result.ratio, rate: result.rate } : state.result.curve;
+  if (timesteps !== state.result?.shifts.length) {
+    createTiles(timesteps, playback.stopAt);
+    playback.setTimesteps(timesteps);
+  }
+  state.result = result;
+  showPicture(result);
+  showFigures(result, isVideo() ? framesPerSecond() : null);
+  element("python").textContent = pythonOf(result, fileName("pixels.png"));
+  showInTheme();
+  if (!isVideo()) {
+    const size = `${result.height} × ${result.width} pixels`;
+    element("status").textContent = `${result.name}, ${size}: event rate ${percent(result.rate)}`;
+  }
+}
+
+/** Draws all that depends on the colors of the theme. */
+function showInTheme() {
+  const colors = eventColors();
+  showTiles(state.result, colors);
+  showCharts(state.result, playback.timestep());
+  showTimestep(state.result, playback.timestep(), colors);
+}
+
+/** Counts a frame and returns the number of frames in the last second. */
+function framesPerSecond() {
+  const now = performance.now();
+  state.frames = [...state.frames.filter((time) => now - time < 1000), now];
+  return state.frames.length;
+}
+
+/** Opens a picture: `open` returns a promise of it. If another one is opened meanwhile, that one is shown. */
+async function openPicture(name, open) {
+  const opening = (openPicture.last = {});
+  hideMessage();
+  try {
+    const picture = await open();
+    if (openPicture.last !== opening) {
+      if (picture.srcObject) stopCamera(picture);
+      return;
+    }
+    releaseCamera();
+    state.name = name;
+    state.picture = picture;
+    if (isVideo()) watchVideo(picture);
+    redraw();
+  } catch (error) {
+    showMessage(error.message);
+  }
+}
+
+function watchVideo(video) {
+  element("camera").textContent = "Stop webcam";
+  element("camera").setAttribute("aria-pressed", true);
+  forEachFrame(video, redraw);
+}
+
+function releaseCamera() {
+  if (!isVideo()) return;
+  stopCamera(state.picture);
+  element("camera").textContent = "Start webcam";
+  element("camera").setAttribute("aria-pressed", false);
+}
+
+/** Keeps the last frame of the webcam as a picture. */
+function freezeCamera() {
+  const frame = document.createElement("canvas");
+  drawCover(frame, state.picture, naturalSize(state.picture), isMirrored(state.picture));
+  openPicture("webcam", async () => frame);
+}
+
+/** Returns the name of a downloaded file, such as astronaut-events.gif. */
+function fileName(ending) {
+  const stem = state.name.replace(/\.\w+$/, "").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "");
+  return `${stem.toLowerCase() || "picture"}-${ending}`;
+}

@@ -1,0 +1,87 @@
+"use strict";
+
+/** Reads picture files, and resizes pictures and video frames. */
+
+const MAX_PIXELS = 64_000_000;
+// The longest side of a picture that keeps its size: the page draws the events of every timestep.
+const MAX_SIDE = 2048;
+
+/**
+ * Returns a promise of an image element for a file or a data URI.
+ *
+ * The promise fails with a message for the user if the picture cannot be read or is too large. The size is checked before
+ * the pixels are decoded, because a small file can hold a picture that does not fit in memory.
+ */
+async function loadPicture(name, file) {
+  const url = typeof file === "string" ? file : URL.createObjectURL(file);
+  const image = new Image();
+  try {
+    await new Promise((resolve, reject) => {
+      image.onload = resolve;
+      image.onerror = reject;
+      image.src = url;
+    });
+    if (image.naturalWidth * image.naturalHeight <= MAX_PIXELS) await image.decode();
+  } catch {
+    throw new Error(
+      `“${name}” cannot be read. The file is damaged, or it is not a picture that this browser knows. ` +
+        "Use a PNG, JPEG, WebP or GIF file.",
+    );
+  } finally {
+    if (url !== file) URL.revokeObjectURL(url);
+  }
+  const { naturalWidth: width, naturalHeight: height } = image;
+  if (width * height > MAX_PIXELS) {
+    const size = `${width.toLocaleString("en")} × ${height.toLocaleString("en")}`;
+    throw new Error(`“${name}” has ${size} pixels, and the limit is ${MAX_PIXELS / 1e6} million. Reduce it first.`);
+  }
+  if (width * height === 0) throw new Error(`“${name}” has no size in pixels. Use a PNG, JPEG, WebP or GIF file.`);
+  return image;
+}
+
+/** Returns the size [height, width] of an image, a canvas or a video in pixels. */
+function naturalSize(picture) {
+  return [
+    picture.naturalHeight || picture.videoHeight || picture.height,
+    picture.naturalWidth || picture.videoWidth || picture.width,
+  ];
+}
+
+/** Returns a size [height, width], reduced if its longer side exceeds MAX_SIDE. */
+function limitedSize([height, width]) {
+  const scale = Math.min(1, MAX_SIDE / Math.max(height, width));
+  return [Math.max(1, Math.round(height * scale)), Math.max(1, Math.round(width * scale))];
+}
+
+/** Draws the center of a picture so that it fills the canvas without distortion. Transparent pixels become white. */
+function drawCover(canvas, picture, [height, width], mirrored) {
+  const [fullHeight, fullWidth] = naturalSize(picture);
+  if (canvas.height !== height || canvas.width !== width) {
+    canvas.height = height;
+    canvas.width = width;
+  }
+  const scale = Math.max(height / fullHeight, width / fullWidth);
+  const [cropHeight, cropWidth] = [height / scale, width / scale];
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+  context.setTransform(mirrored ? -1 : 1, 0, 0, 1, mirrored ? width : 0, 0);
+  context.imageSmoothingQuality = "high";
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(
+    picture,
+    (fullWidth - cropWidth) / 2,
+    (fullHeight - cropHeight) / 2,
+    cropWidth,
+    cropHeight,
+    0,
+    0,
+    width,
+    height,
+  );
+}
+
+/** Returns the RGBA bytes of a canvas. */
+function pixelsOf(canvas) {
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+  return context.getImageData(0, 0, canvas.width, canvas.height).data;
+}
