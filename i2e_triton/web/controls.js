@@ -73,7 +73,7 @@ function connectPictures() {
     element("samples").append(button);
     open().then((picture) => drawCover(button.firstChild, picture, [96, 96], false));
   }
-  listenForFiles((file) => openPicture(file.name, () => loadPicture(file.name, file)), showMessage);
+  listenForFiles((file) => openPicture(file.name, () => readPicture(file)), showMessage);
   element("camera").addEventListener("click", () => (isVideo() ? freezeCamera() : openPicture("webcam", startCamera)));
   element("message").querySelector("button").addEventListener("click", hideMessage);
 }

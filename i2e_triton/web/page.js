@@ -6,7 +6,7 @@ const convertInWorker = newWorker();
 const workCanvas = document.createElement("canvas"); // holds the pixels that are converted next
 const state = {
   name: "", // of the picture
-  picture: null, // an image, a canvas or a video
+  picture: null, // an image, a bitmap, a canvas or a video
   pairs: CANONICAL,
   result: null, // of the last conversion
   frames: [], // times of the conversions of video frames in the last second

@@ -7,36 +7,35 @@ const MAX_PIXELS = 64_000_000;
 const MAX_SIDE = 2048;
 
 /**
- * Returns a promise of an image element for a file or a data URI.
+ * Returns a promise of the picture in a file. It fails with a message for the user.
  *
- * The promise fails with a message for the user if the picture cannot be read or is too large. The size is checked before
- * the pixels are decoded, because a small file can hold a picture that does not fit in memory.
+ * An image element gives the size before the pixels are decoded: a small file can hold a picture that does not fit in
+ * memory. It shows a damaged file as far as it goes, but createImageBitmap refuses it.
  */
-async function loadPicture(name, file) {
-  const url = typeof file === "string" ? file : URL.createObjectURL(file);
-  const image = new Image();
-  try {
-    await new Promise((resolve, reject) => {
-      image.onload = resolve;
-      image.onerror = reject;
-      image.src = url;
-    });
-    if (image.naturalWidth * image.naturalHeight <= MAX_PIXELS) await image.decode();
-  } catch {
-    throw new Error(
-      `“${name}” cannot be read. The file is damaged, or it is not a picture that this browser knows. ` +
-        "Use a PNG, JPEG, WebP or GIF file.",
-    );
-  } finally {
-    if (url !== file) URL.revokeObjectURL(url);
+async function readPicture(file) {
+  const unreadable = new Error(
+    `“${file.name}” cannot be read. The file is damaged, or it is not a picture that this browser knows. ` +
+      "Use a PNG, JPEG, WebP or GIF file.",
+  );
+  const url = URL.createObjectURL(file);
+  const [height, width] = await loadImage(url).then(naturalSize, () => [0, 0]);
+  URL.revokeObjectURL(url);
+  if (height * width === 0) throw unreadable;
+  if (height * width > MAX_PIXELS) {
+    const size = `${height.toLocaleString("en")} × ${width.toLocaleString("en")}`;
+    throw new Error(`“${file.name}” has ${size} pixels; the limit is ${MAX_PIXELS / 1e6} million. Reduce it first.`);
   }
-  const { naturalWidth: width, naturalHeight: height } = image;
-  if (width * height > MAX_PIXELS) {
-    const size = `${width.toLocaleString("en")} × ${height.toLocaleString("en")}`;
-    throw new Error(`“${name}” has ${size} pixels, and the limit is ${MAX_PIXELS / 1e6} million. Reduce it first.`);
-  }
-  if (width * height === 0) throw new Error(`“${name}” has no size in pixels. Use a PNG, JPEG, WebP or GIF file.`);
-  return image;
+  return createImageBitmap(file).catch(() => Promise.reject(unreadable));
+}
+
+/** Returns a promise of an image element whose size is known. */
+function loadImage(url) {
+  return new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => resolve(image);
+    image.onerror = reject;
+    image.src = url;
+  });
 }
 
 /** Returns the size [height, width] of an image, a canvas or a video in pixels. */

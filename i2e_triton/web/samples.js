@@ -76,8 +76,8 @@ function drawnSample(draw) {
 
 // Each sample has a title and a function that returns a promise of the picture.
 const SAMPLES = [
-  { title: "Astronaut", open: () => loadPicture("Astronaut", PHOTOGRAPHS.astronaut) },
-  { title: "Coffee", open: () => loadPicture("Coffee", PHOTOGRAPHS.coffee) },
+  { title: "Astronaut", open: () => loadImage(PHOTOGRAPHS.astronaut) },
+  { title: "Coffee", open: () => loadImage(PHOTOGRAPHS.coffee) },
   { title: "Star", open: async () => drawnSample(drawStar) },
   { title: "Shapes", open: async () => drawnSample(drawShapes) },
   { title: "Digit", open: async () => drawnSample(drawDigit) },

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import torch
-from playwright.sync_api import JSHandle, Page
+from playwright.sync_api import FilePayload, JSHandle, Page
 from torch import Tensor
 
 
@@ -28,7 +28,7 @@ def png(image: Tensor) -> bytes:
 
 def choose(page: Page, name: str, data: bytes, kind: str = "image/png") -> None:
     """Choose a file in the file dialog."""
-    page.locator("#file").set_input_files([{"name": name, "mimeType": kind, "buffer": data}])
+    page.locator("#file").set_input_files(FilePayload(name=name, mimeType=kind, buffer=data))
 
 
 def open_image(page: Page, name: str, image: Tensor) -> None:
