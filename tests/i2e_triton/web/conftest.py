@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -26,29 +27,42 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def tab(browser: Browser) -> Iterator[Page]:
+    """Return an empty page. All tests use it, because to load a page again is faster than to open another one."""
+    context = browser.new_context(permissions=["clipboard-write", "clipboard-read"])
+    context.set_default_timeout(60_000)  # other tests may use all cores
+    yield context.new_page()
+    context.close()
+
+
 @contextmanager
-def opened_page(browser: Browser) -> Iterator[Page]:
-    """Open the page from its file and wait until the first sample is converted. The animation is stopped.
+def loaded(tab: Page) -> Iterator[Page]:
+    """Load the page from its file and wait until the first sample is converted. The animation is stopped.
 
     At the end, check that the page reported no error and made no request to the network.
     """
-    context = browser.new_context(reduced_motion="reduce", permissions=["clipboard-write", "clipboard-read"])
-    context.set_default_timeout(60_000)  # other tests may use all cores
-    page = context.new_page()
     errors: list[str] = []
     requests: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(URL)
-    page.locator("#status", has_text="Astronaut").wait_for(state="attached")
-    yield page
-    context.close()
+    listeners: dict[Any, Callable[[Any], None]] = {
+        "pageerror": lambda error: errors.append(str(error)),
+        "console": lambda message: errors.append(message.text) if message.type == "error" else None,
+        "request": lambda request: requests.append(request.url),
+    }
+    for event, listener in listeners.items():
+        tab.on(event, listener)
+    tab.set_viewport_size({"width": 1280, "height": 800})
+    tab.emulate_media(color_scheme="light", reduced_motion="reduce")
+    tab.goto(URL)
+    tab.locator("#status", has_text="Astronaut").wait_for(state="attached")
+    yield tab
+    for event, listener in listeners.items():
+        tab.remove_listener(event, listener)
     assert errors == []
     assert {url.partition(":")[0] for url in requests} <= {"file", "data", "blob"}
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with opened_page(browser) as page:
+def page(tab: Page) -> Iterator[Page]:
+    with loaded(tab) as page:
         yield page

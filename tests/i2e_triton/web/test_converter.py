@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 from torch import Tensor
 
 from i2e_triton import ORDERS, canonical_shifts, convert, event_rate, random_shifts
-from tests.i2e_triton.web.conftest import opened_page
+from tests.i2e_triton.web.conftest import loaded
 from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph, resized_photograph
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    """Return one page for all tests of this file, which only call functions of it."""
-    with opened_page(browser) as page:
+def page(tab: Page) -> Iterator[Page]:
+    """Load the page once for all tests of this file, which only call its functions."""
+    with loaded(tab) as page:
         yield page
 
 
