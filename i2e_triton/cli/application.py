@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from i2e_triton import __version__
-from i2e_triton.cli import calibrate, convert, dataset, info, stats, web
+from i2e_triton.cli import calibrate, convert, dataset, info, push, stats, web
 
 app = typer.Typer(
     name="i2e",
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command("convert")(convert.convert)
 app.add_typer(dataset.app, name="dataset")
+app.command("push")(push.push)
 app.command("stats")(stats.stats)
 app.command("calibrate")(calibrate.calibrate)
 app.command("web")(web.web)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -76,16 +78,34 @@ class DatasetProgress:
         return round(time.perf_counter() - self._start, 3)
 
 
+@dataclass(frozen=True)
+class SplitFigures:
+    """The figures of one split of a converted data set."""
+
+    split: str
+    images: int
+    shards: int
+    bytes: int
+    event_rate: float
+
+
+def split_figures(manifest: Manifest) -> Iterator[SplitFigures]:
+    """Yield the figures of each split, from the records of its shards."""
+    for split in manifest.rows:
+        records = [record for record in manifest.shards if record.split == split]
+        events = sum(on + off for record in records for on, off in record.events)
+        positions = 2 * manifest.settings["timesteps"] * sum(record.pixels for record in records)
+        images, size = sum(record.rows for record in records), sum(record.bytes for record in records)
+        yield SplitFigures(split, images, len(records), size, events / max(positions, 1))
+
+
 def print_summary(console: Console, manifest: Manifest, out: Path) -> None:
     """Print sizes, event rates and skipped rows."""
     table = new_table("split", "images", "shards", "size", "bytes per image", "event rate")
-    for split in manifest.rows:
-        records = [record for record in manifest.shards if record.split == split]
-        rows, size = sum(record.rows for record in records), sum(record.bytes for record in records)
-        events = sum(on + off for record in records for on, off in record.events)
-        positions = 2 * manifest.settings["timesteps"] * sum(record.pixels for record in records)
-        per_image, rate = f"{size / max(rows, 1):,.0f}", percent(events / max(positions, 1))
-        table.add_row(plain(split), f"{rows:,}", str(len(records)), decimal(size), per_image, rate)
+    for figures in split_figures(manifest):
+        per_image = f"{figures.bytes / max(figures.images, 1):,.0f}"
+        counts = f"{figures.images:,}", str(figures.shards), decimal(figures.bytes)
+        table.add_row(plain(figures.split), *counts, per_image, percent(figures.event_rate))
     console.print(table)
     size, source = sum(record.bytes for record in manifest.shards), manifest.source["bytes"]
     if size and source:

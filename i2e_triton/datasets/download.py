@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -57,7 +58,10 @@ def download_split(root: Path, name: str, split: str) -> None:
         raise ModuleNotFoundError(
             f"download=True needs the package {error.name}: pip install 'i2e-triton[hub]'", name=error.name
         ) from error
-    try:
+    with hub_errors(
+        f"{name} ({split}) could not be downloaded from {repository_url()}",
+        f"Run it again to resume, or {put_files(root, name, split)}",
+    ):
         # HfApi waits without limit for a server that does not answer, unless a timeout is passed.
         listing = HfApi().dataset_info(REPOSITORY, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT)
         files = {file.rfilename: file.size for file in listing.siblings or ()}
@@ -67,11 +71,15 @@ def download_split(root: Path, name: str, split: str) -> None:
         for path in sizes:
             hf_hub_download(REPOSITORY, path, repo_type="dataset", revision=listing.sha, local_dir=root)
         _check_sizes(root, sizes)
+
+
+@contextmanager
+def hub_errors(problem: str, advice: str = "") -> Iterator[None]:
+    """Raise any error of huggingface_hub as an OSError: the problem, the reason in one line, and the advice."""
+    try:
+        yield
     except Exception as error:  # huggingface_hub raises the errors of its HTTP library, which depends on its version
-        raise OSError(
-            f"{name} ({split}) could not be downloaded from {repository_url()}: {_reason(error)}\n"
-            f"Run it again to resume, or {put_files(root, name, split)}"
-        ) from error
+        raise OSError("\n".join(filter(None, (f"{problem}: {_reason(error)}", advice)))) from error
 
 
 def put_files(root: Path, name: str, split: str) -> str:

@@ -23,6 +23,8 @@ from i2e_triton.pipeline.manifest import MANIFEST_NAME, Manifest, ManifestError,
 from i2e_triton.pipeline.shards import count_events, digest_labels
 
 _CHUNK = 1 << 20
+#: The data set card that ``i2e push`` writes.
+CARD_NAME = "README.md"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def damaged_shards(out: Path, manifest: Manifest) -> list[ShardRecord]:
 
 
 def _unknown_files(out: Path, manifest: Manifest) -> list[str]:
-    known = {path for record in manifest.shards for path in record.paths} | {MANIFEST_NAME}
+    known = {path for record in manifest.shards for path in record.paths} | {MANIFEST_NAME, CARD_NAME}
     files = (path.relative_to(out) for path in sorted(out.rglob("*")) if path.is_file())
     # Readers ignore hidden files, and systems create some.
     hidden = re.compile(r"(^|/)\.")

@@ -191,6 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
             value = entry["value"]
             if entry["key"] == "lfsFile":
                 self.hub.repositories[name][value["path"]] = self.hub.uploads[value["oid"]]
+            elif entry["key"] == "deletedFile":
+                del self.hub.repositories[name][value["path"]]
             elif entry["key"] == "file":
                 self.hub.repositories[name][value["path"]] = base64.b64decode(value["content"])
         url = f"{self.hub.url}/datasets/{name}/commit/{COMMIT}"
