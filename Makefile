@@ -4,11 +4,12 @@
 # make quick       the fast tests, for use while working
 # make torture     injects faults, fuzzes readers and tries random conversions for MINUTES (30)
 # make check       format, lint and types
+# make gpu         checks and measures on an NVIDIA GPU for at most SECONDS (420); DRY=1 rehearses it on the CPU
 # make train-demo  trains a spiking network on digits in two minutes; the results are in out/train-demo
 # make bench       runs the benchmarks and writes benchmarks/REPORT.md
 # make clean       removes what the other targets made
 #
-# Each target creates a virtual environment in .venv first. PYTHON chooses the interpreter.
+# Each target but gpu creates a virtual environment in .venv first. PYTHON chooses the interpreter.
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,8 +21,9 @@ QUICK := $(addprefix tests/i2e_triton/, analysis datasets formats io sources vis
 	test_functional.py test_images.py test_module.py test_reference.py test_shifts.py) tests/test_documents.py
 
 MINUTES ?= 30
+SECONDS := 420
 
-.PHONY: demo test test-all quick torture check bench train-demo clean
+.PHONY: demo test test-all quick torture check bench gpu train-demo clean
 
 demo: $(READY)
 	$(BIN)/i2e convert "$$($(BIN)/python -c 'import pathlib, skimage; print(pathlib.Path(skimage.__file__).with_name("data") / "astronaut.png")')" -o out
@@ -46,6 +48,10 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 	$(BIN)/python -m benchmarks.report
+
+# Without .venv: a GPU machine often has PyTorch, but no network.
+gpu:
+	$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu --seconds $(SECONDS) $(if $(DRY),--dry) $(if $(AGAIN),--again)
 
 # One thread: on a busy machine, two threads that wait for each other are many times slower.
 train-demo: $(READY)

@@ -66,7 +66,7 @@ class DeviceRows:
     def __init__(self, device: str, rows: Iterable[Row]):
         self.device = device
         self.rows = [row for row in rows if row["device"] == device]
-        self.cuda = self.rows[0]["kind"] == "cuda"
+        self.cuda = any(row["kind"] == "cuda" for row in self.rows)
 
     def select(self, suite: str, **case: Any) -> list[Row]:
         """Return the rows of a suite whose cases contain all items of ``case``."""

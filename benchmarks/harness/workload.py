@@ -9,13 +9,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import skimage
 import torch
 from torch import Tensor
 
 from benchmarks.harness.machine import last_level_cache
 from i2e_triton import canonical_shifts, convert, reference
-from i2e_triton.io.pictures import read_picture
 
 #: Colour photographs that scikit-image ships.
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
@@ -50,12 +48,16 @@ Call = Callable[[], object]
 
 def photograph_path(name: str) -> Path:
     """Return the path of one of :data:`PHOTOGRAPHS`."""
+    import skimage
+
     return Path(skimage.__file__).with_name("data") / name
 
 
 @cache
 def photographs(size: int) -> Tensor:
     """Return :data:`PHOTOGRAPHS`, resized (bicubic): uint8 ``[N, 3, size, size]``."""
+    from i2e_triton.io.pictures import read_picture
+
     return torch.stack([read_picture(photograph_path(name), (size, size)) for name in PHOTOGRAPHS])
 
 

@@ -42,6 +42,13 @@ _CLOCKS = {
 }
 
 
+def gpu_run(results: DeviceRows, plots: Plots) -> str:
+    """Return a table of the sections of ``make gpu``: how each one ended."""
+    rows = results.select("gpu run")
+    body = [[row["case"]["section"], row["status"], f"{row['median_s']:.0f} s", row["text"]] for row in rows]
+    return table(["section", "status", "time", "result"], body)
+
+
 def ours(results: DeviceRows, plots: Plots) -> str:
     """Return a table of the times of this package, by input and format."""
     rows = _sorted_by_pair(results.select("comparison", method="ours", content="photographs"))
@@ -238,6 +245,7 @@ def training_stages(results: DeviceRows, plots: Plots) -> str:
 
 
 SECTIONS: dict[str, Callable[[DeviceRows, Plots], str]] = {
+    "gpu_run": gpu_run,
     "ours": ours,
     "others": others,
     "limits": limits,

@@ -22,10 +22,10 @@ from benchmarks.harness.workload import (
 from i2e_triton import convert
 
 _SIZE = 224
-# Clocks on a GPU. "host": until the call returns. "finished": until the GPU has finished. "device": GPU time per call
-# in a sequence of calls. "graph": the call replays a CUDA graph.
-_CLOCKS = ("host", "finished", "graph, finished", "device", "graph, device")
-_CASES = [device_param("cpu", "finished"), *(device_param("cuda", c, use_cuda_timer="device" in c) for c in _CLOCKS)]
+#: Clocks on a GPU. "host": until the call returns. "finished": until the GPU has finished. "device": GPU time per call
+#: in a sequence of calls. "graph": the call replays a CUDA graph.
+CLOCKS = ("host", "finished", "graph, finished", "device", "graph, device")
+_CASES = [device_param("cpu", "finished"), *(device_param("cuda", c, use_cuda_timer="device" in c) for c in CLOCKS)]
 
 
 @pytest.mark.parametrize(("input", "format"), MAIN_PAIRS)

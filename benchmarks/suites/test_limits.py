@@ -40,11 +40,12 @@ def test_copy(measure: Callable[..., None], device: str, batch: int, input: str,
     measure_limit(measure, case, device, batch, size)
 
 
+@pytest.mark.parametrize("method", ["copy", "memset", "read"])
 @pytest.mark.parametrize("device", [device_param("cuda")])
-def test_large_copy(measure: Callable[..., None], device: str) -> None:
-    """Measure a copy that is large enough to reach the full bandwidth of the device."""
-    case = {"method": "copy", "bytes": 2 * _LARGE}
-    measure_limit(measure, case, device, 0, 2 * _LARGE)
+def test_large(measure: Callable[..., None], device: str, method: str) -> None:
+    """Measure a copy, memset or read that is large enough to reach the full bandwidth of the device."""
+    size = 2 * _LARGE if method == "copy" else _LARGE
+    measure_limit(measure, {"method": method, "bytes": size}, device, 0, size)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -57,13 +58,15 @@ def test_memset(measure: Callable[..., None], device: str, batch: int, format: s
 
 
 def measure_limit(measure: Callable[..., None], case: dict[str, Any], device: str, images: int, size: int) -> None:
-    """Measure copies or memsets of ``size`` bytes in turn. On a GPU, a CUDA graph excludes the host's time."""
+    """Measure copies, memsets or reads of ``size`` bytes in turn. On a GPU, a CUDA graph excludes the host's time."""
     count = batches_beyond_cache(device, size)
     # This variable keeps the buffers alive, because ctypes.memset only has their addresses.
     buffers = [torch.ones(2, size // 2, dtype=torch.uint8, device=device) for _ in range(count)]
     calls: list[Call]
     if case["method"] == "copy":
         calls = [partial(buffer[0].copy_, buffer[1]) for buffer in buffers]
+    elif case["method"] == "read":
+        calls = [partial(torch.amax, buffer.view(torch.int32)) for buffer in buffers]
     elif device == "cuda":
         calls = [buffer.zero_ for buffer in buffers]
     else:

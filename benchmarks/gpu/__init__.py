@@ -1,0 +1,1 @@
+"""``make gpu``: checks and measurements on a GPU within a time budget. See :mod:`benchmarks.gpu.__main__`."""

@@ -1,0 +1,139 @@
+"""A run on one device: its time budget, its measurements and the rows that it writes."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.harness.machine import device_name, environment
+from benchmarks.harness.rows import DeviceRows, Row, make_row, read_rows, write_rows
+from benchmarks.harness.timing import peak_memory, warm_up
+
+#: Suite of the rows that say how a section ended.
+SUITE = "gpu run"
+_ROUNDS = 7
+_ROUND_S = 10e-3  # seconds of a round, so that the time to wait for the GPU is negligible
+_MAX_CALLS = 500
+# Calls that the launch queue of a GPU can hold: more would wait for the GPU, and their host time would be too long.
+_QUEUED_CALLS = 50
+
+
+class OutOfTimeError(Exception):
+    """The time budget of the run is used up."""
+
+
+class SkippedError(Exception):
+    """A section cannot run on this machine; the message is the reason."""
+
+
+class Run:
+    """A run on one device.
+
+    Args:
+        device: ``"cuda"``, or ``"cpu"`` for a dry run, which measures each case once.
+        results: folder of the result files.
+        seconds: time budget.
+    """
+
+    def __init__(self, device: str, results: Path, seconds: float):
+        self.device = device
+        self.dry = device == "cpu"
+        self._results = results
+        self._deadline = time.monotonic() + seconds
+        self._rows: list[Row] = []
+
+    def left(self) -> float:
+        """Return the seconds of the budget that are left; negative if it is exceeded."""
+        return self._deadline - time.monotonic()
+
+    def remaining(self) -> float:
+        """Return the seconds that are left.
+
+        Raises:
+            OutOfTimeError: if there are none.
+        """
+        if self.left() <= 0:
+            raise OutOfTimeError
+        return self.left()
+
+    def measure(
+        self,
+        suite: str,
+        case: dict[str, Any],
+        call: Callable[[], object],
+        *,
+        device: str,
+        images: int,
+        per_call: int = 1,
+        memory_call: Callable[[], object] | None = None,
+        **more: Any,
+    ) -> None:
+        """Measure a call and add its row. The arguments are those of the fixture ``measure`` of the benchmark suites.
+
+        Raises:
+            OutOfTimeError: if the time budget is used up; the call is not measured.
+        """
+        self.remaining()
+        seconds, iterations = self._times(call, wait=case.get("clock") != "host")
+        quartiles = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else [seconds[0]] * 3
+        measured = {
+            "images": images,
+            "median_s": statistics.median(seconds) / per_call,
+            "iqr_s": (quartiles[2] - quartiles[0]) / per_call,
+            "min_s": min(seconds) / per_call,
+            "rounds": len(seconds),
+            "iterations": iterations * per_call,
+            "bytes_moved": None,
+            "peak_memory": peak_memory(memory_call, "cuda") if memory_call and not self.dry else None,
+            "threads": torch.get_num_threads(),
+            **more,
+        }
+        self.add(suite, case, measured)
+        values = ", ".join(str(value) for value in case.values())
+        say(f"  {suite}: {values}: {measured['median_s'] * 1e6:.2f} µs")
+
+    def add(self, suite: str, case: dict[str, Any], measured: dict[str, Any]) -> None:
+        """Add a row."""
+        self._rows.append(make_row(environment(self.device), suite, case, measured))
+
+    def write(self) -> None:
+        """Write the rows that were added since the last call."""
+        write_rows(self._rows, self._results)
+        self._rows = []
+
+    def written(self) -> DeviceRows:
+        """Write the rows that were added, and return all rows of this device."""
+        self.write()
+        return DeviceRows(device_name(self.device), read_rows(self._results))
+
+    def _times(self, call: Callable[[], object], *, wait: bool) -> tuple[list[float], int]:
+        """Return the seconds of a call in each round, and the number of calls per round.
+
+        With ``wait``, a round ends when the GPU has finished.
+        """
+        if self.dry:
+            start = time.perf_counter()
+            call()
+            return [time.perf_counter() - start], 1
+        estimate = warm_up(call, "cuda")
+        calls = min(max(1, round(_ROUND_S / estimate)), _MAX_CALLS if wait else _QUEUED_CALLS)
+        seconds = []
+        for _ in range(_ROUNDS):
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            for _ in range(calls):
+                call()
+            if wait:
+                torch.cuda.synchronize()
+            seconds.append((time.perf_counter() - start) / calls)
+        return seconds, calls
+
+
+def say(text: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(text, flush=True)  # noqa: T201

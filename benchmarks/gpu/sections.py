@@ -1,0 +1,158 @@
+"""The sections of ``make gpu``, in order of value. Each one returns a summary of one line."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.gpu.processes import gpu_tests, host_time, sanitizer
+from benchmarks.gpu.run import Run, say
+from benchmarks.harness.machine import cpu_model
+from benchmarks.harness.rows import DeviceRows, bandwidth_ratio, speed_up
+from benchmarks.harness.workload import FORMATS, INPUTS, MAIN_PAIRS, PAIRS, RATIO, poison, random_images
+from benchmarks.suites import test_comparison, test_latency, test_limits, test_throughput
+from i2e_triton import convert
+
+_SIZE = 224
+_BATCH = 128
+_CHECKED = 6  # images of a batch that are compared with the CPU path
+_QUERY = ("nvidia-smi", "--query-gpu=name,clocks.sm,clocks.max.sm,clocks.mem,power.limit", "--format=csv,noheader")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section: its title, and the function that runs it and returns a summary.
+
+    The function raises :class:`SkippedError` or ModuleNotFoundError if this machine lacks something, and any other
+    exception if a check fails.
+    """
+
+    title: str
+    run: Callable[[Run], str]
+
+
+def machine(run: Run) -> str:
+    """Print the versions and the clocks of the device."""
+    import triton
+
+    if not run.dry and shutil.which(_QUERY[0]):
+        say("  " + subprocess.run(_QUERY, capture_output=True, text=True, check=True).stdout.strip())
+    return f"torch {torch.__version__}, triton {triton.__version__}, {cpu_model()}"
+
+
+def equality(run: Run) -> str:
+    """Compare events with the CPU path at the batch sizes where the launcher changes its choice."""
+    batches = [1, 2] if run.dry else switching_batches()
+    compared = 0
+    for batch in batches:
+        for input, format in PAIRS:
+            run.remaining()
+            compared += compare_with_cpu(random_images(batch, 32 if run.dry else _SIZE, input, run.device), format)
+    return f"{compared:,} events are equal; batches of {', '.join(map(str, batches))} images, {len(PAIRS)} formats"
+
+
+def switching_batches() -> list[int]:
+    """Return batch sizes on both sides of each change between one and two launches or between waves of programs."""
+    from i2e_triton.kernels.launch import programs_and_warps
+
+    count = torch.cuda.get_device_properties(0).multi_processor_count
+    one_launch = [programs_and_warps(batch, _SIZE, _SIZE, count)[0] == 1 for batch in range(1, 4 * count)]
+    changes = [batch for batch in range(1, len(one_launch)) if one_launch[batch] != one_launch[batch - 1]]
+    return sorted({1, 2, 7, *changes, *(batch + 1 for batch in changes), count, count + 1, 2 * count + 1})
+
+
+def compare_with_cpu(images: Tensor, format: str) -> int:
+    """Compare the events of a few images of a batch with those of the CPU path, and return their number.
+
+    Raises:
+        AssertionError: if an event differs.
+    """
+    options = FORMATS[format]
+    events = convert(images, RATIO, **options)
+    events.copy_(poison(events))
+    convert(images, RATIO, out=events, **options)
+    step = max(1, len(images) // _CHECKED)
+    actual = events[::step] if format == "packed" else events[:, ::step]
+    expected = convert(images[::step].cpu(), RATIO, **options)
+    assert torch.equal(actual.cpu(), expected), f"events differ: {len(images)} {images.dtype} images → {format}"
+    return expected.numel()
+
+
+def limits(run: Run) -> str:
+    """Measure copies, memsets and a read, which bound the rate of a conversion."""
+    batch = 1 if run.dry else _BATCH
+    methods = () if run.dry else ("copy", "memset", "read")
+    for method in methods:
+        test_limits.test_large(run.measure, run.device, method)
+    for format in FORMATS:
+        for input in INPUTS:
+            test_limits.test_copy(run.measure, run.device, batch, input, format)
+        test_limits.test_memset(run.measure, run.device, batch, format)
+    found = [row for row in run.written().select("limits") if "bytes" in row["case"]]
+    return ", ".join(f"{row['case']['method']} {row['bytes_moved'] / row['median_s'] / 1e12:.3f} TB/s" for row in found)
+
+
+def formats(run: Run) -> str:
+    """Measure all formats as CUDA graphs."""
+    mode, size = ("eager", 32) if run.dry else ("graph", _SIZE)
+    cases = [(pair, 1) for pair in PAIRS] if run.dry else [(pair, _BATCH) for pair in PAIRS]
+    if not run.dry:
+        cases += [(pair, batch) for batch in (1, 64, 256, 1024) for pair in MAIN_PAIRS]
+    for (input, format), batch in cases:
+        test_throughput.test_throughput(run.measure, run.device, mode, input, format, batch, size)
+    return f"share of the copy rate, batch {cases[0][1]}: {shares(run.written(), mode, cases[0][1], size)}"
+
+
+def shares(rows: DeviceRows, mode: str, batch: int, size: int) -> str:
+    """Return the share of the rate of the large copy for each format, or a note that the copy was not measured."""
+    copy = next((row for row in rows.select("limits", method="copy") if "bytes" in row["case"]), None)
+    if copy is None:
+        return "the large copy was not measured"
+    found = rows.select("throughput", mode=mode, batch=batch, size=size)
+    return ", ".join(
+        f"{row['case']['input']} → {row['case']['format']} {bandwidth_ratio(row, copy):.0%}" for row in found
+    )
+
+
+def one_image(run: Run) -> str:
+    """Measure one image until the call returns, until the events are ready, and on the GPU alone."""
+    clocks = ("finished",) if run.dry else test_latency.CLOCKS
+    for input, format in MAIN_PAIRS:
+        for clock in clocks:
+            test_latency.test_one_image(run.measure, run.device, clock, input, format)
+    found = run.written().select("latency", input="uint8", format="bool")
+    return ", ".join(f"{row['case']['clock']} {row['median_s'] * 1e6:.1f} µs" for row in found) + " (uint8 → bool)"
+
+
+def comparison(run: Run) -> str:
+    """Measure the official formulation, eager and compiled, and ODG; compare with the paper's claim of 300×."""
+    measure, device = run.measure, run.device
+    for format in ("bool",) if run.dry else ("float32", "bool", "packed"):
+        test_comparison.test_ours(measure, device, "photographs", "uint8", format)
+    with pytest.MonkeyPatch.context() as patch:
+        for compiled, tf32 in ((False, False),) if run.dry else ((False, True), (False, False), (True, True)):
+            test_comparison.test_official(measure, patch, device, compiled, tf32, "photographs", "uint8")
+    test_comparison.test_image_by_image(measure, device, "ODG", test_comparison.odg.convert, "photographs")
+    rows = run.written().select("comparison", content="photographs", input="uint8")
+    times = {(row["case"]["method"], row["case"]["format"]): row for row in rows}
+    ours, official = times["ours", "bool"], times["official" if run.dry else "official, tf32", "float32"]
+    return f"uint8 → bool: {speed_up(times['ODG', None], ours):.0f}× ODG, {speed_up(official, ours):.0f}× official code"
+
+
+SECTIONS = {
+    "machine": Section("versions and device", machine),
+    "equality": Section("events equal those of the CPU path", equality),
+    "limits": Section("rates of copy, memset and read", limits),
+    "formats": Section("all formats, as CUDA graphs", formats),
+    "host": Section("time of a call on the host", host_time),
+    "one-image": Section("one image", one_image),
+    "comparison": Section("official formulation, ODG, and the claim of 300×", comparison),
+    "tests": Section("tests marked gpu", gpu_tests),
+    "sanitizer": Section("compute-sanitizer on small cases", sanitizer),
+}
