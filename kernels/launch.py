@@ -109,6 +109,11 @@ def _plan(launches: Callable[..., tuple[list[Launch], Workspace]], settings: tup
     return Plan(*launches(*arguments))
 
 
+def forget_plans() -> None:
+    """Empty the cache of plans, so that the next calls make new ones."""
+    _plan.cache_clear()
+
+
 def _settings() -> tuple[Any, ...]:
     """Return what compiled kernels depend on besides their arguments: the current device and Triton's settings."""
     if not isinstance(convert_kernel, JITFunction):

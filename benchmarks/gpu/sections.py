@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from unittest import mock
 
 import pytest
 import torch
@@ -15,12 +18,13 @@ from benchmarks.gpu.processes import gpu_tests, host_time, sanitizer
 from benchmarks.gpu.run import Run, say
 from benchmarks.harness.machine import cpu_model
 from benchmarks.harness.rows import DeviceRows, bandwidth_ratio, speed_up
-from benchmarks.harness.workload import FORMATS, INPUTS, MAIN_PAIRS, PAIRS, RATIO, poison, random_images
+from benchmarks.harness.workload import FORMATS, INPUTS, MAIN_PAIRS, PAIRS, RATIO, Conversions, poison, random_images
 from benchmarks.suites import test_comparison, test_latency, test_limits, test_throughput
 from i2e_triton import convert
 
 _SIZE = 224
 _BATCH = 128
+_OPTIONS = "launch options"
 _CHECKED = 6  # images of a batch that are compared with the CPU path
 _QUERY = ("nvidia-smi", "--query-gpu=name,clocks.sm,clocks.max.sm,clocks.mem,power.limit", "--format=csv,noheader")
 
@@ -145,6 +149,64 @@ def comparison(run: Run) -> str:
     return f"uint8 → bool: {speed_up(times['ODG', None], ours):.0f}× ODG, {speed_up(official, ours):.0f}× official code"
 
 
+def options(run: Run) -> str:
+    """Measure other numbers of programs per image and of warps per program than the launcher chooses."""
+    batch = 1 if run.dry else _BATCH
+    for pair in (*MAIN_PAIRS, ("uint8", "bfloat16")):
+        conversions = Conversions(run.device, *pair, batch, 32 if run.dry else _SIZE)
+        for choice in (None, (1, 8), (1, 16), (1, 32), (2, 8), (2, 16), (4, 8), (8, 4)):
+            measure_option(run, conversions, pair, batch, choice)
+    for pair in MAIN_PAIRS[:2]:
+        conversions = Conversions(run.device, *pair, 1, 32 if run.dry else _SIZE)
+        for choice in (None, (98, 4), (49, 4), (25, 4), (49, 8), (25, 8), (13, 16)):
+            measure_option(run, conversions, pair, 1, choice)
+    best: dict[str, tuple[float, str]] = {}
+    for row in run.written().select(_OPTIONS):
+        case = row["case"]
+        name = f"{case['input']} → {case['format']}, {case['batch']}"
+        best[name] = min(best.get(name, (math.inf, "")), (row["median_s"], case["choice"]))
+    return "fastest: " + ", ".join(f"{name}: {choice}" for name, (_, choice) in best.items())
+
+
+def measure_option(
+    run: Run, conversions: Conversions, pair: tuple[str, str], batch: int, choice: tuple[int, int] | None
+) -> None:
+    """Measure conversions with a choice of (programs per image, warps per program), or the launcher's choice (None)."""
+    name = "default" if choice is None else "{} programs of {} warps".format(*choice)
+    case = {"input": pair[0], "format": pair[1], "batch": batch, "choice": name}
+    with choose(choice) if choice and not run.dry else contextlib.nullcontext():
+        call, per_call = conversions.call_for("eager" if run.dry else "graph")
+        moved = conversions.bytes_moved
+        run.measure(_OPTIONS, case, call, device=run.device, images=batch, per_call=per_call, bytes_moved=moved)
+
+
+@contextlib.contextmanager
+def choose(choice: tuple[int, int]) -> Iterator[None]:
+    """Let the launcher choose these numbers of programs per image and of warps per program."""
+    from i2e_triton.kernels import launch
+
+    launch.forget_plans()
+    with mock.patch.object(launch, "programs_and_warps", return_value=choice):
+        yield
+    launch.forget_plans()
+
+
+def augmentation(run: Run) -> str:
+    """Measure augmented conversions with their random draws, and the draws alone."""
+    from benchmarks.suites import test_augmentation
+
+    formats = ("bool",) if run.dry else ("float32", "bfloat16", "bool", "packed")
+    for format in formats:
+        for method in ("ours", "conversion alone"):
+            test_augmentation.test_augmentation(run.measure, run.device, method, format, "out")
+    test_augmentation.test_draws(run.measure, run.device)
+    rows = run.written()
+    times = {row["case"]["method"]: row for row in rows.select("augmentation", format=formats[-1], result="out")}
+    ratio = 1 / speed_up(times["conversion alone"], times["ours"])
+    draws = rows.select("draws")[0]["median_s"] * 1e6
+    return f"{ratio:.2f}× the time of a conversion alone (→ {formats[-1]}); the draws alone {draws:.0f} µs"
+
+
 SECTIONS = {
     "machine": Section("versions and device", machine),
     "equality": Section("events equal those of the CPU path", equality),
@@ -153,6 +215,8 @@ SECTIONS = {
     "host": Section("time of a call on the host", host_time),
     "one-image": Section("one image", one_image),
     "comparison": Section("official formulation, ODG, and the claim of 300×", comparison),
+    "options": Section("programs per image and warps per program", options),
+    "augmentation": Section("augmentation and random draws", augmentation),
     "tests": Section("tests marked gpu", gpu_tests),
     "sanitizer": Section("compute-sanitizer on small cases", sanitizer),
 }

@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from benchmarks.harness.timing import device_param
 from benchmarks.harness.workload import AUGMENTATION_METHODS, FORMATS, event_bytes, random_images
-from i2e_triton import canonical_shifts, convert, reference
+from i2e_triton import canonical_shifts, convert, random_shifts, reference
 from i2e_triton.augmentation import RandomCropResizeFlip
 
 _RATIO = 0.07
@@ -50,6 +50,17 @@ def test_augmentation(measure: Callable[..., None], device: str, method: str, fo
     out = convert(images, _RATIO, **_AUGMENT(images), **options) if result == "out" else None
     call = method_call(method, images, options, out)
     measure("augmentation", case, call, device=device, images=_BATCH, bytes_moved=moved)
+
+
+@pytest.mark.parametrize("device", [device_param(device) for device in ("cpu", "cuda")])
+def test_draws(measure: Callable[..., None], device: str) -> None:
+    """Measure the random draws alone: boxes, flips and motion vectors of each image."""
+    images = random_images(_BATCH, _RAW, "uint8", device, "noise")
+
+    def draw() -> object:
+        return _AUGMENT(images), random_shifts(_BATCH, device=device)
+
+    measure("draws", {"batch": _BATCH}, draw, device=device, images=_BATCH)
 
 
 def method_call(method: str, images: Tensor, options: dict[str, Any], out: Tensor | None) -> Callable[[], object]:
