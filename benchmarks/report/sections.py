@@ -134,7 +134,8 @@ def image_size(results: DeviceRows, plots: Plots) -> str:
 
 def memory(results: DeviceRows, plots: Plots) -> str:
     """Return a table of the peak memory of a conversion."""
-    rows = [row for row in results.select("comparison", content="photographs") if row["case"]["format"]]
+    rows = results.select("comparison", content="photographs")
+    rows = [row for row in rows if row["case"]["format"] and row["peak_memory"] is not None]
     body = []
     for row in sorted(_sorted_by_pair(rows), key=lambda row: row["case"]["method"] != "ours"):
         events = row["bytes_moved"] - image_bytes(row["images"], _SIZE, row["case"]["input"])
