@@ -40,6 +40,7 @@ AUGMENTATION_METHODS = (
     "torchvision, converted as a batch",
     "conversion alone",
 )
+READING_METHODS = ("EventDataset", "pyarrow and a copy")
 TRAINING_STAGES = ("data", "conversion", "forward", "backward", "optimizer")
 _MAX_BATCHES = 256
 

@@ -13,6 +13,7 @@ from benchmarks.harness.workload import (
     FILE_STAGES,
     FORMATS,
     INPUTS,
+    READING_METHODS,
     TRAINING_STAGES,
     image_bytes,
 )
@@ -203,6 +204,33 @@ def data_set_stages(results: DeviceRows, plots: Plots) -> str:
     return table(["data", "stage", "time per image", "share", "bytes per image on disk"], body)
 
 
+def reading(results: DeviceRows, plots: Plots) -> str:
+    """Return a table of the time to read packed events, and of PyArrow's speed for the same rows that is reached."""
+
+    def cell(row: Row) -> str:
+        plain = results.find("reading", **{**row["case"], "method": READING_METHODS[1]})
+        return _time_with(row, percent_of_time(plain, row))
+
+    rows = _sorted(results.select("reading"), "method", READING_METHODS)
+    return pivot("", rows, _value("method"), lambda row: f"{row['case']['bits']}, {row['case']['compression']}", cell)
+
+
+def on_the_fly(results: DeviceRows, plots: Plots) -> str:
+    """Return a table of the images per second that are converted when they are read."""
+    rows = _sorted(results.select("on the fly"), "format", FORMATS)
+
+    def line(row: Row) -> str:
+        return f"{row['case']['method']}, {row['case']['vectors']} vectors"
+
+    return pivot(
+        "images per second",
+        sorted(rows, key=lambda row: (row["case"]["vectors"], row["case"]["method"] == "convert")),
+        line,
+        lambda row: f"→ {row['case']['format']}",
+        lambda row: f"{1 / seconds_per_image(row):,.0f}",
+    )
+
+
 def augmentation(results: DeviceRows, plots: Plots, result: str) -> str:
     """Return a table of the times of augmented conversion, and of torchvision followed by a conversion.
 
@@ -260,6 +288,8 @@ SECTIONS: dict[str, Callable[[DeviceRows, Plots], str]] = {
     "end_to_end": end_to_end,
     "data_set": data_set,
     "data_set_stages": data_set_stages,
+    "reading": reading,
+    "on_the_fly": on_the_fly,
     "augmentation_new": partial(augmentation, result="new"),
     "augmentation_out": partial(augmentation, result="out"),
     "training": training,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.harness.rows import DeviceRows, Row, bandwidth_ratio, speed_up
-from benchmarks.harness.workload import AUGMENTATION_METHODS, PAIRS, event_bytes, image_bytes
+from benchmarks.harness.workload import AUGMENTATION_METHODS, PAIRS, READING_METHODS, event_bytes, image_bytes
 from benchmarks.report.__main__ import report, roofline
 from benchmarks.report.plots import Plots
 from benchmarks.report.sections import SECTIONS
@@ -58,6 +58,12 @@ def rows_of(device: str) -> list[Row]:
     for stage, seconds in (("convert", 0.1), ("read", 0.3)):
         case = {"data": "CIFAR-10", "stage": stage, "batch": 100, "size": 128}
         rows.append(row("data set stages", case, seconds, device=device, images=100, bytes_on_disk=430_000))
+    for n, method in enumerate(READING_METHODS):
+        case = {"method": method, "bits": "packed", "compression": "zstd", "size": 128}
+        rows.append(row("reading", case, 0.05 - 0.01 * n, device=device, images=1000))
+    for method, seconds in (("convert", 0.01), ("ImageEventDataset", 0.02)):
+        case = {"method": method, "vectors": "random", "format": "packed", "batch": 128, "size": 128}
+        rows.append(row("on the fly", case, seconds, device=device, images=128))
     for n, method in enumerate(AUGMENTATION_METHODS):
         for m, (result, format) in enumerate(product(("new", "out"), ("float32", "bool"))):
             case = {"method": method, "format": format, "result": result, "batch": 128, "raw": 32, "size": 128}
@@ -197,6 +203,17 @@ def test_data_set_table_and_stages(report_of_both: str) -> None:
         ["CIFAR-10", "read", "3.00 ms ± 300 µs", "75.0%", ""],
         ["CIFAR-10", "convert", "1.00 ms ± 100 µs", "25.0%", ""],
         ["CIFAR-10", "sum (images resized to 128×128)", "4.00 ms", "100.0%", "4,300"],
+    ]
+
+
+def test_reading_is_compared_with_pyarrow_and_with_convert(report_of_both: str) -> None:
+    assert lines_of(report_of_both, CPU, "Reading") == [
+        ["", "packed, zstd"],
+        ["EventDataset", "50.0 µs ± 5.00 µs (80.0%)"],
+        ["pyarrow and a copy", "40.0 µs ± 4.00 µs (100.0%)"],
+        ["images per second", "→ packed"],
+        ["ImageEventDataset, random vectors", "6,400"],
+        ["convert, random vectors", "12,800"],
     ]
 
 
