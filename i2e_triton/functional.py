@@ -125,7 +125,7 @@ def convert(
         event_size = augmentation[2]
     arguments = (batch, shifts, ratios, number, timesteps, dtype, packed, *augmentation)
     if out is None:
-        events = torch.ops.i2e_triton.convert(*arguments)
+        events = torch.ops.i2e_triton.convert.default(*arguments)
         events = events.squeeze(-4) if single else events
         return events if packed else _in_layout(events, layout)
     shape = operator.event_shape(batch, timesteps, packed, event_size)
@@ -190,7 +190,7 @@ def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float3
     timesteps = check_timesteps(timesteps, "a byte holds 8 timesteps")
     check_format(dtype, False, timesteps)
     check_layout(layout, packed.dim() + 1)
-    return _in_layout(torch.ops.i2e_triton.unpack(packed, timesteps, dtype), layout)
+    return _in_layout(torch.ops.i2e_triton.unpack.default(packed, timesteps, dtype), layout)
 
 
 def event_rate(events: Tensor, dim: int | Iterable[int] | None = None) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import struct
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -32,6 +31,8 @@ _AUGMENT_PIXELS = 4
 _UNROLLED_CHANNELS = 4
 # Minimum width of a tile, so that neighbouring threads take neighbouring pixels of tall images, too.
 _MIN_TILE_WIDTH = 32
+# Maximum width, unless an image has few rows: three widths leave few threads idle.
+_MAX_TILE_WIDTH = 128
 # Second phase: pixels that a thread writes at once to each timestep and polarity.
 _EMIT_PIXELS = 4
 # Unpacking: bytes that a thread stores at once.
@@ -39,7 +40,9 @@ _STORE_BYTES = 16
 _UNPACK_WARPS = 4
 # Plans to keep. A plan takes 10 kB.
 _MAX_PLANS = 1024
-_CURRENT_DEVICE = contextlib.nullcontext()
+# Triton's interpreter runs the kernels without a device and without compiling them.
+_COMPILED = isinstance(convert_kernel, JITFunction)
+_Build = Callable[..., tuple[list[Launch], Workspace]]
 
 
 def convert_into(
@@ -73,7 +76,7 @@ def convert_into(
     if ratios is None and images.dtype == torch.float64:
         # Triton passes a Python float as float32.
         ratios = torch.full((len(images),), ratio, dtype=torch.float64, device=images.device)
-    values = {
+    tensors = {
         "out": out,
         "images": images,
         "shifts": shifts.contiguous(),
@@ -81,11 +84,7 @@ def convert_into(
         "crop": None if crop is None else crop.contiguous(),
         "flip": None if flip is None else flip.contiguous(),
     }
-    layouts = [None if tensor is None else Layout.of(tensor) for tensor in values.values()]
-    device = images.device
-    with _on(device):
-        plan = _plan(conversion, _settings(), *layouts, packed, nearest, *_device(device))
-        plan.run(device, {**values, "ratio": ratio})
+    _run(conversion, images.device, tensors, ratio, packed, nearest)
 
 
 def unpack_into(out: Tensor, packed: Tensor) -> None:
@@ -97,16 +96,18 @@ def unpack_into(out: Tensor, packed: Tensor) -> None:
     """
     if out.numel() == 0:
         return
-    with _on(packed.device):
-        layouts = Layout.of(out), Layout.of(packed)
-        plan = _plan(unpacking, _settings(), *layouts, packed.is_contiguous(), *_device(packed.device))
-        plan.run(packed.device, {"out": out, "packed": packed})
+    _run(unpacking, out.device, {"out": out, "packed": packed}, 0.0, packed.is_contiguous())
 
 
-@lru_cache(maxsize=_MAX_PLANS)
-def _plan(launches: Callable[..., tuple[list[Launch], Workspace]], settings: tuple[Any, ...], *arguments: Any) -> Plan:
-    """Return the plan of a call, from a bounded cache. A change of the settings makes another plan."""
-    return Plan(*launches(*arguments))
+def _run(build: _Build, device: torch.device, tensors: dict[Any, Tensor | None], ratio: float, *options: bool) -> None:
+    """Run the plan that ``build`` makes for tensors with these layouts, on their device."""
+    current = triton.runtime.driver.active.get_current_device() if _COMPILED else device.index
+    if device.index not in (None, current):
+        with torch.cuda.device(device):
+            return _run(build, device, tensors, ratio, *options)
+    layouts = [None if tensor is None else Layout.of(tensor) for tensor in tensors.values()]
+    plan = _plan(build, current, _settings(), *layouts, *options, *_device(device))
+    plan.run(device, {**tensors, "ratio": ratio})
 
 
 def forget_plans() -> None:
@@ -115,16 +116,15 @@ def forget_plans() -> None:
 
 
 def _settings() -> tuple[Any, ...]:
-    """Return what compiled kernels depend on besides their arguments: the current device and Triton's settings."""
-    if not isinstance(convert_kernel, JITFunction):
-        return ()  # Triton's interpreter has no device
-    knobs = triton.knobs
-    return (
-        triton.runtime.driver.active.get_current_device(),
-        knobs.runtime.debug,
-        knobs.runtime.add_stages_inspection_hook,
-        knobs.compilation.instrumentation_mode,
-    )
+    """Return the settings of Triton that change compiled kernels."""
+    runtime, compilation = triton.knobs.runtime, triton.knobs.compilation
+    return runtime.debug, runtime.add_stages_inspection_hook, compilation.instrumentation_mode
+
+
+@lru_cache(maxsize=_MAX_PLANS)
+def _plan(build: _Build, current_device: Any, settings: tuple[Any, ...], *arguments: Any) -> Plan:
+    """Return the plan of a call, from a bounded cache. Another device or setting makes another plan."""
+    return Plan(*build(*arguments))
 
 
 def conversion(
@@ -151,24 +151,31 @@ def conversion(
     programs_per_image, warps = programs_and_warps(batch, height, width, multiprocessors)
     threads = warps * warp_size
     common = {
-        "planes": planes,
         "OFFSET_DTYPE": _offset_dtype(images.extent(-2, -1), out.extent(-2, -1), planes.stride_b),
         "num_warps": warps,
         "enable_fp_fusion": False,
     }
-    augmentation = _augmentation(crop, flip, height, width) if augmented else None
     measure_tile = tile_shape(height, width, threads * _measure_pixels(images.dtype.itemsize, interpolation))
-    measure = {**common, **_measure_arguments(images, augmentation, interpolation, measure_tile)}
-    emit_tile = tile_shape(height, width, threads * _EMIT_PIXELS)
-    emit = {**common, **_emit_arguments(out, shifts, ratios, packed, swar, emit_tile)}
+    # With SWAR, only the number of pixels matters, except for long motion vectors. Otherwise, the tiles of both phases
+    # have the same width, so that fewer different kernels are compiled.
+    emit_width = _MIN_TILE_WIDTH if swar else measure_tile[1]
+    emit_pixels = min(threads * _EMIT_PIXELS, _power_of_2(height * width))
+    emit_tile = max(1, emit_pixels // emit_width), emit_width
+    augmentation = _augmentation(crop, flip, height, width) if augmented else None
+    measure = {
+        **common,
+        "planes": planes._replace(tie_break_ptr=None),
+        **_measure_arguments(images, augmentation, interpolation, measure_tile),
+    }
+    emit = {**common, "planes": planes, **_emit_arguments(out, shifts, ratios, packed, swar, emit_tile)}
     if programs_per_image == 1:
-        return [Launch(convert_kernel, (batch,), {**measure, **emit})], workspace
+        return [Launch(convert_kernel, (batch, 1, 1), {**measure, **emit})], workspace
     programs = batch * programs_per_image
     ranges = workspace.add("ranges", 2 * programs, _arithmetic(images.dtype))
     shared = {"ranges_ptr": ranges, "programs_per_image": programs_per_image}
     return [
-        Launch(measure_kernel, (programs,), {**measure, **shared}),
-        Launch(emit_kernel, (programs,), {**emit, **shared}),
+        Launch(measure_kernel, (programs, 1, 1), {**measure, **shared}),
+        Launch(emit_kernel, (programs, 1, 1), {**emit, **shared}),
     ], workspace
 
 
@@ -229,7 +236,7 @@ def unpacking(
         "enable_fp_fusion": False,
     }
     tiles = _ceil_div(rows, block_y) * _ceil_div(width, block_x)
-    return [Launch(unpack_kernel, (tiles,), arguments)], Workspace()
+    return [Launch(unpack_kernel, (tiles, 1, 1), arguments)], Workspace()
 
 
 def can_use_swar(plane_dtype: torch.dtype, out: Layout) -> bool:
@@ -257,10 +264,15 @@ def programs_and_warps(batch: int, height: int, width: int, multiprocessors: int
 
 
 def tile_shape(height: int, width: int, pixels: int) -> tuple[int, int]:
-    """Return the rows and columns of a tile, both powers of two: the shape with the fewest tiles, then the widest."""
-    pixels = min(pixels, 1 << (height * width - 1).bit_length())
-    min_width = min(_MIN_TILE_WIDTH, 1 << (width - 1).bit_length())
-    shapes = [(pixels >> log, 1 << log) for log in range(pixels.bit_length()) if 1 << log >= min_width]
+    """Return the rows and columns of a tile, both powers of two: the shape with the fewest tiles, then the widest.
+
+    There are few widths, because each compiles other kernels.
+    """
+    pixels = min(pixels, _power_of_2(height * width))
+    narrowest = min(_MIN_TILE_WIDTH, _power_of_2(width))
+    widest = max(_MAX_TILE_WIDTH, pixels // _power_of_2(height))
+    widths = [1 << log for log in range(pixels.bit_length()) if narrowest <= 1 << log <= widest]
+    shapes = [(pixels // columns, columns) for columns in widths]
     return min(shapes, key=lambda shape: (_ceil_div(height, shape[0]) * _ceil_div(width, shape[1]), -shape[1]))
 
 
@@ -313,6 +325,11 @@ def _aligned(pixels: int) -> int:
     return _ceil_div(pixels, _ALIGNMENT) * _ALIGNMENT
 
 
+def _power_of_2(number: int) -> int:
+    """Return the smallest power of two that is not smaller."""
+    return 1 << (number - 1).bit_length()
+
+
 def _ceil_div(number: int, divisor: int) -> int:
     return -(-number // divisor)
 
@@ -320,13 +337,6 @@ def _ceil_div(number: int, divisor: int) -> int:
 def _offset_dtype(*extents: int) -> tl.dtype:
     """Return the dtype of offsets within the largest extent. A block of a kernel may reach past its end."""
     return tl.int32 if max(extents) < 2**31 - 2**16 else tl.int64
-
-
-def _on(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Return a context in which a CUDA device is the current one."""
-    if device.type == "cuda" and device.index != torch.cuda.current_device():
-        return torch.cuda.device(device)
-    return _CURRENT_DEVICE
 
 
 @cache

@@ -70,27 +70,45 @@ class Number:
     name: str
 
 
+_GAPS = (Pointer, Number)
+
+
 @dataclass(frozen=True)
 class Launch:
-    """One launch: the kernel, the grid, and its arguments and compiler options by name.
+    """One launch: the kernel, the grid of programs, and its arguments and compiler options by name.
 
     Tensors are replaced by :class:`Pointer`, and floats by :class:`Number`.
     """
 
     kernel: Any
-    grid: tuple[int, ...]
+    grid: tuple[int, int, int]
     arguments: dict[str, Any]
+
+    def specialized(self) -> dict[str, Any]:
+        """Return the arguments for which the kernel is compiled: integers that many launches have in common."""
+        constants = {parameter.name for parameter in self.kernel.params if parameter.is_constexpr}
+        fields = {name: value for name, value in self.arguments.items() if name in self.kernel.arg_names}
+        plain = {name: value for name, value in fields.items() if name not in constants}
+        groups: dict[str, Any] = {name: value for name, value in plain.items() if isinstance(value, tuple)}
+        result = {**self.arguments, **_representatives(plain)}
+        for name, group in groups.items():
+            result[name] = type(group)(**_representatives(group._asdict()))
+        return result
 
     def compile(self) -> Any:
         """Compile the kernel for the current device, or take it from Triton's cache."""
-        constants = {parameter.name for parameter in self.kernel.params if parameter.is_constexpr}
-        free = {name: self.arguments[name] for name in self.kernel.arg_names if name not in constants}
-        groups: dict[str, Any] = {name: value for name, value in free.items() if isinstance(value, tuple)}
-        specialized = {
-            **_representatives(free),
-            **{name: type(group)(**_representatives(group._asdict())) for name, group in groups.items()},
-        }
-        return self.kernel.warmup(grid=self.grid, **{**self.arguments, **specialized})
+        return self.kernel.warmup(grid=self.grid, **self.specialized())
+
+    @property
+    def compilable(self) -> bool:
+        """Whether the kernel can be compiled in advance. Triton's interpreter does not compile."""
+        return isinstance(self.kernel, JITFunction)
+
+    def run_from_tensors(self, *arguments: Any) -> None:
+        """Launch the kernel as usual: Triton looks at the arguments, and compiles the kernel if necessary."""
+        names = self.kernel.arg_names
+        options = {name: value for name, value in self.arguments.items() if name not in names}
+        self.kernel[self.grid](*arguments, **options)
 
 
 class Workspace:
@@ -114,65 +132,52 @@ class Plan:
     def __init__(self, launches: list[Launch], workspace: Workspace):
         self._launches = [_Template(launch) for launch in launches]
         self._workspace = workspace
-        self._compiled = all(isinstance(launch.kernel, JITFunction) for launch in launches)
+        self._compiled = all(launch.compilable for launch in launches)
 
-    def run(self, device: torch.device, values: dict[str, Any]) -> None:
+    def run(self, device: torch.device, values: dict[str | None, Any]) -> None:
         """Launch the kernels on the current device, which must be ``device``.
 
         Args:
             device: device of the tensors.
-            values: the tensors and numbers by the names of their :class:`Pointer` and :class:`Number`. Pointers to the
+            values: the tensors and numbers by the names of their :class:`Pointer` and :class:`Number`. Addresses in the
                 workspace are added.
         """
-        workspace = self._workspace
-        memory = torch.empty(workspace.bytes, dtype=torch.uint8, device=device) if workspace.bytes else None
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                values[name] = value.data_ptr() if self._compiled else _as_bytes(value)
-        if memory is not None:
+        values[None] = None
+        if not self._compiled:  # the usual launch takes the types of pointers from tensors
+            values.update({n: v.view(torch.uint8) for n, v in values.items() if getattr(v, "dtype", 0) == torch.bool})
+        if self._workspace.bytes:
+            memory = torch.empty(self._workspace.bytes, dtype=torch.uint8, device=device)
             address = memory.data_ptr()
-            for name, (offset, dtype) in workspace.parts.items():
+            for name, (offset, dtype) in self._workspace.parts.items():
                 values[name] = address + offset if self._compiled else memory[offset:].view(dtype)
         for launch in self._launches:
             launch.run(*launch.fill(values))
 
 
-def _as_bytes(tensor: Tensor) -> Tensor:
-    return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
-
-
 class _Template:
-    """The arguments of one launch in the order of the kernel's parameters, with gaps for addresses and numbers."""
+    """The arguments of one launch in the order of the kernel's parameters, with gaps for pointers and numbers."""
 
     def __init__(self, launch: Launch):
-        names = launch.kernel.arg_names
-        options = {name: value for name, value in launch.arguments.items() if name not in names}
-        self.run: Callable[..., Any]
-        if isinstance(launch.kernel, JITFunction):
-            grid = (*launch.grid, 1, 1)
-            self.run = launch.compile()[grid]
-        else:
-            self.run = lambda *arguments: launch.kernel[launch.grid](*arguments, **options)
-        self._arguments = [launch.arguments[name] for name in names]
-        self._gaps = [
-            (i, argument.name) for i, argument in enumerate(self._arguments) if isinstance(argument, (Pointer, Number))
-        ]
-        self._groups = [
-            (i, argument, [(j, field.name) for j, field in enumerate(argument) if isinstance(field, (Pointer, Number))])
-            for i, argument in enumerate(self._arguments)
-            if isinstance(argument, tuple)
-        ]
+        arguments = [launch.arguments[name] for name in launch.kernel.arg_names]
+        self.run: Callable[..., Any] = launch.compile()[launch.grid] if launch.compilable else launch.run_from_tensors
+        self._arguments = arguments
+        self._gaps = [(i, argument.name) for i, argument in enumerate(arguments) if isinstance(argument, _GAPS)]
+        self._groups = []
+        for i, group in enumerate(arguments):
+            if isinstance(group, tuple):
+                # The fields after the last gap are constants. A field before it that is not a gap is None.
+                constants = max(j + 1 for j, field in enumerate(group) if isinstance(field, _GAPS))
+                names = [field and field.name for field in group[:constants]]
+                make: Any = tuple if launch.compilable else getattr(type(group), "_make")  # noqa: B009
+                self._groups.append((i, make, names, group[constants:]))
 
-    def fill(self, values: Mapping[str, Any]) -> list[Any]:
-        """Return the arguments with these addresses and numbers."""
+    def fill(self, values: Mapping[str | None, Any]) -> list[Any]:
+        """Return the arguments with these tensors, addresses and numbers."""
         arguments = self._arguments.copy()
         for i, name in self._gaps:
             arguments[i] = values[name]
-        for i, group, gaps in self._groups:
-            fields: list[Any] = list(group)
-            for j, name in gaps:
-                fields[j] = values[name]
-            arguments[i] = type(group)(*fields)
+        for i, make, names, constants in self._groups:
+            arguments[i] = make([*[values[name] for name in names], *constants])
         return arguments
 
 

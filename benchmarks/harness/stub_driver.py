@@ -6,6 +6,7 @@ process of its own: :func:`run` starts it, and :func:`install` prepares it.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import shutil
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from triton.backends.compiler import GPUTarget
@@ -60,8 +62,6 @@ def install(multiprocessors: int = H100[0]) -> None:
     set_device(0)
     driver.set_active(_Driver())
     launch._device = lambda device: (multiprocessors, H100[1])  # type: ignore[assignment]
-    on, gpu = launch._on, torch.device("cuda", 0)
-    launch._on = lambda device: on(gpu)
     library = torch.library.Library("i2e_triton", "IMPL")
     for name, implementation in operator.CUDA_IMPLEMENTATIONS.items():
         library.impl(name, implementation, "CPU", allow_override=True)
@@ -85,3 +85,38 @@ class _Driver(CudaDriver):
 
     def get_current_target(self) -> GPUTarget:
         return GPUTarget("cuda", 90, H100[1])
+
+
+class _Launch(ctypes.Structure):
+    """The structure ``Launch`` of the stub library."""
+
+    _fields_ = (
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("shared_bytes", ctypes.c_uint),
+        ("stream", ctypes.c_uint64),
+        ("launches", ctypes.c_uint64),
+        ("parameters", ctypes.c_uint64 * 64),
+    )
+
+
+def record(parameters: int) -> None:
+    """Record the next launches, which have this many parameters."""
+    ctypes.CDLL("libcuda.so.1").stub_record(parameters)
+
+
+def last_launch(types: Sequence[str]) -> dict[str, Any]:
+    """Return the last recorded launch. ``types`` are the types of its parameters in Triton's notation."""
+    function = ctypes.CDLL("libcuda.so.1").stub_last_launch
+    function.restype = ctypes.POINTER(_Launch)
+    last = function().contents
+    return {
+        "grid": list(last.grid),
+        "block": list(last.block),
+        "shared_bytes": last.shared_bytes,
+        "stream": last.stream,
+        "parameters": [
+            (type, value & (2**32 - 1) if type in ("i32", "fp32") else value)
+            for type, value in zip(types, last.parameters)
+        ],
+    }

@@ -78,9 +78,9 @@ class _Runner:
         assert y == z == 1
         _stream, _function, _metadata, _launch_metadata, _enter, _exit, *arguments = given
         parameters = [
-            parameter
-            for (name, types), value in zip(self.signature.items(), arguments, strict=True)
-            for parameter in _parameters(name, types, value)
+            (name, _Address.of(value) if isinstance(value, Tensor) else value)
+            for (argument, types), given_value in zip(self.signature.items(), arguments, strict=True)
+            for name, value in _parameters(argument, types, given_value)
         ]
         memory = Memory(
             {

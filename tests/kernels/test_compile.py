@@ -265,7 +265,7 @@ def test_fusion_is_detected_if_allowed(tmp_path: Path) -> None:
     arguments = {"a_ptr": number, "b_ptr": number, "c_ptr": number}
     found = []
     for fusion in (False, True):
-        launch = Launch(_product_and_difference, (1,), {**arguments, "enable_fp_fusion": fusion})
+        launch = Launch(_product_and_difference, (1, 1, 1), {**arguments, "enable_fp_fusion": fusion})
         code = machine_code(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
         found.append(bool(matching(code, r"\bFFMA\b")))
     assert found == [False, True]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.roofline.ahead_of_time import launches, unpack_launches
 from i2e_triton.kernels.convert import MAX_PROGRAMS
 from i2e_triton.kernels.launch import plane_layout, programs_and_warps, tile_shape
+from i2e_triton.kernels.plan import Launch, Pointer
 
 H100 = 132  # multiprocessors
 
@@ -18,7 +21,7 @@ def test_batch_that_fills_the_device_has_one_launch() -> None:
     for batch in (99, 128, 1024):
         (only,) = launches(torch.zeros(batch, 3, 64, 66), torch.bool, multiprocessors=H100)
         assert only.kernel.__name__ == "convert_kernel"
-        assert only.grid == (batch,)
+        assert only.grid == (batch, 1, 1)
 
 
 def test_single_image_has_two_launches_with_several_programs() -> None:
@@ -87,7 +90,7 @@ def test_unpack_covers_every_event(batch: int, height: int, width: int, gaps: bo
     (recorded,) = unpack_launches(packed, torch.float16, timesteps=timesteps)
     rows, columns, block_y, block_x = (recorded.arguments[name] for name in ("rows", "width", "BLOCK_Y", "BLOCK_X"))
     assert rows * columns == packed.numel()
-    assert recorded.grid == (-(-rows // block_y) * -(-columns // block_x),)
+    assert recorded.grid == (-(-rows // block_y) * -(-columns // block_x), 1, 1)
     assert recorded.grid[0] < 2**31
     assert block_y * block_x <= 4 * 32 * 8, "a thread writes more than 16 bytes per timestep"
     assert block_x >= min(32, columns), "neighbouring threads write distant addresses"
@@ -114,6 +117,26 @@ def test_tiles_are_powers_of_two_and_fit(height: int, width: int, pixels: int) -
     assert rows * columns <= pixels
     assert rows * columns == pixels or rows * columns < 2 * height * width
     assert columns >= min(32, width), "neighbouring threads process distant pixels"
+
+
+@pytest.mark.parametrize("batch", [1, 128])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+def test_few_kernels_are_compiled_for_random_sizes(dtype: torch.dtype, batch: int, generator: torch.Generator) -> None:
+    sizes = torch.randint(200, 601, (500, 2), generator=generator).tolist()
+    images = [torch.empty(batch, 3, *size, dtype=torch.uint8, device="meta") for size in sizes]
+    compiled = {specialization(recorded) for image in images for recorded in launches(image, dtype)}
+    assert 2 <= len(compiled) <= 12
+
+
+def specialization(launch: Launch) -> str:
+    """Return what Triton distinguishes kernels by."""
+
+    def kind(value: Any) -> object:
+        if isinstance(value, Pointer):
+            return value.dtype, value.misalignment == 0
+        return tuple(map(kind, value)) if isinstance(value, tuple) else value
+
+    return f"{launch.kernel} {[kind(argument) for argument in launch.specialized().values()]}"
 
 
 def test_tiles_leave_few_threads_idle() -> None:
