@@ -166,7 +166,7 @@ class _Template:
         for i, group in enumerate(arguments):
             if isinstance(group, tuple):
                 # The fields after the last gap are constants. A field before it that is not a gap is None.
-                constants = max(j + 1 for j, field in enumerate(group) if isinstance(field, _GAPS))
+                constants = max((j + 1 for j, field in enumerate(group) if isinstance(field, _GAPS)), default=0)
                 names = [field and field.name for field in group[:constants]]
                 make: Any = tuple if launch.compilable else getattr(type(group), "_make")  # noqa: B009
                 self._groups.append((i, make, names, group[constants:]))
