@@ -41,6 +41,18 @@ def test_decomposition_of_an_empty_batch() -> None:
     assert decomposition.convert(images, None, None, 0.1, 8, torch.bool, False).shape == (8, 0, 2, 4, 5)
 
 
+def ties(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Return images of 0, 0.07 and 1: with the ratio 0.07, some differences equal theta exactly."""
+    return torch.tensor([0, 0.07, 1])[torch.randint(3, shape, generator=generator)]
+
+
+def test_ties_and_flat_images(generator: torch.Generator) -> None:
+    for images in (ties((2, 1, 9, 8), generator), torch.full((1, 3, 5, 4), 0.3)):
+        for ratio in (0.07, 0.0):
+            actual = decomposition.convert(images, None, None, ratio, 8, torch.float32, False)
+            assert_same_events(actual, canonical_events(images, ratio))
+
+
 @pytest.mark.parametrize("dtype", EVENT_DTYPES)
 def test_decomposition_has_the_dtype_of_the_events(dtype: torch.dtype, generator: torch.Generator) -> None:
     images = noise((2, 3, 9, 8), torch.float32, generator)
@@ -107,7 +119,8 @@ def test_onnx_events_of_noise_and_extremes_equal_the_reference(
     shape: tuple[int, ...], model: Callable[..., Tensor], generator: torch.Generator
 ) -> None:
     for images in (
-        noise(shape, torch.float32, generator),  # with exact ties
+        noise(shape, torch.float32, generator),
+        ties(shape, generator),
         torch.randn(shape, generator=generator),
         extremes(shape, torch.float32, generator),
         torch.rand(shape, generator=generator) * 1e-40,  # subnormal
