@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from i2e_triton.functional import convert
-from i2e_triton.shifts import random_shifts
+from i2e_triton import convert, random_shifts
 
 
 def i2e(

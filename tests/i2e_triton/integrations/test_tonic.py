@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from i2e_triton import convert
+from i2e_triton.datasets import ImageEventDataset
 from i2e_triton.formats import EVENT_DTYPE, from_event_list, to_event_list
 from i2e_triton.integrations.tonic import EventListDataset, ImageToEventList
+from tests.i2e_triton.datasets.small_set import Small, write_small
 from tests.i2e_triton.formats.events import dense_events
 from tests.i2e_triton.integrations.samples import EMPTY, event_dataset, events_with_gaps, every_gap
 from tests.samples import PHOTOGRAPHS, assert_same_events, photograph, photograph_path
@@ -141,6 +144,26 @@ def test_transforms_of_a_data_set(tmp_path: Path) -> None:
     dataset = EventListDataset(source, transform=len, target_transform=str, transforms=both)
     assert dataset[1] == (int(events[1].sum()) + 1, "1" * 10)
     assert dataset.__getitems__([3, 1]) == [dataset[3], dataset[1]]
+
+
+def test_official_data_set(tmp_path: Path, generator: torch.Generator) -> None:
+    events = write_small(tmp_path, generator)
+    dataset = EventListDataset(Small(tmp_path, train=False))
+    assert (len(dataset), dataset.targets, dataset.sensor_size) == (4, [0, 1, 2, 0], (32, 32, 2))
+    for row, (listed, _) in enumerate(dataset.__getitems__(range(4))):
+        assert_same_events(from_event_list(listed, 8, (32, 32)), events[row])
+
+
+def test_images_that_are_converted_when_they_are_read(tmp_path: Path) -> None:
+    for number, name in enumerate(("astronaut", "rocket")):
+        file = tmp_path / str(number) / photograph_path(name).name
+        file.parent.mkdir()
+        shutil.copy(photograph_path(name), file)
+    source = ImageEventDataset(tmp_path, size=(40, 30), ratio=0.07)
+    dataset = EventListDataset(source)
+    assert (dataset.targets, dataset.sensor_size) == ([0, 1], (30, 40, 2))
+    for row, (listed, _) in enumerate(dataset.__getitems__([0, 1])):
+        assert_same_events(from_event_list(listed, 8, (40, 30)), source[row][0].bool())
 
 
 @pytest.mark.parametrize("gap", EMPTY)
