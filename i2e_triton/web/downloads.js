@@ -56,7 +56,14 @@ function pixelCanvas({ rgba, height, width }) {
   return canvas;
 }
 
-/** Returns a canvas with the picture and the events of all timesteps, with captions, in the colors of the theme. */
+/** Returns a canvas with the value channel in grey. */
+function valueCanvas(result) {
+  const rgba = result.rgba.slice();
+  for (let i = 0; i < rgba.length; i += 4) rgba.fill(Math.max(rgba[i], rgba[i + 1], rgba[i + 2]), i, i + 3);
+  return pixelCanvas({ ...result, rgba });
+}
+
+/** Returns a canvas with the picture, its value channel and the events of all timesteps, with captions. */
 function sheetOf(result, colors) {
   const events = reduceEvents(result, MAX_TILE_SIDE);
   const scale = enlargement(events);
@@ -95,6 +102,7 @@ function sheetOf(result, colors) {
   };
 
   drawTile(pixelCanvas(result), 0, 0, 0, [[`${result.height} × ${result.width}, ratio ${result.ratio}`, ink]]);
+  if (rows === 2) drawTile(valueCanvas(result), 0, 1, 0, [["value: maximum of R, G, B", ink]]);
   const tile = document.createElement("canvas");
   result.shifts.forEach((shift, t) => {
     drawEvents(tile, events, t, colors);

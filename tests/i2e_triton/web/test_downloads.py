@@ -83,6 +83,7 @@ def test_sheet(noise_page: Page, tmp_path: Path, theme: str) -> None:
 
     enlarged = pixels(noise_page).permute(1, 2, 0).numpy().repeat(7, 0).repeat(7, 1)
     assert np.array_equal(tile(0, 0), enlarged)
+    assert np.array_equal(tile(0, 1), enlarged.max(2, keepdims=True).repeat(3, 2))
     for t, timestep in enumerate(events(noise_page)):
         assert np.array_equal(tile(1 + t % 3, t // 3), drawn(timestep, COLORS[theme], scale=7))
 

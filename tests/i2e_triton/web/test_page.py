@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from i2e_triton import ORDERS, canonical_shifts, convert, event_rate
 from i2e_triton.cli.convert_image import vector_labels
+from i2e_triton.cli.web import new_server
 from tests.i2e_triton.web.conftest import URL
 from tests.i2e_triton.web.helpers import events, from_base64, open_image, pixels, set_value, settle, shifts
 from tests.samples import noise
@@ -224,6 +226,20 @@ def test_page_is_not_wider_than_the_screen(page: Page, width: int) -> None:
     page.get_by_label("Random").check()
     settle(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_page_works_from_the_server(browser: Browser) -> None:
+    with new_server(0) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        page = browser.new_page()
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(url)
+        page.locator("#status", has_text="Astronaut").wait_for(state="attached")
+        page.close()
+        server.shutdown()
+    assert [address for address in requests if not address.startswith((url, "data:", "blob:"))] == []
 
 
 def test_page_refuses_connections(browser: Browser) -> None:
