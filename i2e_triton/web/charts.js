@@ -71,14 +71,14 @@ function drawRateBars(svg, rates, current) {
   svg.setAttribute("aria-label", `Event rate of each timestep. ON: ${on}. OFF: ${off}.`);
 }
 
-/** Draws the event `rates` at CURVE_RATIOS, up to ratio 0.5 or 1, and the current point, `rate` at `ratio`. */
-function drawRateCurve(svg, { rates, ratio, rate }) {
+/** Draws the event rates at CURVE_RATIOS, up to ratio 0.5 or 1, and the current point, `rate` at `ratio`. */
+function drawRateCurve(svg, { curve, ratio, rate }) {
   const last = ratio > 0.5 ? 1 : 0.5;
-  const { height, across, up } = startChart(svg, rates[0], "ratio");
+  const { height, across, up } = startChart(svg, curve[0], "ratio");
   for (let i = 0; i <= 5; i++) {
     append(svg, "text", { class: "x-label", x: across(i / 5), y: height - 19 }, +((i / 5) * last).toFixed(1));
   }
-  const points = CURVE_RATIOS.map((x, i) => [x, rates[i]]).filter(([x]) => x <= last);
+  const points = CURVE_RATIOS.map((x, i) => [x, curve[i]]).filter(([x]) => x <= last);
   const path = points.map(([x, y]) => `${across(x / last)},${up(y)}`).join(" ");
   append(svg, "polyline", { class: "curve", points: path });
   const [x, y] = [across(ratio / last), up(rate)];
@@ -88,7 +88,7 @@ function drawRateCurve(svg, { rates, ratio, rate }) {
   const left = x > across(0.6);
   const text = `${percent(rate)} at ratio ${ratio}`;
   append(svg, "text", { class: left ? "point-label left" : "point-label", x: x + (left ? -10 : 10), y: y - 10 }, text);
-  svg.setAttribute("aria-label", `Event rate against ratio: ${percent(rates[0])} at ratio 0, ${text}.`);
+  svg.setAttribute("aria-label", `Event rate against ratio: ${percent(curve[0])} at ratio 0, ${text}.`);
 }
 
 /** Returns the ratio at a horizontal position of the curve's chart. */

@@ -98,7 +98,7 @@ function connectTheme() {
   const set = (dark) => {
     document.documentElement.dataset.theme = dark ? "dark" : "light";
     element("theme").setAttribute("aria-pressed", dark);
-    if (state.result) showInTheme();
+    if (state.result) showEvents();
   };
   system.addEventListener("change", () => set(system.matches));
   element("theme").addEventListener("click", () => set(document.documentElement.dataset.theme !== "dark"));
@@ -111,5 +111,5 @@ connectSettings();
 connectPictures();
 connectDownloads();
 showPaperRatio();
-new ResizeObserver(() => state.result && showCharts(state.result, playback.timestep())).observe(element("curve"));
+new ResizeObserver(() => state.charted && showCharts(state.charted, playback.timestep())).observe(element("curve"));
 openPicture(SAMPLES[0].title, SAMPLES[0].open);

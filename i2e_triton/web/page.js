@@ -9,7 +9,8 @@ const state = {
   picture: null, // an image, a bitmap, a canvas or a video
   pairs: CANONICAL,
   result: null, // of the last conversion
-  frames: [], // times of the conversions of video frames in the last second
+  charted: null, // the last result with a curve
+  frames: [], // times of the conversions in the last second
   conversions: 0, // of video frames
 };
 const playback = newPlayback((timestep) => state.result && showTimestep(state.result, timestep, eventColors()));
@@ -58,8 +59,9 @@ function newRequest() {
     canonical: state.pairs === CANONICAL,
     name: state.name,
     runs: isVideo() ? 1 : 20,
-    // The curve takes as long as the conversion. For a video it is drawn with every tenth frame.
-    withCurve: !isVideo() || state.conversions++ % 10 === 0,
+    // The curve takes as long as the conversion, and charts and texts cause a layout of the page. A video updates them
+    // with every fifth frame.
+    withCurve: !isVideo() || state.conversions++ % 5 === 0,
   };
 }
 
@@ -71,35 +73,40 @@ function ratesOf({ counts, height, width }) {
 
 function showResult(result) {
   const timesteps = result.shifts.length;
-  result.curve = result.curve ? { rates: result.curve, ratio: result.ratio, rate: result.rate } : state.result.curve;
   if (timesteps !== state.result?.shifts.length) {
     createTiles(timesteps, playback.stopAt);
     playback.setTimesteps(timesteps);
   }
   state.result = result;
   showPicture(result);
-  showFigures(result, isVideo() ? framesPerSecond() : null);
-  element("python").textContent = pythonOf(result, fileName("pixels.png"));
-  showInTheme();
+  showEvents();
+  countFrame();
+  if (result.curve) showDetails(result);
   if (!isVideo()) {
     const size = `${result.height} × ${result.width} pixels`;
     element("status").textContent = `${result.name}, ${size}: event rate ${percent(result.rate)}`;
   }
 }
 
-/** Draws all that depends on the colors of the theme. */
-function showInTheme() {
+/** Draws the events in the colors of the theme. */
+function showEvents() {
   const colors = eventColors();
   showTiles(state.result, colors);
-  showCharts(state.result, playback.timestep());
   showTimestep(state.result, playback.timestep(), colors);
 }
 
-/** Counts a frame and returns the number of frames in the last second. */
-function framesPerSecond() {
+/** Shows the figures, the charts and the Python code of a result with a curve. */
+function showDetails(result) {
+  state.charted = result;
+  showFigures(result, isVideo() ? state.frames.length : null);
+  showCharts(result, playback.timestep());
+  element("python").textContent = pythonOf(result, fileName("pixels.png"));
+}
+
+/** Keeps the times of the conversions in the last second. */
+function countFrame() {
   const now = performance.now();
   state.frames = [...state.frames.filter((time) => now - time < 1000), now];
-  return state.frames.length;
 }
 
 /** Opens a picture: `open` returns a promise of it. If another one is opened meanwhile, that one is shown. */

@@ -77,7 +77,7 @@ function showFigures({ rate, height, width, shifts, milliseconds }, framesPerSec
 /** Draws both charts. */
 function showCharts(result, timestep) {
   drawRateBars(element("bars"), result.rates, timestep);
-  drawRateCurve(element("curve"), result.curve);
+  drawRateCurve(element("curve"), result);
 }
 
 /** Shows a message until it is closed or the next picture is opened. */
