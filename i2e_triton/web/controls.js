@@ -31,9 +31,8 @@ function paperRatio() {
 function showPaperRatio() {
   const ratio = paperRatio();
   const used = ratio === +element("ratio").value;
-  element("paper-ratio").innerHTML = Number.isNaN(ratio)
-    ? ""
-    : `The paper uses ${ratio} for this size.${used ? "" : ` <button type="button" class="link">Use ${ratio}</button>`}`;
+  const button = used ? "" : `<button type="button" class="link">Use ${ratio}</button>`;
+  element("paper-ratio").innerHTML = Number.isNaN(ratio) ? "" : `The paper uses ${ratio} for this size. ${button}`;
 }
 
 function connectSettings() {

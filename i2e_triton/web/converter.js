@@ -12,8 +12,8 @@
 function newConverter() {
   const TIMESTEPS = 8;
 
-  // The 256 levels as float32 in [0, 1]. JavaScript multiplies as float64, in which this product is exact, and the array
-  // rounds it to float32. This is the result of a float32 multiplication.
+  // The 256 levels as float32 in [0, 1]. JavaScript multiplies in float64, in which this product is exact. The array
+  // rounds it to float32, so the result is that of a float32 multiplication.
   const LEVELS = new Float32Array(256);
   for (let level = 0; level < 256; level++) LEVELS[level] = level * Math.fround(1 / 255);
 
@@ -58,7 +58,7 @@ function newConverter() {
     return shifts.map(([dy0, dx0, dy1, dx1]) => [dy0 * value.stride + dx0, dy1 * value.stride + dx1]);
   }
 
-  /** Returns the packed events of an image: `on` and `off`. The loop over the timesteps is unrolled: 5 times as fast. */
+  /** Returns the packed events `on` and `off`. The loop over the timesteps is unrolled, which is 5 times as fast. */
   function compare(value, limitOfLevel, shifts) {
     const { levels, height, width, stride } = value;
     const limits = new Uint8Array(levels.length);

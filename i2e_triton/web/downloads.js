@@ -1,12 +1,11 @@
 "use strict";
 
-/** The files that can be downloaded, and the Python line that reproduces the events. */
+/** The files that can be downloaded, except the sheet, and the Python code that reproduces the events. */
 
 // Small pictures are enlarged by an integer factor until their longer side has at least this many pixels.
 const MIN_DRAWN_SIDE = 256;
-// In the sheet, large pictures are reduced: browsers limit the size of a canvas.
-const MAX_TILE_SIDE = 1024;
 
+/** Returns the integer factor by which a drawing is enlarged. */
 function enlargement({ height, width }) {
   return Math.ceil(MIN_DRAWN_SIDE / Math.max(height, width));
 }
@@ -53,68 +52,6 @@ function pixelCanvas({ rgba, height, width }) {
   canvas.height = height;
   canvas.width = width;
   canvas.getContext("2d", { alpha: false }).putImageData(new ImageData(rgba, width, height), 0, 0);
-  return canvas;
-}
-
-/** Returns a canvas with the value channel in grey. */
-function valueCanvas(result) {
-  const rgba = result.rgba.slice();
-  for (let i = 0; i < rgba.length; i += 4) rgba.fill(Math.max(rgba[i], rgba[i + 1], rgba[i + 2]), i, i + 3);
-  return pixelCanvas({ ...result, rgba });
-}
-
-/** Returns a canvas with the picture, its value channel and the events of all timesteps, with captions. */
-function sheetOf(result, colors) {
-  const events = reduceEvents(result, MAX_TILE_SIDE);
-  const scale = enlargement(events);
-  const [tileHeight, tileWidth] = [events.height * scale, events.width * scale];
-  const em = Math.max(13, Math.round(tileWidth / 20));
-  const columns = Math.ceil(result.shifts.length / 2);
-  const rows = Math.min(2, result.shifts.length);
-  const canvas = document.createElement("canvas");
-  canvas.width = em + (columns + 1) * (tileWidth + em);
-  canvas.height = em + rows * (tileHeight + 3 * em);
-  const context = canvas.getContext("2d", { alpha: false });
-  const css = (color) => `rgb(${color})`;
-  const style = getComputedStyle(document.documentElement);
-  const [ink, faint] = [style.getPropertyValue("--ink"), style.getPropertyValue("--line")];
-  context.fillStyle = css(colors[0]);
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.imageSmoothingEnabled = false;
-  context.textBaseline = "middle";
-
-  /** Draws a tile below its caption, which is a list of [text, color], and returns the position of the caption. */
-  const drawTile = (source, column, row, indent, texts) => {
-    const left = em + column * (tileWidth + em);
-    const top = em + row * (tileHeight + 3 * em);
-    context.drawImage(source, left, top + 2 * em, tileWidth, tileHeight);
-    context.strokeStyle = faint;
-    context.lineWidth = 1;
-    context.strokeRect(left - 0.5, top + 2 * em - 0.5, tileWidth + 1, tileHeight + 1);
-    let x = left + indent;
-    context.font = `${em * 0.8}px system-ui, sans-serif`;
-    for (const [text, color] of texts) {
-      context.fillStyle = color;
-      context.fillText(text, x, top + em * 0.8);
-      x += context.measureText(text).width + em * 0.7;
-    }
-    return [left, top];
-  };
-
-  drawTile(pixelCanvas(result), 0, 0, 0, [[`${result.height} × ${result.width}, ratio ${result.ratio}`, ink]]);
-  if (rows === 2) drawTile(valueCanvas(result), 0, 1, 0, [["value: maximum of R, G, B", ink]]);
-  const tile = document.createElement("canvas");
-  result.shifts.forEach((shift, t) => {
-    drawEvents(tile, events, t, colors);
-    const [on, off] = result.counts.map((counts) => percent(counts[t] / (result.height * result.width)));
-    const [column, row] = [1 + (t % columns), Math.floor(t / columns)];
-    const [left, top] = drawTile(tile, column, row, 2.2 * em, [
-      [`t = ${t}`, ink],
-      [on, css(colors[1])],
-      [off, css(colors[2])],
-    ]);
-    drawVector(context, shift, left, top, 1.6 * em, ink, faint);
-  });
   return canvas;
 }
 

@@ -36,12 +36,17 @@ async function refresh() {
   refresh.again = true;
   if (refresh.running) return;
   refresh.running = true;
-  while (refresh.again) {
-    refresh.again = false;
-    const result = await convertInWorker(newRequest());
-    showResult({ ...result, ...ratesOf(result) });
+  try {
+    while (refresh.again) {
+      refresh.again = false;
+      const result = await convertInWorker(newRequest());
+      showResult({ ...result, ...ratesOf(result) });
+    }
+  } catch (error) {
+    showMessage(`The conversion failed: ${error.message}`);
+  } finally {
+    refresh.running = false;
   }
-  refresh.running = false;
 }
 
 /** Returns the pixels and the settings. */
@@ -132,6 +137,7 @@ async function openPicture(name, open) {
 function watchVideo(video) {
   element("camera").textContent = "Stop webcam";
   element("camera").setAttribute("aria-pressed", true);
+  video.srcObject.getVideoTracks()[0].onended = freezeCamera; // the webcam was removed
   forEachFrame(video, redraw);
 }
 

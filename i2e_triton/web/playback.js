@@ -4,14 +4,14 @@
 
 /** Returns the functions that control the animation. It calls `show` with each timestep. */
 function newPlayback(show) {
-  const play = document.getElementById("play");
-  const slider = document.getElementById("timestep");
-  const speed = document.getElementById("speed");
+  const play = element("play");
+  const slider = element("timestep");
+  const speed = element("speed");
   let timer = null;
 
   function stepTo(timestep) {
     slider.value = timestep;
-    document.getElementById("timestep-value").value = timestep;
+    element("timestep-value").value = timestep;
     show(timestep);
   }
 
@@ -28,7 +28,7 @@ function newPlayback(show) {
   }
 
   function showSpeed() {
-    document.getElementById("speed-value").value = `${speed.value} per second`;
+    element("speed-value").value = `${speed.value} per second`;
   }
 
   play.addEventListener("click", () => (timer === null ? start() : stop()));
@@ -55,7 +55,7 @@ function newPlayback(show) {
     /** Sets the number of timesteps. */
     setTimesteps(timesteps) {
       slider.max = timesteps - 1; // the browser also limits the value
-      document.getElementById("timestep-value").value = slider.value;
+      element("timestep-value").value = slider.value;
     },
   };
 }

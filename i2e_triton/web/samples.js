@@ -39,13 +39,14 @@ function drawShapes(context, side) {
   soft.addColorStop(1, "#d9e2ec");
   context.fillStyle = soft;
   context.fillRect(0.1 * side, 0.58 * side, 0.38 * side, 0.32 * side);
-  const ball = context.createRadialGradient(0.68 * side, 0.68 * side, 0.02 * side, 0.74 * side, 0.74 * side, 0.18 * side);
+  const [light, center] = [0.68 * side, 0.74 * side];
+  const ball = context.createRadialGradient(light, light, 0.02 * side, center, center, 0.18 * side);
   ball.addColorStop(0, "#fff3d6");
   ball.addColorStop(0.8, "#c05640");
   ball.addColorStop(1, "#5a2318");
   context.fillStyle = ball;
   context.beginPath();
-  context.arc(0.74 * side, 0.74 * side, 0.18 * side, 0, 2 * Math.PI);
+  context.arc(center, center, 0.18 * side, 0, 2 * Math.PI);
   context.fill();
 }
 

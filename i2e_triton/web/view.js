@@ -70,8 +70,8 @@ function showFigures({ rate, height, width, shifts, milliseconds }, framesPerSec
   element("bytes").textContent = `${bytes.toLocaleString("en")} bytes`;
   element("bytes-hint").textContent = `2 per pixel; dense float32: ${(bytes * shifts.length * 4).toLocaleString("en")}`;
   element("time").textContent = `${milliseconds.toFixed(1)} ms`;
-  element("time-hint").textContent =
-    framesPerSecond === null ? "in this browser, on one core: median of up to 20 runs" : `${framesPerSecond} frames per second`;
+  const still = "in this browser, on one core: median of up to 20 runs";
+  element("time-hint").textContent = framesPerSecond === null ? still : `${framesPerSecond} frames per second`;
 }
 
 /** Draws both charts. */

@@ -163,6 +163,14 @@ def test_another_picture_stops_the_webcam(page: Page, image: Tensor) -> None:
     page.get_by_role("button", name="Start webcam").wait_for()
 
 
+def test_removed_webcam_leaves_its_last_frame(page: Page) -> None:
+    page.get_by_role("button", name="Start webcam").click()
+    page.locator("#time-hint", has_text="frames per second").wait_for()
+    page.evaluate("state.picture.srcObject.getTracks()[0].dispatchEvent(new Event('ended'))")
+    page.locator("#status", has_text="webcam").wait_for(state="attached")
+    page.get_by_role("button", name="Start webcam").wait_for()
+
+
 def test_refused_webcam_shows_a_message(page: Page) -> None:
     page.evaluate(
         """() => {
