@@ -8,7 +8,7 @@ lists with :func:`integrate_events`. SpikingJelly's own functions return the sam
 * ``integrate_events_segment_to_frame``, for the events of one timestep.
 
 ``integrate_events_by_fixed_frames_number(events, "time", 8, H, W)`` raises an IndexError for every list of 8 timesteps:
-its last interval ends before the last event, so it is empty.
+it leaves the last timestep out of its 8 intervals, so at least one interval is empty.
 
 Needs SpikingJelly: ``pip install 'i2e-triton[spikingjelly]'``.
 """
