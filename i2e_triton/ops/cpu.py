@@ -51,8 +51,8 @@ class _GreyLevels:
         for i, table in self._ties:
             torch.index_select(table, 0, levels[i].flatten().int(), out=limits[i].view(-1))
 
-    def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor) -> None:
-        """Write the events between two neighbours; each is a pair of levels and limits."""
+    def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor, part: slice) -> None:
+        """Write the events between two neighbours of some images; each is a pair of levels and limits."""
         torch.gt(end[0], start[1], out=on)
         torch.gt(start[0], end[1], out=off)
 
@@ -79,11 +79,11 @@ class _Floats:
     def complete(self, values: Tensor) -> None:
         """Do nothing: the comparison needs only the values ``[N, rows, W]``."""
 
-    def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor) -> None:
-        """Write the events between two neighbours; each is one plane of values."""
+    def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor, part: slice) -> None:
+        """Write the events between two neighbours of some images; each is one plane of values."""
         torch.sub(end[0], start[0], out=on)  # `on` holds the difference first, so that no extra buffer takes up cache
-        torch.lt(on, self._below, out=off)
-        torch.gt(on, self._above, out=on)
+        torch.lt(on, self._below[part], out=off)
+        torch.gt(on, self._above[part], out=on)
 
 
 _Chunk = _GreyLevels | _Floats
@@ -110,18 +110,18 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
     # Vectors are clamped to the size of the image: a longer one reaches the same border.
     longest = torch.tensor([height - 1, width - 1] * 2)
     microsaccades = shifts.long().clamp(-longest, longest).tolist()
-    per_image = shifts.dim() == 3
+    if shifts.dim() == 2:
+        microsaccades = [microsaccades]  # one for all images
     arithmetic = _GreyLevels if images.dtype == torch.uint8 else _Floats
     pixels = _CHUNK_PIXELS * torch.get_num_threads()
-    shared: dict[tuple[int, int], _SharedPlanes] = {}
-    for first, last in _ranges(batch, 1 if per_image else pixels // (height * width)):
+    planes = _Planes(microsaccades, min(height, max(1, pixels // width)))
+    images_per_chunk = pixels // (height * width) if planes.shared or len(microsaccades) == 1 else 1
+    for first, last in _ranges(batch, images_per_chunk):
         chunk = arithmetic(images[first:last], ratio[first:last])
         events = out[first:last] if packed else out[:, first:last]
-        vectors = microsaccades[first] if per_image else microsaccades
-        if per_image:
-            shared.clear()  # shared planes depend on the motion vectors
+        vectors = microsaccades[first:last] if len(microsaccades) > 1 else microsaccades
         for top, bottom in _ranges(height, pixels // width):
-            _write(events[..., top:bottom, :], chunk, _neighbours(chunk, vectors, top, bottom, shared), packed)
+            _write(events[..., top:bottom, :], chunk, planes.neighbours(chunk, vectors, top, bottom), packed)
 
 
 def unpack_into(out: Tensor, packed: Tensor) -> None:
@@ -137,7 +137,34 @@ def unpack_into(out: Tensor, packed: Tensor) -> None:
         timestep.copy_(bits.float() if half else bits)  # uint8 to float16 is not vectorised
 
 
-_Neighbours = Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]]  # start and end, for each timestep
+# For each timestep: the images that share a motion vector, and their neighbours at its start and end.
+_Neighbours = Iterable[Sequence[tuple[slice, Sequence[Tensor], Sequence[Tensor]]]]
+_ALL = slice(None)
+
+
+class _Planes:
+    """The neighbours of the chunks of a batch. Planes are shared by the motion vectors if these are short.
+
+    Args:
+        microsaccades: motion vectors of all images together, or of each image: ``[1 or B][T]``.
+        rows: number of rows of a chunk.
+    """
+
+    def __init__(self, microsaccades: list[list[list[int]]], rows: int):
+        vectors = [vector for image in microsaccades for vector in image]
+        self._reach = max(abs(dy) for vector in vectors for dy in vector[::2])
+        self._columns = {0, *(dx for vector in vectors for dx in vector[1::2])}
+        self._by_size: dict[tuple[int, int], _SharedPlanes] = {}  # by number of images and rows
+        self.shared = len(self._columns) <= 3 and self._reach <= rows // 4 + 1
+
+    def neighbours(self, chunk: _Chunk, vectors: list[list[list[int]]], top: int, bottom: int) -> _Neighbours:
+        """Return the neighbours of the rows from ``top`` to ``bottom``, which the next call overwrites."""
+        if not self.shared:
+            return _planes_on_demand(chunk, vectors[0], top, bottom)
+        images, rows = chunk.value.shape[0], bottom - top
+        if (images, rows) not in self._by_size:
+            self._by_size[images, rows] = _SharedPlanes(chunk, self._reach, self._columns, images, rows)
+        return self._by_size[images, rows].neighbours(chunk, vectors, top)
 
 
 class _SharedPlanes:
@@ -147,39 +174,44 @@ class _SharedPlanes:
     slice. The next chunk reuses the planes.
     """
 
-    def __init__(self, chunk: _Chunk, vectors: list[list[int]], images: int, rows: int):
-        self._reach = max(abs(dy) for vector in vectors for dy in vector[::2])
+    def __init__(self, chunk: _Chunk, reach: int, columns: Iterable[int], images: int, rows: int):
+        self._reach = reach
         self._rows = rows
-        shape = (chunk.planes, images, rows + 2 * self._reach, chunk.value.shape[2])
-        columns = {0, *(dx for vector in vectors for dx in vector[1::2])}
+        shape = (chunk.planes, images, rows + 2 * reach, chunk.value.shape[2])
         self._planes = {dx: chunk.value.new_empty(shape).unbind(0) for dx in columns}
-        self._pairs = [(self._at(dy0, dx0), self._at(dy1, dx1)) for dy0, dx0, dy1, dx1 in vectors]
+        self._whole: dict[tuple[int, int], Sequence[Tensor]] = {}
+        self._by_image: dict[tuple[int, int], list[tuple[Tensor, ...]]] = {}
 
-    def fill(self, chunk: _Chunk, top: int) -> _Neighbours:
-        """Fill the planes for a chunk's rows from ``top`` on; return views that the next call overwrites."""
+    def neighbours(self, chunk: _Chunk, vectors: list[list[list[int]]], top: int) -> _Neighbours:
+        """Fill the planes for a chunk's rows from ``top`` on; return views that the next call overwrites.
+
+        ``vectors`` are the motion vectors of all images together, or of each image.
+        """
         middle = self._planes[0]
         _take_rows(chunk.value, top - self._reach, top + self._rows + self._reach, middle[0])
         for dx, planes in self._planes.items():
             _shift_columns(middle[0], dx, planes[0])
             chunk.complete(*planes)
-        return self._pairs
+        if len(vectors) == 1:
+            return [[(_ALL, self._at(dy0, dx0), self._at(dy1, dx1))] for dy0, dx0, dy1, dx1 in vectors[0]]
+        return self._neighbours_by_image(vectors)
+
+    def _neighbours_by_image(self, vectors: list[list[list[int]]]) -> _Neighbours:
+        for timestep in zip(*vectors):
+            yield [
+                (slice(i, i + 1), self._at_of_images(dy0, dx0)[i], self._at_of_images(dy1, dx1)[i])
+                for i, (dy0, dx0, dy1, dx1) in enumerate(timestep)
+            ]
 
     def _at(self, dy: int, dx: int) -> Sequence[Tensor]:
-        return [plane.narrow(1, self._reach + dy, self._rows) for plane in self._planes[dx]]
+        if (dy, dx) not in self._whole:
+            self._whole[dy, dx] = [plane.narrow(1, self._reach + dy, self._rows) for plane in self._planes[dx]]
+        return self._whole[dy, dx]
 
-
-def _neighbours(
-    chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int, shared: dict[tuple[int, int], _SharedPlanes]
-) -> _Neighbours:
-    """Return the neighbours of a chunk's rows. ``shared`` keeps planes to reuse, by number of images and rows."""
-    images, rows = chunk.value.shape[0], bottom - top
-    reach = max(abs(dy) for vector in vectors for dy in vector[::2])
-    columns = {dx for vector in vectors for dx in vector[1::2]}
-    if len(columns) > 3 or reach > rows // 4 + 1:
-        return _planes_on_demand(chunk, vectors, top, bottom)
-    if (images, rows) not in shared:
-        shared[images, rows] = _SharedPlanes(chunk, vectors, images, rows)
-    return shared[images, rows].fill(chunk, top)
+    def _at_of_images(self, dy: int, dx: int) -> list[tuple[Tensor, ...]]:
+        if (dy, dx) not in self._by_image:
+            self._by_image[dy, dx] = list(zip(*(plane.split(1) for plane in self._at(dy, dx))))
+        return self._by_image[dy, dx]
 
 
 def _planes_on_demand(chunk: _Chunk, vectors: list[list[int]], top: int, bottom: int) -> _Neighbours:
@@ -195,24 +227,36 @@ def _planes_on_demand(chunk: _Chunk, vectors: list[list[int]], top: int, bottom:
         return planes
 
     for dy0, dx0, dy1, dx1 in vectors:
-        yield at(dy0, dx0), at(dy1, dx1)
+        yield [(_ALL, at(dy0, dx0), at(dy1, dx1))]
 
 
 def _write(events: Tensor, chunk: _Chunk, neighbours: _Neighbours, packed: bool) -> None:
     """Write the events between neighbours."""
     if not packed and _writes_directly(chunk.dtype, events.dtype):
-        for timestep, (start, end) in zip(events.unbind(0), neighbours):
-            chunk.compare(start, end, *timestep.unbind(1))
+        for timestep, parts in zip(events.unbind(0), neighbours):
+            _compare(chunk, parts, *timestep.unbind(1))
         return
     scratch = events.new_empty((2, *events.shape[-4:-3], *events.shape[-2:]), dtype=chunk.dtype)
     # PyTorch does not vectorise uint8 to float16; it does vectorise uint8 to float32 and float32 to float16.
     half_from_bytes = events.dtype == torch.float16 and chunk.dtype == torch.uint8
-    for t, (start, end) in enumerate(neighbours):
-        chunk.compare(start, end, *scratch.unbind(0))
+    for t, parts in enumerate(neighbours):
+        _compare(chunk, parts, *scratch.unbind(0))
         if packed:
             events.add_(_bytes(scratch).transpose(0, 1), alpha=1 << t)
         else:
             events[t].copy_((scratch.float() if half_from_bytes else scratch).transpose(0, 1))
+
+
+def _compare(
+    chunk: _Chunk, parts: Sequence[tuple[slice, Sequence[Tensor], Sequence[Tensor]]], on: Tensor, off: Tensor
+) -> None:
+    """Write the events ``[N, rows, W]`` of one timestep."""
+    if len(parts) == 1:
+        ((part, start, end),) = parts
+        chunk.compare(start, end, on, off, part)
+        return
+    for (part, start, end), on_of_image, off_of_image in zip(parts, on.split(1), off.split(1)):
+        chunk.compare(start, end, on_of_image, off_of_image, part)
 
 
 def _take_rows(value: Tensor, first: int, last: int, out: Tensor) -> None:
