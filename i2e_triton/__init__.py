@@ -9,9 +9,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from i2e_triton import augmentation as augmentation
+from i2e_triton.draws import random_shifts
 from i2e_triton.functional import convert, event_rate, pack, unpack
 from i2e_triton.module import I2E
-from i2e_triton.shifts import ORDERS, canonical_shifts, random_shifts, row_shifts
+from i2e_triton.shifts import ORDERS, canonical_shifts, row_shifts
 
 __version__ = "0.1.0"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from i2e_triton.checks import check_format, check_ratio, check_timesteps
+from i2e_triton.draws import SeededModule, draw_shifts
 from i2e_triton.functional import convert
 from i2e_triton.images import Images, as_image_tensor
 from i2e_triton.layout import check_layout
@@ -17,12 +18,12 @@ from i2e_triton.shifts import (
     canonical_shifts,
     complete_order,
     convolution_weight,
-    draw_shifts,
+    group_numbers,
     order_of_weight,
 )
 
 
-class I2E(nn.Module):
+class I2E(SeededModule):
     """Convert images to events, with random motion vectors in training mode and canonical ones in evaluation mode.
 
     A drop-in replacement for the official module: same argument names, same output, same ``state_dict``. The buffer
@@ -45,6 +46,9 @@ class I2E(nn.Module):
         dtype: dtype of dense events.
         packed: return packed events.
         layout: order of the dimensions of dense events; see :func:`i2e_triton.convert`.
+        seed: draw from random numbers of the module's own, 0 to 2^64 - 1. None: draw from PyTorch's default generator;
+            see :mod:`i2e_triton.draws`. With a seed, the ``state_dict`` also contains ``random_state``, which the
+            official module does not load with ``strict=True``.
 
     Shape:
         images ``[B, C, H, W]`` to events ``[T, B, 2, H, W]``, or packed ``[B, 2, H, W]``; without the batch dimension
@@ -72,8 +76,9 @@ class I2E(nn.Module):
         dtype: torch.dtype = torch.float32,
         packed: bool = False,
         layout: str = "TBCHW",
+        seed: int | None = None,
     ):
-        super().__init__()
+        super().__init__(seed)
         if padding_mode != "replicate":
             raise ValueError(f"padding_mode must be 'replicate', got {padding_mode!r}")
         if order is None:
@@ -95,6 +100,7 @@ class I2E(nn.Module):
         device = torch.get_default_device()  # "meta" under torch.device("meta")
         self.register_buffer("weight", _canonical_weight(self.order).to(device))
         self.register_buffer("candidates", candidate_shifts(self.order, timesteps, device=device), persistent=False)
+        self._groups = group_numbers(self.order, self.timesteps)
 
     @property
     def shuffle(self) -> Order:
@@ -106,7 +112,7 @@ class I2E(nn.Module):
         images = as_image_tensor(images)
         if self.training and self.random:
             batch = images.shape[0] if self.per_sample and images.dim() == 4 else None
-            shifts = draw_shifts(self.candidates, batch)
+            shifts = draw_shifts(self.source(images.device), batch, self._groups)
         else:
             shifts = self.candidates[0]  # the canonical motion vectors
         return convert(images, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed, layout=self.layout)
@@ -143,6 +149,7 @@ class I2E(nn.Module):
                     return
             else:
                 state_dict = {**state_dict, key: _canonical_weight(self.order).to(loaded)}
+            self._groups = group_numbers(self.order, self.timesteps)
             candidates = candidate_shifts(self.order, self.timesteps, device="cpu")
             if self.candidates.is_meta:
                 self.candidates = candidates.to(loaded.device)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2e_triton.checks import check_integer, check_seed, check_timesteps
+from i2e_triton.checks import check_seed, check_timesteps
 
 Order = str | int | Sequence[int]
 
@@ -69,37 +69,6 @@ def canonical_shifts(
     return candidate_shifts(order, timesteps, device=device)[0]
 
 
-def random_shifts(
-    batch: int | None = None,
-    generator: torch.Generator | None = None,
-    *,
-    order: Order = DEFAULT_ORDER,
-    timesteps: int = 8,
-    device: torch.device | str | None = None,
-) -> Tensor:
-    """Draw one motion vector of each group uniformly, as in the paper's random selection.
-
-    Args:
-        batch: number of images to draw for. None: draw once for a whole batch, as the official code does.
-        generator: random number generator on ``device``. Default: PyTorch's global one.
-        order: see :func:`canonical_shifts`.
-        timesteps: see :func:`canonical_shifts`.
-        device: device of the draw and of the result. Default: that of the generator, or the CPU.
-
-    Returns:
-        int32 tensor ``[timesteps, 4]``, or ``[batch, timesteps, 4]``, of ``(dy0, dx0, dy1, dx1)`` in pixels.
-
-    Raises:
-        TypeError: if ``timesteps`` or ``batch`` is not an integer.
-        ValueError: if the order is unknown, ``timesteps`` is not in 1..8, or ``batch`` is negative.
-    """
-    if batch is not None:
-        batch = check_integer("batch", batch, 0)
-    if device is None and generator is not None:
-        device = generator.device
-    return draw_shifts(candidate_shifts(order, timesteps, device=device), batch, generator)
-
-
 def row_shifts(
     seed: int,
     rows: int | Iterable[int] | Tensor,
@@ -130,7 +99,7 @@ def row_shifts(
         ValueError: if the seed, the order or ``timesteps`` is out of range, or ``rows`` has more than one dimension.
     """
     numbers = row_numbers(rows, device)
-    groups = copied_to(torch.tensor(_groups(order, timesteps), device="cpu"), numbers.device)
+    groups = copied_to(torch.tensor(group_numbers(order, timesteps), device="cpu"), numbers.device)
     candidates = copied_to(candidate_shifts(order, timesteps, device="cpu"), numbers.device)
     # A scalar on the CPU: GPU operations accept it without a copy.
     streams = splitmix64(torch.tensor(signed(check_seed(seed)), device="cpu"), numbers)
@@ -185,17 +154,9 @@ def candidate_shifts(
     All vectors of a group occur equally often, and the first is the canonical one. Arguments and errors are those of
     :func:`canonical_shifts`.
     """
-    groups = _groups(order, timesteps)
+    groups = group_numbers(order, timesteps)
     rows = [[_vector(*_GROUPS[group][i % len(_GROUPS[group])]) for group in groups] for i in range(_DRAWS)]
     return torch.tensor(rows, dtype=torch.int32, device=device)
-
-
-def draw_shifts(candidates: Tensor, batch: int | None = None, generator: torch.Generator | None = None) -> Tensor:
-    """Draw one of the candidates ``[N, T, 4]`` for each timestep: ``[T, 4]``, or ``[batch, T, 4]`` on their device."""
-    count, timesteps, _ = candidates.shape
-    size = (timesteps,) if batch is None else (batch, timesteps)
-    draw = torch.randint(count, size, generator=generator, device=candidates.device)
-    return candidates[draw, torch.arange(timesteps, device=candidates.device)]
 
 
 def complete_order(order: Order) -> tuple[int, ...]:
@@ -246,7 +207,7 @@ def order_of_weight(weight: Tensor) -> tuple[int, ...]:
     return groups
 
 
-def _groups(order: Order, timesteps: int) -> tuple[int, ...]:
+def group_numbers(order: Order, timesteps: int) -> tuple[int, ...]:
     """Return the numbers of the first ``timesteps`` groups of an order."""
     timesteps = check_timesteps(timesteps)
     groups = _resolve(order)

@@ -17,10 +17,11 @@ from torchvision.transforms.v2 import Transform
 from torchvision.transforms.v2.functional import is_pure_tensor
 
 from i2e_triton.checks import check_format, check_ratio, check_timesteps
+from i2e_triton.draws import draw_shifts, source_of
 from i2e_triton.functional import convert
 from i2e_triton.images import as_image_tensor
 from i2e_triton.layout import check_layout
-from i2e_triton.shifts import DEFAULT_ORDER, Order, candidate_shifts, draw_shifts
+from i2e_triton.shifts import DEFAULT_ORDER, Order, canonical_shifts, group_numbers
 
 
 class ImageToEvents(Transform):
@@ -37,6 +38,7 @@ class ImageToEvents(Transform):
         timesteps: number of timesteps T, 1 to 8. The first T motion vectors of ``order`` are used.
         random: draw new motion vectors for every sample (the paper's random selection). All images of a sample share
             them.
+            The seed of the draw is drawn from PyTorch's default generator, which differs between DataLoader workers.
         dtype: dtype of dense events.
         packed: return packed events.
         layout: order of the dimensions of dense events; see :func:`i2e_triton.convert`.
@@ -73,7 +75,8 @@ class ImageToEvents(Transform):
         self.layout = layout
         check_layout(layout)
         check_format(dtype, packed, self.timesteps)
-        self._candidates = candidate_shifts(order, timesteps)
+        self._groups = group_numbers(order, timesteps)
+        self._canonical = canonical_shifts(order, timesteps)
 
     def forward(self, *inputs: Any) -> Any:
         """Convert the images of a sample."""
@@ -88,7 +91,8 @@ class ImageToEvents(Transform):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Return the motion vectors of one sample."""
-        return {"shifts": draw_shifts(self._candidates) if self.random else self._candidates[0]}
+        device = self._canonical.device
+        return {"shifts": draw_shifts(source_of(device), None, self._groups) if self.random else self._canonical}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Tensor:
         """Convert one image or one batch of images."""

@@ -99,7 +99,7 @@ def unpack_into(out: Tensor, packed: Tensor) -> None:
     _run(unpacking, out.device, {"out": out, "packed": packed}, 0.0, packed.is_contiguous())
 
 
-def _run(build: _Build, device: torch.device, tensors: dict[Any, Tensor | None], ratio: float, *options: bool) -> None:
+def _run(build: _Build, device: torch.device, tensors: dict[Any, Tensor | None], ratio: float, *options: Any) -> None:
     """Run the plan that ``build`` makes for tensors with these layouts, on their device."""
     current = triton.runtime.driver.active.get_current_device() if _COMPILED else device.index
     if device.index not in (None, current):

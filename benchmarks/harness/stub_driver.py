@@ -23,7 +23,7 @@ from triton.backends.nvidia.driver import CudaDriver, CudaLauncher, CudaUtils
 from triton.runtime.driver import driver
 
 from i2e_triton.kernels import launch
-from i2e_triton.ops import operator
+from i2e_triton.ops import draw, operator
 
 _SOURCE = Path(__file__).with_name("stub_libcuda.c")
 #: Multiprocessors and threads per warp of an H100.
@@ -63,7 +63,7 @@ def install(multiprocessors: int = H100[0]) -> None:
     driver.set_active(_Driver())
     launch._device = lambda device: (multiprocessors, H100[1])  # type: ignore[assignment]
     library = torch.library.Library("i2e_triton", "IMPL")
-    for name, implementation in operator.CUDA_IMPLEMENTATIONS.items():
+    for name, implementation in (operator.CUDA_IMPLEMENTATIONS | draw.CUDA_IMPLEMENTATIONS).items():
         library.impl(name, implementation, "CPU", allow_override=True)
     _libraries.append(library)
 

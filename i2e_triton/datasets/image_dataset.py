@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 
 from i2e_triton.checks import check_format, check_ratio, check_timesteps
 from i2e_triton.datasets.event_dataset import check_rows
+from i2e_triton.draws import draw_shifts, source_of
 from i2e_triton.functional import convert
 from i2e_triton.layout import check_layout, to_layout
-from i2e_triton.shifts import DEFAULT_ORDER, Order, candidate_shifts, draw_shifts
+from i2e_triton.shifts import DEFAULT_ORDER, Order, canonical_shifts, group_numbers
 from i2e_triton.sources import ImageRow, Source, SourceError, check_resize, open_source, prepare_batch, splits
 
 _CACHED_AT_ONCE = 256  # images
@@ -89,7 +90,10 @@ class ImageEventDataset(Dataset[tuple[Any, Any]]):
         check_format(dtype, packed, timesteps)
         if cache and size is None:
             raise ValueError("cache=True needs the size of the images, for example size=(128, 128)")
-        self._candidates = candidate_shifts(order, timesteps, device="cpu")
+        self._groups, self._canonical = (
+            group_numbers(order, timesteps),
+            canonical_shifts(order, timesteps, device="cpu"),
+        )
         self._ratio, self._random = check_ratio(ratio), random
         self._size, self._resize = size, resize
         self._packed, self._dtype, self._layout = packed, dtype, layout
@@ -130,7 +134,8 @@ class ImageEventDataset(Dataset[tuple[Any, Any]]):
         rows = check_rows(indices, len(self))
         samples: list[tuple[Any, Any]] = [(None, None)] * len(rows)
         for positions, images, labels in self._batches(rows):
-            shifts = draw_shifts(self._candidates, len(images)) if self._random else self._candidates[0]
+            drawn = draw_shifts(source_of(images.device), len(images), self._groups) if self._random else None
+            shifts = self._canonical if drawn is None else drawn
             events = convert(images, self._ratio, shifts=shifts, dtype=self._dtype, packed=self._packed)
             for position, one, label in zip(positions, events.unbind(0 if self._packed else 1), labels):
                 samples[position] = self._transformed(one, label)

@@ -27,7 +27,7 @@ from tests.ptx.machine import WARP, Memory
 
 _parse, _data_ptr = cache(parse), Tensor.data_ptr
 #: The arguments that kernels write to. The memory of all others is read-only.
-_WRITTEN = ("events", "planes", "ranges_ptr", "out_ptr")
+_WRITTEN = ("events", "planes", "ranges_ptr", "out_ptr", "state_ptr", "crop_ptr", "flip_ptr")
 
 
 @contextlib.contextmanager

@@ -57,6 +57,13 @@ def _multiply(form: Form) -> Execute:
     return form.result(values, form.kind if part == "hi" else whole)
 
 
+def _square_root(form: Form) -> Execute:
+    if form.flags != {"rn"}:
+        raise form.unknown()
+    (source,) = form.sources()
+    return form.result(lambda warp: np.sqrt(source(warp)))
+
+
 def _divide(calculate: Callable[..., np.ndarray]) -> Callable[[Form], Execute]:
     def make(form: Form) -> Execute:
         if form.kind not in ("s32", "u32"):
@@ -157,6 +164,8 @@ def _convert(form: Form) -> Execute:
         )
     if new in ("s32", "u32") and old in ("f32", "f64") and form.flags == {"rzi"}:
         return form.result(lambda warp: _towards_zero(source(warp), new), new)
+    if (new, old) == ("s64", "f64") and form.flags == {"rzi"}:
+        return form.result(lambda warp: _within_int64(np.trunc(source(warp))).astype(np.int64), new)
     if form.flags != _ROUNDING.get((new, old), None if is_float(new) or is_float(old) else set()):
         raise form.unknown()
     return form.result(source, new)
@@ -179,6 +188,13 @@ def _towards_zero(value: np.ndarray, kind: str) -> np.ndarray:
     limits = np.iinfo(number_type(kind))
     whole = np.clip(np.trunc(np.nan_to_num(value.astype(np.float64))), limits.min, limits.max).astype(np.int64)
     return np.where(np.isnan(value), 2**31 if value.dtype == np.float64 else 0, whole)
+
+
+def _within_int64(value: np.ndarray) -> np.ndarray:
+    """Return the value; raise an error for NaN and for values that int64 cannot represent."""
+    if not (np.abs(value) < 2**63).all():
+        raise NotImplementedError(f"conversion of {value} to s64")
+    return value
 
 
 def _convert_pair(form: Form, new: str, old: str) -> Execute:
@@ -204,5 +220,6 @@ ARITHMETIC: dict[str, Callable[[Form], Execute]] = {
     "rem": _divide(_remainder),
     "selp": _select,
     "setp": _compare,
+    "sqrt": _square_root,
     "sub": _add,
 }

@@ -217,6 +217,13 @@ def test_doubles_to_integers(generator: torch.Generator) -> None:
     a[0] = torch.nan
     limited = a.nan_to_num(0).trunc().clamp(-(2**31), 2**31 - 1).int()
     assert torch.equal(calculate("cvt.rzi.s32.f64", 32, a), limited.where(~a.isnan(), -(2**31)))
+    whole = a.nan_to_num(0).clamp(-(2.0**62), 2.0**62)
+    assert torch.equal(calculate("cvt.rzi.s64.f64", 64, whole), whole.long())
+
+
+def test_square_root(generator: torch.Generator) -> None:
+    a = random_floats(generator).double().abs()
+    assert same_numbers(calculate("sqrt.rn.f64", 64, a), a.sqrt())
 
 
 @pytest.mark.parametrize(("kind", "bits"), [("s8", 8), ("s16", 16)])

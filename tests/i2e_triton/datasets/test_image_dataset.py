@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from i2e_triton import canonical_shifts, convert, unpack
+from i2e_triton import canonical_shifts, convert, random_shifts, unpack
 from i2e_triton.datasets import ImageEventDataset
-from i2e_triton.shifts import candidate_shifts, draw_shifts
 from i2e_triton.sources import prepare
 from tests.i2e_triton.sources.builders import noise_image
 from tests.samples import assert_same_events
@@ -60,7 +59,7 @@ def test_random_vectors_are_drawn_for_each_image(folder: Path, cache: bool) -> N
     torch.manual_seed(5)
     found = dataset.__getitems__([1, 2])
     torch.manual_seed(5)
-    shifts = draw_shifts(candidate_shifts(), 2)
+    shifts = random_shifts(2)
     images = torch.stack([prepare(paths(folder)[row].read_bytes(), SIZE) for row in (1, 2)])
     assert_same_events(torch.stack([events for events, _ in found], 1), convert(images, shifts=shifts))
     assert not torch.equal(dataset[1][0], dataset[1][0])
