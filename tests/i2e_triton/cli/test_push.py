@@ -151,6 +151,13 @@ def test_refusal_names_the_reason(status: int, message: str, i2e: I2E, hub: Hub,
     assert "Traceback" not in done.err
 
 
+def test_interrupted_transfer_is_repeated(i2e: I2E, hub: Hub, converted: Path) -> None:
+    hub.drop_once = "/upload/"
+    assert i2e("push", converted, REPOSITORY, "--license", "mit", "--yes").status == 0
+    assert len([line for line in hub.log if line.startswith("PUT /upload/")]) == 3
+    assert set(hub.repositories[REPOSITORY]) == FILES
+
+
 @pytest.mark.parametrize("silent_on", ["/api/datasets", "/upload/", "/commit/"])
 def test_server_that_does_not_answer_ends_in_an_error(
     silent_on: str, i2e: I2E, hub: Hub, converted: Path, monkeypatch: pytest.MonkeyPatch

@@ -31,6 +31,7 @@ class Hub:
     cut_after: int | None = None  #: close the connection of the first transfer after this number of bytes
     resize: int = 0  #: number of bytes by which transfers differ from the size that the listing states
     silent_on: str | None = None  #: do not answer requests whose path contains this
+    drop_once: str | None = None  #: close the connection of the first request whose path contains this
     url: str = ""
 
     def listing(self, name: str) -> list[dict[str, Any]]:
@@ -73,6 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         requested = self.headers.get("Range")
         self.hub.log.append(f"{self.command} {path}" + (f" {requested}" if requested else ""))
+        if self.hub.drop_once and self.hub.drop_once in path:
+            self.hub.drop_once, self.close_connection = None, True
+            return
         if self.hub.silent_on and self.hub.silent_on in path:
             threading.Event().wait(_PATIENCE)  # tests replace time.sleep
             self.close_connection = True

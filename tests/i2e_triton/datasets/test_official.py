@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision.datasets
@@ -16,7 +18,7 @@ from i2e_triton.datasets.official import OfficialSet
 from i2e_triton.sources import PRESETS, prepare
 from tests.i2e_triton.datasets.builders import official_record, random_events, write_npz, write_parquet
 from tests.i2e_triton.datasets.small_set import CLASSES, Small, write_small
-from tests.i2e_triton.sources.builders import noise_image
+from tests.i2e_triton.sources.builders import noise_image, png
 from tests.i2e_triton.sources.test_torchvision_sets import Cifar
 from tests.samples import assert_same_events
 
@@ -172,6 +174,19 @@ def test_images_in_class_folders_have_the_labels_of_image_folder(tmp_path: Path,
     events, label = dataset[1]
     assert_same_events(events, convert(prepare(folder[1][0], (224, 224)), 0.12, packed=True))
     assert label == folder[1][1]
+
+
+def test_images_in_parquet_files_of_the_hub(tmp_path: Path, generator: torch.Generator) -> None:
+    """The hub's CIFAR-10 and MNIST have a split test. It is the official split validation."""
+    for split, labels in (("train", [0, 1]), ("test", [9])):
+        images = [{"bytes": png(generator), "path": None} for _ in labels]
+        column = pa.array(images, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+        table = pa.table({"img": column, "label": labels})
+        pq.write_table(table, tmp_path / f"{split}-00000-of-00001.parquet")
+    assert I2ECIFAR10(tmp_path, source="images").targets == [0, 1]
+    dataset = I2ECIFAR10(tmp_path, train=False, source="images")
+    assert dataset.targets == [9]
+    assert dataset.classes[9] == "truck"
 
 
 def test_images_of_caltech_have_one_split(tmp_path: Path, generator: torch.Generator) -> None:
