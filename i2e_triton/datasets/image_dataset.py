@@ -154,7 +154,9 @@ class ImageEventDataset(Dataset[tuple[Any, Any]]):
         """Yield positions in ``rows``, images ``[B, C, H, W]`` and labels. The images of a batch have one shape."""
         if self._cached is not None:
             images, labels = self._cached
-            yield range(len(rows)), images[rows], [labels[row] for row in rows]
+            # index_select copies whole images; images[rows] copies one element at a time.
+            chosen = images.index_select(0, torch.tensor(rows))
+            yield range(len(rows)), chosen, [labels[row] for row in rows]
             return
         ascending = sorted(range(len(rows)), key=rows.__getitem__)  # sources are read fastest in order
         found = [next(iter(self._source.read(rows[position], rows[position] + 1))) for position in ascending]
