@@ -205,29 +205,27 @@ def data_set_stages(results: DeviceRows, plots: Plots) -> str:
 
 
 def reading(results: DeviceRows, plots: Plots) -> str:
-    """Return a table of the time to read packed events, and of PyArrow's speed for the same rows that is reached."""
+    """Return a table of the CPU time to read events, and of PyArrow's time for the same rows in percent of it."""
 
     def cell(row: Row) -> str:
         plain = results.find("reading", **{**row["case"], "method": READING_METHODS[1]})
-        return _time_with(row, percent_of_time(plain, row))
+        ratio = f"{plain['cpu_s'] / row['cpu_s']:.0%}" if plain else NOT_MEASURED
+        return f"{duration(row['cpu_s'] / row['images'])} ({ratio})"
 
     rows = _sorted(results.select("reading"), "method", READING_METHODS)
     return pivot("", rows, _value("method"), lambda row: f"{row['case']['bits']}, {row['case']['compression']}", cell)
 
 
 def on_the_fly(results: DeviceRows, plots: Plots) -> str:
-    """Return a table of the images per second that are converted when they are read."""
+    """Return a table of the images that are converted per second of CPU time when they are read."""
     rows = _sorted(results.select("on the fly"), "format", FORMATS)
-
-    def line(row: Row) -> str:
-        return f"{row['case']['method']}, {row['case']['vectors']} vectors"
-
+    rows.sort(key=lambda row: (row["case"]["vectors"], row["case"]["method"] == "convert"))
     return pivot(
         "images per second",
-        sorted(rows, key=lambda row: (row["case"]["vectors"], row["case"]["method"] == "convert")),
-        line,
+        rows,
+        lambda row: f"{row['case']['method']}, {row['case']['vectors']} vectors",
         lambda row: f"→ {row['case']['format']}",
-        lambda row: f"{1 / seconds_per_image(row):,.0f}",
+        lambda row: f"{row['images'] / row['cpu_s']:,.0f}",
     )
 
 

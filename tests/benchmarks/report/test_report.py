@@ -60,10 +60,10 @@ def rows_of(device: str) -> list[Row]:
         rows.append(row("data set stages", case, seconds, device=device, images=100, bytes_on_disk=430_000))
     for n, method in enumerate(READING_METHODS):
         case = {"method": method, "bits": "packed", "compression": "zstd", "size": 128}
-        rows.append(row("reading", case, 0.05 - 0.01 * n, device=device, images=1000))
+        rows.append(row("reading", case, 1.0, device=device, images=1000, cpu_s=0.05 - 0.01 * n))
     for method, seconds in (("convert", 0.01), ("ImageEventDataset", 0.02)):
         case = {"method": method, "vectors": "random", "format": "packed", "batch": 128, "size": 128}
-        rows.append(row("on the fly", case, seconds, device=device, images=128))
+        rows.append(row("on the fly", case, 1.0, device=device, images=128, cpu_s=seconds))
     for n, method in enumerate(AUGMENTATION_METHODS):
         for m, (result, format) in enumerate(product(("new", "out"), ("float32", "bool"))):
             case = {"method": method, "format": format, "result": result, "batch": 128, "raw": 32, "size": 128}
@@ -209,8 +209,8 @@ def test_data_set_table_and_stages(report_of_both: str) -> None:
 def test_reading_is_compared_with_pyarrow_and_with_convert(report_of_both: str) -> None:
     assert lines_of(report_of_both, CPU, "Reading") == [
         ["", "packed, zstd"],
-        ["EventDataset", "50.0 µs ± 5.00 µs (80.0%)"],
-        ["pyarrow and a copy", "40.0 µs ± 4.00 µs (100.0%)"],
+        ["EventDataset", "50.0 µs (80%)"],
+        ["pyarrow and a copy", "40.0 µs (100%)"],
         ["images per second", "→ packed"],
         ["ImageEventDataset, random vectors", "6,400"],
         ["convert, random vectors", "12,800"],
