@@ -35,21 +35,21 @@ class _GreyLevels:
     def __init__(self, images: Tensor, ratio: Tensor):
         self.value = channel_max(images)
         low, high = _range(self.value)
-        levels, smallest, largest = _grey_level_steps()
-        theta = (levels[high.long()] - levels[low.long()]) * ratio
-        # step: the smallest distance in levels at which at least one pair fires. It is a tie if not every pair does.
-        step = torch.searchsorted(largest, theta).clamp_(min=1)
-        tied = (step < 256) & (smallest[step.clamp(max=255)] < theta)
-        self._ties = [(i, _tie_break_table(levels, step[i], theta[i])) for i in tied.nonzero().flatten().tolist()]
-        self._silent_distance = (step - 1).to(torch.uint8)[:, None, None]
-        self._highest_level = (256 - step).to(torch.uint8)[:, None, None]
+        theta = (_scaled(high) - _scaled(low)) * ratio
+        smallest, largest = _differences()
+        # The largest distance in levels at which no pair fires. At the next one, some pairs fire: all, except in a tie.
+        silent = torch.searchsorted(largest, theta)
+        tied = (smallest.take(silent) < theta).tolist()
+        self._ties = [(i, _tie_break_table(int(silent[i]) + 1, theta[i])) for i, tie in enumerate(tied) if tie]
+        self._silent_distance = silent.to(torch.uint8)[:, None, None]
+        self._highest_level = ~self._silent_distance  # 255 - silent
 
     def complete(self, levels: Tensor, limits: Tensor) -> None:
-        """Write the limits of the levels ``[N, rows, W]``."""
+        """Write the limits of the levels ``[S, N, rows, W]`` of S planes."""
         # The limit is min(level + step - 1, 255), computed without overflow.
         torch.minimum(levels, self._highest_level, out=limits).add_(self._silent_distance)
         for i, table in self._ties:
-            torch.index_select(table, 0, levels[i].flatten().int(), out=limits[i].view(-1))
+            limits[:, i] = table[levels[:, i].int()]
 
     def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor, part: slice) -> None:
         """Write the events between two neighbours of some images; each is a pair of levels and limits."""
@@ -77,7 +77,7 @@ class _Floats:
         self._below = -self._above
 
     def complete(self, values: Tensor) -> None:
-        """Do nothing: the comparison needs only the values ``[N, rows, W]``."""
+        """Do nothing: the comparison needs only the values ``[S, N, rows, W]``."""
 
     def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor, part: slice) -> None:
         """Write the events between two neighbours of some images; each is one plane of values."""
@@ -89,7 +89,7 @@ class _Floats:
 _Chunk = _GreyLevels | _Floats
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, packed: bool) -> None:
     """Write the events of images into ``out``.
 
@@ -107,11 +107,8 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
     if out.numel() == 0:
         return
     batch, _, height, width = images.shape
-    # Vectors are clamped to the size of the image: a longer one reaches the same border.
-    longest = torch.tensor([height - 1, width - 1] * 2)
-    microsaccades = shifts.long().clamp(-longest, longest).tolist()
-    if shifts.dim() == 2:
-        microsaccades = [microsaccades]  # one for all images
+    microsaccades = shifts.tolist() if shifts.dim() == 3 else [shifts.tolist()]  # one for all images, or one each
+    microsaccades = [_clamped(vectors, height - 1, width - 1) for vectors in microsaccades]
     arithmetic = _GreyLevels if images.dtype == torch.uint8 else _Floats
     pixels = _CHUNK_PIXELS * torch.get_num_threads()
     planes = _Planes(microsaccades, min(height, max(1, pixels // width)))
@@ -122,6 +119,14 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
         vectors = microsaccades[first:last] if len(microsaccades) > 1 else microsaccades
         for top, bottom in _ranges(height, pixels // width):
             _write(events[..., top:bottom, :], chunk, planes.neighbours(chunk, vectors, top, bottom), packed)
+
+
+def _clamped(vectors: list[list[int]], dy: int, dx: int) -> list[list[int]]:
+    """Return motion vectors clamped to the size of the image: a longer one reaches the same border."""
+    if all(-dy <= y <= dy and -dx <= x <= dx for y0, x0, y1, x1 in vectors for y, x in ((y0, x0), (y1, x1))):
+        return vectors
+    limits = (dy, dx, dy, dx)
+    return [[min(max(shift, -limit), limit) for shift, limit in zip(vector, limits)] for vector in vectors]
 
 
 def unpack_into(out: Tensor, packed: Tensor) -> None:
@@ -177,8 +182,10 @@ class _SharedPlanes:
     def __init__(self, chunk: _Chunk, reach: int, columns: Iterable[int], images: int, rows: int):
         self._reach = reach
         self._rows = rows
-        shape = (chunk.planes, images, rows + 2 * reach, chunk.value.shape[2])
-        self._planes = {dx: chunk.value.new_empty(shape).unbind(0) for dx in columns}
+        columns = sorted(columns)
+        shape = (chunk.planes, len(columns), images, rows + 2 * reach, chunk.value.shape[2])
+        self._stacks = chunk.value.new_empty(shape).unbind(0)
+        self._planes = dict(zip(columns, zip(*(stack.unbind(0) for stack in self._stacks))))
         self._whole: dict[tuple[int, int], Sequence[Tensor]] = {}
         self._by_image: dict[tuple[int, int], list[tuple[Tensor, ...]]] = {}
 
@@ -191,7 +198,7 @@ class _SharedPlanes:
         _take_rows(chunk.value, top - self._reach, top + self._rows + self._reach, middle[0])
         for dx, planes in self._planes.items():
             _shift_columns(middle[0], dx, planes[0])
-            chunk.complete(*planes)
+        chunk.complete(*self._stacks)
         if len(vectors) == 1:
             return [[(_ALL, self._at(dy0, dx0), self._at(dy1, dx1))] for dy0, dx0, dy1, dx1 in vectors[0]]
         return self._neighbours_by_image(vectors)
@@ -221,10 +228,10 @@ def _planes_on_demand(chunk: _Chunk, vectors: list[list[int]], top: int, bottom:
     def at(dy: int, dx: int) -> Sequence[Tensor]:
         rows = chunk.value.new_empty(shape)
         _take_rows(chunk.value, top + dy, bottom + dy, rows)
-        planes = chunk.value.new_empty(chunk.planes, *shape).unbind(0)
-        _shift_columns(rows, dx, planes[0])
-        chunk.complete(*planes)
-        return planes
+        stacks = chunk.value.new_empty(chunk.planes, 1, *shape).unbind(0)
+        _shift_columns(rows, dx, stacks[0][0])
+        chunk.complete(*stacks)
+        return [stack[0] for stack in stacks]
 
     for dy0, dx0, dy1, dx1 in vectors:
         yield [(_ALL, at(dy0, dx0), at(dy1, dx1))]
@@ -233,8 +240,8 @@ def _planes_on_demand(chunk: _Chunk, vectors: list[list[int]], top: int, bottom:
 def _write(events: Tensor, chunk: _Chunk, neighbours: _Neighbours, packed: bool) -> None:
     """Write the events between neighbours."""
     if not packed and _writes_directly(chunk.dtype, events.dtype):
-        for timestep, parts in zip(events.unbind(0), neighbours):
-            _compare(chunk, parts, *timestep.unbind(1))
+        for (on, off), parts in zip(_event_planes(events), neighbours):
+            _compare(chunk, parts, on, off)
         return
     scratch = events.new_empty((2, *events.shape[-4:-3], *events.shape[-2:]), dtype=chunk.dtype)
     # PyTorch does not vectorise uint8 to float16; it does vectorise uint8 to float32 and float32 to float16.
@@ -257,6 +264,14 @@ def _compare(
         return
     for (part, start, end), on_of_image, off_of_image in zip(parts, on.split(1), off.split(1)):
         chunk.compare(start, end, on_of_image, off_of_image, part)
+
+
+def _event_planes(events: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """Return the ON and the OFF events ``[N, rows, W]`` of each timestep, as views."""
+    if events.stride(0) == 2 * events.stride(2):  # one image: all views in one call
+        planes = events.transpose(1, 2).flatten(0, 1).unbind(0)
+        return zip(planes[::2], planes[1::2])
+    return (timestep.unbind(1) for timestep in events.unbind(0))
 
 
 def _take_rows(value: Tensor, first: int, last: int, out: Tensor) -> None:
@@ -301,18 +316,28 @@ def _bytes(events: Tensor) -> Tensor:
     return events if events.dtype == torch.uint8 else events.bool().view(torch.uint8)
 
 
+def _scaled(levels: Tensor) -> Tensor:
+    return levels.to(torch.float32) * (1 / 255)
+
+
 @lru_cache(maxsize=1)
-def _grey_level_steps() -> tuple[Tensor, Tensor, Tensor]:
-    """Return the 256 levels as float32, and the smallest and largest difference at each distance (0 to 255 levels)."""
-    levels = torch.arange(256, dtype=torch.uint8).to(torch.float32) * (1 / 255)
-    differences = [levels[step:] - levels[: 256 - step] for step in range(256)]
-    return levels, torch.stack([d.min() for d in differences]), torch.stack([d.max() for d in differences])
+def _differences() -> tuple[Tensor, Tensor]:
+    """Return the smallest and the largest difference of levels at each distance, from 1 to 256 levels.
+
+    No levels have a distance of 256: the differences are infinite.
+    """
+    levels = _scaled(torch.arange(256, dtype=torch.uint8))
+    differences = [levels[step:] - levels[:-step] for step in range(1, 256)]
+    infinite = torch.tensor(math.inf)
+    return torch.stack([*(d.min() for d in differences), infinite]), torch.stack(
+        [*(d.max() for d in differences), infinite]
+    )
 
 
-def _tie_break_table(levels: Tensor, step: Tensor, theta: Tensor) -> Tensor:
-    """Return the limit of each level of one image, uint8 ``[256]``."""
+def _tie_break_table(step: int, theta: Tensor) -> Tensor:
+    """Return the limit of each level of one image, uint8 ``[256]``; some pairs at the distance ``step`` fire."""
     level = torch.arange(256)
-    fires = levels[(level + step).clamp(max=255)] - levels >= theta
+    fires = _scaled((level + step).clamp(max=255)) - _scaled(level) >= theta
     return (level + step - fires.long()).clamp_(max=255).to(torch.uint8)
 
 

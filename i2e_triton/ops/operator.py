@@ -85,11 +85,12 @@ def _convert_out_cpu(*arguments: Any, out: Tensor) -> None:
 
 def _write_cpu(out: Tensor, args: _Arguments) -> None:
     images, shifts, ratios = args.images, args.shifts, args.ratios
+    dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
     if ratios is None:
-        ratios = torch.full((len(images),), args.ratio, dtype=torch.float64, device="cpu")
-    ratios = ratios.to(torch.float64 if images.dtype == torch.float64 else torch.float32)
+        ratios = torch.full((len(images),), args.ratio, dtype=dtype, device="cpu")
+    ratios = ratios.to(dtype)
     if shifts is None:
-        shifts = canonical_shifts(timesteps=args.timesteps, device="cpu")
+        shifts = _canonical_shifts_on(images.device, args.timesteps)
     if args.crop is None and args.flip is None and out.shape[-2:] == images.shape[-2:]:
         cpu.convert_into(out, images, shifts, ratios, packed=args.packed)
     else:
