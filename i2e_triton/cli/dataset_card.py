@@ -10,10 +10,11 @@ from rich.filesize import decimal
 from i2e_triton.cli.dataset_report import split_figures
 from i2e_triton.cli.terminal import percent, printable
 from i2e_triton.pipeline.manifest import Manifest
+from i2e_triton.pipeline.plan import ConversionConfig
 
 _INTRODUCTION = """\
-Events for spiking networks, converted from images by [i2e-triton](https://pypi.org/project/i2e-triton/) {version} with
-the I2E algorithm (Ma et al., AAAI 2026, [arXiv 2511.08065](https://arxiv.org/abs/2511.08065)).
+Events for spiking networks, converted from images by i2e-triton {version} with the I2E algorithm
+(Ma et al., AAAI 2026, [arXiv 2511.08065](https://arxiv.org/abs/2511.08065)).
 """
 _LOAD = """\
 ```python
@@ -36,7 +37,6 @@ rows = datasets.load_dataset({repository}, split={split}).with_transform(decode_
 events = rows[0]["events"]
 ```
 """
-_SETTINGS = ("size", "resize", "ratio", "order", "timesteps", "random_shifts", "seed", "format", "bits", "compression")
 _SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
 
 
@@ -94,10 +94,13 @@ def _rate_rows(manifest: Manifest) -> Iterator[tuple[str, ...]]:
 
 
 def _setting_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    settings = manifest.settings
-    for name in _SETTINGS:
-        if name != "seed" or settings.get("random_shifts"):
-            yield name, str(settings.get(name))
+    settings = ConversionConfig.from_json(manifest.settings)
+    size = "of each image" if settings.size is None else f"{settings.size[0]} x {settings.size[1]}, {settings.resize}"
+    yield "size", size
+    yield "ratio", str(settings.ratio)
+    yield "order of the timesteps", str(settings.order)
+    yield "motion vectors", f"random, seed {settings.seed}" if settings.random_shifts else "canonical"
+    yield "records", f"{settings.bits} bits, {settings.compression} compression"
     yield "classes", "none" if manifest.classes is None else str(len(manifest.classes))
     yield "unreadable images, skipped", str(sum(len(record.skipped) for record in manifest.shards))
 

@@ -109,6 +109,17 @@ def test_changed_file_below_the_root_raises(hub: Hub, events: Tensor, tmp_path: 
         Small(root, train=False)
 
 
+def test_size_of_a_file_that_was_downloaded_earlier_is_checked(hub: Hub, events: Tensor, tmp_path: Path) -> None:
+    Small(tmp_path / "data", train=False, download=True)
+    path, other = (tmp_path / "data" / name for name in FILES)
+    other.unlink()
+    size, modified = path.stat().st_size, path.stat().st_mtime
+    path.write_bytes(path.read_bytes()[:-10])
+    os.utime(path, (modified, modified))
+    with pytest.raises(OSError, match=rf"{path.name} has {size - 10:,} bytes instead of {size:,}; remove it"):
+        Small(tmp_path / "data", train=False, download=True)
+
+
 @pytest.mark.parametrize(
     ("status", "message"), [(401, "401.*hf auth login, or set HF_TOKEN"), (404, "404"), (500, "500")]
 )
