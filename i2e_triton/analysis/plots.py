@@ -1,8 +1,8 @@
-"""Plots of the event rates of a data set. They need Matplotlib: ``pip install 'i2e-triton[data]'``."""
+"""Plots of event rates, training curves and confusion matrices. They need Matplotlib: ``pip install 'i2e-triton[data]'``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
 from i2e_triton.analysis import Spread
@@ -31,6 +31,7 @@ _DARK = "#404040"
 _LIGHT = "#a0a0a0"
 _MAX_BARS = 50  #: more classes than this are drawn as a curve
 _NAMED_CLASSES = 4  #: number of classes that are named at each end of the curve
+_MAX_CONFUSION_NAMES, _MAX_CONFUSION_NUMBERS = 120, 20  #: classes of a confusion matrix with names, with numbers
 _DPI = 150
 
 
@@ -118,6 +119,52 @@ def draw_curve(curve: Sequence[CurvePoint], calibration: Calibration) -> Figure:
     # Larger ratios are not shown, because the rate only approaches 0 there.
     axes.set(xlabel="ratio", ylabel="event rate, %", xlim=(0, max(0.3, 1.25 * found.ratio)), ylim=(0, None))
     axes.set_title("mean and standard deviation over images", loc="left")
+    return figure
+
+
+def draw_training(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Draw loss and top-1 accuracy of training and validation over the epochs.
+
+    Args:
+        history: ``train_loss``, ``train_top1``, ``val_loss`` and ``val_top1`` of each epoch; accuracies from 0 to 1.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+        for axes, name, title, scale in zip(
+            figure.subplots(1, 2), ("loss", "top1"), ("loss", "top-1 accuracy, %"), (1, 100)
+        ):
+            for split, label, color in (("train", "training", _DARK), ("val", "validation", _hex(ON))):
+                axes.plot([scale * row[f"{split}_{name}"] for row in history], color=color, marker=".", label=label)
+            axes.set_title(title, loc="left")
+            axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+            axes.legend(frameon=False)
+    return figure
+
+
+def draw_confusion(confusion: npt.NDArray[np.int64], classes: Sequence[str]) -> Figure:
+    """Draw a confusion matrix ``[classes, classes]`` of counts; rows are the true classes.
+
+    The colour is the share of the row, on a square-root scale that shows rare confusions.
+    """
+    count = len(classes)
+    side = min(max(4.5, 0.6 * count), 14.0)
+    figure, axes = new_figure(side + 1.2, side)
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Greys", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.046)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_title(f"{int(confusion.trace()):,} of {int(confusion.sum()):,} correct", loc="left")
+    axes.grid(visible=False)
+    if count <= _MAX_CONFUSION_NAMES:
+        size, names = max(4.0, min(10.0, 500 / count)), [_shortened(name) for name in classes]
+        axes.set_xticks(range(count), names, rotation=90, fontsize=size)
+        axes.set_yticks(range(count), names, fontsize=size)
+    if count <= _MAX_CONFUSION_NUMBERS:
+        for row, column in np.argwhere(confusion).tolist():
+            color = "white" if shares[row, column] > 0.25 else "black"  # on a dark or light cell
+            text = f"{int(confusion[row, column]):,}"
+            axes.text(column, row, text, color=color, ha="center", va="center", fontsize=8)
     return figure
 
 

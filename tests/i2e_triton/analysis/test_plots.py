@@ -96,3 +96,25 @@ def test_curve_shows_the_calibrated_ratio(tmp_path: Path) -> None:
     assert axes.texts[0].get_text() == "ratio 0.4: 8.64 %"
     assert axes.get_xlim() == (0, 0.5)
     assert_renders(figure, tmp_path / "curve.png")
+
+
+def test_training_curves_show_both_splits_over_whole_epochs() -> None:
+    history = [{"train_loss": 2.0 - n, "train_top1": 0.1 * n, "val_loss": 1.5, "val_top1": 0.2 * n} for n in range(2)]
+    figure = plots.draw_training(history)
+    loss, accuracy = figure.axes
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[2.0, 1.0], [1.5, 1.5]]  # type: ignore[union-attr]
+    assert np.allclose(np.array([line.get_ydata() for line in accuracy.lines]), [[0, 10], [0, 20]])
+    assert [line.get_label() for line in accuracy.lines] == ["training", "validation"]
+    assert not loss.spines["top"].get_visible()  # the style of the other plots
+    assert all(float(tick).is_integer() for tick in loss.get_xticks())
+
+
+def test_confusion_matrix_names_classes_and_shows_counts(tmp_path: Path) -> None:
+    figure = plots.draw_confusion(np.array([[3, 1], [0, 0]]), ["cat $", "dog"])
+    axes = figure.axes[0]
+    assert axes.get_title(loc="left") == "3 of 4 correct"
+    assert [label.get_text() for label in axes.get_yticklabels()] == [r"cat \$", "dog"]
+    assert [text.get_text() for text in axes.texts] == ["3", "1"]
+    plots.save(figure, tmp_path / "confusion.png")
+    assert (tmp_path / "confusion.png").stat().st_size > 1000
+    assert not plots.draw_confusion(np.eye(21, dtype=np.int64), [str(n) for n in range(21)]).axes[0].texts
