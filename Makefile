@@ -55,8 +55,8 @@ gpu:
 
 # One thread: on a busy machine, two threads that wait for each other are many times slower.
 train-demo: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/i2e train --recipe demo --dataset digits -w 0 -sp out -n train-demo --overwrite
-	OMP_NUM_THREADS=1 $(BIN)/i2e evaluate --checkpoint out/train-demo/best.pt --out out/train-demo -w 0
+	OMP_NUM_THREADS=1 $(BIN)/i2e train --dataset digits --workers 0 --out out/train-demo --overwrite
+	OMP_NUM_THREADS=1 $(BIN)/i2e evaluate out/train-demo/best.pt --out out/train-demo --workers 0
 
 clean:
 	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

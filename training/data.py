@@ -1,253 +1,350 @@
-"""The training and validation samples of a data set, wherever it lies, and the loaders over them."""
+"""The data of a run: opened wherever they are, described, split, and loaded in batches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import statistics
+import tarfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-from urllib.error import URLError
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
+import pytorch_lightning as pl
 import torch
-from spikingjelly.datasets.cifar10_dvs import CIFAR10DVS
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset, default_collate
+from torch.utils.data import Subset
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from i2e_triton.datasets import EventDataset, RecordError
-from i2e_triton.io.location import find_kind, find_shards, has_train_and_validation
+from i2e_triton.augmentation import RandomAugmentation, RandomCropResizeFlip, RandomResizedCropFlip
+from i2e_triton.checks import PAPER_TIMESTEPS
+from i2e_triton.datasets import EventDataset
+from i2e_triton.io.location import IMAGE_SUFFIXES, find_kind, find_shards
 from i2e_triton.io.parquet import open_parquet
-from i2e_triton.sources import open_source, splits
-from i2e_triton.training.augmentation import event_transform, training_transform, validation_transform
-from i2e_triton.training.distributed import Place
-from i2e_triton.training.images import Digits, FakeImages, SourceImages, split_each_class
+from i2e_triton.pipeline.manifest import ManifestError, read_manifest
+from i2e_triton.sources import ImageRow, Source, SourceError, open_source, prepare, splits
+from i2e_triton.sources.torchvision_sets import FOLDERS
+from i2e_triton.training.image_loader import GPUImageLoader, ImageSet
+from i2e_triton.training.loaders import ResumableLoader, SampleLoader, Samples, seed_of
 from i2e_triton.training.recipes import Recipe
-from i2e_triton.training.sampling import Augmented, Samples, TrainingBatches, ValidationBatches
 
-DVS_FRAMES = 8
-_VALIDATION_NAMES = ("validation", "val", "test")
-_FAKE_SAMPLES = (4096, 1024)
-_TORCHVISION: dict[str, type[datasets.CIFAR10]] = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}
-#: What ``--download`` can fetch.
-_FETCHED = (*_TORCHVISION, "cifar10-dvs")
+_DVS_FRAMES = 8
+_KEPT_BYTES = 2 * 2**30  #: images of a source up to this size are read once and kept, as they are encoded
 
 
-class DataError(ValueError):
-    """The data are not there, or not those of the recipe; the message says what to change."""
+class Splits(NamedTuple):
+    """A data set before augmentation. Samples are images (PIL, or uint8 ``[C, H, W]``) or events.
 
-
-@dataclass(frozen=True)
-class Splits:
-    """A data set before augmentation. Samples are images (PIL, or uint8 ``[C, H, W]``) or events."""
+    ``validation`` chooses the best checkpoint, ``test`` reports its accuracy; they are the same object if the recipe
+    does as the paper did. Events are dense ``[T, 2, H, W]`` or packed ``[2, H, W]``.
+    """
 
     train: Samples
     validation: Samples
-    names: tuple[str, ...] | None  #: of the classes; None where the files do not say
-    events: bool = False  #: dense ``[T, 2, H, W]`` or packed ``[2, H, W]``
+    test: Samples
+    classes: tuple[str, ...]  #: names, or numbers if the files have no names
+    timesteps: int | None = None  #: of events; None for images
 
-    @property
-    def classes(self) -> int | None:
-        """How many classes there are; None where the files do not say."""
-        return None if self.names is None else len(self.names)
-
-
-@dataclass(frozen=True)
-class Loaders:
-    """What the loop iterates over; ``batches`` sets epoch and first step."""
-
-    train: DataLoader[Any]
-    validation: DataLoader[Any]
-    batches: TrainingBatches
+    def __str__(self) -> str:
+        first = v2.functional.pil_to_tensor(image) if not isinstance(image := self.train[0][0], Tensor) else image
+        kind = f"images of {len(first)} channels" if self.timesteps is None else f"events of {self.timesteps} timesteps"
+        counts = f"{len(self.train):,} to train, {len(self.validation):,} to validate"
+        counts += "" if self.test is self.validation else f", {len(self.test):,} to test"
+        return f"{kind}, {first.shape[-2]} x {first.shape[-1]}, {len(self.classes)} classes: {counts}"
 
 
-def open_splits(recipe: Recipe, path: Path | None, *, fake: bool = False, download: bool = False) -> Splits:
-    """Open the data set of a recipe.
+class DataModule(pl.LightningDataModule):
+    """The data of a recipe; ``recipe`` has the values that were detected, ``splits`` the samples.
 
     Args:
-        recipe: names the data set, and the classes and size of made-up images.
-        path: where it lies: as torchvision or SpikingJelly keep it, an image folder with ``train`` and ``val``,
-            Parquet files of images, or an event set of ``i2e dataset`` or of the hub.
-        fake: make images up, whatever the recipe names.
-        download: fetch what torchvision or SpikingJelly can.
+        recipe: names the data set. For the data set ``own``, classes, size and ratio are detected.
+        path: where the data are: class folders of images, Parquet files, tars (WebDataset), the root of a torchvision
+            data set, or events of ``i2e dataset`` or the hub. Not needed for ``digits`` and ``fake``.
+        workers: worker processes that load data.
+        in_memory: load batches with :class:`GPUImageLoader`; all images must have one size.
+        download: download CIFAR, MNIST or CIFAR10-DVS if it is missing.
+        fake: use random images of the recipe's size and classes instead of data.
+        given: values of the recipe that the user has set, which detection does not change.
 
     Raises:
-        DataError: if the data are not there, or have other classes than the recipe.
+        ValueError: if the data are missing or do not fit the recipe; the message says what to change.
+        OSError: if the data cannot be read or downloaded.
     """
-    opened = _open(recipe, path, fake or recipe.dataset == "fake", download)
-    if opened.classes is not None and opened.classes != recipe.classes:
-        raise DataError(
-            f"{path or recipe.dataset} has {opened.classes} classes, the network {recipe.classes}; "
-            f"train one with --class_number {opened.classes}, or choose another --data"
-        )
-    if opened.events and recipe.input != "events":
-        raise DataError(f"{path} holds events, not images; a network that sees {recipe.input} needs images")
-    for split in ("train", "validation"):
-        if not len(getattr(opened, split)):
-            raise DataError(f"{path}: there is no sample for {split}; add some, or choose another --data")
-    return opened
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        path: str | Path | None = None,
+        *,
+        workers: int = 0,
+        in_memory: bool = False,
+        download: bool = False,
+        fake: bool = False,
+        given: dict[str, Any] | None = None,
+    ):
+        super().__init__()
+        path = None if path is None else Path(path).expanduser()
+        self.workers, self.in_memory = workers, in_memory
+        self.splits = _fake(recipe) if fake or recipe.dataset == "fake" else _open(recipe, path, download)
+        self.recipe = _detected(recipe, self.splits, path, given or {})
+        _check(self.recipe, self.splits, path or recipe.dataset, given or {})
+        if in_memory and (self.splits.timesteps is not None or self.recipe.mixup or self.recipe.val_crop):
+            raise ValueError("--in-memory needs images, without mixup and val_crop; leave it out")
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Return augmented batches in random order; with accumulation, parts of the batch of an optimizer step."""
+        recipe = self.recipe
+        transform = training_transform(recipe)
+        if self.splits.timesteps is not None:  # events are flipped at most
+            transform = v2.RandomHorizontalFlip(0.0 if recipe.augmentation == "none" else 0.5)
+        return self._loader(self.splits.train, transform, recipe.batch_size // recipe.accumulate, True)
+
+    def val_dataloader(self) -> ResumableLoader:
+        """Return batches of the split that chooses the best checkpoint."""
+        return self._loader(self.splits.validation, self._plain(), self.recipe.batch_size, False)
+
+    def test_dataloader(self) -> ResumableLoader:
+        """Return batches of the split that reports the accuracy."""
+        return self._loader(self.splits.test, self._plain(), self.recipe.batch_size, False)
+
+    def _plain(self) -> v2.Transform:
+        return validation_transform(self.recipe) if self.splits.timesteps is None else v2.Identity()
+
+    def _loader(self, samples: Samples, transform: v2.Transform, batch_size: int, shuffle: bool) -> ResumableLoader:
+        trainer, recipe = self.trainer, self.recipe
+        rank, processes = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+        batch_size = batch_size if shuffle else max(1, batch_size // processes) * processes
+        shared: dict[str, Any] = {"seed": recipe.seed, "shuffle": shuffle, "rank": rank, "processes": processes}
+        if not self.in_memory:
+            workers, pinned = -(-self.workers // processes), torch.cuda.is_available()
+            return SampleLoader(samples, transform, batch_size, workers=workers, pin_memory=pinned, **shared)
+        images = ImageSet.of(samples)
+        shared |= {"ratio": recipe.ratio, "order": recipe.order, "timesteps": recipe.timesteps or PAPER_TIMESTEPS}
+        shared |= {"device": "cpu" if trainer is None else trainer.strategy.root_device, "output": "packed"}
+        if not shuffle or recipe.augmentation == "none":
+            size, random = (recipe.size, recipe.size), recipe.random and shuffle
+            return GPUImageLoader(images, batch_size, size=size, random=random, **shared)
+        augment: RandomAugmentation = RandomResizedCropFlip(recipe.size)
+        if recipe.augmentation != "resized-crop":
+            padding = 4 if recipe.augmentation == "crop" else 0
+            augment = RandomCropResizeFlip(recipe.size, tuple(images.images.shape[-2:]), padding)
+        return GPUImageLoader(images, batch_size, augment=augment, random=recipe.random, **shared)
 
 
-def build_loaders(opened: Splits, recipe: Recipe, place: Place, workers: int) -> Loaders:
-    """Build loaders of this process's share, with the augmentation of the recipe.
-
-    Dense events have their timesteps first, ``[T, B, 2, H, W]``, as networks take them.
-
-    Raises:
-        ValueError: if a batch cannot be shared by the processes.
-    """
-    transform = event_transform(recipe) if opened.events else training_transform(recipe)
-    train = Augmented(opened.train, transform, recipe.seed)
-    plain = v2.Identity() if opened.events else validation_transform(recipe)
-    validation = Augmented(opened.validation, plain, recipe.seed)
-    batches = TrainingBatches(len(train), recipe.batch_size, recipe.seed, place.rank, place.processes)
-    share = ValidationBatches(len(validation), recipe.batch_size, place.rank, place.processes)
-    settings: dict[str, Any] = {
-        "num_workers": workers,
-        "persistent_workers": workers > 0,
-        "pin_memory": place.device.type == "cuda",
-        "collate_fn": _stacked,
-        # Seeds of the workers: other ones in each process, and none drawn from the generator that training uses.
-        "generator": torch.Generator().manual_seed(recipe.seed + place.rank),
-    }
-    return Loaders(
-        DataLoader(train, batch_sampler=batches, **settings),
-        DataLoader(validation, batch_sampler=share, **settings),
-        batches,
-    )
-
-
-def _stacked(samples: list[tuple[Any, int]]) -> tuple[Tensor, Tensor]:
-    inputs, labels = default_collate(samples)
-    return inputs.transpose(0, 1) if inputs.dim() == 5 else inputs, labels
-
-
-def _open(recipe: Recipe, path: Path | None, fake: bool, download: bool) -> Splits:
-    if fake:
-        return _open_fake(recipe)
+def _open(recipe: Recipe, path: Path | None, download: bool) -> Splits:
     if recipe.dataset == "digits":
-        return Splits(Digits(validation=False), Digits(validation=True), _numbered(10))
-    path = _existing(recipe.dataset, path, download)
-    if recipe.dataset == "cifar10-dvs":
-        return _open_dvs(path, download)
-    cifar = _TORCHVISION.get(recipe.dataset)
-    if cifar is not None and (path / cifar.base_folder).is_dir():
-        return _open_cifar(cifar, path, download)
-    kind = find_kind(path)
-    if kind == "npz" or (kind in ("parquet", "tar") and _holds_events(path, kind)):
-        return _open_events(path, recipe)
-    if kind == "parquet":
-        return _open_source(path)
-    if cifar is not None and not has_train_and_validation(path):
-        return _open_cifar(cifar, path, download)
-    return _open_folder(path)
-
-
-def _existing(dataset: str, path: Path | None, download: bool) -> Path:
-    """Return the folder of a data set, made where it is to be fetched."""
+        return _split({"train": Digits(False), "test": Digits(True)}, recipe, tuple(map(str, range(10))))
     if path is None:
-        raise DataError(f"{dataset} needs --data PATH, where it lies; digits and fake are data sets that need nothing")
-    if download and dataset not in _FETCHED:
-        raise DataError(f"{dataset} cannot be fetched with --download; set --data to where it lies")
+        raise ValueError(
+            f"{recipe.dataset} needs --data PATH, where it is; digits and fake are data sets without files"
+        )
+    if recipe.dataset == "cifar10-dvs":
+        return _open_dvs(path, recipe, download)
+    if download and recipe.dataset not in FOLDERS:
+        raise ValueError(f"{recipe.dataset} cannot be downloaded; only {', '.join(FOLDERS)} and cifar10-dvs can")
+    if not path.exists() and not download:
+        advice = ", or add --download" if recipe.dataset in FOLDERS else ""
+        raise ValueError(f"{path} does not exist; set --data to where {recipe.dataset} is{advice}")
+    return _open_events(path, recipe) if _has_events(path) else _open_images(path, recipe, download)
+
+
+def _split(found: dict[str, Any], recipe: Recipe, classes: tuple[str, ...], timesteps: int | None = None) -> Splits:
+    """Use the splits that exist, and hold out random parts of the training split for those that are missing."""
+    if "train" not in found:
+        raise ValueError(f"there is no training split, only {', '.join(found)}; name a folder or file train")
+    if empty := [name for name, samples in found.items() if not len(samples)]:
+        raise ValueError(f"the split {empty[0]} has no samples")
+    train, others = found["train"], [found[name] for name in ("validation", "test") if name in found]
+    while len(others) < 2 and (recipe.holdout or not others):
+        seed, share = seed_of(recipe.seed, 3, len(others)), recipe.holdout or 0.1
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()
+        count = max(1, round(share * len(train)))
+        if count >= len(train):
+            raise ValueError(f"{len(train)} training samples are too few to hold out {share:.0%} of them")
+        others.insert(0, Subset(train, sorted(order[:count])))
+        train = Subset(train, sorted(order[count:]))
+    return Splits(train, others[0], others[-1], classes, timesteps)
+
+
+def _open_images(path: Path, recipe: Recipe, download: bool) -> Splits:
     if download:
         path.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        advice = f", or fetch it there with {_fetching(dataset, path)}" if dataset in _FETCHED else ""
-        raise DataError(f"{path}: no such folder; set --data to where {dataset} lies{advice}")
-    return path
-
-
-def _fetching(dataset: str, path: Path) -> str:
-    return f"i2e train --dataset {dataset} --data {path} --download"
-
-
-def _holds_events(path: Path, kind: str) -> bool:
-    """Return whether Parquet files or tars hold events: a column ``data``, or names that begin with ``train``."""
-    files = find_shards(path, (f".{kind}",))
-    if kind == "tar":
-        return any("train" in (file.parent.name, file.name[:5]) for file in files)
-    try:
-        with open_parquet(files[0]) as file:
-            return "data" in file.schema_arrow.names
-    except pa.ArrowException as error:
-        raise DataError(f"{files[0]}: not a Parquet file, or damaged: {error}") from error
-
-
-def _open_fake(recipe: Recipe) -> Splits:
-    size = 32 if recipe.augmentation == "crop" else recipe.size
-    train, validation = (
-        FakeImages(samples, recipe.classes, size, recipe.seed + number) for number, samples in enumerate(_FAKE_SAMPLES)
-    )
-    return Splits(train, validation, _numbered(recipe.classes))
-
-
-def _numbered(classes: int) -> tuple[str, ...]:
-    return tuple(map(str, range(classes)))
-
-
-def _open_cifar(kind: type[datasets.CIFAR10], path: Path, download: bool) -> Splits:
-    try:
-        train, test = (kind(path, train=training, download=download) for training in (True, False))
-    except RuntimeError as error:
-        advice = f"{_fetching(kind.__name__.lower(), path)} fetches it"
-        raise DataError(f"{path}: {kind.__name__} is not there as torchvision keeps it; {advice}") from error
-    except URLError as error:
-        raise DataError(f"{kind.__name__} cannot be fetched ({error.reason}); bring {path} from elsewhere") from error
-    return Splits(train, test, tuple(train.classes))
-
-
-def _open_folder(path: Path) -> Splits:
-    found = {folder.name for folder in path.iterdir() if folder.is_dir()}
-    name = next((name for name in _VALIDATION_NAMES if name in found), None)
-    if "train" not in found or name is None:
-        raise DataError(f"{path}: needs the folders train and val, each with a folder for each class")
-    train, validation = datasets.ImageFolder(path / "train"), datasets.ImageFolder(path / name)
-    if train.classes != validation.classes:
-        raise DataError(f"{path}: train and {name} do not have the same class folders")
-    return Splits(train, validation, tuple(train.classes))
-
-
-def _open_source(path: Path) -> Splits:
-    names = splits(str(path))
-    validation = next((name for name in _VALIDATION_NAMES if name in names), None)
-    if "train" not in names or validation is None:
-        raise DataError(f"{path}: needs the splits train and validation or test, it has {', '.join(names)}")
-    sources = [open_source(str(path), split=name) for name in ("train", validation)]
-    return Splits(SourceImages(sources[0]), SourceImages(sources[1]), sources[0].classes)
+    kind = recipe.dataset if download or (path / FOLDERS.get(recipe.dataset, "-")).is_dir() else None
+    names = splits(str(path), kind)
+    found = {name: SourceImages(open_source(str(path), kind=kind, split=name, download=download)) for name in names}
+    classes = {each.source.classes for each in found.values()}
+    if len(classes) > 1:
+        raise SourceError(f"{path}: the splits {', '.join(names)} do not have the same class folders")
+    return _split(found, recipe, classes.pop() or _numbered(found.values(), path))
 
 
 def _open_events(path: Path, recipe: Recipe) -> Splits:
-    train, validation = _event_split(path, "train"), _event_split(path, *_VALIDATION_NAMES)
-    if train.timesteps < (recipe.timesteps or 8):
-        raise DataError(f"{path} holds events of {train.timesteps} timesteps; set --timesteps {train.timesteps}")
-    names = None if train.classes is None else tuple(train.classes)
-    return Splits(train, validation, names, events=True)
-
-
-def _event_split(path: Path, *names: str) -> EventDataset:
-    """Open the first split of these names that there is."""
-    for name in names:
+    found, problem = {}, ""
+    for name in ("train", "validation", "val", "test"):
         try:
-            return EventDataset(path, name, packed=True)
-        except RecordError:
-            raise
-        except (FileNotFoundError, ValueError) as error:  # no such split; it names what there is
-            problem = error
-    raise DataError(f"{path}: a set of events needs a split {' or '.join(names)}; {problem}")
+            found["validation" if name == "val" else name] = EventDataset(path, name, packed=True)
+        except (FileNotFoundError, ValueError) as error:  # no such split; the message names those that exist
+            problem = str(error)
+    if not found:
+        raise ValueError(f"{path}: {problem}")
+    first = next(iter(found.values()))
+    classes = tuple(first.classes) if first.classes else _numbered(found.values(), path)
+    return _split(found, recipe, classes, first.timesteps)
 
 
-def _open_dvs(path: Path, download: bool) -> Splits:
+def _numbered(found: Any, path: Path) -> tuple[str, ...]:
+    """Return the names of classes that have only numbers."""
+    labels = [label for samples in found for label in samples.targets]
+    if not labels or min(labels) < 0:
+        raise SourceError(f"{path}: the samples have no labels; put those of each class into a folder of their own")
+    return tuple(map(str, range(max(labels) + 1)))
+
+
+def _has_events(path: Path) -> bool:
+    """Return whether a location contains events rather than images."""
+    kind = find_kind(path) if path.exists() else None
+    if kind not in ("parquet", "tar"):
+        return kind == "npz"
+    first = find_shards(path, (f".{kind}",))[0] if path.is_dir() else path
+    if kind == "parquet":
+        with open_parquet(first) as file:
+            return "data" in file.schema_arrow.names
+    with tarfile.open(first) as archive:
+        return not any(member.name.lower().endswith(IMAGE_SUFFIXES) for member, _ in zip(archive, range(20)))
+
+
+def _open_dvs(path: Path, recipe: Recipe, download: bool) -> Splits:
+    """Open CIFAR10-DVS as SpikingJelly stores it, split as by its ``split_to_train_test_set``."""
+    from spikingjelly.datasets.cifar10_dvs import CIFAR10DVS
+
     if not download and not any((path / name).is_dir() for name in ("events_np", "extract", "download")):
-        fetching = _fetching("cifar10-dvs", path)
-        raise DataError(f"{path}: CIFAR10-DVS is not there as SpikingJelly keeps it; {fetching} fetches it")
-    recorded = CIFAR10DVS(str(path), data_type="frame", frames_number=DVS_FRAMES, split_by="number")
+        raise ValueError(f"{path} does not contain CIFAR10-DVS as SpikingJelly stores it; add --download")
+    recorded = CIFAR10DVS(str(path), data_type="frame", frames_number=_DVS_FRAMES, split_by="number")
     recorded.loader = _load_frames
-    train, validation = split_each_class(recorded.targets)
-    return Splits(Subset(recorded, train), Subset(recorded, validation), tuple(recorded.classes), events=True)
+    found: dict[str, list[int]] = {"train": [], "test": []}
+    for label in range(len(recorded.classes)):
+        indices = [index for index, other in enumerate(recorded.targets) if other == label]
+        cut = math.ceil(0.9 * len(indices))
+        found["train"] += indices[:cut]
+        found["test"] += indices[cut:]
+    samples = {name: Subset(recorded, indices) for name, indices in found.items()}
+    return _split(samples, recipe, tuple(recorded.classes), _DVS_FRAMES)
 
 
 def _load_frames(path: str) -> Tensor:
-    """Read the frames that SpikingJelly wrote, event counts ``[T, 2, H, W]``; its older releases would unpickle."""
+    """Read frames of event counts ``[T, 2, H, W]``; older releases of SpikingJelly would unpickle the file."""
     with np.load(path, allow_pickle=False) as file:
         return torch.from_numpy(file["frames"].astype(np.float32))
+
+
+def _fake(recipe: Recipe) -> Splits:
+    """Return noise without meaning, as the official ``--dummy``."""
+    size = 32 if recipe.augmentation == "crop" else recipe.size
+    counts = {"train": 4096, "test": 1024}
+    found = {name: datasets.FakeData(count, (3, size, size), recipe.classes) for name, count in counts.items()}
+    return _split(found, recipe, tuple(map(str, range(recipe.classes))))
+
+
+def _detected(recipe: Recipe, found: Splits, path: Path | None, given: dict[str, Any]) -> Recipe:
+    """Return the recipe with what the data say: how events were converted, and everything for own data."""
+    values: dict[str, Any] = {}
+    if found.timesteps is not None and path is not None and path.is_dir():
+        try:
+            manifest = read_manifest(path)
+        except ManifestError as error:
+            raise ValueError(str(error)) from error
+        made = {} if manifest is None else manifest.settings
+        height, width = made.get("size") or (None, None)
+        values = {"ratio": made.get("ratio"), "order": made.get("order"), "random": made.get("random_shifts")}
+        values["size"] = height if height == width else None
+    if recipe.dataset == "own":
+        rows = range(0, len(found.train), max(1, len(found.train) // 64))
+        size = 32 * round(statistics.median(min(found.train[row][0].shape[-2:]) for row in rows) / 32)
+        size = min(224, max(32, size))
+        ratio = 0.12 if size > 176 else 0.07 if size > 48 else 0.1  # the paper's, at 224, 128 and 32
+        values = {"size": size, "ratio": ratio, "classes": len(found.classes), "timesteps": found.timesteps} | {
+            name: value for name, value in values.items() if value is not None
+        }
+    return recipe.changed(**{name: value for name, value in values.items() if name not in given})
+
+
+def _check(recipe: Recipe, found: Splits, where: Path | str, given: dict[str, Any]) -> None:
+    """Raise a ValueError if data and recipe do not fit."""
+    if (classes := len(found.classes)) != recipe.classes:
+        raise ValueError(
+            f"{where} has {classes} classes, the network {recipe.classes}; set --classes {classes}, or choose another "
+            "--data"
+        )
+    if found.timesteps is None:
+        return
+    unused = {"ratio", "order", "random", "threshold", "size", "mixup"} & given.keys()
+    if given.get("augmentation") in ("crop", "resized-crop"):
+        unused.add("augmentation")
+    if unused or recipe.input != "events":
+        names = ", ".join(sorted(unused)) or "input"
+        raise ValueError(f"{where} contains events; {names} applies to images only, so leave it out")
+    if found.timesteps < (recipe.timesteps or PAPER_TIMESTEPS):
+        raise ValueError(f"{where} has events of {found.timesteps} timesteps; set --timesteps {found.timesteps}")
+
+
+class SourceImages:
+    """The images of a source, decoded when they are read."""
+
+    def __init__(self, source: Source):
+        self.source = source
+        self._rows = list(source.read(0, len(source))) if source.nbytes() <= _KEPT_BYTES else None
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        row = next(iter(self.source.read(index, index + 1))) if self._rows is None else self._rows[index]
+        return prepare(row.image, None), row.label
+
+    @property
+    def targets(self) -> list[int]:
+        """The label of every image. All rows are read."""
+        rows: Sequence[ImageRow] = list(self.source.read(0, len(self))) if self._rows is None else self._rows
+        return [row.label for row in rows]
+
+
+class Digits:
+    """scikit-learn's handwritten digits, uint8 ``[1, 8, 8]``: every fifth one to test, the others to train."""
+
+    def __init__(self, test: bool):
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        chosen = (np.arange(len(digits.target)) % 5 == 0) == test
+        self.images = torch.from_numpy((digits.images[chosen] * (255 / 16)).round().astype(np.uint8))[:, None]
+        self.labels = torch.from_numpy(digits.target[chosen].astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images[index], int(self.labels[index])
+
+
+def training_transform(recipe: Recipe) -> v2.Transform:
+    """Return the augmentation of a recipe: PIL image or uint8 ``[C, H, W]`` to uint8 ``[C, size, size]``.
+
+    Resizing is bilinear with antialiasing, as in the official training code (the official event data use bicubic).
+    """
+    size = (recipe.size, recipe.size)
+    flip = v2.RandomHorizontalFlip(0.5)
+    steps = {
+        "none": [v2.Resize(size)],
+        "flip": [v2.Resize(size), flip],
+        "crop": [v2.RandomCrop(32, padding=4, padding_mode="edge"), v2.Resize(size), flip],
+        "resized-crop": [v2.RandomResizedCrop(size), flip],
+    }
+    return v2.Compose([v2.PILToTensor(), *steps[recipe.augmentation]])
+
+
+def validation_transform(recipe: Recipe) -> v2.Transform:
+    """Return the resizing of validation: PIL image or uint8 ``[C, H, W]`` to uint8 ``[C, size, size]``."""
+    size = (recipe.size, recipe.size)
+    steps = [v2.Resize(round(recipe.size * 8 / 7)), v2.CenterCrop(size)] if recipe.val_crop else [v2.Resize(size)]
+    return v2.Compose([v2.PILToTensor(), *steps])

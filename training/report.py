@@ -1,197 +1,133 @@
-"""Everything about a trained network on one page: accuracy, activity and energy on the validation split."""
+"""``i2e evaluate``: the tables, ``confusion.png`` and ``evaluation.json`` of a trained network."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+import sys
 from pathlib import Path
+from typing import Any
 
-import rich.box
+import pytorch_lightning as pl
 import torch
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-from torch import Tensor, nn
 
+from i2e_triton.analysis.plots import draw_confusion, save
+from i2e_triton.cli.options import check_device
+from i2e_triton.cli.terminal import new_table, percent, print_line
 from i2e_triton.io.atomic import write_whole
-
-from .activity import Activity, record_activity
-from .confusion import plot_confusion
-from .converted import as_converted
-from .data import DataError, build_loaders, open_splits
-from .distributed import Place
-from .energy import AC_PJ, MAC_PJ, Energy, estimate_energy
-from .evaluation import Evaluation, evaluate
-from .memory import ran_out
-from .published import CheckpointError, Weights, load_weights, read_weights
-from .recipes import Recipe, recipe
-from .train import build_network
+from i2e_triton.training.activity import AC_PJ, MAC_PJ, Activity, LayerEnergy, estimate_energy, record_activity
+from i2e_triton.training.data import DataModule
+from i2e_triton.training.module import SpikingClassifier
+from i2e_triton.training.official import CheckpointError, Weights, find_weights, load_weights, read_weights
+from i2e_triton.training.recipes import Recipe, find_recipe
+from i2e_triton.training.run import quiet
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What to evaluate, and how; None is what the checkpoint or the recipe says."""
-
-    checkpoint: Path
-    data: Path | None
-    dataset: str | None
-    recipe: str | None
-    ratio: float | None
-    timesteps: int | None
-    batch_size: int
-    workers: int
-    device: torch.device
-    precision: str
-    out: Path
-
-
-def report(settings: Settings) -> None:
-    """Evaluate a checkpoint, print what comes of it, and write ``confusion.png`` and ``evaluation.json``.
-
-    Raises:
-        FileNotFoundError: if there is no checkpoint.
-        OSError: if the results cannot be written.
-        MemoryError: if memory runs out.
-        ValueError: if the checkpoint, the data or the recipe are unfit; the message says what to change.
-    """
-    console = Console()
-    weights = read_weights(settings.checkpoint)
-    chosen = as_converted(choose_recipe(settings, weights), settings.data)
-    opened = open_splits(chosen, settings.data)
-    if opened.events and settings.ratio is not None:
-        raise DataError(f"--ratio can be followed for images only, and {settings.data} holds events; leave it out")
-    model = build_network(chosen)
-    load_weights(model, weights)
-    loader = build_loaders(opened, chosen, Place(settings.device), settings.workers).validation
-    batches = track(loader, "evaluating", console=console, transient=True)
-    evaluation, activity = _watch(model, batches, chosen.classes, settings)
-    if not math.isfinite(evaluation.loss):
-        raise CheckpointError(
-            f"{weights.path}: its network gives numbers that are not finite; its training diverged, take another file"
-        )
-    energy = estimate_energy(activity)
-    seen = f"events as they lie in {settings.data}" if opened.events else _seen(chosen)
-    _print_head(console, weights, chosen.dataset, seen, evaluation)
-    _print_activity(console, activity)
-    _print_energy(console, activity, energy)
-    write_results(settings.out, evaluation, opened.names, activity, energy)
-    _line(console, f"written: {settings.out / 'confusion.png'}, {settings.out / 'evaluation.json'}")
-
-
-def choose_recipe(settings: Settings, weights: Weights) -> Recipe:
-    """Find the recipe in the settings or in the checkpoint, and make it that of the weights.
-
-    Raises:
-        CheckpointError: if neither says what the data set is.
-        ValueError: if there is no such recipe.
-    """
-    if settings.dataset is not None:
-        chosen = recipe(settings.recipe, settings.dataset)
-    elif weights.recipe is None:
-        raise CheckpointError(f"{weights.path}: does not say what it was trained on; name it with --dataset")
-    else:
-        try:
-            chosen = Recipe(**weights.recipe)
-        except TypeError as error:
-            raise CheckpointError(f"{weights.path}: of another version ({error}); pass --dataset") from error
-    return chosen.changed(
-        model=weights.name,
-        classes=weights.num_classes,
-        input=weights.input,
-        ratio=settings.ratio,
-        timesteps=settings.timesteps,
-        batch_size=settings.batch_size,
-        # Of training alone; they may not fit the values above.
-        accumulate=1,
-        drop_to=0,
-    )
-
-
-def write_results(
-    out: Path, evaluation: Evaluation, classes: Sequence[str] | None, activity: Activity, energy: Energy
+def report(
+    checkpoint: str,
+    data: Path | None,
+    dataset: str | None,
+    recipe: str | None,
+    changes: dict[str, Any],
+    *,
+    workers: int = 0,
+    device: str = "auto",
+    out: Path = Path("evaluation"),
 ) -> None:
-    """Write ``confusion.png``, and all numbers as ``evaluation.json``."""
-    plot_confusion(evaluation.confusion, out / "confusion.png", classes)
+    """Evaluate a checkpoint on the test split in float32, print the result, and write it to a folder.
+
+    The arguments are the options of ``i2e evaluate``; ``changes`` are values of the recipe, None for no change.
+
+    Raises:
+        ValueError: if checkpoint, data and recipe do not fit; the message says what to change.
+        OSError: if a file cannot be read or written.
+    """
+    quiet()
+    where = check_device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    weights = read_weights(find_weights(checkpoint))
+    chosen = _recipe_of(weights, dataset, recipe, data).changed(**changes)
+    given = {name: value for name, value in changes.items() if value is not None} | {"classes": weights.num_classes}
+    opened = DataModule(chosen, data, workers=workers, given=given)
+    module = SpikingClassifier(opened.recipe)
+    load_weights(module.network, weights)
+    trainer = pl.Trainer(
+        accelerator="gpu" if where.type == "cuda" else "cpu",
+        devices=[where.index or 0] if where.type == "cuda" else 1,
+        logger=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+    )
+    with record_activity(module.network) as activity:
+        (logged,) = trainer.test(module, opened, verbose=False)
+    result = {name.removeprefix("test/"): value for name, value in logged.items()}
+    if not math.isfinite(result["loss"]):
+        raise CheckpointError(f"{weights.path}: the network returns numbers that are not finite; its training diverged")
+    energy = estimate_energy(activity)
+    console = Console()
+    _print(console, weights, opened, result, activity, energy)
+    save(draw_confusion(module.confusion.numpy(), opened.splits.classes), out / "confusion.png")
     content = {
-        "images": evaluation.images,
-        "top1": evaluation.top1,
-        "top5": evaluation.topk,
-        "loss": evaluation.loss,
-        "classes": classes,
-        "confusion": evaluation.confusion.tolist(),
+        "images": int(module.confusion.sum()),
+        **result,
+        "classes": opened.splits.classes,
+        "confusion": module.confusion.tolist(),
         "input_rate": activity.input_rate,
         "firing_rates": {name: count.rate for name, count in activity.neurons.items()},
-        "energy_mJ": energy.millijoules,
-        "ann_energy_mJ": energy.ann_millijoules,
-        "layers": [asdict(layer) for layer in energy.layers],
+        "energy_mJ": sum(layer.millijoules for layer in energy),
+        "ann_energy_mJ": sum(layer.ann_millijoules for layer in energy),
+        "layers": [layer._asdict() for layer in energy],
     }
     with write_whole(out / "evaluation.json") as file:
         file.write(json.dumps(content, indent=1).encode())
+    print_line(console, f"written: {out / 'confusion.png'}, {out / 'evaluation.json'}")
 
 
-def _watch(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], num_classes: int, settings: Settings
-) -> tuple[Evaluation, Activity]:
-    """Evaluate a network, and record its activity while it is evaluated."""
-    autocast = None if settings.precision == "float32" else getattr(torch, settings.precision)
-    try:
-        with record_activity(model.to(settings.device)) as activity:
-            return evaluate(model, batches, num_classes, device=settings.device, autocast=autocast), activity
-    except (MemoryError, RuntimeError) as error:
-        if not ran_out(error):
-            raise
-        raise MemoryError(f"out of memory on {settings.device}; lower --batch-size {settings.batch_size}") from error
+def _recipe_of(weights: Weights, dataset: str | None, name: str | None, path: Path | None) -> Recipe:
+    """Return the recipe of the arguments or the checkpoint, for the network of the checkpoint."""
+    if dataset is not None:
+        chosen = find_recipe(dataset, name)
+    elif weights.recipe is not None:
+        try:
+            chosen = Recipe(**weights.recipe)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{weights.path} was written by another version ({error}); pass --dataset") from error
+    elif path is not None:
+        chosen = find_recipe("own", name)
+    else:
+        raise CheckpointError(f"{weights.path} does not say on what it was trained; pass --dataset or --data")
+    # accumulate and drop_to are for training, and may not fit the values that are changed.
+    changes = {"model": weights.name, "classes": weights.num_classes, "input": weights.input}
+    return chosen.changed(**changes, accumulate=1, drop_to=0)
 
 
-def _seen(chosen: Recipe) -> str:
-    """What images become before the network sees them."""
-    if chosen.input != "events":
-        return chosen.input
-    if chosen.threshold is not None:
-        return f"events at the fixed threshold {chosen.threshold:g}"
-    return f"events at ratio {chosen.ratio:g}"
-
-
-def _print_head(console: Console, weights: Weights, dataset: str, seen: str, evaluation: Evaluation) -> None:
-    done = "" if weights.epoch is None else f", after epoch {weights.epoch}"
-    decay = (weights.recipe or {}).get("ema")
-    average = f", the average of its weights (--ema {decay})" if decay else ""
-    _line(console, f"{weights.path}: {weights.name}, {weights.num_classes} classes{done}{average}")
-    _line(console, f"{dataset}: {evaluation.images:,} images of validation, seen as {seen}")
-    _line(console, f"top-1 {evaluation.top1:.2%}, top-5 {evaluation.topk:.2%}, loss {evaluation.loss:.4f}")
-
-
-def _print_activity(console: Console, activity: Activity) -> None:
-    table = _table("neurons", "firing rate")
+def _print(
+    console: Console,
+    weights: Weights,
+    data: DataModule,
+    result: dict[str, float],
+    activity: Activity,
+    energy: list[LayerEnergy],
+) -> None:
+    recipe = data.recipe
+    epoch = "" if weights.epoch is None else f", epoch {weights.epoch}"
+    seen = "the stored events" if data.splits.timesteps else f"{recipe.input}, ratio {recipe.ratio:g}"
+    print_line(console, f"{weights.path}: {weights.name}, {weights.num_classes} classes{epoch}")
+    print_line(console, f"{recipe.dataset}: {len(data.splits.test):,} images of the test split, as {seen}")
+    print_line(console, "top-1 {top1:.2%}, top-5 {top5:.2%}, loss {loss:.4f}".format(**result))
+    print_line(console, f"event rate of the input: {activity.input_rate:.2%}")
+    rates = new_table("neurons", "firing rate")
     for name, count in activity.neurons.items():
-        table.add_row(name, f"{count.rate:.2%}")
-    _line(console, f"event rate of the input: {activity.input_rate:.2%}")
-    console.print(table)
-
-
-def _print_energy(console: Console, activity: Activity, energy: Energy) -> None:
-    table = _table("layer", "input", "AC (M)", "MAC (M)", "mJ", "mJ without spikes")
-    for layer in energy.layers:
-        rate = f"{activity.weighted[layer.name].inputs.rate:.2%}"
+        rates.add_row(name, percent(count.rate))
+    console.print(rates)
+    table = new_table("layer", "input", "AC (M)", "MAC (M)", "mJ", "mJ without spikes")
+    for layer in energy:
         numbers = (f"{layer.acs / 1e6:.2f}", f"{layer.macs / 1e6:.2f}", f"{layer.millijoules:.4f}")
+        rate = percent(activity.weighted[layer.name].inputs.rate)
         table.add_row(layer.name, rate, *numbers, f"{layer.ann_millijoules:.4f}")
     console.print(table)
-    _line(
+    print_line(
         console,
-        f"energy of an image, {AC_PJ} pJ for an AC and {MAC_PJ} pJ for a MAC (45 nm): {energy.millijoules:.4f} mJ; "
-        f"the same network without spikes: {energy.ann_millijoules:.4f} mJ",
+        f"energy per image ({AC_PJ} pJ per AC, {MAC_PJ} pJ per MAC, 45 nm): {sum(e.millijoules for e in energy):.4f} "
+        f"mJ; the same network without spikes: {sum(e.ann_millijoules for e in energy):.4f} mJ",
     )
-
-
-def _table(*headings: str) -> Table:
-    """Start a table: names left, numbers right."""
-    table = Table(box=rich.box.SIMPLE, pad_edge=False)
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left")
-    return table
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,98 +1,241 @@
-"""All that a run is made of, how it is kept, and how it is taken up again."""
+"""A run from its options to its result: folder, data, module, callbacks and ``Trainer``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+import pytorch_lightning as pl
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
-from torchmetrics import MetricCollection
-from torchvision.transforms import v2
+from filelock import FileLock, Timeout
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy
 
-from i2e_triton.training import checkpoint, metrics
-from i2e_triton.training.data import Loaders
-from i2e_triton.training.distributed import Place
-from i2e_triton.training.log import RunLog
-from i2e_triton.training.recipes import Recipe
+from i2e_triton.analysis.plots import draw_training, save
+from i2e_triton.io.atomic import PARTIAL_FILES
+from i2e_triton.training.callbacks import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    CheckpointFiles,
+    ResumePoints,
+    RunRecord,
+    is_first,
+    read_last,
+)
+from i2e_triton.training.data import DataModule
+from i2e_triton.training.models import synchronize
+from i2e_triton.training.module import SpikingClassifier, average_weights
+from i2e_triton.training.official import CheckpointError, find_weights, load_weights, read_checkpoint, read_weights
+from i2e_triton.training.recipes import Recipe, RunOptions
+
+_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+#: What restoring damaged state raises in Lightning.
+_DAMAGE = (LookupError, TypeError, AttributeError, OverflowError)
 
 
-@dataclass
-class Run:
-    """All that a run is made of; :func:`i2e_triton.training.train.prepare` puts it together."""
+def run(options: RunOptions) -> RunRecord:
+    """Train, and report the accuracy of the best checkpoint on the test split.
 
-    recipe: Recipe
-    place: Place
-    folder: Path
-    network: nn.Module
-    forward: nn.Module  #: the network, wrapped for several processes or compiled
-    averaged: AveragedModel | None
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    precision: torch.dtype | None  #: of automatic mixed precision
-    mixing: v2.Transform | None
-    loaders: Loaders
-    counts: MetricCollection  #: of the epoch in training
-    topk: int
-    log: RunLog | None  #: of the first process
-    print_every: int
-    checkpoint_every: int  #: steps; 0: at the end of an epoch only
-    most_steps: int | None  #: of an epoch, to try a run
-    epoch: int = 0  #: where the run starts or goes on
-    step: int = 0
-    best: float = 0.0  #: top-1 of validation, percent
+    Raises:
+        ValueError: if options, data or checkpoints do not fit, or the loss is not finite.
+        OSError: if a file cannot be read or written.
+        MemoryError: if there is too little memory.
+    """
+    quiet()
+    pl.seed_everything(options.recipe.seed, verbose=False)
+    on_gpu = options.device != "cpu" and torch.cuda.is_available()
+    if not on_gpu and (options.sync_bn or options.device.startswith("cuda")):
+        raise ValueError("PyTorch finds no GPU, which --sync-bn and --device cuda need; leave them out")
+    with _claimed(options):
+        data = DataModule(
+            options.recipe,
+            options.data,
+            workers=options.workers,
+            in_memory=options.in_memory,
+            download=options.download,
+            fake=options.fake,
+            given=options.given,
+        )
+        module = SpikingClassifier(data.recipe)
+        if options.init is not None:
+            load_weights(module.network, read_weights(find_weights(options.init)), fine_tune=not options.evaluate)
+        if options.sync_bn:
+            synchronize(module.network)
+        if on_gpu if options.channels_last is None else options.channels_last:
+            module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if on_gpu:
+            torch.set_float32_matmul_precision("high")
+        if options.compile is not None:
+            # network.compile() would also compile hooks, and torch.compile(network) would rename parameters.
+            vars(module.network)["forward"] = torch.compile(module.network.forward, backend=options.compile)
+        return _run(module, data, options, on_gpu)
 
-    @property
-    def validated(self) -> nn.Module:
-        """The network that accuracies of validation are of: the average, where there is one."""
-        return self.network if self.averaged is None else self.averaged.module
 
-    def say(self, text: str) -> None:
-        """Print, once."""
-        if self.log is not None:
-            self.log.say(text)
+def _run(module: SpikingClassifier, data: DataModule, options: RunOptions, on_gpu: bool) -> RunRecord:
+    record = RunRecord(options.out, options.out / options.log_file, options.log_every)
+    record.say(f"{data.recipe}\n{data.splits}")
+    start, finished = _start(options, data.recipe, record)
+    trainer = make_trainer(options, data.recipe, record, on_gpu)
+    vars(trainer.fit_loop.epoch_progress.current).update(processed=options.start_epoch)
+    try:
+        if not options.evaluate:
+            if not finished:
+                trainer.fit(module, data, ckpt_path=start, weights_only=True)
+            best = read_checkpoint(options.out / BEST)["state_dict"]
+            module.network.load_state_dict({key.removeprefix("module."): value for key, value in best.items()})
+        (test,) = trainer.test(module, data, verbose=False)
+    except (*_DAMAGE, RuntimeError) as error:
+        _explain(error, start if record.batches == 0 else None, data.recipe)
+        raise
+    if trainer.is_global_zero and record.history:
+        save(draw_training(record.history), options.out / "curves.png")
+    record.say(_result(record, data, test))
+    return record
 
-    def save_best(self, epoch: int) -> None:
-        """Keep the network after an epoch as the best one, in the first process."""
-        if self.place.is_first:
-            checkpoint.save_best(self.folder, self._described(epoch))
 
-    def save(self, next_epoch: int, next_step: int) -> None:
-        """Keep all that continuing at a step of an epoch needs; every process must call this."""
-        counted = metrics.summed_state(self.counts)
-        if not self.place.is_first:
-            return
-        averaging = None
-        if self.averaged is not None:
-            averaging = {"network": self.network.state_dict(), "steps": int(self.averaged.n_averaged)}
-        state = {
-            **self._described(next_epoch - 1),
-            "next_epoch": next_epoch,
-            "next_step": next_step,
-            "averaging": averaging,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "random": checkpoint.random_state(self.place.device),
-            "metrics": counted,
-        }
-        checkpoint.save_last(self.folder, state)
+def make_trainer(options: RunOptions, recipe: Recipe, record: RunRecord, on_gpu: bool) -> pl.Trainer:
+    """Return the ``Trainer`` of a run."""
+    under_torchrun = torch.distributed.is_torchelastic_launched()
+    index = options.device.partition(":")[2]
+    devices = [int(index)] if index else "auto" if under_torchrun and on_gpu else options.devices
+    strategy = DDPStrategy(process_group_backend=options.backend if on_gpu else "gloo")
+    precision = ("bfloat16" if on_gpu else "float32") if options.precision == "auto" else options.precision
+    csv = CSVLogger(options.out, name="logs")
+    callbacks = [record, ResumePoints(options.out, options.checkpoint_every)]
+    return pl.Trainer(
+        accelerator="gpu" if on_gpu else "cpu",
+        devices=devices,
+        num_nodes=options.machines,
+        strategy=strategy if under_torchrun or options.devices * options.machines > 1 else "auto",
+        precision=_PRECISIONS[precision],  # type: ignore[arg-type]
+        max_epochs=recipe.epochs,
+        limit_train_batches=options.max_steps and options.max_steps * recipe.accumulate,
+        limit_val_batches=options.max_steps,
+        limit_test_batches=options.max_steps,
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=options.validate_every,
+        accumulate_grad_batches=recipe.accumulate,
+        log_every_n_steps=options.log_every,
+        logger=[csv, TensorBoardLogger(options.out, name="logs", version=csv.version)],
+        callbacks=[*callbacks, average_weights(recipe.ema)] if recipe.ema else callbacks,
+        plugins=[CheckpointFiles()],
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        benchmark=not options.deterministic,
+        deterministic="warn" if options.deterministic else None,
+        use_distributed_sampler=False,
+    )
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue where :meth:`save` was called."""
-        self.validated.load_state_dict(state["state_dict"])
-        if self.averaged is not None:
-            self.network.load_state_dict(state["averaging"]["network"])
-            self.averaged.n_averaged.fill_(state["averaging"]["steps"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        checkpoint.restore_random_state(state["random"], self.place.device)
-        if self.place.is_first:
-            metrics.restore_state(self.counts, state["metrics"])
-        self.epoch, self.step, self.best = state["next_epoch"], state["next_step"], state["best_acc1"]
 
-    def _described(self, epoch: int) -> dict[str, Any]:
-        """What published checkpoints have: weights, the last epoch that is done, the best accuracy; and the recipe."""
-        weights = self.validated.state_dict()
-        return {"epoch": epoch, "best_acc1": self.best, "recipe": self.recipe.as_dict(), "state_dict": weights}
+def _start(options: RunOptions, recipe: Recipe, record: RunRecord) -> tuple[Path | None, bool]:
+    """Return the checkpoint to resume from, or None, and whether the run is finished."""
+    if not options.resume:
+        if is_first():  # another run's files, which --overwrite gives up now that all else is checked
+            for name in () if options.evaluate else (LAST, PREVIOUS, BEST):
+                (options.out / name).unlink(missing_ok=True)
+        return None, False
+    try:
+        path, state, problem = read_last(options.out)
+    except FileNotFoundError:
+        record.say(f"{options.out} contains no checkpoint; starting from the beginning")
+        return None, False
+    try:
+        found = Recipe(**state["recipe"]).as_dict()
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} was written by another version ({error}); start anew with --init {path}"
+        ) from error
+    wanted = recipe.as_dict()
+    if differing := [
+        f"{name} {found[name]!r} (now {wanted[name]!r})" for name in wanted if found[name] != wanted[name]
+    ]:
+        raise CheckpointError(
+            f"{path} belongs to a run with {', '.join(differing)}; use the same settings, or start a new run from its "
+            f"weights with --init {path} and another --out"
+        )
+    if "loops" not in state:
+        record.say(f"the run in {options.out} is finished")
+        return None, True
+    record.say(f"{problem}; resuming from {path}" if problem else f"resuming from {path}")
+    return path, False
+
+
+def _explain(error: Exception, start: Path | None, recipe: Recipe) -> None:
+    """Raise an error that says what to change, if the cause of an error is known."""
+    text = " ".join(str(error).split())
+    if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in text:
+        raise MemoryError(
+            f"out of memory; compute the batch of {recipe.batch_size} in parts with --accumulate "
+            f"{2 * recipe.accumulate}, or lower --batch-size"
+        ) from error
+    if any(words in text for words in ("should be the same", "same dtype", "expected scalar type")):
+        raise ValueError(
+            f"the network and its events have different dtypes ({text}); after model.half() use "
+            "I2E(dtype=torch.float16), or train with --precision float16"
+        ) from error
+    if start is not None:
+        raise CheckpointError(
+            f"{start} is damaged or of another run ({error!r}); start again with --overwrite"
+        ) from error
+
+
+def _result(record: RunRecord, data: DataModule, test: Mapping[str, float]) -> str:
+    """Return the last lines of a run."""
+    lines = []
+    if record.history:
+        last, smoothing = record.history[-1], data.recipe.label_smoothing
+        lines.append(f"best.pt: epoch {record.best[1]}, chosen by its validation top-1 of {record.best[0]:.2%}")
+        if smoothing and last["train_loss"] > last["val_loss"]:
+            lines.append(
+                f"The training loss is above the validation loss because it includes label "
+                f"smoothing ({smoothing:g}), "
+                "which validation leaves out. Compare the accuracies."
+            )
+    lines.append(f"test: top-1 {test['test/top1']:.2%}, top-5 {test['test/top5']:.2%}, loss {test['test/loss']:.4f}")
+    if data.splits.test is data.splits.validation:
+        lines.append(
+            "The test split also chose this checkpoint, as in the paper, so its accuracy is optimistic. "
+            "--holdout 0.1 chooses the checkpoint on a part of the training split."
+        )
+    return "\n".join(lines)
+
+
+@contextmanager
+def _claimed(options: RunOptions) -> Iterator[None]:
+    """Keep other runs out of the folder of a run, and remove the part files of killed runs."""
+    folder = options.out
+    if not is_first():
+        yield
+        return
+    if options.new_folder and folder.exists():
+        raise ValueError(f"{folder} exists; choose another --name, or leave out --exist_ok")
+    created = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            found = any((folder / name).exists() for name in (LAST, PREVIOUS, BEST))
+            if found and not (options.resume or options.overwrite or options.evaluate):
+                raise ValueError(
+                    f"{folder} contains a run; add --resume to continue it, or --overwrite, or change --out"
+                )
+            for part in folder.glob(PARTIAL_FILES):
+                part.unlink(missing_ok=True)
+            yield
+    except Timeout as error:
+        raise ValueError(f"another run uses {folder}; wait for it, or choose another --out") from error
+    finally:
+        if created and {path.name for path in folder.iterdir()} <= {".lock"}:  # the run failed before it began
+            (folder / ".lock").unlink(missing_ok=True)
+            folder.rmdir()
+
+
+def quiet() -> None:
+    """Keep Lightning from printing advertisements, device lists and advice about workers."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+        warnings.filterwarnings("ignore", module=name)

@@ -1,250 +1,156 @@
-"""The training command.
+"""The official command line: every flag of the official training scripts, with its official meaning.
 
-    i2e train --recipe baseline2 --dataset cifar10 --data PATH
-    python training/train.py -bz 128 -dp PATH --dataset cifar10 ...   # the published flags
-    torchrun --nproc-per-node 8 -m i2e_triton.training.train ...
+    python training/train.py -bz 128 -dp PATH --dataset cifar10 -n CIFAR10 -cn 10 -e 256 ...
+    torchrun --nproc-per-node 8 training/train.py --dataset imagenet -dp PATH ...
 
-A run leaves ``last.pt``, ``previous.pt``, ``best.pt``, ``steps.csv``, ``epochs.csv``, ``curves.png``, ``log/log.txt``
-and TensorBoard's files in its folder; the loop itself is :mod:`i2e_triton.training.loop`.
+New commands are better written with ``i2e train``, whose options have the names of the recipe's values.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import random
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import Any
+from urllib.parse import urlparse
 
-import numpy as np
 import torch
-from torch import nn
-from torch.multiprocessing import ProcessExitedException
-from torch.nn.parallel import DistributedDataParallel
+import typer
+from rich.console import Console
 
-from i2e_triton.formats import RecordError
-from i2e_triton.io.pictures import PictureError
-from i2e_triton.sources import SourceError
-from i2e_triton.training import checkpoint, loop, memory, metrics
-from i2e_triton.training.augmentation import mixing_transform
-from i2e_triton.training.averaging import average
-from i2e_triton.training.converted import as_converted
-from i2e_triton.training.data import DataError, build_loaders, open_splits
-from i2e_triton.training.distributed import Place, launch
-from i2e_triton.training.evaluation import LabelError
-from i2e_triton.training.log import RunLog
-from i2e_triton.training.models import build_model
-from i2e_triton.training.optimizer import build_optimizer
-from i2e_triton.training.options import Options, parse_options
-from i2e_triton.training.published import CheckpointError, load_weights
-from i2e_triton.training.recipes import Recipe
-from i2e_triton.training.resume import Start, find_start
-from i2e_triton.training.run import Run
-from i2e_triton.training.sync_bn import synchronise
+from i2e_triton.cli.terminal import exit_on_errors
+from i2e_triton.training.recipes import Recipe, RunOptions, find_recipe
+from i2e_triton.training.run import run
+
+#: Official flags -> (our name, type, official meaning where the name does not say it). A type of None is a flag without
+#: a value. Names of :class:`Recipe` change the recipe; see :func:`options_of` for the others.
+FLAGS: dict[str, tuple[str, Any, str]] = {
+    "-bz --batch_size": ("batch_size", int, "over all GPUs of a machine"),
+    "-dp --dataset_path": ("data", Path, ""),
+    "--dataset": ("dataset", str, "cifar10, cifar100, imagenet or dvscifar10"),
+    "-sp --save_path": ("save_path", Path, "folder of all runs"),
+    "-lp --log_path": ("log_path", str, "folder of log.txt, in the folder of the run"),
+    "-eo --exist_ok": ("new_folder", None, "the folder must NOT exist (sic)"),
+    "-n --name": ("name", str, "folder of the run, in --save_path"),
+    "-tk --topk": ("topk", int, "ignored: top-1 and top-5 are reported"),
+    "-s --seed": ("seed", int, ""),
+    "-cn --class_number": ("classes", int, ""),
+    "--deterministic": ("deterministic", None, ""),
+    "--dummy": ("fake", None, "random images instead of data"),
+    "--resume": ("init", str, "weights to start from"),
+    "--world_size": ("machines", int, "number of machines; -1: from WORLD_SIZE"),
+    "--rank": ("rank", int, "number of this machine; -1: from RANK"),
+    "--dist_url": ("url", str, "of machine 0: tcp://ADDRESS:PORT, or env://"),
+    "--dist_backend": ("backend", str, ""),
+    "--gpu": ("gpu", int, "the only GPU to use"),
+    "--multiprocessing_distributed": ("spawn", None, "one process per GPU"),
+    "-e --epochs": ("epochs", int, ""),
+    "-se --start_epoch": ("start_epoch", int, "continue from weights/epoch{N-1}.pth.tar"),
+    "--lr": ("lr", float, ""),
+    "-m --momentum": ("momentum", float, ""),
+    "-wd --weight_decay": ("weight_decay", float, ""),
+    "--opt": ("optimizer", str, "timm's name: sgd (Nesterov), momentum, adam or adamw"),
+    "--amp": ("no_amp", None, "NO mixed precision (sic)"),
+    "--mixup": ("mixup", None, ""),
+    "--t_train": ("drop_to", int, "train on this number of random timesteps"),
+    "--model": ("model", str, ""),
+    "--ratio": ("ratio", float, ""),
+    "--shuffle": ("order", int, "0 to 5"),
+    "--scheduler": ("scheduler", str, ""),
+    "--lr_min": ("lr_min", float, ""),
+    "--warmup_t": ("warmup_epochs", int, ""),
+    "--warmup_lr_init": ("warmup_lr", float, ""),
+    "--label_smooth": ("label_smoothing", float, ""),
+    "--decay_t": ("decay_epochs", int, ""),
+    "--decay_rate": ("decay_rate", float, ""),
+    "-w --workers": ("workers", int, ""),
+    "-p --print_freq": ("log_every", int, ""),
+    "--evaluate": ("evaluate", None, "only evaluate"),
+    # Not official: to try a run.
+    "--max-steps": ("max_steps", int, "steps of each epoch"),
+    "--size": ("size", int, "height and width of the events"),
+    "--device": ("device", str, "cpu or cuda"),
+}
 
 
-class SettingsError(ValueError):
-    """Options do not fit each other or what is there; the message says what to change."""
-
-
-#: What a person can put right; anything else is a defect, and shows where.
-_EXPECTED = (
-    SettingsError,
-    DataError,
-    CheckpointError,
-    SourceError,
-    RecordError,
-    PictureError,
-    OSError,
-    LabelError,
-    loop.DivergedError,
-)
-
-
-def main(arguments: Sequence[str] | None = None, program: str = "train.py") -> None:
-    """Run a command line."""
-    train(parse_options(sys.argv[1:] if arguments is None else arguments, program))
-
-
-def train(options: Options) -> None:
-    """Train in as many processes as the options say."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train with official flags."""
+    parser = argparse.ArgumentParser("train.py", description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    for flags, (name, kind, meaning) in FLAGS.items():
+        settings: dict[str, Any] = {"action": "store_true", "default": None} if kind is None else {"type": kind}
+        parser.add_argument(*flags.split(), dest=name, help=meaning or f"as {name} of the recipe", **settings)
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     try:
-        launch(partial(work, options), options.launch)
-    except ProcessExitedException as error:
-        sys.exit(error.exit_code)  # a process that was started here, and has said why
-
-
-def work(options: Options, place: Place) -> None:
-    """Train in one process; what a person can put right ends it with status 1, and one line from one process."""
+        options = options_of(given)
+    except (TypeError, ValueError, KeyError) as error:
+        parser.error(str(error))
     try:
-        run(options, place)
-    except _EXPECTED as error:
-        _end(str(error), place)
-    except (MemoryError, RuntimeError) as error:
-        if not memory.ran_out(error):
-            raise
-        batch, parts = options.recipe.batch_size, 2 * options.recipe.accumulate
-        more = f"compute the batch of {batch} in more parts, with --accumulate {parts}, or " if parts <= batch else ""
-        _end(f"out of memory on {place.device}; {more}lower --batch_size", place)
+        with exit_on_errors(Console(stderr=True)):
+            run(options)
+    except typer.Exit as error:
+        sys.exit(error.exit_code)
 
 
-def _end(problem: str, place: Place) -> NoReturn:
-    if place.store is None:
-        sys.exit(f"error: {problem}")
-    place.tell_once(f"error: {problem}")
-    sys.exit(1)
-
-
-def run(options: Options, place: Place) -> None:
-    """Prepare a run and train, or only validate."""
-    _set_modes(options, place)
-    options = replace(options, recipe=as_converted(options.recipe, None if options.fake else options.data))
-    start = place.decide(partial(_begin, options))
-    prepared = prepare(options, place, start)
-    if options.evaluate:
-        found = loop.validate(prepared)
-        if place.is_first:
-            sys.stdout.write(f"loss {found.loss:.6f}\ntop1 {found.top1:.6f}\ntopk {found.topk:.6f}\n")
-        return
-    if not place.is_first:
-        loop.train(prepared)
-        return
-    _claim_folder(options, start)
-    with RunLog(options.folder, options.log_folder, prepared.epoch, prepared.step) as log:
-        prepared.log = log
-        precision = options.precision or torch.float32
-        log.say(f"{options.recipe}\n{place.processes} x {place.device}, {precision}\n{start.note}")
-        loop.train(prepared)
-        log.say(f"done: {options.folder}, best top-1 {prepared.best:.2f} %")
-
-
-def _begin(options: Options) -> Start:
-    """Find where the run starts, and that its folder is free for it."""
-    start = find_start(options)
-    if not options.evaluate:
-        _check_folder(options, start)
-    return start
-
-
-def prepare(options: Options, place: Place, start: Start) -> Run:
-    """Put a run together.
+def options_of(given: dict[str, Any]) -> RunOptions:
+    """Return the options of a run for official flags, by our names.
 
     Raises:
-        SettingsError: if options do not fit each other.
-        DataError: if the data are not there, or not those of the recipe.
-        CheckpointError: if the weights to start from do not fit.
+        TypeError: if a value of the recipe has another type.
+        ValueError: if values do not fit.
     """
-    recipe = options.recipe
-    opened = open_splits(recipe, options.data, fake=options.fake, download=options.download)
-    if opened.events and options.for_images:
-        flags = ", ".join(options.for_images)
-        raise SettingsError(f"{options.data} holds events, and {flags} can be followed for images only; leave that out")
-    try:
-        loaders = build_loaders(opened, recipe, place, -(-options.workers // place.processes))
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-    network = build_network(recipe)
-    if start.weights is not None:
-        # Other classes and another conversion are for a new run; to validate or to go on, all must be the file's.
-        load_weights(network, start.weights, fine_tune=options.init is not None and not options.evaluate)
-    if options.sync_bn:
-        if place.device.type != "cuda":
-            raise SettingsError("--sync-bn needs GPUs, as PyTorch has no such layer for the CPU; leave it out")
-        synchronise(network)
-    network.to(place.device)
-    if options.channels_last:
-        network.to(memory_format=torch.channels_last)
-    prepared = Run(
+    dataset = given.pop("dataset", "imagenet")
+    values = {name: given.pop(name) for name in [*given] if name in Recipe.__dataclass_fields__ and name != "name"}
+    # The official script of DVS-CIFAR10 fine-tunes; those of the other data sets train from scratch.
+    recipe = find_recipe(dataset, "transfer2" if dataset.lower() == "dvscifar10" else None).changed(**values)
+    save_path, name = given.pop("save_path", Path("run")), given.pop("name", f"{recipe.dataset}-{recipe.name}")
+    log_path = str(given.pop("log_path", "/log")).strip("/")
+    gpus = torch.cuda.device_count() if given.get("device") != "cpu" else 0
+    machines, rank = _machines(given)
+    if machines > 1:
+        os.environ["NODE_RANK"] = str(rank)
+    if (gpu := given.pop("gpu", None)) is not None and gpus:
+        given["device"] = f"cuda:{gpu}"
+    # Without --multiprocessing_distributed, the official script uses DataParallel; one GPU computes the same.
+    devices = max(1, gpus) if given.pop("spawn", False) else 1
+    # The official script computes in float16 unless --amp is given, and always in float32 without a GPU.
+    precision = "float32" if given.pop("no_amp", False) or not gpus else "float16"
+    if recipe.name == "transfer2" and "init" not in given and Path("best.pth.tar").exists():
+        given["init"] = "best.pth.tar"
+    if given.get("start_epoch"):
+        given["init"] = str(save_path / name / "weights" / f"epoch{given['start_epoch'] - 1}.pth.tar")
+    given.pop("topk", None)
+    return RunOptions(
         recipe=recipe,
-        place=place,
-        folder=options.folder,
-        network=network,
-        forward=_wrap(network, options, place),
-        averaged=average(network, recipe.ema) if recipe.ema else None,
-        optimizer=build_optimizer(network, recipe),
-        scaler=torch.amp.GradScaler(place.device.type, enabled=options.precision == torch.float16),
-        precision=options.precision,
-        mixing=mixing_transform(recipe) if recipe.mixup else None,
-        loaders=loaders,
-        counts=metrics.build_metrics(recipe.classes, options.topk, place.device),
-        topk=options.topk,
-        log=None,
-        print_every=options.print_every,
-        checkpoint_every=options.checkpoint_every,
-        most_steps=options.most_steps,
-        epoch=options.start_epoch,
-    )
-    if start.state is not None:
-        try:
-            prepared.restore(start.state)
-        except (LookupError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{start.folder}: what the last checkpoint holds does not fit ({error}); go on with the same version "
-                f"and --precision, or start a new run from its weights with --init"
-            ) from error
-    return prepared
-
-
-def build_network(recipe: Recipe) -> nn.Module:
-    """Build the network of a recipe."""
-    return build_model(
-        recipe.model,
-        recipe.classes,
-        ratio=recipe.ratio,
-        order=recipe.order,
-        timesteps=recipe.timesteps,
-        random=recipe.random,
-        threshold=recipe.threshold,
-        input=recipe.input,
-        zero_init=recipe.zero_init,
+        given=values,
+        out=save_path / name,
+        overwrite=True,  # as the official script: it writes into an existing folder
+        log_file=Path(log_path) / "log.txt",
+        devices=devices,
+        machines=machines,
+        precision=precision,
+        **given,
     )
 
 
-def _set_modes(options: Options, place: Place) -> None:
-    """Seed all generators, alike in all processes: each batch gets one draw of motion vectors, as in one process."""
-    if options.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = not options.deterministic
-    if place.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-    random.seed(options.recipe.seed)
-    np.random.seed(options.recipe.seed)
-    torch.manual_seed(options.recipe.seed)
-
-
-def _check_folder(options: Options, start: Start) -> None:
-    """Refuse to write over another run, unless told to."""
-    if options.new_folder and options.folder.exists():
-        raise SettingsError(f"{options.folder} is there already; choose another --name, or leave out --exist_ok")
-    if not options.overwrite and not start.continues(options.folder) and any(map(Path.exists, _files(options))):
-        raise SettingsError(
-            f"{options.folder} holds a run; go on with it with --resume, choose another --name, or --overwrite it"
-        )
-
-
-def _claim_folder(options: Options, start: Start) -> None:
-    """Make the run's folder, without the files of a run that is written over. All else has been checked by then."""
-    if not start.continues(options.folder):
-        for file in _files(options):
-            file.unlink(missing_ok=True)
-    options.folder.mkdir(parents=True, exist_ok=True)
-
-
-def _files(options: Options) -> list[Path]:
-    return [options.folder / name for name in (checkpoint.LAST, checkpoint.PREVIOUS, checkpoint.BEST)]
-
-
-def _wrap(network: nn.Module, options: Options, place: Place) -> nn.Module:
-    forward = network
-    if options.compile is not None:
-        forward = cast(nn.Module, torch.compile(network, backend=options.compile))
-    if place.processes > 1:
-        forward = DistributedDataParallel(forward, [place.device.index] if place.device.type == "cuda" else None)
-    return forward
+def _machines(given: dict[str, Any]) -> tuple[int, int]:
+    """Return the number of machines and the number of this one, and set Lightning's address of machine 0."""
+    numbers = []
+    for name, variable, default in (("machines", "WORLD_SIZE", 1), ("rank", "RANK", 0)):
+        number = given.pop(name, default)
+        if number == -1:
+            if variable not in os.environ:
+                raise ValueError(f"-1 stands for the environment variable {variable}, which is not set")
+            number = int(os.environ.pop(variable))  # else Lightning would read it as the number of processes
+        numbers.append(number)
+    machines, rank = numbers
+    if machines < 1 or not 0 <= rank < machines:
+        raise ValueError(f"--rank must be 0 to {machines - 1} for --world_size {machines}, got {rank}")
+    url = urlparse(given.pop("url", "env://"))
+    if url.hostname and machines > 1:
+        os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = url.hostname, str(url.port)
+    return machines, rank
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from benchmarks.report.tables import (
 
 _SIZE = 224
 _NAMES = {"ours": "this package", "official": "official formulation"}
-_LOOPS = {"ours": "this package", "official": "official loop"}
+_LOOPS = {"ours": "this package", "bare": "bare network", "official": "official loop"}
 _CLOCKS = {
     "host": "until the call returns",
     "finished": "until the events are ready",

@@ -1,4 +1,4 @@
-"""What tests of training may ask for, and what all of them do without."""
+"""What tests of training share."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from i2e_triton.training import log, train
+from i2e_triton.training import module, run
 from tests.training.tiny import TinyNetwork
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every recipe build the tiny network."""
-    monkeypatch.setattr(train, "build_network", TinyNetwork)
+    monkeypatch.setattr(module, "build_network", TinyNetwork)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -26,9 +26,8 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _no_curves() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _no_curves(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Drawing takes longer than the runs that are drawn."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log, "draw_curves", lambda rows, path: path.touch())
-        yield
+    monkeypatch.setattr(run, "save", lambda figure, path: path.touch())
+    monkeypatch.setattr(run, "draw_training", len)

@@ -1,4 +1,4 @@
-"""Rates and operations as counted by hand, and by PyTorch's own counter."""
+"""Rates, operations and energy, counted a second time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from i2e_triton import convert, event_rate
-from i2e_triton.training.activity import record_activity
+from i2e_triton.training.activity import estimate_energy, record_activity
 from i2e_triton.training.models import build_model
 from tests.training.networks import enliven, sample_images
 
@@ -84,3 +84,44 @@ def test_a_whole_network(name: str, generator: torch.Generator) -> None:
     assert all(0 < count.rate < 1 for count in activity.neurons.values())
     before = dict(zip(list(activity.weighted)[1:], activity.neurons.values()))
     assert all(activity.weighted[name].inputs.rate == count.rate for name, count in before.items())
+
+
+def network() -> nn.Sequential:
+    """A first layer of 5 x 5 x 8 x 2 x 9 = 3,600 MACs, a second one of 5 x 5 x 3 x 8 = 600."""
+    return nn.Sequential(layer.Conv2d(2, 8, 3, padding=1, step_mode="m"), layer.Conv2d(8, 3, 1, step_mode="m"))
+
+
+@torch.no_grad()
+def test_events_are_added_up_and_numbers_multiplied() -> None:
+    events = torch.zeros(4, 2, 2, 5, 5)
+    events[0, 0, 0, :2] = 1
+    events[3, 1, 1, 4] = 3  # five pixels that count three events each: 25 in all, 1/16 of the 400 positions
+    layers = network()
+    with record_activity(layers) as activity:
+        layers(events)
+    energy = estimate_energy(activity)
+    first, second = energy
+    assert (first.name, first.acs, first.macs, first.ann_macs) == ("0", 4 * 3600 / 16, 0, 3600 * 3 // 2)
+    assert (second.name, second.acs, second.macs, second.ann_macs) == ("1", 0.0, 4 * 600, 600)
+    assert first.millijoules == pytest.approx(0.9e-9 * 900)
+    assert second.millijoules == pytest.approx(4.6e-9 * 2400)
+    assert first.ann_millijoules == pytest.approx(4.6e-9 * 5400)
+
+
+@torch.no_grad()
+def test_networks_that_see_events_and_images(generator: torch.Generator) -> None:
+    images = sample_images(generator)
+    energies = {}
+    for seen in ("events", "rgb"):
+        model = build_model("resnet18", 10, input=seen)  # type: ignore[arg-type]
+        enliven(model, generator)
+        with record_activity(model) as activity:
+            model(images)
+        energies[seen] = estimate_energy(activity)
+    events, rgb = energies["events"], energies["rgb"]
+    assert all(entry.macs == 0 for entry in events)
+    assert [entry.name for entry in rgb if entry.macs] == ["conv1"]
+    assert rgb[0].macs == 4 * 16 * 16 * 64 * 3 * 49
+    without = [sum(layer.ann_millijoules for layer in layers) for layers in (events, rgb)]
+    assert without[0] == pytest.approx(without[1])
+    assert 0 < sum(layer.millijoules for layer in events) < without[0]

@@ -1,237 +1,142 @@
-"""``i2e train`` and ``i2e evaluate``: how they come to the command line, and what evaluating leaves."""
+"""``i2e train`` and ``i2e evaluate`` as a user runs them."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import re
-import subprocess
-import sys
-from importlib.metadata import EntryPoint
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import PIL.Image
 import pytest
 import torch
-import typer
-from typer.testing import CliRunner, Result
+from click.testing import Result
+from typer.testing import CliRunner
 
-import i2e_triton.cli.application
-from i2e_triton import convert, event_rate
-from i2e_triton.training.commands import add_commands
-from i2e_triton.training.data import open_splits
-from i2e_triton.training.models import MSResNet, build_model
-from i2e_triton.training.options import Options, parse_options
-from i2e_triton.training.recipes import Recipe, recipe
+from i2e_triton.analysis import plots
+from i2e_triton.cli.application import app
+from i2e_triton.training import report
+from i2e_triton.training.models import build_model
+from i2e_triton.training.official import save_weights
+from i2e_triton.training.recipes import RECIPES, find_recipe
+from tests.training.files import write_events, write_folders
 from tests.training.networks import enliven
-from tests.training.test_data import write_events
 
-#: scikit-learn's digits, as small as they are.
-RECIPE = recipe("demo", "digits").changed(size=8, timesteps=2)
+Command = Callable[..., Result]
 
 
 @pytest.fixture
-def network(generator: torch.Generator) -> MSResNet:
-    model = build_model("resnet18", 10, ratio=RECIPE.ratio, timesteps=RECIPE.timesteps)
-    enliven(model, generator)
-    return model
+def i2e() -> Command:
+    """Return a function that runs the command line."""
+    runner: Any = CliRunner()
+    return lambda *arguments: runner.invoke(app, [*map(str, arguments)], env={"COLUMNS": "200"})
 
 
-@pytest.fixture
-def checkpoint(network: MSResNet, tmp_path: Path) -> Path:
-    return save(network, RECIPE, tmp_path / "best.pt")
-
-
-def save(network: MSResNet, of: Recipe, path: Path) -> Path:
-    torch.save({"state_dict": network.state_dict(), "epoch": 3, "best_acc1": 50.0, "recipe": of.as_dict()}, path)
-    return path
-
-
-def i2e(*arguments: object) -> Result:
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.callback()(lambda: None)
-    add_commands(app)
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def test_evaluating_a_file_of_training(network: MSResNet, checkpoint: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    result = i2e("evaluate", "-c", checkpoint, "--workers", 0, "-o", out)
-    assert result.exit_code == 0, result.output
-    written = json.loads((out / "evaluation.json").read_text())
-    samples = open_splits(RECIPE, None).validation
-    images, labels = zip(*(samples[index] for index in range(360)))
-    with torch.no_grad():
-        logits = network(torch.stack(images))
-    right = float((logits.argmax(1) == torch.tensor(labels)).double().mean())
-    assert written["images"] == 360
-    assert written["top1"] == pytest.approx(right)
-    confusion = torch.tensor(written["confusion"])
-    assert confusion.sum(1).tolist() == torch.tensor(labels).bincount(minlength=10).tolist()
-    assert int(confusion.diagonal().sum()) == round(right * 360)
-    assert len(written["firing_rates"]) == 20
-    assert written["energy_mJ"] == pytest.approx(sum(entry["acs"] for entry in written["layers"]) * 0.9e-9)
-    assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
-    assert "resnet18, 10 classes, after epoch 3" in result.output
-    assert f"top-1 {right:.2%}" in result.output
-    assert f"{written['energy_mJ']:.4f} mJ" in result.output
-
-
-def test_options_come_before_the_file(checkpoint: Path, tmp_path: Path) -> None:
-    """Options replace the ratio and the timesteps of the checkpoint's recipe."""
-    out = tmp_path / "out"
-    more = ("--ratio", 1, "--timesteps", 1, "--precision", "bfloat16", "--batch-size", 100)
-    result = i2e("evaluate", "-c", checkpoint, "--workers", 0, "-o", out, *more)
-    assert result.exit_code == 0, result.output
-    written = json.loads((out / "evaluation.json").read_text())
-    samples = open_splits(RECIPE, None).validation
-    images = torch.stack([samples[index][0] for index in range(360)])
-    assert written["input_rate"] == pytest.approx(float(event_rate(convert(images, 1, timesteps=1))))
-    assert written["images"] == 360
-    assert "events at ratio 1" in result.output
-
-
-def test_no_memory_says_what_takes_less(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB.")
-
-    monkeypatch.setattr("i2e_triton.training.report.evaluate", fail)
-    result = i2e("evaluate", "-c", checkpoint, "--workers", 0)
-    assert result.exit_code == 1
-    assert result.output == "i2e evaluate: out of memory on cpu; lower --batch-size 128\n"
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("--checkpoint", "none.pt"), "i2e evaluate: none.pt: no such checkpoint file"),
-        (("--dataset", "cifar11"), "dataset must be one of"),
-        (("--dataset", "cifar10"), "cifar10 needs --data PATH"),
-        (
-            ("--dataset", "imagenet", "--data", "nowhere"),
-            "nowhere: no such folder; set --data to where imagenet lies\n",
-        ),
-    ],
-    ids=str,
-)
-def test_what_does_not_fit(options: tuple[str, ...], message: str, checkpoint: Path) -> None:
-    result = i2e("evaluate", "-c", checkpoint, *options)
-    assert result.exit_code == 1
-    assert message in result.output
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("--precision", "int8"), ("--batch-size", 0), ("--workers", -1), ("--device", "tpu"), ("--recipe", "baseline2")],
-)
-def test_wrong_options(option: str, value: object, checkpoint: Path) -> None:
-    result = i2e("evaluate", "-c", checkpoint, option, value)
+def test_train_without_arguments_explains_what_to_give(i2e: Command) -> None:
+    result = i2e("train")
     assert result.exit_code == 2
-    assert option in result.output
-    assert str(value) in result.output
+    assert "i2e train --data FOLDER" in result.output
+    for dataset, name in RECIPES:
+        assert dataset in result.output
+        assert name in result.output
+    assert len(result.output.splitlines()) < 20
 
 
-def test_files_that_do_not_know_their_data(network: MSResNet, tmp_path: Path) -> None:
-    torch.save(network.state_dict(), tmp_path / "weights.pth")
-    result = i2e("evaluate", "-c", tmp_path / "weights.pth")
-    assert result.exit_code == 1
-    assert "does not say what it was trained on; name it with --dataset" in result.output
+def test_help_groups_the_options_and_shows_defaults(i2e: Command) -> None:
+    text = i2e("train", "--help").output
+    for group in ("Data", "Conversion", "Network", "Optimizer and schedule", "Run", "Machine"):
+        assert f"─ {group} ─" in text
+    assert "--batch-size" in text
+    assert "[default: (recipe's)]" in text
+    assert "--no-random" in text
+    evaluate = i2e("evaluate", "--help").output
+    assert "CHECKPOINT" in evaluate
+    assert "--epochs" not in evaluate
 
 
-def test_files_of_another_version(network: MSResNet, tmp_path: Path) -> None:
-    torch.save({"state_dict": network.state_dict(), "recipe": {"name": "demo", "colour": 3}}, tmp_path / "best.pt")
-    result = i2e("evaluate", "-c", tmp_path / "best.pt")
-    assert result.exit_code == 1
-    assert re.search(r"best.pt: of another version \(.*'colour'\); pass --dataset", result.output)
+def test_show_prints_the_recipe(i2e: Command) -> None:
+    result = i2e("train", "--dataset", "cifar10", "--lr", "0.2", "--order", "3", "--show")
+    assert result.output == f"{find_recipe('cifar10').changed(lr=0.2, order=3)}\n"
 
 
-def test_training_gets_its_flags_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[Options] = []
-    monkeypatch.setattr("i2e_triton.training.train.train", given.append)
-    flags = ["-bz", "128", "-dp", "/data", "--dataset", "cifar10", "-wd", "2e-4", "--resume", "--device", "cpu"]
-    assert i2e("train", *flags).exit_code == 0
-    assert given == [parse_options(flags)]
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--dataset cifar", "dataset must be one of cifar10"),
+        ("--dataset cifar10 --recipe best", "recipe must be one of baseline1, baseline2, transfer1, transfer2, fast"),
+        ("--dataset cifar10 --recipe transfer1", "transfer1 starts from the weights of another run"),
+        ("--dataset cifar10 --epochs 0", "epochs must be at least 1, got 0"),
+        ("--dataset cifar10 --workers -1", "workers must be at least 0, got -1"),
+        ("--dataset cifar10 --precision half", "precision must be one of auto, float32, bfloat16, float16"),
+        ("--dataset cifar10 --epochs many", "Invalid value for '--epochs'"),
+    ],
+)
+def test_wrong_options_are_refused(i2e: Command, arguments: str, message: str) -> None:
+    result = i2e("train", *arguments.split())
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
 
 
-HELP = """
-import sys
-import typer
-from i2e_triton.training.commands import add_commands
-
-app = typer.Typer()
-add_commands(app)
-try:
-    app(["train", *sys.argv[1:]])
-except SystemExit as end:
-    print(end.code)
-heavy = ("spikingjelly", "torchvision", "torchmetrics", "matplotlib", "sklearn")
-print([name for name in heavy if name in sys.modules])
-"""
-
-
-@pytest.mark.parametrize("option", ["--help", "--lr=-1"])
-def test_a_look_at_options_loads_nothing_heavy(option: str, tmp_path: Path) -> None:
-    result = subprocess.run([sys.executable, "-c", HELP, option], cwd=tmp_path, capture_output=True, text=True)
-    assert result.stdout.splitlines()[-2:] == ["2" if option == "--lr=-1" else "0", "[]"]
-    assert "i2e train" in result.stdout + result.stderr
-
-
-WITHOUT_TRAIN = """
-import sys
-import typer
-from i2e_triton.training.commands import add_commands
-
-sys.modules["spikingjelly"] = None  # as if it were not installed
-app = typer.Typer()
-add_commands(app)
-for command in ("train", "evaluate"):
-    try:
-        app([command, *(["--checkpoint", "best.pt"] if command == "evaluate" else [])])
-    except SystemExit as end:
-        print(end.code)
-assert "torchmetrics" not in sys.modules
-assert "matplotlib" not in sys.modules
-"""
-
-
-def test_what_is_not_installed_is_named(tmp_path: Path) -> None:
-    """And nothing heavy is imported before a command runs."""
-    result = subprocess.run([sys.executable, "-c", WITHOUT_TRAIN], cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == [
-        f"i2e {command} needs the package spikingjelly: pip install 'i2e-triton[train]'"
-        for command in ("train", "evaluate")
-    ]
-
-
-def test_commands_of_installed_packages_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def installed(group: str) -> list[EntryPoint]:
-        return [EntryPoint("training", "i2e_triton.training.commands:add_commands", group)]
-
-    monkeypatch.setattr(i2e_triton.cli.application, "entry_points", installed)
-    app = typer.Typer()
-    i2e_triton.cli.application.add_commands(app)
-    assert [command.name for command in app.registered_commands] == ["train", "evaluate"]
-
-
-def test_the_package_declares_them() -> None:
-    (entry,) = importlib.metadata.entry_points(group=i2e_triton.cli.application.ENTRY_POINTS)
-    assert entry.load() is add_commands
-
-
-def test_events_are_evaluated_as_they_are(checkpoint: Path, tmp_path: Path) -> None:
-    write_events(tmp_path / "events", 8)
-    torch.save({**torch.load(checkpoint), "recipe": RECIPE.changed(size=16).as_dict()}, checkpoint)
-    options = ("-c", checkpoint, "--workers", 0, "--dataset", "cifar10", "--data", tmp_path / "events", "-o", tmp_path)
-    result = i2e("evaluate", *options)
+def test_own_photographs_train_and_are_evaluated(i2e: Command, tiny: None, tmp_path: Path) -> None:
+    folder = write_folders(tmp_path / "photographs", count=12)
+    out = tmp_path / "run"
+    result = i2e("train", "--data", folder, "-o", out, "--epochs", 2, "--device", "cpu", "--workers", 0, "--size", 32)
     assert result.exit_code == 0, result.output
-    assert f"cifar10: 4 images of validation, seen as events as they lie in {tmp_path / 'events'}\n" in result.output
-    result = i2e("evaluate", *options, "--ratio", 0.5)
-    assert result.exit_code == 1
-    assert f"--ratio can be followed for images only, and {tmp_path / 'events'} holds events" in result.output
+    assert "images of 3 channels, 48 x 48, 2 classes: 20 to train, 2 to validate, 2 to test" in result.output
+    assert "test: top-1" in result.output
+    again = i2e("train", "--data", folder, "-o", out, "--device", "cpu")
+    assert again.exit_code == 1
+    assert again.output.startswith("stopped: ")
+    assert "add --resume to continue it" in again.output
+    assert len(again.output.splitlines()) == 1
 
 
-def test_what_is_of_training_alone_is_in_nobodys_way(network: MSResNet, tmp_path: Path) -> None:
-    trained = save(network, RECIPE.changed(batch_size=400, accumulate=400, drop_to=2), tmp_path / "best.pt")
-    more = ("--timesteps", 1, "--batch-size", 360, "--workers", 0)
-    result = i2e("evaluate", "-c", trained, *more, "-o", tmp_path)
+def test_own_events_train(i2e: Command, tiny: None, tmp_path: Path) -> None:
+    write_events(tmp_path / "events", 40)
+    settings = ("--epochs", 1, "--device", "cpu", "--workers", 0)
+    result = i2e("train", "--data", tmp_path / "events", "-o", tmp_path / "run", *settings)
     assert result.exit_code == 0, result.output
+    assert "events of 8 timesteps, 16 x 16, 10 classes" in result.output
+
+
+def test_data_that_do_not_exist_end_with_one_line(i2e: Command, tmp_path: Path) -> None:
+    result = i2e("train", "--data", tmp_path / "none", "-o", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "none does not exist; set --data to where own is" in result.output.replace("\n", "")
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_reports_accuracy_rates_and_energy(
+    i2e: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+) -> None:
+    monkeypatch.setattr(report, "save", plots.save)
+    recipe = find_recipe("own").changed(classes=2, size=32, timesteps=1, batch_size=8)
+    network = enliven(build_model("resnet18", 2, timesteps=1), generator)
+    save_weights(tmp_path / "best.pt", network, 3, 50.0, recipe.as_dict())
+    folder = write_folders(tmp_path / "photographs", count=4)
+    result = i2e("evaluate", tmp_path / "best.pt", "--data", folder, "-o", tmp_path / "out", "--workers", 0)
+    assert result.exit_code == 0, result.output
+    for words in (
+        "resnet18, 2 classes, epoch 3",
+        "of the test split, as events, ratio",
+        "event rate of the input",
+        "firing rate",
+        "energy per image",
+        "layer4.1.conv2",
+    ):
+        assert words in result.output
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert content["classes"] == ["cat", "dog"]
+    assert content["images"] == sum(map(sum, content["confusion"]))
+    assert 0 < content["energy_mJ"] < content["ann_energy_mJ"]
+    assert 0 < content["input_rate"] < 1
+    with PIL.Image.open(tmp_path / "out" / "confusion.png") as image:
+        assert image.width > 500
+
+
+def test_evaluate_needs_to_know_the_data(i2e: Command, tmp_path: Path) -> None:
+    torch.save(build_model("resnet18", 10).state_dict(), tmp_path / "weights.pt")
+    result = i2e("evaluate", tmp_path / "weights.pt")
+    assert result.exit_code == 1
+    assert "does not say on what it was trained; pass --dataset or --data" in result.output.replace("\n", " ")
+    assert i2e("evaluate", tmp_path / "none.pt").output.startswith("stopped: ")

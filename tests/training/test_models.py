@@ -1,4 +1,4 @@
-"""The networks are the published ones: names, shapes, logits; and any form of the same events gives the same logits."""
+"""The networks are the official ones: names, shapes, logits; and any form of the same events gives the same logits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 import i2e_triton
-from i2e_triton.training.encoders import FixedThreshold, RepeatedImage
-from i2e_triton.training.models import ARCHITECTURES, BasicBlock, MSResNet, build_model
+from i2e_triton.training.models import BASIC, BOTTLENECK, FixedThreshold, MSResNet, RepeatedImage, build_model
 from tests.samples import assert_same_events, noise
 from tests.training.networks import enliven, sample_images
-from tests.training.published_network import STRUCTURE, PublishedNetwork
+from tests.training.official_network import STRUCTURE, OfficialNetwork
 
 RATIO = 0.07
 
@@ -36,22 +35,22 @@ def events_seen(network: MSResNet, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_logits_are_those_of_the_published_network(name: str, generator: torch.Generator) -> None:
-    published = enliven(PublishedNetwork(name, 10, RATIO), generator)
+def test_logits_are_those_of_the_official_network(name: str, generator: torch.Generator) -> None:
+    official = enliven(OfficialNetwork(name, 10, RATIO), generator)
     network = build_model(name, 10, ratio=RATIO).eval()
-    network.load_state_dict(published.state_dict())
+    network.load_state_dict(official.state_dict())
     images = sample_images(generator)
-    expected = published(images)
+    expected = official(images)
     assert float(expected.std()) > 0.01
     assert torch.equal(network(images), expected)
 
 
 @pytest.mark.parametrize("name", STRUCTURE)
-def test_names_shapes_and_order_are_the_published_ones(name: str) -> None:
-    network, published = build_model(name, 10), PublishedNetwork(name, 10, RATIO)
-    shapes = {key: tuple(value.shape) for key, value in published.state_dict().items()}
+def test_names_shapes_and_order_are_the_official_ones(name: str) -> None:
+    network, official = build_model(name, 10), OfficialNetwork(name, 10, RATIO)
+    shapes = {key: tuple(value.shape) for key, value in official.state_dict().items()}
     assert {key: tuple(value.shape) for key, value in network.state_dict().items()} == shapes
-    trained = [key for key, value in published.named_parameters() if value.requires_grad]
+    trained = [key for key, value in official.named_parameters() if value.requires_grad]
     assert [key for key, _ in network.named_parameters()] == trained
 
 
@@ -98,7 +97,7 @@ def test_images_events_and_packed_events_give_the_same_logits(timesteps: int, ge
 def test_every_pass_starts_at_rest(network: MSResNet, generator: torch.Generator) -> None:
     images = sample_images(generator)
     logits = network(images)
-    with network.layer3.register_forward_hook(interrupt), pytest.raises(KeyboardInterrupt):
+    with network.get_submodule("layer3").register_forward_hook(interrupt), pytest.raises(KeyboardInterrupt):
         network(sample_images(generator).repeat(2, 1, 1, 1))
     assert torch.equal(network(images), logits)
     assert all(m.v == 0.0 for m in network.modules() if isinstance(m, neuron.LIFNode))
@@ -153,9 +152,10 @@ def test_channels_last_stays_so(network: MSResNet, generator: torch.Generator) -
     assert layouts == [True] * 19
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_compiles_in_one_graph(generator: torch.Generator) -> None:
-    network = MSResNet(BasicBlock, (1, 1, 1, 1), 10, i2e_triton.I2E(RATIO, timesteps=2))
+    network = MSResNet(BASIC, (1, 1, 1, 1), 10, i2e_triton.I2E(RATIO, timesteps=2))
     enliven(network, generator)
     images = sample_images(generator)
     compiled = torch.compile(network, backend="eager", fullgraph=True)
@@ -163,19 +163,16 @@ def test_compiles_in_one_graph(generator: torch.Generator) -> None:
         assert torch.equal(compiled(images), network(images))
 
 
-def test_zero_init_makes_branches_silent() -> None:
-    for name in ("resnet18", "resnet50"):
-        network = build_model(name, 10, zero_init=True)
-        silent = {key for key, value in network.named_parameters() if "bn" in key and not bool(value.any())}
-        last = "bn3" if name == "resnet50" else "bn2"
-        blocks = [key for key in silent if key.endswith(f".{last}.weight")]
-        assert len(blocks) == sum(ARCHITECTURES[name][1])
-        assert {key for key in silent if key.endswith("weight")} == set(blocks)
-        assert torch.equal(network.get_parameter("bn1.weight"), torch.ones(64))
-        assert all(bool(build_model(name, 10).get_parameter(key).all()) for key in blocks)
+@pytest.mark.parametrize(("kernels", "last"), [(BASIC, "bn2"), (BOTTLENECK, "bn3")])
+def test_zero_init_makes_branches_silent(kernels: tuple[int, ...], last: str) -> None:
+    network = MSResNet(kernels, (1, 1, 1, 1), 10, i2e_triton.I2E(), zero_init=True)
+    silent = {key for key, value in network.named_parameters() if key.endswith("weight") and not bool(value.any())}
+    assert silent == {f"layer{stage}.0.{last}.weight" for stage in (1, 2, 3, 4)}
+    network = MSResNet(kernels, (1, 1, 1, 1), 10, i2e_triton.I2E())
+    assert all(bool(network.get_parameter(key).all()) for key in silent)
 
 
-def test_convolutions_start_as_published() -> None:
+def test_convolutions_start_as_official() -> None:
     network = build_model("resnet18", 10)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -256,32 +253,47 @@ def test_what_is_neither_images_nor_events(shape_and_dtype: tuple[tuple[int, ...
         network(torch.zeros(shape, dtype=dtype))
 
 
-@pytest.mark.parametrize("shape", [(16, 8, 2, 8, 8), (7, 2, 2, 8, 8), (0, 2, 2, 8, 8)])
-def test_events_with_the_batch_first_are_not_taken_for_timesteps(shape: tuple[int, ...]) -> None:
-    with pytest.raises(
-        ValueError, match=r"the network's 8 timesteps and at most 8, got .* pass events.transpose\(0, 1\)"
-    ):
-        build_model("resnet18", 10).eval()(torch.zeros(shape))
+@torch.no_grad()
+def test_the_layout_of_dense_events_is_known_or_asked_for(generator: torch.Generator) -> None:
+    network = build_model("resnet18", 10, ratio=RATIO)
+    enliven(network, generator)
+    images = noise((8, 3, 16, 16), torch.uint8, generator)
+    events = i2e_triton.convert(images, RATIO)
+    with pytest.raises(ValueError, match=r"may be \[T, B, 2, H, W\] or \[B, T, 2, H, W\]; set network.batch_first"):
+        network(events)
+    network.batch_first = False
+    expected = network(events)
+    network.batch_first = True
+    assert torch.equal(network(events.transpose(0, 1)), expected)
+    network.batch_first = None
+    assert torch.equal(network(events[:, :3]), network(events[:, :3].transpose(0, 1)))  # 3 can only be B
 
 
-def test_timesteps_may_be_left_out_in_training() -> None:
-    network = build_model("resnet18", 10)
+@pytest.mark.parametrize(("shape", "batch_first"), [((16, 8, 2, 8, 8), False), ((7, 2, 2, 8, 8), None)])
+def test_events_without_the_timesteps_are_refused(shape: tuple[int, ...], batch_first: bool | None) -> None:
+    network = build_model("resnet18", 10, batch_first=batch_first).eval()
+    with pytest.raises(ValueError, match=r"must have 8 to 8 timesteps, got .*; for the other layout set"):
+        network(torch.zeros(shape))
+
+
+def test_timesteps_may_be_dropped_in_training() -> None:
+    network = build_model("resnet18", 10, batch_first=False)
     assert network(torch.zeros(3, 2, 2, 32, 32)).shape == (2, 10)
-    with pytest.raises(ValueError, match="at most 8, got"):
+    with pytest.raises(ValueError, match="must have 1 to 8 timesteps, got"):
         network(torch.zeros(9, 2, 2, 32, 32))
 
 
 def test_wrong_settings() -> None:
     for settings, message in (
         ({"name": "resnet20"}, "model must be one of resnet18, .*, got 'resnet20'"),
-        ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
+        ({"num_classes": -1}, "num_classes must be at least 1, got -1"),
         ({"input": "grey"}, "input must be 'events', 'rgb' or 'value', got 'grey'"),
         ({"timesteps": 9}, "timesteps must be 1 to 8, got 9"),
-        ({"timesteps": 0, "input": "rgb"}, "timesteps must be at least 1, got 0"),
+        ({"timesteps": 0, "input": "rgb"}, "timesteps at least 1; got 3 and 0"),
         ({"threshold": -1.0}, r"ratio must be in \[0, 1\]"),
     ):
         arguments: dict[str, object] = {"name": "resnet18", "num_classes": 10, **settings}
         with pytest.raises(ValueError, match=message):
             build_model(**arguments)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="channels must be 1 or 3, got 2"):
+    with pytest.raises(ValueError, match="channels must be 1 or 3, timesteps at least 1; got 2 and 4"):
         RepeatedImage(2)

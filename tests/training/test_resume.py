@@ -1,195 +1,220 @@
-"""A run that was cut goes on as if it had not been."""
+"""A run that was killed continues to the same losses, step for step."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from i2e_triton.training import loop, train
-from i2e_triton.training.distributed import Place
-from i2e_triton.training.options import Options, parse_options
-from i2e_triton.training.recipes import Recipe
-from i2e_triton.training.resume import find_start
-from i2e_triton.training.run import Run
-from tests.training.tiny import CutError, TinyNetwork, failure, rows, run
+from i2e_triton.augmentation import RandomCropResizeFlip
+from i2e_triton.training import module
+from i2e_triton.training.callbacks import CheckpointFiles, ResumePoints
+from i2e_triton.training.image_loader import GPUImageLoader, ImageSet
+from i2e_triton.training.module import SpikingClassifier
+from i2e_triton.training.official import CheckpointError
+from i2e_triton.training.recipes import find_recipe
+from tests.samples import noise
+from tests.training.files import write_events
+from tests.training.test_module import KilledError, Recorder, quiet_trainer
+from tests.training.tiny import FAKE, TinyNetwork, losses, train
 
-DATA = ("--dataset", "fake", "--augmentation", "crop", "--size", 16, "-bz", 16, "-e", 2, "--max-steps", 6)
-ALL = (*DATA, "--mixup", "--ema", 0.9, "--accumulate", 2, "-p", 3, "--checkpoint-every", 2)
+STEPS = 6
+CROP = FAKE.changed(augmentation="crop", mixup=True, ema=0.9, accumulate=2)
+OPTIONS: dict[str, Any] = {"max_steps": STEPS, "checkpoint_every": 2}
 
 
-def cut_after(forwards: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the network end the run in a forward pass."""
+def kill_after(forwards: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the network end the run in a training forward pass."""
 
-    class Cut(TinyNetwork):
+    class Killed(TinyNetwork):
         left = forwards
 
         def forward(self, x: Tensor) -> Tensor:
-            Cut.left -= self.training
-            if Cut.left < 0:
-                raise CutError
+            Killed.left -= self.training
+            if Killed.left < 0:
+                raise KilledError
             return super().forward(x)
 
-    monkeypatch.setattr(train, "build_network", Cut)
+    monkeypatch.setattr(module, "build_network", Killed)
 
 
-def assert_same_run(first: Path, second: Path) -> None:
-    """The same losses at every step, the same epochs but for their speed, the same state at the end."""
-    assert rows(first / "steps.csv") == rows(second / "steps.csv")
-    epochs = [[{**row, "images_per_second": ""} for row in rows(folder / "epochs.csv")] for folder in (first, second)]
-    assert epochs[0] == epochs[1]
-    states = [torch.load(folder / "last.pt", weights_only=True) for folder in (first, second)]
-    assert states[0]["averaging"]["steps"] == states[1]["averaging"]["steps"] > 0
-    for one, other in ((state["state_dict"], state["averaging"]["network"]) for state in states):
-        assert any(not torch.equal(value, other[name]) for name, value in one.items())  # the average is another one
-    for one, other in zip(*((state["state_dict"], state["averaging"]["network"]) for state in states)):
-        assert one.keys() == other.keys()
-        for name, value in one.items():
-            assert torch.equal(value, other[name]), name
-    assert torch.equal(states[0]["random"]["torch"], states[1]["random"]["torch"])
+def assert_equal_weights(first: Path, second: Path) -> None:
+    states = [torch.load(folder / "last.pt", weights_only=True)["state_dict"] for folder in (first, second)]
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was not cut: 12 steps of two parts each."""
+    """The folder of a run that was not killed."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "build_network", TinyNetwork)
-        run(*ALL, "-sp", folder, "-n", "run")
-    assert len(rows(folder / "run" / "steps.csv")) == 12
-    return folder / "run"
+        patch.setattr(module, "build_network", TinyNetwork)
+        train(folder, CROP, **OPTIONS)
+    assert len(losses(folder)) == 2 * STEPS
+    return folder
 
 
-# In the first epoch between two checkpoints, in the part of a batch, in the second epoch; workers in one of the two.
-@pytest.mark.parametrize(("forwards", "workers"), [(7, 0), (10, 1), (19, 0)])
-def test_a_cut_run_goes_on_to_the_same_losses(
+# Killed in the first epoch between two checkpoints, within an accumulated batch, and in the second epoch.
+@pytest.mark.parametrize(("forwards", "workers"), [(7, 0), (10, 0), (19, 0), (7, 2)])
+def test_a_killed_run_resumes_to_the_same_losses(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forwards: int, workers: int
 ) -> None:
-    cut_after(forwards, monkeypatch)
-    with pytest.raises(CutError):
-        run(*ALL, "-sp", tmp_path, "-n", "run", "-w", workers)
-    monkeypatch.setattr(train, "build_network", TinyNetwork)
-    torch.rand(5)  # a new process has other random numbers at hand
-    run(*ALL, "-sp", tmp_path, "-n", "run", "--resume")
-    assert_same_run(whole, tmp_path / "run")
+    kill_after(forwards, monkeypatch)
+    with pytest.raises(KilledError):
+        train(tmp_path, CROP, workers=workers, **OPTIONS)
+    assert 0 < len(losses(tmp_path)) < 2 * STEPS
+    monkeypatch.setattr(module, "build_network", TinyNetwork)
+    torch.rand(5)  # a new process has another random state
+    record = train(tmp_path, CROP, resume=True, workers=workers, **OPTIONS)
+    assert losses(tmp_path) == losses(whole)
+    assert_equal_weights(tmp_path, whole)
+    assert len(record.history) == 2
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_on_converted_events_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    write_events(tmp_path / "events", 40)
+    recipe = find_recipe("own").changed(batch_size=4, epochs=2)
+    options: dict[str, Any] = {"max_steps": 5, "checkpoint_every": 2, "data": tmp_path / "events", "workers": workers}
+    monkeypatch.setattr(module, "build_network", TinyNetwork)
+    train(tmp_path / "whole", recipe, **options)
+    kill_after(7, monkeypatch)
+    with pytest.raises(KilledError):
+        train(tmp_path / "killed", recipe, **options)
+    monkeypatch.setattr(module, "build_network", TinyNetwork)
+    torch.rand(5)
+    train(tmp_path / "killed", recipe, resume=True, **options)
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    assert_equal_weights(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_a_run_on_images_in_memory_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = find_recipe("digits").changed(size=16, timesteps=2, epochs=1, augmentation="flip")
+    options: dict[str, Any] = {"max_steps": 5, "checkpoint_every": 2, "in_memory": True}
+    monkeypatch.setattr(module, "build_network", TinyNetwork)
+    train(tmp_path / "whole", recipe, **options)
+    kill_after(3, monkeypatch)
+    with pytest.raises(KilledError):
+        train(tmp_path / "killed", recipe, **options)
+    monkeypatch.setattr(module, "build_network", TinyNetwork)
+    train(tmp_path / "killed", recipe, resume=True, **options)
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+
+
+def test_a_users_trainer_with_the_gpu_loader_resumes(tmp_path: Path, generator: torch.Generator) -> None:
+    images = ImageSet(noise((20, 3, 16, 16), torch.uint8, generator), torch.arange(20) % 10)
+
+    def fit(out: Path, stop: int = 100, resume: Path | None = None) -> list[float]:
+        torch.manual_seed(0)
+        loader = GPUImageLoader(images, 4, augment=RandomCropResizeFlip(16, 16, 2), seed=3, output="packed")
+        recorder, points = Recorder(stop), ResumePoints(out, every=1)
+        trainer = quiet_trainer(callbacks=[recorder, points], plugins=[CheckpointFiles()])
+        with pytest.raises(KilledError) if stop < 10 else nullcontext():
+            trainer.fit(SpikingClassifier(FAKE, TinyNetwork(FAKE)), loader, ckpt_path=resume, weights_only=True)
+        return recorder.losses
+
+    whole = fit(tmp_path / "whole")
+    assert len(whole) == 10
+    first = fit(tmp_path / "killed", stop=7)
+    second = fit(tmp_path / "killed", resume=tmp_path / "killed" / "last.pt")
+    assert first + second == whole
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cut_after(19, monkeypatch)
-    with pytest.raises(CutError):
-        run(*ALL, "-sp", tmp_path, "-n", "run")
-    last = tmp_path / "run" / "last.pt"
-    content = bytearray(last.read_bytes())
+    kill_after(19, monkeypatch)
+    with pytest.raises(KilledError):
+        train(tmp_path, CROP, **OPTIONS)
+    content = bytearray((tmp_path / "last.pt").read_bytes())
     content[len(content) // 2] ^= 1
-    last.write_bytes(content)
-    monkeypatch.setattr(train, "build_network", TinyNetwork)
-    run(*ALL, "-sp", tmp_path, "-n", "run", "--resume")
+    (tmp_path / "last.pt").write_bytes(content)
+    log = tmp_path / "logs" / "version_0" / "metrics.csv"
+    log.write_bytes(log.read_bytes()[:-7])  # a cut line
+    monkeypatch.setattr(module, "build_network", TinyNetwork)
+    train(tmp_path, CROP, resume=True, **OPTIONS)
     told = capsys.readouterr().err
-    assert "previous.pt at epoch 1, step 0" in told
-    assert "last.pt is damaged: " in told
-    assert_same_run(whole, tmp_path / "run")
+    assert f"{tmp_path}/last.pt is damaged, or not a checkpoint; resuming from {tmp_path}/previous.pt" in told
+    assert_equal_weights(whole, tmp_path)
+
+
+def test_a_finished_run_keeps_its_weights_and_is_not_repeated(
+    whole: Path, tmp_path: Path, tiny: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert {path.name for path in whole.glob("*.pt")} == {"best.pt", "last.pt"}
+    for name in ("best.pt", "last.pt"):
+        (tmp_path / name).write_bytes((whole / name).read_bytes())
+    record = train(tmp_path, CROP, resume=True, **OPTIONS)
+    assert record.history == []
+    assert "is finished" in capsys.readouterr().err
 
 
 def test_resuming_before_there_is_a_checkpoint_starts(
     tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run("--dataset", "fake", "--size", 16, "-e", 1, "--max-steps", 1, "-sp", tmp_path, "-n", "run", "--resume")
-    assert "starting anew: there is no checkpoint in" in capsys.readouterr().err
-    assert len(rows(tmp_path / "run" / "steps.csv")) == 1
+    train(tmp_path, resume=True, max_steps=1)
+    assert "contains no checkpoint; starting from the beginning" in capsys.readouterr().err
+    assert len(losses(tmp_path)) == 2
 
 
-def test_a_run_of_other_settings_is_not_resumed(whole: Path, tmp_path: Path, tiny: None) -> None:
-    settings = [*ALL, "-sp", tmp_path, "-n", "other", "--resume", whole / "last.pt"]
-    with pytest.raises(SystemExit) as error:
-        run(*settings, "--lr", 0.2, "--model", "resnet34")
-    assert "model 'resnet18' (now 'resnet34'), lr 0.1 (now 0.2)" in failure(error)
-    assert "--init" in failure(error)
-    assert not (tmp_path / "other").exists()
+def test_a_run_with_other_settings_is_not_resumed(whole: Path, tmp_path: Path, tiny: None) -> None:
+    (tmp_path / "last.pt").write_bytes((whole / "last.pt").read_bytes())
+    with pytest.raises(
+        CheckpointError, match=r"belongs to a run with model 'resnet18' \(now 'resnet34'\), lr 0.05 \(now"
+    ):
+        train(tmp_path, CROP.changed(lr=0.2, model="resnet34"), resume=True)
 
 
-def test_all_processes_start_where_the_first_one_does(
-    whole: Path, tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a machine without the run's folder as well."""
-
-    def options(folder: Path) -> Options:
-        return parse_options([*map(str, ALL), "-sp", str(folder), "-n", whole.name, "--resume", "--device", "cpu"])
-
-    of_the_first = find_start(options(whole.parent))
-    monkeypatch.setattr(Place, "decide", lambda place, choose: of_the_first)
-    trained: list[Run] = []
-    monkeypatch.setattr(loop, "train", trained.append)
-    train.run(options(tmp_path), Place(torch.device("cpu"), rank=1))
-    assert (trained[0].epoch, trained[0].step, trained[0].best) == (
-        2,
-        0,
-        torch.load(whole / "last.pt", weights_only=True)["best_acc1"],
-    )
+@pytest.fixture(scope="module")
+def halted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with a checkpoint in the first epoch."""
+    folder = tmp_path_factory.mktemp("halted")
+    with pytest.MonkeyPatch.context() as patch:
+        kill_after(3, patch)
+        with pytest.raises(KilledError):
+            train(folder, FAKE, checkpoint_every=2)
+    return folder
 
 
-def test_a_run_of_another_precision_is_not_resumed(tiny: None, tmp_path: Path) -> None:
-    """There is no scale of gradients to go on with."""
-    run(*DATA, "-sp", tmp_path, "-n", "run")
-    with pytest.raises(SystemExit) as error:
-        run(*DATA, "-sp", tmp_path, "-n", "run", "--resume", "--precision", "float16")
-    assert "run: what the last checkpoint holds does not fit" in failure(error)
-    assert "--precision" in failure(error)
+def set_processed(state: dict[str, Any], value: Any) -> None:
+    state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] = value
 
 
-def test_another_run_is_not_written_over_unless_told(whole: Path, tmp_path: Path, tiny: None) -> None:
-    settings = ["--dataset", "fake", "--size", 16, "-e", 1, "--max-steps", 1, "-sp", tmp_path, "-n", "run"]
-    run(*settings)
-    with pytest.raises(SystemExit) as error:
-        run(*settings)
-    assert "holds a run; go on with it with --resume, choose another --name, or --overwrite it" in failure(error)
-    run(*settings, "--overwrite", "--lr", 0.01)
-    assert [row["lr"] for row in rows(tmp_path / "run" / "steps.csv")] == ["0.01"]
-    with pytest.raises(SystemExit) as error:
-        run(*settings, "--overwrite", "--exist_ok")  # the published meaning: the folder must be new
-    assert "is there already; choose another --name" in failure(error)
+DAMAGE: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "epoch=inf": lambda state: state.update(epoch=math.inf),
+    "progress=inf": lambda state: set_processed(state, math.inf),
+    "progress of another type": lambda state: set_processed(state, "3"),
+    "no loops": lambda state: state.pop("loops"),
+    "loops of another type": lambda state: state.update(loops=[1]),
+    "no optimizer": lambda state: state.pop("optimizer_states"),
+    "optimizer of another type": lambda state: state.update(optimizer_states=[{"state": 1}]),
+    "callbacks of another type": lambda state: state.update(callbacks=dict.fromkeys(state["callbacks"], 3)),
+    "weights of another shape": lambda state: state["state_dict"].update({"network.fc.bias": torch.zeros(3)}),
+    "recipe of another version": lambda state: state["recipe"].update(unknown=1),
+}
 
 
-def test_what_a_checkpoint_says_is_what_the_published_ones_say(whole: Path) -> None:
-    state = torch.load(whole / "last.pt", weights_only=True)
-    best = torch.load(whole / "best.pt", weights_only=True)
-    top1 = [100 * float(row["val_top1"]) for row in rows(whole / "epochs.csv")]
-    assert state["epoch"] == 1
-    assert state["best_acc1"] == best["best_acc1"] == pytest.approx(max(top1))
-    assert best["epoch"] == top1.index(max(top1))
-    assert Recipe(**best["recipe"]) == Recipe(**state["recipe"])
-    assert "i2e.weight" in best["state_dict"]
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_state_ends_with_one_line(halted: Path, tmp_path: Path, tiny: None, name: str) -> None:
+    state = torch.load(halted / "last.pt", weights_only=True)
+    DAMAGE[name](state)
+    torch.save(state, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError) as error:
+        train(tmp_path, FAKE, resume=True)
+    assert "last.pt" in str(error.value)
+    assert "start again with --overwrite" in str(error.value) or "--init" in str(error.value)
 
 
-def test_a_start_that_fails_leaves_the_run_that_it_would_overwrite(tiny: None, tmp_path: Path) -> None:
-    here = ("-sp", tmp_path, "-n", "run")
-    run(*DATA, *here)
-    before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.pt")}
-    with pytest.raises(SystemExit) as error:
-        run("--recipe", "baseline1", "--dataset", "cifar10", "-dp", tmp_path / "none", *here, "--overwrite")
-    assert "none" in failure(error)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.pt")} == before
-
-
-def test_another_run_is_not_written_over_by_resuming(tiny: None, tmp_path: Path) -> None:
-    run(*DATA, "-sp", tmp_path, "-n", "one")
-    run(*DATA, "-sp", tmp_path, "-n", "other")
-    resumed = ("--resume", tmp_path / "one" / "last.pt", "-sp", tmp_path, "-n", "other")
-    with pytest.raises(SystemExit) as error:
-        run(*DATA, *resumed)
-    assert "holds a run" in failure(error)
-
-
-def test_a_damaged_last_checkpoint_that_is_named_falls_back_as_well(tiny: None, tmp_path: Path) -> None:
-    run(*ALL, "-sp", tmp_path, "-n", "run")
-    last = tmp_path / "run" / "last.pt"
-    steps = rows(tmp_path / "run" / "steps.csv")
-    last.write_bytes(last.read_bytes()[:1000])
-    run(*ALL, "-sp", tmp_path, "-n", "run", "--resume", last)
-    assert rows(tmp_path / "run" / "steps.csv") == steps
-    last.replace(last.with_name("previous.pt"))  # killed between two renames
-    run(*ALL, "-sp", tmp_path, "-n", "run", "--resume", last)
-    assert rows(tmp_path / "run" / "steps.csv") == steps
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 broken", b"no checkpoint"])
+def test_a_broken_file_ends_with_one_line(tmp_path: Path, tiny: None, content: bytes) -> None:
+    (tmp_path / "last.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"last\.pt is damaged, or not a checkpoint"):
+        train(tmp_path, FAKE, resume=True)

@@ -1,91 +1,62 @@
-"""The command: it learns, takes the published commands, and says what to change."""
+"""The official command line: its three commands run, and every flag has its official meaning."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from i2e_triton.training import train
-from i2e_triton.training.options import build_parser, parse_options
-from i2e_triton.training.published import read_weights
-from i2e_triton.training.recipes import Recipe, recipe
-from tests.training.test_data import write_parquet
-from tests.training.tiny import TinyNetwork, failure, rows, run
+from i2e_triton.training import train as script
+from i2e_triton.training.recipes import RunOptions, find_recipe
+from i2e_triton.training.train import FLAGS, main
+from tests.training.files import write_parquet
+from tests.training.tiny import losses
 
 ROOT = Path(__file__).parents[2]
-QUICK = ("--dataset", "fake", "--size", 16, "-bz", 4, "-e", 1, "--max-steps", 1, "-n", "run")
-
-
-def test_a_few_hundred_steps_learn_a_small_problem(tiny: None, tmp_path: Path) -> None:
-    settings = ("--dataset", "fake", "-cn", 4, "--size", 16, "-bz", 16, "-e", 3, "--max-steps", 70, "--lr", 0.2)
-    run(*settings, "-sp", tmp_path, "-n", "run")
-    steps, epochs = rows(tmp_path / "run" / "steps.csv"), rows(tmp_path / "run" / "epochs.csv")
-    assert len(steps) == 210
-    assert float(steps[0]["loss"]) > 1.2  # four classes, as good as by chance
-    assert float(epochs[-1]["train_top1"]) > 0.98
-    assert float(epochs[-1]["val_top1"]) > 0.98
-
-
-PUBLISHED = {
-    "CIFAR10": "-bz 128 -dp {data} --dataset cifar10 -n CIFAR10 -cn 10 -e 256 --lr 0.1 --lr_min 5e-5 -wd 2e-4 "
-    "--label_smooth 0.1 --model resnet18 --ratio 0.07 --shuffle 4 -p 30",
-    "CIFAR100": "-bz 128 -dp {data} --dataset cifar100 -n CIFAR100 -cn 100 -e 256 --lr 0.1 --lr_min 5e-5 -wd 2e-4 "
-    "--label_smooth 0.1 --model resnet18 --ratio 0.07 --shuffle 4 -p 30",
-    "ImageNet": "-bz 128 -dp {data} --dataset imagenet -n ImageNet -cn 1000 -e 128 --lr 0.1 --lr_min 5e-5 -wd 1e-5 "
-    "--label_smooth 0.1 --model resnet18 --ratio 0.12 --shuffle 4 -p 200 --multiprocessing_distributed",
+SHARED = "--lr 0.1 --lr_min 5e-5 --label_smooth 0.1 --model resnet18 --shuffle 4"
+OFFICIAL = {
+    "CIFAR10": f"-bz 128 -dp DATA --dataset cifar10 -n CIFAR10 -cn 10 -e 256 -wd 2e-4 --ratio 0.07 -p 30 {SHARED}",
+    "CIFAR100": f"-bz 128 -dp DATA --dataset cifar100 -n CIFAR100 -cn 100 -e 256 -wd 2e-4 --ratio 0.07 -p 30 {SHARED}",
+    "ImageNet": f"-bz 128 -dp DATA --dataset imagenet -n ImageNet -cn 1000 -e 128 -wd 1e-5 --ratio 0.12 -p 200 {SHARED}"
+    " --multiprocessing_distributed",
 }
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_published_commands_are_the_recipe_baseline2(name: str) -> None:
-    options = parse_options(PUBLISHED[name].format(data="images").split())
-    assert options.recipe == recipe("baseline2", name.lower())
-    assert (options.data, options.folder) == (Path("images"), Path("run") / name)
-    assert options.launch.spawn == (name == "ImageNet")
+@pytest.fixture
+def options(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that parses official flags, with two GPUs unless told otherwise."""
+
+    def parse(flags: str, gpus: int = 2) -> RunOptions:
+        found: list[RunOptions] = []
+        monkeypatch.setattr(script, "run", found.append)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        main(flags.split())
+        return found[0]
+
+    return parse
 
 
-def test_the_published_commands_run(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "images", classes=10)
-    end = f"-bz 2 -e 1 --max-steps 1 --size 16 -w 0 --device cpu -sp {tmp_path}".split()
-    # As a file, from the root of a clone, with the data that are there.
-    command = [
-        sys.executable,
-        "training/train.py",
-        *PUBLISHED["CIFAR10"].format(data=tmp_path / "images").split(),
-        *end,
-    ]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
-    # A process started for each GPU, or one on the CPU; made-up images of a thousand classes.
-    run(*PUBLISHED["ImageNet"].format(data=tmp_path).split(), *end, "--dummy")
-    run(*PUBLISHED["CIFAR100"].format(data=tmp_path / "images").split(), *end)
-    for name, lr in (("CIFAR10", 0.1), ("CIFAR100", 0.1), ("ImageNet", 0.1)):
-        (step,) = rows(tmp_path / name / "steps.csv")
-        assert float(step["lr"]) == lr
-        best = torch.load(tmp_path / name / "best.pt", weights_only=True)
-        assert best["state_dict"]["fc.weight"].shape[0] == recipe(None, name.lower()).classes
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_the_official_commands_are_the_recipe_baseline2(name: str, options: Any) -> None:
+    found = options(OFFICIAL[name])
+    assert found.recipe == find_recipe(name, "baseline2")
+    assert (found.data, found.out, found.log_file) == (Path("DATA"), Path("run") / name, Path("log/log.txt"))
+    assert found.devices == (2 if name == "ImageNet" else 1)
+    assert (found.precision, found.overwrite, found.new_folder) == ("float16", True, False)
 
 
-def test_every_published_flag_is_taken() -> None:
-    flags = (
-        "-bz 32 -dp p --dataset dvscifar10 -sp s -lp /log -eo -n n -tk 3 -s 1 -cn 10 --deterministic --dummy "
-        "--resume r "
-        "--world_size 1 --rank 0 --dist_url tcp://127.0.0.1:8080 --dist_backend nccl -e 2 -se 1 --lr 0.5 -m 0.8 "
-        "-wd 0.1 --opt sgd --amp --mixup --t_train 2 --model resnet34 --ratio 0.2 --shuffle 1 --scheduler stepLR "
-        "--lr_min 0.01 --warmup_t 1 --warmup_lr_init 0.02 --label_smooth 0.2 --decay_t 3 --decay_rate 0.3 "
-        "-w 1 -p 5 --evaluate"
+def test_every_official_flag_is_understood(options: Any) -> None:
+    found = options(
+        "-bz 32 -dp p --dataset cifar10 -sp s -lp /other -eo -n n -tk 3 -s 1 -cn 10 --deterministic --dummy --resume r "
+        "--dist_backend gloo -e 2 --lr 0.5 -m 0.8 -wd 0.1 --opt momentum --amp --mixup --t_train 2 --model resnet34 "
+        "--ratio 0.2 --shuffle 1 --scheduler stepLR --lr_min 0.01 --warmup_t 1 --warmup_lr_init 0.02 "
+        "--label_smooth 0.2 --decay_t 3 --decay_rate 0.3 -w 1 -p 5 --evaluate --gpu 1"
     )
-    options = parse_options(flags.split())
-    assert options.recipe == Recipe(
-        "baseline2",
-        "cifar10-dvs",
-        classes=10,
-        size=128,
-        augmentation="flip",
+    assert found.recipe == find_recipe("cifar10").changed(
         batch_size=32,
         mixup=True,
         ratio=0.2,
@@ -93,6 +64,7 @@ def test_every_published_flag_is_taken() -> None:
         drop_to=2,
         model="resnet34",
         epochs=2,
+        optimizer="momentum",
         lr=0.5,
         momentum=0.8,
         weight_decay=0.1,
@@ -105,230 +77,103 @@ def test_every_published_flag_is_taken() -> None:
         decay_rate=0.3,
         seed=1,
     )
-    assert (options.topk, options.print_every, options.workers, options.start_epoch) == (3, 5, 1, 1)
-    assert (options.new_folder, options.deterministic, options.fake, options.evaluate) == (True, True, True, True)
-    assert (options.launch.url, options.resume, options.precision) == ("tcp://127.0.0.1:8080", Path("r"), None)
+    assert (found.out, found.log_file, found.new_folder) == (Path("s/n"), Path("other/log.txt"), True)
+    assert (found.deterministic, found.fake, found.evaluate, found.init) == (True, True, True, "r")
+    assert (found.precision, found.device, found.backend) == ("float32", "cuda:1", "gloo")
+    assert (found.workers, found.log_every) == (1, 5)
 
 
-def test_machines_may_be_counted_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    monkeypatch.setenv("RANK", "2")
-    options = parse_options(["--dataset", "cifar10", "--world_size", "-1", "--rank", "-1", "--dist_url", "env://"])
-    assert (options.launch.nodes, options.launch.node, options.launch.url) == (3, 2, "env://")
+def test_the_table_has_every_official_flag() -> None:
+    official = (
+        "-bz -dp --dataset -sp -lp -eo -n -tk -s -cn --deterministic --dummy --resume --world_size --rank --dist_url "
+        "--dist_backend --gpu --multiprocessing_distributed -e -se --lr -m -wd --opt --amp --mixup --t_train --model "
+        "--ratio --shuffle --scheduler --lr_min --warmup_t --warmup_lr_init --label_smooth --decay_t --decay_rate "
+        "-w -p --evaluate"
+    )
+    assert [flags.split()[0] for flags in FLAGS][: len(official.split())] == official.split()
+
+
+def test_without_a_gpu_the_flags_fall_back_to_the_cpu(options: Any) -> None:
+    found = options("--dataset cifar10 -dp p --gpu 3 --multiprocessing_distributed", gpus=0)
+    assert (found.precision, found.device, found.devices) == ("float32", "auto", 1)
+
+
+def test_dvscifar10_is_fine_tuned_with_the_official_values(
+    options: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = options("--dataset dvscifar10 -dp p")
+    recipe = found.recipe
+    assert (recipe.batch_size, recipe.epochs, recipe.lr, recipe.lr_min, recipe.weight_decay) == (32, 128, 5e-4, 0, 0)
+    assert (recipe.augmentation, recipe.label_smoothing, recipe.scheduler, found.init) == (
+        "none",
+        0.1,
+        "cosineLR",
+        None,
+    )
+    (tmp_path / "best.pth.tar").touch()  # the official default of --resume
+    assert options("--dataset dvscifar10 -dp p").init == "best.pth.tar"
+
+
+def test_start_epoch_continues_from_the_weights_of_the_epoch_before(options: Any) -> None:
+    found = options("--dataset cifar10 -dp p -sp s -n n -se 3")
+    assert (found.init, found.start_epoch) == ("s/n/weights/epoch2.pth.tar", 3)
+
+
+def test_machines_are_counted_by_flags_or_by_the_environment(options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "0")  # restored after the test
+    url = "--dist_url tcp://10.0.0.1:8080"
+    assert options(f"--dataset cifar10 -dp p --world_size 4 --rank 2 {url}").machines == 4
+    environment = script.os.environ
+    found = (environment["NODE_RANK"], environment["MASTER_ADDR"], environment["MASTER_PORT"])
+    assert found == ("2", "10.0.0.1", "8080")
+    environment.update(WORLD_SIZE="3", RANK="1")
+    found = options("--dataset cifar10 -dp p --world_size -1 --rank -1 --dist_url env://")
+    assert (found.machines, environment["NODE_RANK"]) == (3, "1")
+    assert "WORLD_SIZE" not in environment
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("flags", "message"),
     [
         ("--dataset cifar", "dataset must be one of cifar10"),
-        ("--dataset cifar10 --recipe best", "recipe must be one of baseline1, baseline2, transfer1, transfer2"),
-        ("--dataset cifar10 --recipe fast-cifar10", "its own: python -m i2e_triton.training.fast_cifar10"),
-        ("--dataset cifar10 --evaluate", "--evaluate needs weights"),
-        ("--dataset cifar10 --recipe transfer1", "transfer1 starts from the weights of another run; add --init FILE"),
-        ("--dataset cifar10 --init a --resume b", "give one of them"),
-        ("--dataset cifar10 --world_size 2", "--world_size needs --dist_url"),
-        ("--dataset cifar10 --world_size -1", "-1 stands for WORLD_SIZE of the environment, which is not set"),
-        ("--dataset cifar10 --rank -2", "argument --rank: must be a whole number, 0 or more, got -2"),
-        ("--dataset cifar10 --rank 1", "--rank must be less than the 1 machines of --world_size, got 1"),
-        ("--dataset cifar10 --model resnet19", "invalid choice: 'resnet19'"),
-        ("--dataset cifar10 -bz 0", "argument -bz/--batch_size: must be a whole number, 1 or more, got 0"),
-        ("--dataset cifar10 -p 0", "argument -p/--print_freq: must be a whole number, 1 or more, got 0"),
-        ("--dataset cifar10 -tk 0", "argument -tk/--topk: must be a whole number, 1 or more, got 0"),
-        ("--dataset cifar10 -w -1", "argument -w/--workers: must be a whole number, 0 or more, got -1"),
-        ("--dataset cifar10 --max-steps 0", "argument --max-steps: must be a whole number, 1 or more, got 0"),
-        ("--dataset cifar10 --checkpoint-every -1", "--checkpoint-every: must be a whole number, 0 or more, got -1"),
-        ("--dataset cifar10 --lr -1", "argument --lr: must be a number, 0 or more, got -1"),
-        ("--dataset cifar10 -m -1", "argument -m/--momentum: must be a number of at least 0 and less than 1, got -1"),
-        ("--dataset cifar10 -wd -1", "argument -wd/--weight_decay: must be a number, 0 or more, got -1"),
-        ("--dataset cifar10 --label_smooth 2", "argument --label_smooth: must be a number from 0 to 1, got 2"),
-        ("--dataset cifar10 -s -5", "argument -s/--seed: must be a whole number from 0 to 4294967295, got -5"),
-        ("--dataset cifar10 --warmup_t -3", "argument --warmup_t: must be a whole number, 0 or more, got -3"),
-        ("--dataset cifar10 --size 4", "argument --size: must be a whole number, 8 or more, got 4"),
-        ("--dataset cifar10 --ratio -0.1", "argument --ratio: must be a number, 0 or more, got -0.1"),
-        ("--dataset cifar10 --t_train -1", "argument --t_train: must be a whole number, 0 or more, got -1"),
-        ("--dataset cifar10 --t_train 20", "drop_to (--t_train) must be at most the 8 timesteps, got 20"),
-        ("--dataset cifar10 --timesteps 9", "timesteps must be 1 to 8, got 9"),
+        ("--dataset cifar10 --opt lamb", "optimizer must be one of sgd, momentum, adam, adamw; got 'lamb'"),
+        ("--dataset cifar10 -bz 0", "batch_size must be at least 1, got 0"),
         ("--dataset cifar10 --shuffle 6", "order must be one of alpha-beta-gamma"),
-        ("--dataset cifar10 -se 256", "--start_epoch must be less than the 256 epochs, got 256"),
-        ("--dataset cifar10 --compile nothing", "inductor, "),
-        ("--dataset cifar10 --amp --precision bfloat16", "--precision bfloat16 turns it on; leave one of them out"),
-        ("--dataset cifar10 --gpu 0 --device cpu", "--gpu 0 and --device cpu: leave one of them out"),
-        ("--dataset cifar10 --gpu 0 --multiprocessing_distributed", "--gpu takes one GPU"),
-        ("--dataset cifar10 --gpu 99", "--gpu"),
-        ("--dataset cifar10 --input rgb --threshold 0.1", "are for events, and the input is rgb"),
-        (
-            "--dataset cifar10 --input value --ratio 0.1 --shuffle 1 --no-random",
-            "--ratio, --shuffle, --no-random: on how images become events, and the input is value",
-        ),
+        ("--dataset cifar10 --rank 1", "--rank must be 0 to 0 for --world_size 1, got 1"),
+        ("--dataset cifar10 --rank -1", "-1 stands for the environment variable RANK, which is not set"),
+        ("--dataset cifar10 --lr x", "argument --lr: invalid float value: 'x'"),
     ],
 )
-def test_wrong_options_are_refused_before_any_work(
-    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_flags_are_refused(flags: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as error:
-        train.main(arguments.split())
+        main(flags.split())
     assert error.value.code == 2
-    printed = capsys.readouterr().err
-    assert message in printed
-    assert printed.startswith("train.py: error: ")
-    assert printed.endswith("(train.py --help lists all options)\n")
-    assert printed.count("\n") == 1
+    assert message in capsys.readouterr().err
 
 
-def test_the_help_names_the_recipes_that_there_are() -> None:
-    text = " ".join(build_parser("train.py").format_help().split())
-    assert (
-        "Recipes: baseline1, baseline2, transfer1, transfer2 for cifar10, cifar100, imagenet, cifar10-dvs; "
-        "baseline1 for fake; demo for digits." in text
-    )
+def test_the_official_commands_train(tiny: None, tmp_path: Path) -> None:
+    write_parquet(tmp_path / "ten", classes=10)
+    end = f"-bz 2 -e 2 --max-steps 2 --size 16 -w 0 -p 1 --device cpu -sp {tmp_path}"
+    main(f"{OFFICIAL['CIFAR10']} {end}".replace("DATA", str(tmp_path / "ten")).split())
+    main(f"{OFFICIAL['CIFAR100']} {end} --dummy".split())
+    main(f"{OFFICIAL['ImageNet']} {end} --dummy".split())
+    for name in OFFICIAL:
+        assert len(losses(tmp_path / name)) == 4
+        assert (tmp_path / name / "log" / "log.txt").exists()
+    main(f"{OFFICIAL['CIFAR100']} {end} --dummy -eo -n new".split())
+    with pytest.raises(SystemExit):
+        main(f"{OFFICIAL['CIFAR100']} {end} --dummy -eo -n new".split())
 
 
-def test_a_recipe_can_be_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as error:
-        train.main(["--dataset", "cifar10", "--recipe", "transfer1", "--show"])
-    assert error.value.code == 0
-    assert capsys.readouterr().out == f"{recipe('transfer1', 'cifar10')}\n"
-
-
-def test_another_number_of_classes_is_refused(tiny: None, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as error:
-        run("--dataset", "digits", "-cn", 7, "-sp", tmp_path)
-    assert failure(error) == (
-        "error: digits has 10 classes, the network 7; train one with --class_number 10, or choose another --data"
-    )
-
-
-def test_a_label_beyond_the_classes_is_refused(tiny: None, tmp_path: Path) -> None:
-    write_parquet(tmp_path / "images", classes=10)
-    with pytest.raises(SystemExit) as error:
-        run("--dataset", "cifar10", "-dp", tmp_path / "images", "-cn", 4, "--size", 16, "-bz", 8, "-sp", tmp_path)
-    assert "the network has 4 classes: 0 to 3; set --class_number" in failure(error)
-
-
-def test_a_defect_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Defective(TinyNetwork):
-        def forward(self, x: Tensor) -> Tensor:
-            raise RuntimeError("a defect")
-
-    monkeypatch.setattr(train, "build_network", Defective)
-    with pytest.raises(RuntimeError, match="a defect"):
-        run(*QUICK, "-sp", tmp_path)
-
-
-def test_a_loss_that_is_no_number_ends_the_run(tiny: None, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as error:
-        run(*QUICK, "--max-steps", 8, "--lr", 1e30, "-sp", tmp_path)
-    assert "error: the loss of epoch 0, step" in failure(error)
-    assert "lower --lr, or take --precision float32" in failure(error)
-
-
-def test_synchronised_normalisation_needs_gpus(tiny: None, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as error:
-        run(*QUICK, "--sync-bn", "-sp", tmp_path)
-    assert "--sync-bn needs GPUs" in failure(error)
-
-
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_trains_and_scales(tiny: None, tmp_path: Path, precision: str) -> None:
-    run(*QUICK, "--max-steps", 30, "-bz", 16, "-cn", 2, "--lr", 0.2, "--precision", precision, "-sp", tmp_path)
-    losses = [float(row["loss"]) for row in rows(tmp_path / "run" / "steps.csv")]
-    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
-    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
-    assert bool(state["scaler"]) == (precision == "float16")
-
-
-def test_precision_is_that_of_the_network_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Tensor] = []
-
-    class Watched(TinyNetwork):
-        def __init__(self, chosen: Recipe):
-            super().__init__(chosen)
-            self.i2e.register_forward_hook(lambda *step: seen.append(step[-1]))
-            self.conv.register_forward_hook(lambda *step: seen.append(step[-1]))
-
-    monkeypatch.setattr(train, "build_network", Watched)
-    run(*QUICK, "--precision", "bfloat16", "-sp", tmp_path / "half")
-    run(*QUICK, "--precision", "float32", "-sp", tmp_path / "full")
-    half, full = seen[:2], seen[4:6]
-    assert torch.equal(half[0], full[0])  # the same events, bit for bit
-    assert (half[1].dtype, full[1].dtype) == (torch.bfloat16, torch.float32)
-    assert seen[3].dtype == torch.float32  # validation
-
-
-def test_memory_format_and_compilation_change_nothing(tiny: None, tmp_path: Path) -> None:
-    run(*QUICK, "--max-steps", 3, "-sp", tmp_path / "plain")
-    run(*QUICK, "--max-steps", 3, "--channels-last", "--compile", "eager", "-sp", tmp_path / "other")
-    plain, other = (
-        [float(row["loss"]) for row in rows(tmp_path / name / "run" / "steps.csv")] for name in ("plain", "other")
-    )
-    assert other == pytest.approx(plain, rel=1e-4)
-    options = parse_options([*map(str, QUICK), "--device", "cpu", "--channels-last", "--compile", "eager"])
-    prepared = train.prepare(options, train.Place(torch.device("cpu")), train.Start())
-    assert isinstance(prepared.forward, torch._dynamo.OptimizedModule)
-    assert prepared.network.get_parameter("conv.weight").is_contiguous(memory_format=torch.channels_last)
-
-
-def test_deterministic_runs_are_equal(tiny: None, tmp_path: Path) -> None:
-    try:
-        for name in ("one", "two"):
-            run(*QUICK, "--max-steps", 3, "--deterministic", "-sp", tmp_path / name)
-        assert torch.are_deterministic_algorithms_enabled()
-    finally:
-        torch.use_deterministic_algorithms(False)
-    one, two = (rows(tmp_path / name / "run" / "steps.csv") for name in ("one", "two"))
-    assert one == two
-    run(*QUICK, "--max-steps", 3, "--seed", 7, "-sp", tmp_path / "three")
-    assert rows(tmp_path / "three" / "run" / "steps.csv") != one
-
-
-def test_evaluating_gives_the_accuracy_of_training(
-    tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(*QUICK, "--max-steps", 12, "-bz", 16, "-sp", tmp_path)
-    capsys.readouterr()
-    run(*QUICK, "--max-steps", 12, "-bz", 16, "-sp", tmp_path, "--resume", "--evaluate")
-    (epoch,) = rows(tmp_path / "run" / "epochs.csv")
-    printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
-    assert float(printed["top1"]) == pytest.approx(float(epoch["val_top1"]), abs=1e-6)
-    assert float(printed["loss"]) == pytest.approx(float(epoch["val_loss"]), abs=1e-5)
-
-
-def test_fine_tuning_keeps_all_but_a_last_layer_of_other_classes(tmp_path: Path) -> None:
-    run(*QUICK, "-sp", tmp_path)
-    best = tmp_path / "run" / "best.pt"
-    before = torch.load(best, weights_only=True)["state_dict"]
-    options = parse_options([*map(str, QUICK), "--device", "cpu", "-w", "0", "-cn", "3", "--init", str(best)])
-    network = train.prepare(options, train.Place(torch.device("cpu")), train.Start(weights=read_weights(best))).network
-    after = network.state_dict()
-    assert after["fc.weight"].shape == (3, 512)
-    assert all(torch.equal(after[name], before[name]) for name in before if not name.startswith("fc."))
-    with pytest.raises(SystemExit) as error:
-        run(*QUICK, "--model", "resnet34", "--init", best, "-sp", tmp_path, "-n", "other")
-    assert "resnet18" in failure(error)
-    assert "resnet34" in failure(error)
-
-
-def test_a_published_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(*QUICK, "-sp", tmp_path)
-    state = torch.load(tmp_path / "run" / "best.pt", weights_only=True)["state_dict"]
-    published = tmp_path / "theirs" / "weights" / "epoch0.pth.tar"
-    published.parent.mkdir(parents=True)
-    content = {"epoch": 0, "state_dict": {f"module.{name}": value for name, value in state.items()}, "best_acc1": 12.5}
-    torch.save(content, published)
-    run(*QUICK, "-sp", tmp_path, "-n", "theirs", "-e", 2, "--start_epoch", 1)
-    assert f"going on with the weights of {published} at epoch 1" in capsys.readouterr().err
-    assert [row["epoch"] for row in rows(tmp_path / "theirs" / "steps.csv")] == ["1"]
-
-
-def test_a_run_goes_on_however_its_order_is_written(
-    tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(*QUICK, "-sp", tmp_path)
-    run(*QUICK, "-sp", tmp_path, "--resume", "--shuffle", 4)
-    assert "going on with" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as error:
-        run(*QUICK, "-sp", tmp_path, "--resume", "--shuffle", 3)
-    assert "order 'gamma-alpha-beta' (now 'beta-gamma-alpha')" in failure(error)
+@pytest.mark.slow
+def test_the_script_runs_as_a_file(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "ten", classes=10)
+    flags = f"{OFFICIAL['CIFAR10']} -bz 2 -e 1 --max-steps 1 --size 16 -w 0 --device cpu -sp {tmp_path}"
+    command = [sys.executable, "training/train.py", *flags.replace("DATA", str(tmp_path / "ten")).split()]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    assert (tmp_path / "CIFAR10" / "best.pt").exists()
 
 
 def test_modules_of_training_shadow_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The published network, written a second time from its description: an independent witness for logits and names.
+"""The official network, written a second time from its description: an independent witness for logits and names.
 
 Ma et al., AAAI 2026, and the authors' code: a flat list of layers on plain SpikingJelly, the conversion as they put it.
 """
@@ -18,8 +18,8 @@ STRUCTURE = {
 }
 
 
-class PublishedNetwork(nn.Module):
-    """Takes images ``[B, 3, H, W]``; keys of its state are the published ones."""
+class OfficialNetwork(nn.Module):
+    """Takes images ``[B, 3, H, W]``; keys of its state are the official ones."""
 
     def __init__(self, name: str, num_classes: int, ratio: float):
         super().__init__()

@@ -1,0 +1,204 @@
+"""Official checkpoints: read, loaded into a network, downloaded from the hub, and written in the same form."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2e_triton.io.atomic import write_whole
+from i2e_triton.training.models import ARCHITECTURES, BASIC
+from i2e_triton.training.recipes import Input
+
+HUB = "Ruichen0424/I2E"
+#: Prefixes that wrappers add to the names of parameters: data parallelism, compilation, :class:`SpikingClassifier`.
+_PREFIXES = ("module.", "_orig_mod.", "network.")
+_INPUTS: dict[int, Input] = {1: "value", 2: "events", 3: "rgb"}  # by channels of the first layer
+#: What PyTorch and Python raise for damaged files.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, EOFError, LookupError, AttributeError, RuntimeError)
+_FOLDER = 0x10  #: attribute of a folder in a zip file
+
+
+class CheckpointError(ValueError):
+    """A file is not a checkpoint, or does not fit the network. The message says what would."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights in a checkpoint; None for what the file does not contain."""
+
+    path: Path
+    state: dict[str, Tensor]  #: parameters and buffers by name, on the CPU, without the prefixes of wrappers
+    name: str  #: the architecture, one of :data:`i2e_triton.training.models.ARCHITECTURES`
+    input: Input
+    num_classes: int
+    epoch: int | None  #: last finished epoch, from 0
+    best_top1: float | None  #: best accuracy of validation in percent
+    recipe: dict[str, Any] | None
+
+
+def find_weights(name: str | Path) -> Path:
+    """Return the file of this name, or else the file of this name on the hub, which is downloaded and cached.
+
+    Raises:
+        FileNotFoundError: if there is no such file, and the hub cannot be reached or does not have it either.
+    """
+    path = Path(name).expanduser()
+    if path.exists() or path.is_absolute() or len(path.parts) < 2:
+        return path
+    try:
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(HUB, str(name)))
+    except ModuleNotFoundError as error:
+        advice = "to download it from the hub, run pip install 'i2e-triton[hub]'"
+        raise FileNotFoundError(f"{name} does not exist; {advice}") from error
+    except (OSError, ValueError) as error:  # no network, or no such file on the hub
+        raise FileNotFoundError(
+            f"{name} does not exist, and {HUB} on the hub could not be read ({str(error).splitlines()[0]}); check the "
+            "name and the network, or download the file and pass its path"
+        ) from error
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a file of ``torch.save`` that contains a dictionary, with tensors on the CPU. No code in it is run.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is damaged, contains something else, or would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint file")
+    try:
+        _check_sums(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (*_DAMAGE, ValueError, TypeError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # the file cannot be opened
+        if "unsupported global" in str(error).lower():
+            raise CheckpointError(
+                f"{path} contains more than tensors, numbers and containers, and is refused"
+            ) from error
+        raise CheckpointError(f"{path} is damaged, or not a checkpoint") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} contains a {type(content).__name__}; a checkpoint is a dictionary")
+    return content
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums of a zip file, which PyTorch writes and does not read."""
+    if not zipfile.is_zipfile(path):
+        return  # a file of PyTorch before 1.6, or not a checkpoint
+    with zipfile.ZipFile(path) as archive:
+        # PyTorch reads a member with the attribute of a folder as empty, whatever its checksum.
+        folders = [info.filename for info in archive.infolist() if info.external_attr & _FOLDER]
+        if damaged := folders[0] if folders else archive.testzip():
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+
+
+def read_weights(path: str | Path) -> Weights:
+    """Read the weights of an MS-ResNet: ``{"state_dict": ..., "epoch": ..., "best_acc1": ...}``, or the state alone.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is damaged or contains no weights of these networks.
+    """
+    content = read_checkpoint(path)
+    state = content.get("state_dict", content)
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} contains no 'state_dict' of tensors, but {', '.join(map(str, content))}")
+    state = {_bare(str(key)): value for key, value in state.items()}
+    try:
+        name, num_classes, input = _name(state), state["fc.weight"].shape[0], _INPUTS[state["conv1.weight"].shape[1]]
+    except (LookupError, ValueError) as error:
+        raise CheckpointError(f"{path} contains the weights of another kind of network than MS-ResNet") from error
+    epoch, best = (_number(content.get(key), kind) for key, kind in (("epoch", int), ("best_acc1", float)))
+    recipe = content.get("recipe")
+    return Weights(
+        Path(path), state, name, input, num_classes, epoch, best, recipe if isinstance(recipe, dict) else None
+    )
+
+
+def load_weights(model: nn.Module, source: str | Path | Weights, *, fine_tune: bool = False) -> Weights:
+    """Load weights into a network, with the order of the timesteps (see :class:`i2e_triton.I2E`), and return them.
+
+    Args:
+        model: the network.
+        source: checkpoint file, or the weights read from one. They do not contain the ratio.
+        fine_tune: keep the network's own conversion, and its last layer if the weights are for other classes.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is damaged or of another network; the message says what to change.
+    """
+    weights = source if isinstance(source, Weights) else read_weights(source)
+    own, path = model.state_dict(), weights.path
+    classes = own["fc.weight"].shape[0]
+    network = (_name(own), _INPUTS[own["conv1.weight"].shape[1]])
+    if (weights.name, weights.input) != network:
+        raise CheckpointError(
+            f"{path}: weights of {weights.name} on {weights.input}, the network is {network[0]} on {network[1]}; use "
+            f"--model {weights.name} --input {weights.input}"
+        )
+    if weights.num_classes != classes and not fine_tune:
+        raise CheckpointError(
+            f"{path}: weights for {weights.num_classes} classes, the network has {classes}; use {weights.num_classes} "
+            "classes, or fine-tune, which trains a new last layer (fc)"
+        )
+    kept = [key for key in own if key.startswith("i2e.") and (fine_tune or key not in weights.state)]
+    kept += ["fc.weight", "fc.bias"] if weights.num_classes != classes else []
+    state = {**weights.state, **{key: own[key] for key in kept}}
+    shapes = [{key: value.shape for key, value in each.items()} for each in (own, state)]
+    if unfit := sorted(key for key in own.keys() | state.keys() if shapes[0].get(key) != shapes[1].get(key)):
+        raise CheckpointError(
+            f"{path}: {weights.name}, but {len(unfit)} of {len(own)} tensors are missing, unknown or of another shape: "
+            f"{', '.join(unfit[:5])}"
+        )
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return weights
+
+
+def save_weights(path: Path, network: nn.Module, epoch: int, best_top1: float, recipe: dict[str, Any]) -> None:
+    """Write weights in the official form, which the official code loads, with the recipe beside them.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    state = {f"module.{key}": value.detach().cpu() for key, value in network.state_dict().items()}
+    with write_whole(path) as file:
+        torch.save({"epoch": epoch, "state_dict": state, "best_acc1": best_top1, "recipe": recipe}, file)
+
+
+def _name(state: Mapping[str, Tensor]) -> str:
+    """Return the architecture with these blocks, or raise a ValueError."""
+    blocks = {key.rsplit(".", 2)[0] for key in state if key.startswith("layer") and key.endswith(".conv2.weight")}
+    depths = tuple(sum(block.startswith(f"layer{stage}.") for block in blocks) for stage in (1, 2, 3, 4))
+    basic = "layer1.0.conv3.weight" not in state
+    for name, (kernels, expected) in ARCHITECTURES.items():
+        if depths == expected and basic == (kernels == BASIC):
+            return name
+    raise ValueError(f"no architecture has {depths} blocks")
+
+
+def _bare(key: str) -> str:
+    while key.startswith(_PREFIXES):
+        key = key.split(".", 1)[1]
+    return key
+
+
+def _number(value: Any, kind: type) -> Any:
+    """Return a number, which may be stored as a tensor, or None."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    return kind(value) if isinstance(value, int | float) and abs(value) < 2**53 else None
