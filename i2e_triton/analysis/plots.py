@@ -1,4 +1,4 @@
-"""Plots of event rates, training curves and confusion matrices. They need Matplotlib: ``pip install 'i2e-triton[data]'``."""
+"""Plots of event rates, training curves and confusion matrices: ``pip install 'i2e-triton[data]'``."""
 
 from __future__ import annotations
 
