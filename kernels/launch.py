@@ -16,7 +16,7 @@ from triton.runtime import JITFunction
 from .arguments import Augmentation, Events, Images, PackedEvents, Planes, Ratios, Shifts
 from .convert import MAX_PROGRAMS, convert_kernel, emit_kernel, measure_kernel
 from .pixels import HALO
-from .plan import Launch, Layout, Number, Plan, Pointer, Workspace
+from .plan import Launch, Layout, Number, Plan, Pointer, Workspace, layout_fields
 from .unpack import unpack_kernel
 
 # Rows of a plane start at multiples of this many pixels, for wide loads and stores.
@@ -105,8 +105,8 @@ def _run(build: _Build, device: torch.device, tensors: dict[Any, Tensor | None],
     if device.index not in (None, current):
         with torch.cuda.device(device):
             return _run(build, device, tensors, ratio, *options)
-    layouts = [None if tensor is None else Layout.of(tensor) for tensor in tensors.values()]
-    plan = _plan(build, current, _settings(), *layouts, *options, *_device(device))
+    layouts = tuple([None if tensor is None else layout_fields(tensor) for tensor in tensors.values()])
+    plan = _plan(build, current, _settings(), layouts, *options, *_device(device))
     plan.run(device, {**tensors, "ratio": ratio})
 
 
@@ -122,9 +122,9 @@ def _settings() -> tuple[Any, ...]:
 
 
 @lru_cache(maxsize=_MAX_PLANS)
-def _plan(build: _Build, current_device: Any, settings: tuple[Any, ...], *arguments: Any) -> Plan:
+def _plan(build: _Build, device: Any, settings: tuple[Any, ...], layouts: tuple[Any, ...], *options: Any) -> Plan:
     """Return the plan of a call, from a bounded cache. Another device or setting makes another plan."""
-    return Plan(*build(*arguments))
+    return Plan(*build(*[fields and Layout(*fields) for fields in layouts], *options))
 
 
 def conversion(
