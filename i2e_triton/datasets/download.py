@@ -92,7 +92,7 @@ def _pattern(name: str, split: str) -> str:
 
 
 def _check_sizes(root: Path, sizes: Mapping[str, int | None]) -> None:
-    """Compare the files with the sizes on the server. huggingface_hub does not download a file that has been changed.
+    """Compare the files with the sizes on the server. huggingface_hub keeps a file that was changed after its download.
 
     Raises:
         OSError: if a file has another size.

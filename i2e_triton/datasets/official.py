@@ -170,8 +170,8 @@ class OfficialDataset(Dataset[tuple[Any, Any]]):
         if not download:
             found = "".join(f"\n{problem}" for problem in problems)
             raise FileNotFoundError(
-                f"{name} ({self.split}) is not complete in {self.root / name} or in the Hugging Face cache. Pass "
-                f"download=True, or {put_files(self.root, name, self.split)}{found}"
+                f"{name} ({self.split}) is missing or incomplete in {self.root / name} and in the Hugging Face cache. "
+                f"Pass download=True, or {put_files(self.root, name, self.split)}{found}"
             )
         download_split(self.root, name, self.split)
         dataset = self._checked(EventDataset(self.root / name, self.split, **options), self.root / name)
