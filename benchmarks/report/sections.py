@@ -104,7 +104,7 @@ def limits(results: DeviceRows, plots: Plots) -> str:
 
 def latency(results: DeviceRows, plots: Plots) -> str:
     """Return a table of the time of one image, by format and clock."""
-    rows = _sorted_by_pair(_sorted(results.select("latency"), "clock", _CLOCKS))
+    rows = _sorted_by_pair(_sorted(results.select("latency", size=_SIZE), "clock", _CLOCKS))
     return pivot("", rows, _pair, lambda row: _CLOCKS[row["case"]["clock"]], image_time)
 
 
