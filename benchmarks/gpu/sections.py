@@ -129,7 +129,7 @@ def one_image(run: Run) -> str:
     clocks = ("finished",) if run.dry else test_latency.CLOCKS
     for input, format in MAIN_PAIRS:
         for clock in clocks:
-            test_latency.test_one_image(run.measure, run.device, clock, input, format)
+            test_latency.test_one_image(run.measure, run.device, clock, _SIZE, input, format)
     found = run.written().select("latency", input="uint8", format="bool")
     return ", ".join(f"{row['case']['clock']} {row['median_s'] * 1e6:.1f} µs" for row in found) + " (uint8 → bool)"
 
