@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -20,75 +20,49 @@ from i2e_triton.cli.options import as_option_error, option_error
 from i2e_triton.cli.terminal import exit_on_errors
 from i2e_triton.training.recipes import DATA, DATASETS, RECIPES, RUN, Recipe, RunOptions, find_recipe, kind_of
 
-_DATASET = typer.Option(
-    help=f"{', '.join(DATASETS)}.", show_default="own: everything is detected", rich_help_panel=DATA, metavar="NAME"
-)
-_RECIPE = typer.Option(help="Recipe of the data set.", show_default="baseline2 or default", rich_help_panel=DATA)
-
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to ``i2e``. This is an entry point of the group ``i2e_triton.commands``."""
-    own = [
-        Parameter("dataset", Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[str], _DATASET]),  # noqa: UP045
-        Parameter("recipe", Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[str], _RECIPE]),  # noqa: UP045
+    names = f"{', '.join(DATASETS)}; without it, own."
+    data = [
+        _parameter("dataset", str, typer.Option(None, help=names, rich_help_panel=DATA)),
+        _parameter("recipe", str, typer.Option(None, help="Default: baseline2, or default.", rich_help_panel=DATA)),
     ]
+    options = [_option(each, kind is Recipe) for kind in (RunOptions, Recipe) for each in fields(kind) if each.metadata]
+    show = typer.Option(False, "--show", help="Print the recipe and exit.", rich_help_panel=RUN)
+    _add(app, "train", train, [*data, *options, _parameter("show", bool, show)])
+    checkpoint = typer.Argument(
+        ..., metavar="CHECKPOINT", help="best.pt of a run, an official file, or its name on the hub."
+    )
+    out = typer.Option(Path("evaluation"), "--out", "-o", help="Folder for confusion.png and evaluation.json.")
+    own = [_parameter("checkpoint", str, checkpoint), _parameter("out", Path, out)]
     some = ("data", "workers", "device", "ratio", "timesteps", "batch_size")
-    for name, command, parameters in (
-        ("train", train, [*own, *_options(RunOptions), *_options(Recipe), _flag("show", "Print the recipe and exit.")]),
-        (
-            "evaluate",
-            evaluate,
-            [_CHECKPOINT, *own, _OUT, *(each for each in _options(RunOptions) + _options(Recipe) if each.name in some)],
-        ),
-    ):
-        _set_signature(command, parameters)
-        app.command(name)(command)
+    _add(app, "evaluate", evaluate, [*own, *data, *(each for each in options if each.name in some)])
 
 
-def _set_signature(command: Any, parameters: list[Parameter]) -> None:
-    """Let Typer read these parameters in place of ``**values``."""
+def _add(app: typer.Typer, name: str, command: Any, parameters: list[Parameter]) -> None:
+    """Add a command, with these parameters in place of its ``**values``."""
     command.__signature__ = Signature(parameters)
     command.__annotations__ = {each.name: each.annotation for each in parameters}
+    app.command(name)(command)
 
 
-def _options(described: type) -> list[Parameter]:
-    """Return an option for each value of a dataclass that has a description."""
-    return [_described(each, described is Recipe) for each in fields(described) if each.metadata]  # type: ignore[arg-type]
-
-
-def _described(each: Any, of_recipe: bool) -> Parameter:
+def _option(each: Any, of_recipe: bool) -> Parameter:
+    """Return the option for a described value of a dataclass."""
     flag, kind = each.name.replace("_", "-"), kind_of(each)
     names = [f"--{flag}/--no-{flag}"] if kind is bool and (of_recipe or each.default is None) else [f"--{flag}"]
     names += {"out": ["-o"], "order": ["--shuffle"]}.get(each.name, [])
-    default = None if of_recipe or each.name == "out" or each.default is MISSING else each.default
-    option = typer.Option(
-        *names,
-        help=each.metadata["help"],
-        rich_help_panel=each.metadata["group"],
-        show_default="recipe's" if of_recipe else default is not None and default is not False,
+    default = None if of_recipe or each.name == "out" else each.default
+    shown = "recipe's" if of_recipe else default is not None and default is not False
+    group, text = each.metadata["group"], each.metadata["help"]
+    return _parameter(
+        each.name, kind, typer.Option(default, *names, help=text, rich_help_panel=group, show_default=shown)
     )
-    annotation = Annotated[Optional[kind] if default is None else kind, option]  # type: ignore[valid-type]  # noqa: UP045
-    return Parameter(each.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _flag(name: str, help: str) -> Parameter:
-    option = typer.Option(f"--{name}", help=help, rich_help_panel=RUN)
-    return Parameter(name, Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option])
-
-
-_CHECKPOINT = Parameter(
-    "checkpoint",
-    Parameter.KEYWORD_ONLY,
-    annotation=Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="best.pt of a run, an official file, or its name on the hub.")
-    ],
-)
-_OUT = Parameter(
-    "out",
-    Parameter.KEYWORD_ONLY,
-    default=Path("evaluation"),
-    annotation=Annotated[Path, typer.Option("--out", "-o", help="Folder for confusion.png and evaluation.json.")],
-)
+def _parameter(name: str, kind: Any, option: Any) -> Parameter:
+    annotation = kind | None if option.default is None else kind
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=option, annotation=annotation)
 
 
 def train(**values: Any) -> None:
