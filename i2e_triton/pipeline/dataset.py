@@ -120,7 +120,7 @@ def convert_dataset(
             kept = [record for record in found.shards if record.name not in redo and is_finished(out, record)]
             if len(kept) == len(found.shards):
                 observer.started(sum(wanted.rows.values()), sum(wanted.rows.values()), len(kept), len(kept))
-                shutil.rmtree(out / WORK_FOLDER)
+                _remove_work_folder(out)
                 return found
             for record in kept:
                 record_shard(out, record)
@@ -159,7 +159,7 @@ def _convert_missing_shards(
         _check_files(out, manifest.shards)
         _remove_partial_files(out)  # of a Ray worker that was killed
         manifest.write(out)
-        shutil.rmtree(out / WORK_FOLDER)
+        _remove_work_folder(out)
     return manifest
 
 
@@ -204,6 +204,12 @@ def _remove_partial_files(out: Path) -> None:
     """Remove the incomplete files of a killed run. Nobody else writes them while the folder is locked."""
     for path in out.rglob(PARTIAL_FILES):
         path.unlink(missing_ok=True)
+
+
+def _remove_work_folder(out: Path) -> None:
+    """Remove the records of the shards and the lock."""
+    # A second run can start as soon as the lock file is gone. It finds a complete manifest, and also removes the folder.
+    shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
 
 
 @contextlib.contextmanager

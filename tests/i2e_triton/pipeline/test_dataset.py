@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -181,6 +182,20 @@ def test_second_process_is_refused(tmp_path: Path, source: MemorySource) -> None
     (tmp_path / WORK_FOLDER).mkdir()
     with FileLock(tmp_path / WORK_FOLDER / "lock"), pytest.raises(ManifestError, match="another process is writing"):
         run(source, tmp_path)
+
+
+def test_run_that_ends_while_another_one_removes_its_records_is_complete(
+    tmp_path: Path, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = os.unlink
+
+    def remove_before(path: str, **options: Any) -> None:
+        unlink(path, **options)
+        if str(path).endswith(".json"):
+            raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "unlink", remove_before)
+    assert run(source, tmp_path).complete
 
 
 def test_partial_files_of_a_killed_run_are_removed(tmp_path: Path, source: MemorySource) -> None:
