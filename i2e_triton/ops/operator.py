@@ -183,3 +183,5 @@ for _overload, _cpu, _cuda, _fake in (
     _library.impl(_overload, torch.library.fallthrough_kernel, "Autograd")
 
 register_decomposition(torch.ops.i2e_triton.convert.default)(decomposition.convert)
+# Without an entry of this type, fake tensors of dynamic shape would take the decomposition instead of the fake above.
+register_decomposition(torch.ops.i2e_triton.convert.default, type="meta")(_convert_fake)
