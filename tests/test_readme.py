@@ -1,4 +1,4 @@
-"""The code blocks, commands and links of the README work."""
+"""The code blocks, commands and links of the README and of the guides work."""
 
 from __future__ import annotations
 
@@ -15,53 +15,69 @@ from tests.samples import photograph_path
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-PYTHON_BLOCKS = [code for language, code in BLOCKS if language == "python"]
-COMMANDS = [
-    line.split("#")[0].strip() for language, code in BLOCKS if language == "sh" for line in code.splitlines() if line
+PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/converting.md", "docs/dataset-conversion.md")}
+BLOCKS = [
+    (page, language, code)
+    for page, text in PAGES.items()
+    for language, code in re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 ]
+PYTHON_BLOCKS = [(page, code) for page, language, code in BLOCKS if language == "python"]
+COMMANDS = {
+    page: [
+        line.split("#")[0].strip()
+        for of, language, code in BLOCKS
+        if of == page and language == "sh"
+        for line in code.splitlines()
+        if line
+    ]
+    for page in PAGES
+}
 
 
 def test_block_languages_and_commands_are_known() -> None:
-    assert {language for language, _ in BLOCKS} == {"python", "sh", "bibtex"}
-    assert len(PYTHON_BLOCKS) >= 5
-    assert {command.split()[0] for command in COMMANDS} == {"make", "pip", "i2e"}
+    assert {language for _, language, _ in BLOCKS} == {"python", "sh", "bibtex"}
+    assert len(PYTHON_BLOCKS) >= 8
+    assert {command.split()[0] for commands in COMMANDS.values() for command in commands} == {"make", "pip", "i2e"}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with photographs, in which the README's ``i2e`` commands were run in order."""
-    folder = tmp_path_factory.mktemp("readme")
+def test_readme_is_short() -> None:
+    assert len(README.split()) <= 900
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Return a page, and a folder with photographs in which the ``i2e`` commands of the page were run in order."""
+    folder = tmp_path_factory.mktemp("page")
     shutil.copy(photograph_path("astronaut"), folder / "photograph.png")
     for name, label in (("astronaut", "people"), ("chelsea", "cats"), ("rocket", "things")):
         path = folder / "photographs" / label / photograph_path(name).name
         path.parent.mkdir(parents=True)
         shutil.copy(photograph_path(name), path)
-    for command in COMMANDS:
+    for command in COMMANDS[request.param]:
         if command.startswith("i2e "):
             arguments = command.split()[1:]
             subprocess.run(
                 [sys.executable, "-m", "i2e_triton", *arguments], cwd=folder, check=True, capture_output=True
             )
-    return folder
+    return request.param, folder
 
 
-@pytest.mark.parametrize("code", PYTHON_BLOCKS, ids=range(len(PYTHON_BLOCKS)))
-def test_python_block_runs(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
-    exec(compile(code, "README.md", "exec"), {})
+def test_commands_and_python_blocks_run(folder: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    page, path = folder
+    monkeypatch.chdir(path)
+    for of, code in PYTHON_BLOCKS:
+        if of == page:
+            exec(compile(code, page, "exec"), {})
+    written = {file.relative_to(path).parts[0] for file in path.rglob("*")}
+    expected = {
+        "README.md": {"out", "events", "plots", "events.gif", "runs"},
+        "docs/converting.md": {"out", "events.gif", "sheet.png", "rates.png"},
+        "docs/dataset-conversion.md": {"events", "plots"},
+    }
+    assert written >= expected[page]
 
 
-def test_commands_write_the_files_that_the_readme_describes(folder: Path) -> None:
-    assert {path.suffix for path in (folder / "out").iterdir()} == {".gif", ".png", ".npz"}
-    assert [path.name for path in sorted((folder / "events").iterdir())] == [
-        "manifest.json",
-        "train-00000-of-00001.parquet",
-    ]
-    assert {path.suffix for path in (folder / "plots").iterdir()} >= {".png"}
-
-
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
+@pytest.mark.parametrize("command", [c for c in COMMANDS["README.md"] if c.startswith("make ")])
 def test_make_targets_run_the_expected_commands(command: str) -> None:
     """``make --dry-run`` prints the commands. They are not run, because ``make test`` would run this test again."""
     # Variables of an outer make, for example MAKEFLAGS, would change the output.
@@ -73,7 +89,7 @@ def test_make_targets_run_the_expected_commands(command: str) -> None:
     assert expected in printed
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("pip ")])
+@pytest.mark.parametrize("command", [c for c in COMMANDS["README.md"] if c.startswith("pip ")])
 def test_extras_are_declared(command: str) -> None:
     """The commands are not run, because an installation would download gigabytes."""
     target = command.removeprefix("pip install ").strip("'")
@@ -85,6 +101,6 @@ def test_extras_are_declared(command: str) -> None:
 
 def test_linked_files_exist() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README) + re.findall(r"`(\w+/[\w/.]+\.\w+)`", README)
-    assert "docs/events.svg" in links
+    assert "docs/events.gif" in links
     missing = [link for link in links if not (ROOT / link).exists()]
     assert missing == []
