@@ -6,18 +6,21 @@ import contextlib
 import math
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.processes import gpu_tests, host_time, sanitizer
+from benchmarks.gpu.processes import gpu_tests, host_time, require, sanitizer
 from benchmarks.gpu.run import Run, say
 from benchmarks.harness.machine import cpu_model
-from benchmarks.harness.rows import DeviceRows, bandwidth_ratio, speed_up
+from benchmarks.harness.rows import DeviceRows, bandwidth_ratio, seconds_per_image, speed_up
 from benchmarks.harness.workload import FORMATS, INPUTS, MAIN_PAIRS, PAIRS, RATIO, Conversions, poison, random_images
 from benchmarks.suites import test_comparison, test_latency, test_limits, test_throughput
 from i2e_triton import convert
@@ -207,6 +210,25 @@ def augmentation(run: Run) -> str:
     return f"{ratio:.2f}× the time of a conversion alone (→ {formats[-1]}); the draws alone {draws:.0f} µs"
 
 
+def training(run: Run) -> str:
+    """Measure a few training steps of this package's loop, of the official loop and of the bare network."""
+    require("pytorch_lightning", "spikingjelly", "skimage", "pyarrow", "torchvision")
+    from benchmarks.harness.image_sets import like_cifar10
+    from benchmarks.suites import test_training
+
+    with tempfile.TemporaryDirectory() as folder:
+        like_cifar10(Path(folder))
+        loops = cache(partial(test_training.build_loops, Path(folder)))
+        for name in ("ours",) if run.dry else ("ours", "official", "bare"):
+            test_training.test_step(run.measure, loops, run.device, name)
+        test_training.test_stages(run.measure, loops, run.device, "conversion", "ours")
+    rows = run.written()
+    steps = {row["case"]["loop"]: seconds_per_image(row) for row in rows.select("training")}
+    conversion = seconds_per_image(rows.select("training stages", stage="conversion", loop="ours")[0])
+    rates = ", ".join(f"{name} {1 / seconds:.0f} images/s" for name, seconds in steps.items())
+    return f"{rates}; the conversion is {conversion / steps['ours']:.1%} of a step"
+
+
 SECTIONS = {
     "machine": Section("versions and device", machine),
     "equality": Section("events equal those of the CPU path", equality),
@@ -218,5 +240,6 @@ SECTIONS = {
     "options": Section("programs per image and warps per program", options),
     "augmentation": Section("augmentation and random draws", augmentation),
     "tests": Section("tests marked gpu", gpu_tests),
+    "training": Section("training steps", training),
     "sanitizer": Section("compute-sanitizer on small cases", sanitizer),
 }

@@ -208,7 +208,7 @@ def _remove_partial_files(out: Path) -> None:
 
 def _remove_work_folder(out: Path) -> None:
     """Remove the records of the shards and the lock."""
-    # A second run can start as soon as the lock file is gone. It finds a complete manifest, and also removes the folder.
+    # A second run can start once the lock file is gone. It finds a complete manifest, and also removes the folder.
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
 
 
