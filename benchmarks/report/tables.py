@@ -75,9 +75,9 @@ def duration(seconds: float) -> str:
     return _with_unit(seconds, _SECONDS)
 
 
-def size(count: float) -> str:
-    """Return a number of bytes with a suitable unit: GB, MB, kB or B."""
-    return _with_unit(count, _BYTES)
+def size(count: float | None) -> str:
+    """Return a number of bytes with a suitable unit (GB, MB, kB or B), or "not measured" for None."""
+    return NOT_MEASURED if count is None else _with_unit(count, _BYTES)
 
 
 def _with_unit(value: float, units: dict[str, float]) -> str:
