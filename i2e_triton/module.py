@@ -13,6 +13,8 @@ from i2e_triton.functional import convert
 from i2e_triton.images import Images, as_image_tensor
 from i2e_triton.layout import check_layout
 from i2e_triton.shifts import (
+    DEFAULT_ORDER,
+    ORDERS,
     Order,
     candidate_shifts,
     canonical_shifts,
@@ -112,10 +114,22 @@ class I2E(SeededModule):
         images = as_image_tensor(images)
         if self.training and self.random:
             batch = images.shape[0] if self.per_sample and images.dim() == 4 else None
-            shifts = draw_shifts(self.source(images.device), batch, self._groups)
-        else:
-            shifts = self.candidates[0]  # the canonical motion vectors
-        return convert(images, self.ratio, shifts=shifts, dtype=self.dtype, packed=self.packed, layout=self.layout)
+            shifts: Tensor | None = draw_shifts(self.source(images.device), batch, self._groups)
+        else:  # the canonical motion vectors; the kernels are specialised for those of the default order
+            shifts = None if self._default_order else self.candidates[0]
+        return convert(
+            images,
+            self.ratio,
+            shifts=shifts,
+            timesteps=self.timesteps,
+            dtype=self.dtype,
+            packed=self.packed,
+            layout=self.layout,
+        )
+
+    @property
+    def _default_order(self) -> bool:
+        return complete_order(self.order)[: self.timesteps] == ORDERS[DEFAULT_ORDER][: self.timesteps]
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""

@@ -43,7 +43,7 @@ class Planes(NamedTuple):
 class Shifts(NamedTuple):
     """Motion vectors of (dy0, dx0, dy1, dx1) in pixels, ``[T, 4]`` (``stride_b`` is 0) or ``[B, T, 4]``."""
 
-    ptr: Any
+    ptr: Any  # None if they are constants of the kernel
     timesteps: Any
     stride_b: Any
 

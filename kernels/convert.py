@@ -13,10 +13,15 @@ several programs share an image, in two launches: ``measure_kernel`` writes the 
 
 - ``CHANNELS``: number of channels to unroll, or None for a loop over ``images.channels``.
 - ``INTERPOLATION``: ``"bilinear"`` or ``"nearest"``, or None for images that are not augmented.
+- ``PAIRS``: the start and the end of each motion vector, as neighbours of a pixel, numbered from 0 to 8 in reading
+  order; or None if the motion vectors are data (``shifts.ptr``).
+- ``TIMESTEPS``: number of timesteps to unroll. None without SWAR, if the motion vectors are data.
 - ``PACKED``: whether events are packed.
 - ``SWAR``: whether to process four grey levels and four events at a time (see ``emit_swar.py``).
 - ``OFFSET_DTYPE``: dtype of offsets from the first element of an image, a plane or its events, int32 or int64.
+- ``EVICTION``: eviction policy of stores of events, ``""`` or ``"evict_first"``.
 - ``MEASURE_BLOCK_Y``, ``MEASURE_BLOCK_X``: rows and columns of a tile of the first phase.
+- ``HALO_BLOCK``: pixels of the halo that a program writes at once, one per thread.
 - ``EMIT_BLOCK_Y``, ``EMIT_BLOCK_X``: rows and columns of a tile of the second phase. With SWAR, their product is the
   number of words in a block.
 
@@ -44,11 +49,15 @@ def convert_kernel(
     events,
     CHANNELS: tl.constexpr,
     INTERPOLATION: tl.constexpr,
+    PAIRS: tl.constexpr,
+    TIMESTEPS: tl.constexpr,
     PACKED: tl.constexpr,
     SWAR: tl.constexpr,
     OFFSET_DTYPE: tl.constexpr,
+    EVICTION: tl.constexpr,
     MEASURE_BLOCK_Y: tl.constexpr,
     MEASURE_BLOCK_X: tl.constexpr,
+    HALO_BLOCK: tl.constexpr,
     EMIT_BLOCK_Y: tl.constexpr,
     EMIT_BLOCK_X: tl.constexpr,
 ):
@@ -66,6 +75,7 @@ def convert_kernel(
         OFFSET_DTYPE=OFFSET_DTYPE,
         BLOCK_Y=MEASURE_BLOCK_Y,
         BLOCK_X=MEASURE_BLOCK_X,
+        HALO_BLOCK=HALO_BLOCK,
     )
     tl.debug_barrier()  # other threads wrote part of the plane that is read below
     theta = threshold(lowest, highest, ratios, b)
@@ -77,9 +87,12 @@ def convert_kernel(
         b,
         program=0,
         programs_per_image=1,
+        PAIRS=PAIRS,
+        TIMESTEPS=TIMESTEPS,
         PACKED=PACKED,
         SWAR=SWAR,
         OFFSET_DTYPE=OFFSET_DTYPE,
+        EVICTION=EVICTION,
         BLOCK_Y=EMIT_BLOCK_Y,
         BLOCK_X=EMIT_BLOCK_X,
     )
@@ -97,6 +110,7 @@ def measure_kernel(
     OFFSET_DTYPE: tl.constexpr,
     MEASURE_BLOCK_Y: tl.constexpr,
     MEASURE_BLOCK_X: tl.constexpr,
+    HALO_BLOCK: tl.constexpr,
 ):
     """Measure a part of one image per program, and write its range to ``ranges_ptr`` ``[B, programs_per_image, 2]``."""
     b = (tl.program_id(0) // programs_per_image).to(tl.int64)
@@ -113,6 +127,7 @@ def measure_kernel(
         OFFSET_DTYPE,
         MEASURE_BLOCK_Y,
         MEASURE_BLOCK_X,
+        HALO_BLOCK,
     )
     range_ptr = ranges_ptr + (b * programs_per_image + program) * 2
     tl.store(range_ptr, lowest)
@@ -127,9 +142,12 @@ def emit_kernel(
     events,
     ranges_ptr,
     programs_per_image,
+    PAIRS: tl.constexpr,
+    TIMESTEPS: tl.constexpr,
     PACKED: tl.constexpr,
     SWAR: tl.constexpr,
     OFFSET_DTYPE: tl.constexpr,
+    EVICTION: tl.constexpr,
     EMIT_BLOCK_Y: tl.constexpr,
     EMIT_BLOCK_X: tl.constexpr,
 ):
@@ -152,9 +170,12 @@ def emit_kernel(
         b,
         program,
         programs_per_image,
+        PAIRS,
+        TIMESTEPS,
         PACKED,
         SWAR,
         OFFSET_DTYPE,
+        EVICTION,
         EMIT_BLOCK_Y,
         EMIT_BLOCK_X,
     )

@@ -28,63 +28,36 @@ def threshold(lowest, highest, ratios, b):
 
 @triton.jit
 def emit(
-    events,
-    planes,
-    shifts,
-    theta,
-    b,
-    program,
-    programs_per_image,
-    PACKED: tl.constexpr,
-    SWAR: tl.constexpr,
-    OFFSET_DTYPE: tl.constexpr,
-    BLOCK_Y: tl.constexpr,
-    BLOCK_X: tl.constexpr,
-):
+    events, planes, shifts, theta, b, program, programs_per_image,
+    PAIRS: tl.constexpr, TIMESTEPS: tl.constexpr, PACKED: tl.constexpr, SWAR: tl.constexpr,
+    OFFSET_DTYPE: tl.constexpr, EVICTION: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
+):  # fmt: skip
     """Write one program's part of the events of image ``b``."""
     block: tl.constexpr = BLOCK_Y * BLOCK_X
-    if _reach(shifts, b) > HALO:
+    if PAIRS is None and _reach(shifts, b) > HALO:
         _emit_pixels(
-            events,
-            planes,
-            shifts,
-            theta,
-            b,
-            program,
-            programs_per_image,
-            PACKED,
-            OFFSET_DTYPE,
-            BLOCK_Y,
-            BLOCK_X,
-            IN_HALO=False,
-        )
+            events, planes, shifts, theta, b, program, programs_per_image,
+            None, TIMESTEPS, PACKED, OFFSET_DTYPE, EVICTION, BLOCK_Y, BLOCK_X, IN_HALO=False,
+        )  # fmt: skip
     elif SWAR:
         step, tied = level_step(theta)
         if tied:
             write_tie_break_plane(planes, step, theta, b, program, programs_per_image, OFFSET_DTYPE, block)
             tl.debug_barrier()  # other threads wrote part of the tie-break plane that is read below
             emit_swar(
-                events, planes, shifts, step, b, program, programs_per_image, PACKED, OFFSET_DTYPE, block, TIED=True
-            )
+                events, planes, shifts, step, b, program, programs_per_image,
+                PAIRS, TIMESTEPS, PACKED, OFFSET_DTYPE, EVICTION, block, TIED=True,
+            )  # fmt: skip
         else:
             emit_swar(
-                events, planes, shifts, step, b, program, programs_per_image, PACKED, OFFSET_DTYPE, block, TIED=False
-            )
+                events, planes, shifts, step, b, program, programs_per_image,
+                PAIRS, TIMESTEPS, PACKED, OFFSET_DTYPE, EVICTION, block, TIED=False,
+            )  # fmt: skip
     else:
         _emit_pixels(
-            events,
-            planes,
-            shifts,
-            theta,
-            b,
-            program,
-            programs_per_image,
-            PACKED,
-            OFFSET_DTYPE,
-            BLOCK_Y,
-            BLOCK_X,
-            IN_HALO=True,
-        )
+            events, planes, shifts, theta, b, program, programs_per_image,
+            PAIRS, TIMESTEPS, PACKED, OFFSET_DTYPE, EVICTION, BLOCK_Y, BLOCK_X, IN_HALO=True,
+        )  # fmt: skip
 
 
 @triton.jit
@@ -102,72 +75,88 @@ def _reach(shifts, b):
 
 
 @triton.jit
-def _shift(shift_ptr, size, IN_HALO: tl.constexpr):
-    """Load a component of a motion vector, clamped to the size of the image: a longer one reaches the same border."""
-    shift = tl.load(shift_ptr)
-    if IN_HALO:
-        return shift.to(tl.int32)
-    else:
-        return tl.minimum(tl.maximum(shift, -size), size).to(tl.int32)
-
-
-@triton.jit
-def _neighbour(planes, plane_ptr, y, x, dy, dx, inside, OFFSET_DTYPE: tl.constexpr, IN_HALO: tl.constexpr):
-    """Return the values at ``(y + dy, x + dx)``; without IN_HALO, coordinates are clamped to the image."""
-    if IN_HALO:
-        pixel = tl.load(
-            plane_ptr + (dy * planes.stride_y + dx) + (y.to(OFFSET_DTYPE) * planes.stride_y + x), mask=inside, other=0
-        )
-    else:
-        row, column = clamp(y + dy, planes.height).to(OFFSET_DTYPE), clamp(x + dx, planes.width)
-        pixel = tl.load(plane_ptr + (row * planes.stride_y + column), mask=inside, other=0)
-    return arithmetic(pixel)
-
-
-@triton.jit
 def _emit_pixels(
-    events,
-    planes,
-    shifts,
-    theta,
-    b,
-    program,
-    programs_per_image,
-    PACKED: tl.constexpr,
-    OFFSET_DTYPE: tl.constexpr,
-    BLOCK_Y: tl.constexpr,
-    BLOCK_X: tl.constexpr,
+    events, planes, shifts, theta, b, program, programs_per_image,
+    PAIRS: tl.constexpr, TIMESTEPS: tl.constexpr, PACKED: tl.constexpr, OFFSET_DTYPE: tl.constexpr,
+    EVICTION: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
     IN_HALO: tl.constexpr,  # whether no motion vector reaches beyond the halo
-):
+):  # fmt: skip
     """Write one program's part of the events of image ``b``, of any dtype, one pixel at a time."""
     height, width = planes.height, planes.width
     plane_ptr = planes.ptr + b * planes.stride_b
-    shifts_ptr = shifts.ptr + b * shifts.stride_b
     events_ptr = events.ptr + b * events.stride_b
-    one = tl.full((BLOCK_Y, BLOCK_X), 1, dtype=tl.float32).to(events.ptr.dtype.element_ty)
-    zero = tl.full((BLOCK_Y, BLOCK_X), 0, dtype=tl.float32).to(events.ptr.dtype.element_ty)
     first, last = tile_range(program, programs_per_image, height, width, BLOCK_Y, BLOCK_X)
     for tile in range(first, last):
         y, x, inside = tile_at(tile, height, width, BLOCK_Y, BLOCK_X)
         target_ptr = events_ptr + (y.to(OFFSET_DTYPE) * events.stride_y + x.to(OFFSET_DTYPE) * events.stride_x)
         on_bits = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.int32)
         off_bits = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.int32)
-        for t in range(0, shifts.timesteps):
-            shift_ptr = shifts_ptr + 4 * t
-            dy0, dx0 = _shift(shift_ptr, height, IN_HALO), _shift(shift_ptr + 1, width, IN_HALO)
-            dy1, dx1 = _shift(shift_ptr + 2, height, IN_HALO), _shift(shift_ptr + 3, width, IN_HALO)
-            start = _neighbour(planes, plane_ptr, y, x, dy0, dx0, inside, OFFSET_DTYPE, IN_HALO)
-            end = _neighbour(planes, plane_ptr, y, x, dy1, dx1, inside, OFFSET_DTYPE, IN_HALO)
-            difference = end - start
-            on = difference >= theta
-            off = difference <= -theta
-            if PACKED:
-                on_bits |= on.to(tl.int32) << t
-                off_bits |= off.to(tl.int32) << t
-            else:
-                tl.store(target_ptr, tl.where(on, one, zero), mask=inside)
-                tl.store(target_ptr + events.stride_polarity, tl.where(off, one, zero), mask=inside)
-                target_ptr += events.stride_t
+        if PAIRS is None:
+            shift_ptr = shifts.ptr + b * shifts.stride_b
+            for t in range(0, shifts.timesteps):
+                start = _shifted(planes, plane_ptr, y, x, inside, shift_ptr, OFFSET_DTYPE, IN_HALO)
+                end = _shifted(planes, plane_ptr, y, x, inside, shift_ptr + 2, OFFSET_DTYPE, IN_HALO)
+                on, off = end - start >= theta, end - start <= -theta
+                if PACKED:
+                    on_bits |= on.to(tl.int32) << t
+                    off_bits |= off.to(tl.int32) << t
+                else:
+                    _store(events, target_ptr, on, off, inside, EVICTION)
+                    target_ptr += events.stride_t
+                shift_ptr += 4
+        else:
+            neighbours = _load_neighbours(
+                plane_ptr + (y.to(OFFSET_DTYPE) * planes.stride_y + x), planes.stride_y, inside
+            )
+            for t in tl.static_range(TIMESTEPS):
+                difference = neighbours[PAIRS[t][1]] - neighbours[PAIRS[t][0]]
+                on, off = difference >= theta, difference <= -theta
+                if PACKED:
+                    on_bits |= on.to(tl.int32) << t
+                    off_bits |= off.to(tl.int32) << t
+                else:
+                    _store(events, target_ptr, on, off, inside, EVICTION)
+                    target_ptr += events.stride_t
         if PACKED:
-            tl.store(target_ptr, on_bits.to(tl.uint8), mask=inside)
-            tl.store(target_ptr + events.stride_polarity, off_bits.to(tl.uint8), mask=inside)
+            _store(events, target_ptr, on_bits, off_bits, inside, EVICTION)
+
+
+@triton.jit
+def _store(events, target_ptr, on, off, inside, EVICTION: tl.constexpr):
+    """Store ON and OFF events of one timestep, or packed events of all timesteps."""
+    dtype: tl.constexpr = events.ptr.dtype.element_ty
+    if on.dtype == tl.int1:
+        one = tl.full(on.shape, 1, dtype=tl.float32).to(dtype)
+        zero = tl.full(on.shape, 0, dtype=tl.float32).to(dtype)
+        on, off = tl.where(on, one, zero), tl.where(off, one, zero)
+    tl.store(target_ptr, on.to(dtype), mask=inside, eviction_policy=EVICTION)
+    tl.store(target_ptr + events.stride_polarity, off.to(dtype), mask=inside, eviction_policy=EVICTION)
+
+
+@triton.jit
+def _load_neighbours(pixel_ptr, stride_y, inside):
+    """Load the neighbours of pixels, -1 to 1 pixels away in each direction; return nine values in reading order."""
+    neighbours = ()
+    for dy in tl.static_range(-1, 2):
+        for dx in tl.static_range(-1, 2):
+            neighbour = tl.load(pixel_ptr + (dy * stride_y + dx), mask=inside, other=0)
+            neighbours += (arithmetic(neighbour),)
+    return neighbours
+
+
+@triton.jit
+def _shifted(planes, plane_ptr, y, x, inside, shift_ptr, OFFSET_DTYPE: tl.constexpr, IN_HALO: tl.constexpr):
+    """Load the values at a motion vector's start or end; without IN_HALO, coordinates are clamped to the image."""
+    dy, dx = tl.load(shift_ptr), tl.load(shift_ptr + 1)
+    if IN_HALO:
+        offset = dy.to(tl.int32) * planes.stride_y + dx.to(tl.int32) + (y.to(OFFSET_DTYPE) * planes.stride_y + x)
+    else:
+        row, column = y + _limited(dy, planes.height), x + _limited(dx, planes.width)
+        offset = clamp(row, planes.height).to(OFFSET_DTYPE) * planes.stride_y + clamp(column, planes.width)
+    return arithmetic(tl.load(plane_ptr + offset, mask=inside, other=0))
+
+
+@triton.jit
+def _limited(shift, size):
+    """Clamp a component of a motion vector to the size of the image: a longer one reaches the same border."""
+    return tl.minimum(tl.maximum(shift, -size), size).to(tl.int32)

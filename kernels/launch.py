@@ -33,8 +33,17 @@ _UNROLLED_CHANNELS = 4
 _MIN_TILE_WIDTH = 32
 # Maximum width, unless an image has few rows: three widths leave few threads idle.
 _MAX_TILE_WIDTH = 128
-# Second phase: pixels that a thread writes at once to each timestep and polarity.
+# Second phase: pixels that a thread writes at once to each timestep and polarity; with SWAR, words of four pixels.
 _EMIT_PIXELS = 4
+_EMIT_WORDS = 1
+# Second phase: how the cache treats events: "" as other data, or "evict_first".
+_EVICTION = ""
+# SWAR unrolls the timesteps. More than this number are processed one pixel at a time.
+_UNROLLED_TIMESTEPS = 16
+# If several programs share an image, each has at least this number of pixels in both phases.
+_PROGRAM_PIXELS = 512
+# Warps of a program that converts a whole image.
+_WARPS = 16
 # Unpacking: bytes that a thread stores at once.
 _STORE_BYTES = 16
 _UNPACK_WARPS = 4
@@ -44,11 +53,14 @@ _MAX_PLANS = 1024
 _COMPILED = isinstance(convert_kernel, JITFunction)
 _Build = Callable[..., tuple[list[Launch], Workspace]]
 
+#: Motion vectors of (dy0, dx0, dy1, dx1) that are known on the host.
+Vectors = tuple[tuple[int, ...], ...]
+
 
 def convert_into(
     out: Tensor,
     images: Tensor,
-    shifts: Tensor,
+    shifts: Tensor | Vectors,
     ratios: Tensor | None,
     ratio: float,
     *,
@@ -63,7 +75,8 @@ def convert_into(
         out: dense ``[T, B, 2, H, W]`` of any event dtype, or packed ``[B, 2, H, W]`` uint8; any strides. H and W are
             the size of the (augmented) images.
         images: ``[B, C, H, W]``; any strides.
-        shifts: motion vectors ``[T, 4]`` or ``[B, T, 4]``, a signed integer dtype.
+        shifts: motion vectors ``[T, 4]`` or ``[B, T, 4]``, a signed integer dtype; or T tuples of numbers from -1 to 1,
+            which are compiled into the kernel.
         ratios: one per image ``[B]``, or None to use ``ratio`` for all images.
         ratio: threshold as a fraction of an image's range, if ``ratios`` is None.
         packed: whether ``out`` is packed.
@@ -76,15 +89,16 @@ def convert_into(
     if ratios is None and images.dtype == torch.float64:
         # Triton passes a Python float as float32.
         ratios = torch.full((len(images),), ratio, dtype=torch.float64, device=images.device)
+    vectors = shifts if isinstance(shifts, tuple) else None
     tensors = {
         "out": out,
         "images": images,
-        "shifts": shifts.contiguous(),
+        "shifts": shifts.contiguous() if isinstance(shifts, Tensor) else None,
         "ratios": None if ratios is None else ratios.contiguous(),
         "crop": None if crop is None else crop.contiguous(),
         "flip": None if flip is None else flip.contiguous(),
     }
-    _run(conversion, images.device, tensors, ratio, packed, nearest)
+    _run(conversion, images.device, tensors, ratio, vectors, packed, nearest)
 
 
 def unpack_into(out: Tensor, packed: Tensor) -> None:
@@ -130,10 +144,11 @@ def _plan(build: _Build, device: Any, settings: tuple[Any, ...], layouts: tuple[
 def conversion(
     out: Layout,
     images: Layout,
-    shifts: Layout,
+    shifts: Layout | None,
     ratios: Layout | None,
     crop: Layout | None,
     flip: Layout | None,
+    vectors: Vectors | None,
     packed: bool,
     nearest: bool,
     multiprocessors: int,
@@ -145,7 +160,7 @@ def conversion(
     augmented = crop is not None or flip is not None or images.shape[-2:] != out.shape[-2:]
     interpolation = ("nearest" if nearest else "bilinear") if augmented else None
     plane_dtype = _arithmetic(images.dtype) if interpolation == "bilinear" else images.dtype
-    swar = can_use_swar(plane_dtype, out)
+    swar = can_use_swar(plane_dtype, out) and _timesteps(shifts, vectors) <= _UNROLLED_TIMESTEPS
     workspace = Workspace()
     planes = _planes(workspace, batch, height, width, plane_dtype, swar)
     programs_per_image, warps = programs_and_warps(batch, height, width, multiprocessors)
@@ -155,19 +170,22 @@ def conversion(
         "num_warps": warps,
         "enable_fp_fusion": False,
     }
-    measure_tile = tile_shape(height, width, threads * _measure_pixels(images.dtype.itemsize, interpolation))
-    # With SWAR, only the number of pixels matters, except for long motion vectors. Otherwise, the tiles of both phases
+    # If several programs share an image, no tile is larger than the share of a program: every program has work.
+    limit = _PROGRAM_PIXELS if programs_per_image > 1 else height * width
+    measure_pixels = min(threads * _measure_pixels(images.dtype.itemsize, interpolation), _power_of_2(limit))
+    measure_tile = tile_shape(height, width, measure_pixels)
+    # With SWAR, only the number of words matters, except for long motion vectors. Otherwise, the tiles of both phases
     # have the same width, so that fewer different kernels are compiled.
     emit_width = _MIN_TILE_WIDTH if swar else measure_tile[1]
-    emit_pixels = min(threads * _EMIT_PIXELS, _power_of_2(height * width))
+    emit_pixels = min(threads * (_EMIT_WORDS if swar else _EMIT_PIXELS), _power_of_2(limit // 4 if swar else limit))
     emit_tile = max(1, emit_pixels // emit_width), emit_width
     augmentation = _augmentation(crop, flip, height, width) if augmented else None
     measure = {
         **common,
         "planes": planes._replace(tie_break_ptr=None),
-        **_measure_arguments(images, augmentation, interpolation, measure_tile),
+        **_measure_arguments(images, augmentation, interpolation, measure_tile, threads),
     }
-    emit = {**common, "planes": planes, **_emit_arguments(out, shifts, ratios, packed, swar, emit_tile)}
+    emit = {**common, "planes": planes, **_emit_arguments(out, shifts, vectors, ratios, packed, swar, emit_tile)}
     if programs_per_image == 1:
         return [Launch(convert_kernel, (batch, 1, 1), {**measure, **emit})], workspace
     programs = batch * programs_per_image
@@ -180,7 +198,7 @@ def conversion(
 
 
 def _measure_arguments(
-    images: Layout, augmentation: Augmentation | None, interpolation: str | None, tile: tuple[int, int]
+    images: Layout, augmentation: Augmentation | None, interpolation: str | None, tile: tuple[int, int], threads: int
 ) -> dict[str, Any]:
     """Return the kernel arguments that only the first phase uses."""
     channels = images.shape[1]
@@ -191,21 +209,34 @@ def _measure_arguments(
         "INTERPOLATION": interpolation,
         "MEASURE_BLOCK_Y": tile[0],
         "MEASURE_BLOCK_X": tile[1],
+        "HALO_BLOCK": threads,
     }
 
 
 def _emit_arguments(
-    out: Layout, shifts: Layout, ratios: Layout | None, packed: bool, swar: bool, tile: tuple[int, int]
+    out: Layout,
+    shifts: Layout | None,
+    vectors: Vectors | None,
+    ratios: Layout | None,
+    packed: bool,
+    swar: bool,
+    tile: tuple[int, int],
 ) -> dict[str, Any]:
     """Return the kernel arguments that only the second phase uses."""
+    timesteps = _timesteps(shifts, vectors)
     return {
         "events": Events(Pointer.to("out", out), *((0, *out.strides) if packed else out.strides)),
         "shifts": Shifts(
-            Pointer.to("shifts", shifts), shifts.shape[-2], shifts.strides[0] if len(shifts.shape) == 3 else 0
+            shifts and Pointer.to("shifts", shifts),
+            timesteps,
+            shifts.strides[0] if shifts and len(shifts.shape) == 3 else 0,
         ),
         "ratios": Ratios(ratios and Pointer.to("ratios", ratios), Number("ratio")),
+        "PAIRS": vectors and _pairs(vectors),
+        "TIMESTEPS": timesteps if vectors or swar else None,
         "PACKED": packed,
         "SWAR": swar,
+        "EVICTION": _EVICTION,
         "EMIT_BLOCK_Y": tile[0],
         "EMIT_BLOCK_X": tile[1],
     }
@@ -243,11 +274,10 @@ def can_use_swar(plane_dtype: torch.dtype, out: Layout) -> bool:
     """Return whether grey levels can be read, and events written, four at a time (see ``emit_swar.py``)."""
     return (
         plane_dtype == torch.uint8
-        and out.dtype.itemsize == 1
         and out.shape[-1] % 4 == 0
         and out.strides[-1] == 1
         and all(stride % 4 == 0 for stride in out.strides[:-1])
-        and out.misalignment % 4 == 0
+        and out.misalignment % (4 * out.dtype.itemsize) == 0
     )
 
 
@@ -258,8 +288,8 @@ def programs_and_warps(batch: int, height: int, width: int, multiprocessors: int
     """
     pixels = height * width
     if pixels <= 32 * 32 or 4 * batch >= 3 * multiprocessors:
-        return 1, 16 if pixels > 64 * 64 else 4
-    programs_per_image = min(_ceil_div(pixels, 512), _ceil_div(8 * multiprocessors, batch), MAX_PROGRAMS.value)
+        return 1, _WARPS if pixels > 64 * 64 else 4
+    programs_per_image = min(pixels // _PROGRAM_PIXELS, _ceil_div(8 * multiprocessors, batch), MAX_PROGRAMS.value)
     return programs_per_image, 4
 
 
@@ -286,6 +316,15 @@ def plane_layout(height: int, width: int) -> tuple[int, int, int]:
     stride_y = _aligned(width + 2 * HALO.value)
     origin = HALO.value * stride_y + _ALIGNMENT
     return origin, stride_y, origin + _aligned((height + HALO.value) * stride_y)
+
+
+def _timesteps(shifts: Layout | None, vectors: Vectors | None) -> int:
+    return len(vectors) if vectors else shifts.shape[-2] if shifts else 0
+
+
+def _pairs(vectors: Vectors) -> tuple[tuple[int, int], ...]:
+    """Return the start and the end of each motion vector as neighbours, numbered from 0 in reading order."""
+    return tuple((3 * dy0 + dx0 + 4, 3 * dy1 + dx1 + 4) for dy0, dx0, dy1, dx1 in vectors)
 
 
 def _planes(workspace: Workspace, batch: int, height: int, width: int, dtype: torch.dtype, swar: bool) -> Planes:

@@ -23,6 +23,7 @@ def measure(
     OFFSET_DTYPE: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_X: tl.constexpr,
+    HALO_BLOCK: tl.constexpr,
 ):
     """Write one program's part of the plane of image ``b``; return its range, NaN if a pixel is not finite."""
     height, width = planes.height, planes.width
@@ -64,7 +65,7 @@ def measure(
         CHANNELS,
         INTERPOLATION,
         OFFSET_DTYPE,
-        BLOCK_X,
+        HALO_BLOCK,
     )
     lowest = arithmetic(tl.min(tl.min(low, axis=1), axis=0))
     highest = arithmetic(tl.max(tl.max(high, axis=1), axis=0))

@@ -61,6 +61,12 @@ def tile_at(tile, height, width, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr):
 @triton.jit
 def tile_range(program, programs_per_image, height, width, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr):
     """Return the first tile of a program's part of an image, and the one after its last tile."""
-    tiles = tl.cdiv(height, BLOCK_Y) * tl.cdiv(width, BLOCK_X)
-    tiles_per_program = tl.cdiv(tiles, programs_per_image)
-    return tl.minimum(program * tiles_per_program, tiles), tl.minimum((program + 1) * tiles_per_program, tiles)
+    return share(program, programs_per_image, tl.cdiv(height, BLOCK_Y) * tl.cdiv(width, BLOCK_X))
+
+
+@triton.jit
+def share(program, programs, count):
+    """Divide ``count`` items equally; return the first item of a program, and the one after its last."""
+    least, rest = count // programs, count % programs
+    first = program * least + tl.minimum(program, rest)
+    return first, (program + 1) * least + tl.minimum(program + 1, rest)

@@ -169,9 +169,9 @@ class _Template:
         self._gaps = [(i, argument.name) for i, argument in enumerate(arguments) if isinstance(argument, _GAPS)]
         self._groups = []
         for i, group in enumerate(arguments):
-            if isinstance(group, tuple):
+            if isinstance(group, tuple) and any(isinstance(field, _GAPS) for field in group):
                 # The fields after the last gap are constants. A field before it that is not a gap is None.
-                constants = max((j + 1 for j, field in enumerate(group) if isinstance(field, _GAPS)), default=0)
+                constants = max(j + 1 for j, field in enumerate(group) if isinstance(field, _GAPS))
                 names = [field and field.name for field in group[:constants]]
                 make: Any = tuple if launch.compilable else getattr(type(group), "_make")  # noqa: B009
                 self._groups.append((i, make, names, group[constants:]))

@@ -57,6 +57,16 @@ def unpacked(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
     return torch.stack([(packed >> t) & 1 for t in range(timesteps)]).contiguous().to(dtype)
 
 
+def launched_shifts(shifts: Tensor, constant: bool) -> Tensor | tuple[tuple[int, ...], ...]:
+    """Return the argument ``shifts`` of ``launch.convert_into``.
+
+    If ``constant``, it is a tuple where this is possible, which is compiled into the kernel, and otherwise a tensor.
+    """
+    if constant and shifts.dim() == 2 and len(shifts) <= 8 and bool(((shifts >= -1) & (shifts <= 1)).all()):
+        return tuple(map(tuple, shifts.tolist()))
+    return shifts
+
+
 def launched_ratio(ratio: float | Tensor) -> tuple[Tensor | None, float]:
     """Return the two arguments of ``launch.convert_into`` for a ratio: a tensor with one ratio per image, or a number.
 

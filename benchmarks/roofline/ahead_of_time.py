@@ -45,9 +45,11 @@ def launches(
 
     The motion vectors are the canonical ones, or ``shifts``. With ``size``, images are cropped, resized and flipped.
     """
+    vectors = None
     if shifts is None:
-        shifts = canonical_shifts(timesteps=timesteps)
-    timesteps = shifts.shape[-2]
+        vectors = tuple(map(tuple, canonical_shifts(timesteps=timesteps).tolist()))
+    else:
+        timesteps = shifts.shape[-2]
     batch = images.shape[0]
     event_size = images.shape[-2:] if size is None else size
     shape = (batch, 2, *event_size) if packed else (timesteps, batch, 2, *event_size)
@@ -58,10 +60,11 @@ def launches(
     return launch.conversion(
         Layout.of(out),
         Layout.of(images),
-        Layout.of(shifts),
+        None if shifts is None else Layout.of(shifts),
         Layout.of(images.new_empty(batch)) if images.dtype == torch.float64 else None,
         None if size is None else Layout.of(crop),
         None if size is None else Layout.of(flip),
+        vectors,
         packed,
         nearest,
         multiprocessors,

@@ -112,9 +112,7 @@ def _convert_out_cuda(*arguments: Any, out: Tensor) -> None:
 
 
 def _write_cuda(out: Tensor, args: _Arguments) -> None:
-    shifts = args.shifts
-    if shifts is None:
-        shifts = _canonical_shifts_on(args.images.device, args.timesteps)
+    shifts = _canonical_vectors(args.timesteps) if args.shifts is None else args.shifts
     load_kernels().convert_into(
         out, args.images, shifts, args.ratios, args.ratio,
         packed=args.packed, crop=args.crop, flip=args.flip, nearest=args.nearest,
@@ -145,9 +143,9 @@ def load_kernels() -> ModuleType:
 
 
 @cache
-def _canonical_shifts_on(device: torch.device, timesteps: int) -> Tensor:
-    """Return the canonical motion vectors on a device. Only the first call copies them there."""
-    return canonical_shifts(timesteps=timesteps, device=device)
+def _canonical_vectors(timesteps: int) -> tuple[tuple[int, ...], ...]:
+    """Return the canonical motion vectors as constants, for which the kernels are specialised."""
+    return tuple(map(tuple, canonical_shifts(timesteps=timesteps, device="cpu").tolist()))
 
 
 def _unpack_cpu(packed: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:

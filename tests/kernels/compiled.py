@@ -21,7 +21,7 @@ from triton.runtime.driver import driver
 from benchmarks.roofline.ahead_of_time import TARGETS, TargetDriver
 from i2e_triton.kernels import launch
 from tests.augmented_cases import AugmentedCase, launched_augmentation
-from tests.cases import Case, launched_ratio, poisoned
+from tests.cases import Case, launched_ratio, launched_shifts, poisoned
 from tests.ptx.instructions import parse
 from tests.ptx.machine import WARP, Memory
 
@@ -139,12 +139,17 @@ def convert(
     multiprocessors: int = 1,
     layout: str = "contiguous",
     target: str = "sm_90",
+    constant: bool = True,
 ) -> Tensor:
-    """Convert a case into a poisoned output, as on a GPU with that many multiprocessors."""
+    """Convert a case into a poisoned output, as on a GPU with that many multiprocessors.
+
+    If ``constant``, the motion vectors are compiled into the kernel where this is possible.
+    """
+    shifts = launched_shifts(case.shifts, constant)
     out = poisoned(case.expected(dtype, packed=packed), layout)
     with gpu(target, multiprocessors):
         launch.convert_into(
-            out, case.images, case.shifts, *launched_ratio(case.ratio), packed=packed, **launched_augmentation(case)
+            out, case.images, shifts, *launched_ratio(case.ratio), packed=packed, **launched_augmentation(case)
         )
     return out
 

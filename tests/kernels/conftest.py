@@ -16,7 +16,7 @@ from torch import Tensor
 from triton.runtime.errors import InterpreterError
 
 from tests.augmented_cases import AugmentedCase, launched_augmentation
-from tests.cases import Case, launched_ratio, poisoned
+from tests.cases import Case, launched_ratio, launched_shifts, poisoned
 
 Interpreter = Callable[..., Tensor]
 
@@ -41,7 +41,10 @@ def interpreter() -> Iterator[ProcessPoolExecutor]:
 
 @pytest.fixture(scope="session")
 def interpret(interpreter: ProcessPoolExecutor) -> Interpreter:
-    """Return a function that converts a case with the interpreted kernels, into a poisoned output."""
+    """Return a function that converts a case with the interpreted kernels, into a poisoned output.
+
+    If ``constant``, the motion vectors are constants of the kernel where this is possible.
+    """
 
     def run(
         case: Case | AugmentedCase,
@@ -51,13 +54,14 @@ def interpret(interpreter: ProcessPoolExecutor) -> Interpreter:
         multiprocessors: int = 1,
         layout: str = "contiguous",
         out: Tensor | None = None,
+        constant: bool = True,
     ) -> Tensor:
         # Only to send the function's name: it runs in the other process.
         from tests.kernels.interpreted import convert_into
 
         if out is None:
             out = poisoned(case.expected(dtype, packed=packed), layout)
-        given = (out, case.images, case.shifts, *launched_ratio(case.ratio), multiprocessors)
+        given = (out, case.images, launched_shifts(case.shifts, constant), *launched_ratio(case.ratio), multiprocessors)
         return interpreter.submit(convert_into, *given, packed=packed, **launched_augmentation(case)).result()
 
     return run

@@ -17,7 +17,7 @@ from i2e_triton.kernels import launch
 def convert_into(
     out: Tensor,
     images: Tensor,
-    shifts: Tensor,
+    shifts: Tensor | launch.Vectors,
     ratios: Tensor | None,
     ratio: float,
     multiprocessors: int,

@@ -35,13 +35,16 @@ PHASES = tuple(phase for phase in Phase if phase != Phase.shrink)
     packed=st.booleans(),
     multiprocessors=st.sampled_from([ONE, MANY]),
     layout=st.sampled_from(["contiguous", "strided"]),
+    constant=st.booleans(),
 )
 def test_equals_reference(
-    case: Case, target: str, dtype: torch.dtype, packed: bool, multiprocessors: int, layout: str
+    case: Case, target: str, dtype: torch.dtype, packed: bool, multiprocessors: int, layout: str, constant: bool
 ) -> None:
     packed = packed and case.packable
     dtype = torch.uint8 if packed else dtype
-    events = compiled.convert(case, dtype, packed=packed, multiprocessors=multiprocessors, layout=layout, target=target)
+    events = compiled.convert(
+        case, dtype, packed=packed, multiprocessors=multiprocessors, layout=layout, target=target, constant=constant
+    )
     assert_same_events(events, case.expected(dtype, packed=packed))
 
 

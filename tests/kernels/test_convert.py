@@ -23,13 +23,20 @@ ONE, MANY = 1, 132
     packed=st.booleans(),
     multiprocessors=st.sampled_from([ONE, MANY]),
     layout=st.sampled_from(["contiguous", "strided"]),
+    constant=st.booleans(),
 )
 def test_equals_reference(
-    interpret: Interpreter, case: Case, dtype: torch.dtype, packed: bool, multiprocessors: int, layout: str
+    interpret: Interpreter,
+    case: Case,
+    dtype: torch.dtype,
+    packed: bool,
+    multiprocessors: int,
+    layout: str,
+    constant: bool,
 ) -> None:
     packed = packed and case.packable
     dtype = torch.uint8 if packed else dtype
-    events = interpret(case, dtype, packed=packed, multiprocessors=multiprocessors, layout=layout)
+    events = interpret(case, dtype, packed=packed, multiprocessors=multiprocessors, layout=layout, constant=constant)
     assert_same_events(events, case.expected(dtype, packed=packed))
 
 

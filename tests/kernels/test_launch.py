@@ -31,6 +31,27 @@ def test_single_image_has_two_launches_with_several_programs() -> None:
     assert 64 <= measure.grid[0] <= MAX_PROGRAMS.value
 
 
+@given(
+    st.sampled_from([1, 3, 40]),
+    st.integers(33, 1000),
+    st.integers(33, 1000),
+    st.sampled_from([torch.uint8, torch.float16, torch.float32]),
+    st.booleans(),
+)
+def test_every_program_has_work(batch: int, height: int, width: int, dtype: torch.dtype, augmented: bool) -> None:
+    images = torch.empty(1, dtype=dtype, device="meta").expand(batch, 3, height, width)
+    size = (height, width) if augmented else None
+    for recorded in launches(images, torch.bool, size=size, multiprocessors=H100):
+        arguments = recorded.arguments
+        phase = "EMIT" if "events" in arguments else "MEASURE"
+        rows, columns = arguments[f"{phase}_BLOCK_Y"], arguments[f"{phase}_BLOCK_X"]
+        if arguments.get("SWAR"):
+            tiles = -(-height * width // 4 // columns)
+        else:
+            tiles = -(-height // rows) * -(-width // columns)
+        assert arguments.get("programs_per_image", 1) <= tiles
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
 @pytest.mark.parametrize("batch", [1, 128])
 def test_every_launch_disables_fusion(batch: int, dtype: torch.dtype) -> None:

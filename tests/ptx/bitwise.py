@@ -26,6 +26,21 @@ def _shift(form: Form) -> Execute:
     return form.result(values)
 
 
+def _funnel_shift(form: Form) -> Execute:
+    """``shf``: shift two words as one of 64 bits; return its upper half (l) or its lower half (r)."""
+    if form.flags not in ({"l", "wrap"}, {"r", "wrap"}) or form.kind != "b32":
+        raise form.unknown()
+    low, high, amount = form.source(1), form.source(2), form.source(3, "u32")
+
+    def values(warp: Warp) -> np.ndarray:
+        whole = (high(warp).astype(np.uint64) << np.uint64(32)) | low(warp)
+        bits = (amount(warp) & np.uint32(31)).astype(np.uint64)
+        shifted = (whole << bits) >> np.uint64(32) if "l" in form.flags else whole >> bits
+        return shifted.astype(np.uint32)
+
+    return form.result(values)
+
+
 def _extract(form: Form) -> Execute:
     """``bfe``: extract bits; for signed types, the highest extracted bit is the sign."""
     form.allow_flags()
@@ -80,6 +95,7 @@ BITWISE: dict[str, Callable[[Form], Execute]] = {
     "not": elementwise(np.invert),
     "or": elementwise(np.bitwise_or),
     "prmt": _permute,
+    "shf": _funnel_shift,
     "shl": _shift,
     "shr": _shift,
     "xor": elementwise(np.bitwise_xor),

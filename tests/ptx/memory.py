@@ -58,7 +58,7 @@ def _load_parameter(register: str, name: str, kind: str) -> Execute:
 
 
 def _store(form: Form) -> Execute:
-    (space,) = form.flags.difference(("v2", "v4"))
+    (space,) = form.flags.difference(("v2", "v4", "L1_evict_first"))  # eviction does not change values
     if space not in ("global", "shared_cta", "shared"):
         raise form.unknown()
     address, kind, memory = address_of(form.operands[0]), form.kind, space.removesuffix("_cta")

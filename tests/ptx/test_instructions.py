@@ -131,6 +131,15 @@ def test_permuted_bytes(generator: torch.Generator) -> None:
     assert calculate("prmt.b32", 32, a, b, selector).tolist() == expected
 
 
+@pytest.mark.parametrize("bits", [0, 8, 24, 31, 40])
+def test_funnel_shifts(bits: int, generator: torch.Generator) -> None:
+    low, high = random_bits(generator, 32), random_bits(generator, 32)
+    wholes = [(x % 2**32 | y % 2**32 << 32) for x, y in zip(low.tolist(), high.tolist())]
+    for direction, moved in (("l", [w << bits % 32 >> 32 for w in wholes]), ("r", [w >> bits % 32 for w in wholes])):
+        found = calculate(f"shf.{direction}.wrap.b32", 32, low, high, constants=f", {bits}")
+        assert [x % 2**32 for x in found.tolist()] == [w % 2**32 for w in moved]
+
+
 def same_numbers(found: Tensor, expected: Tensor) -> bool:
     """Return whether two tensors have the same bits. All NaNs are considered equal."""
     number = expected == expected
