@@ -42,8 +42,6 @@ _EVICTION = ""
 _UNROLLED_TIMESTEPS = 16
 # If several programs share an image, each has at least this number of pixels in both phases.
 _PROGRAM_PIXELS = 512
-# Warps of a program that converts a whole image.
-_WARPS = 16
 # Unpacking: bytes that a thread stores at once.
 _STORE_BYTES = 16
 _UNPACK_WARPS = 4
@@ -288,7 +286,7 @@ def programs_and_warps(batch: int, height: int, width: int, multiprocessors: int
     """
     pixels = height * width
     if pixels <= 32 * 32 or 4 * batch >= 3 * multiprocessors:
-        return 1, _WARPS if pixels > 64 * 64 else 4
+        return 1, 16 if pixels > 64 * 64 else 4
     programs_per_image = min(pixels // _PROGRAM_PIXELS, _ceil_div(8 * multiprocessors, batch), MAX_PROGRAMS.value)
     return programs_per_image, 4
 

@@ -11,12 +11,12 @@ from i2e_triton import random_shifts
 
 #: (images, events): instructions per pixel with the default motion vectors, and with random ones.
 BOUNDS = {
-    ("uint8", "packed"): (80, 80),
-    ("uint8", "bool"): (87, 87),
-    ("uint8", "bfloat16"): (242, 242),
-    ("uint8", "float32"): (236, 236),
-    ("float32", "float32"): (168, 168),
-    ("float32", "packed"): (192, 192),
+    ("uint8", "packed"): (35, 55),
+    ("uint8", "bool"): (45, 67),
+    ("uint8", "bfloat16"): (47, 74),
+    ("uint8", "float32"): (64, 90),
+    ("float32", "float32"): (100, 170),
+    ("float32", "packed"): (92, 192),
 }
 
 

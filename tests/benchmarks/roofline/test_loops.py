@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.roofline.ahead_of_time import TARGETS, compile_launch, launches
 from benchmarks.roofline.loops import loops, parse_loops
+from i2e_triton import canonical_shifts
 from i2e_triton.kernels.convert import measure_kernel
 
 SOURCE = """import triton
@@ -135,5 +136,11 @@ def test_kernels_load_each_channel_once_and_store_per_timestep(dtype: torch.dtyp
     found = loops(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
     reading = [loop for loop in found if loop.function == "measure"]
     assert [len(loop.loads) for loop in reading] == [3], "one load for each channel"
-    # One pass of an inner loop stores the ON and OFF events of one timestep.
+    assert any(loop.stores == 16 * [16] for loop in found), "one store for each of 8 timesteps and 2 polarities"
+
+
+def test_inner_loops_store_once_per_timestep(tmp_path: Path) -> None:
+    images = torch.zeros(1, 3, 224, 224).expand(128, -1, -1, -1)
+    (launch,) = launches(images, torch.float32, shifts=canonical_shifts())
+    found = loops(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
     assert any(inner.stores == [16, 16] for loop in found for inner in loop.inner)
