@@ -40,8 +40,8 @@ _EMIT_WORDS = 1
 _EVICTION = ""
 # SWAR unrolls the timesteps. More than this number are processed one pixel at a time.
 _UNROLLED_TIMESTEPS = 16
-# If several programs share an image, each has at least this number of pixels in both phases.
-_PROGRAM_PIXELS = 512
+# If several programs share an image, each thread has at least this number of pixels in both phases.
+_SHARED_PIXELS = 4
 # Unpacking: bytes that a thread stores at once.
 _STORE_BYTES = 16
 _UNPACK_WARPS = 4
@@ -161,7 +161,7 @@ def conversion(
     swar = can_use_swar(plane_dtype, out) and _timesteps(shifts, vectors) <= _UNROLLED_TIMESTEPS
     workspace = Workspace()
     planes = _planes(workspace, batch, height, width, plane_dtype, swar)
-    programs_per_image, warps = programs_and_warps(batch, height, width, multiprocessors)
+    programs_per_image, warps = programs_and_warps(batch, height, width, multiprocessors, warp_size)
     threads = warps * warp_size
     common = {
         "OFFSET_DTYPE": _offset_dtype(images.extent(-2, -1), out.extent(-2, -1), planes.stride_b),
@@ -169,7 +169,7 @@ def conversion(
         "enable_fp_fusion": False,
     }
     # If several programs share an image, no tile is larger than the share of a program: every program has work.
-    limit = _PROGRAM_PIXELS if programs_per_image > 1 else height * width
+    limit = threads * _SHARED_PIXELS if programs_per_image > 1 else height * width
     measure_pixels = min(threads * _measure_pixels(images.dtype.itemsize, interpolation), _power_of_2(limit))
     measure_tile = tile_shape(height, width, measure_pixels)
     # With SWAR, only the number of words matters, except for long motion vectors. Otherwise, the tiles of both phases
@@ -279,7 +279,9 @@ def can_use_swar(plane_dtype: torch.dtype, out: Layout) -> bool:
     )
 
 
-def programs_and_warps(batch: int, height: int, width: int, multiprocessors: int) -> tuple[int, int]:
+def programs_and_warps(
+    batch: int, height: int, width: int, multiprocessors: int, warp_size: int = 32
+) -> tuple[int, int]:
     """Return the number of programs per image, and the number of warps per program.
 
     There is one program per image if this nearly fills the device, or if the images are small.
@@ -287,8 +289,9 @@ def programs_and_warps(batch: int, height: int, width: int, multiprocessors: int
     pixels = height * width
     if pixels <= 32 * 32 or 4 * batch >= 3 * multiprocessors:
         return 1, 16 if pixels > 64 * 64 else 4
-    programs_per_image = min(pixels // _PROGRAM_PIXELS, _ceil_div(8 * multiprocessors, batch), MAX_PROGRAMS.value)
-    return programs_per_image, 4
+    warps = 4
+    most = min(pixels // (warps * warp_size * _SHARED_PIXELS), MAX_PROGRAMS.value)
+    return min(most, _ceil_div(8 * multiprocessors, batch)), warps
 
 
 def tile_shape(height: int, width: int, pixels: int) -> tuple[int, int]:
