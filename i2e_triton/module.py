@@ -116,7 +116,8 @@ class I2E(SeededModule):
             batch = images.shape[0] if self.per_sample and images.dim() == 4 else None
             shifts: Tensor | None = draw_shifts(self.source(images.device), batch, self._groups)
         else:  # the canonical motion vectors; the kernels are specialised for those of the default order
-            shifts = None if self._default_order else self.candidates[0]
+            default = self._groups == ORDERS[DEFAULT_ORDER][: self.timesteps]
+            shifts = None if default else self.candidates[0]
         return convert(
             images,
             self.ratio,
@@ -126,10 +127,6 @@ class I2E(SeededModule):
             packed=self.packed,
             layout=self.layout,
         )
-
-    @property
-    def _default_order(self) -> bool:
-        return complete_order(self.order)[: self.timesteps] == ORDERS[DEFAULT_ORDER][: self.timesteps]
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""

@@ -14,34 +14,20 @@ from torch import Tensor
 from triton.runtime import JITFunction
 
 from .arguments import Augmentation, Events, Images, PackedEvents, Planes, Ratios, Shifts
-from .convert import MAX_PROGRAMS, convert_kernel, emit_kernel, measure_kernel
+from .convert import convert_kernel, emit_kernel, measure_kernel
 from .pixels import HALO
 from .plan import Launch, Layout, Number, Plan, Pointer, Workspace, layout_fields
+from .tiles import ceil_div, programs_and_warps, tile_shape, tiles
 from .unpack import unpack_kernel
 
 # Rows of a plane start at multiples of this many pixels, for wide loads and stores.
 _ALIGNMENT = 16
-# First phase: a thread loads this many bytes of each channel at once, but no more pixels than fit in its registers.
-_LOAD_BYTES = 16
-_MEASURE_PIXELS = 8
-# First phase of augmented images: the same for each of a pixel's four neighbours. 4 pixels of float32 spill on sm_90.
-_AUGMENT_BYTES = 8
-_AUGMENT_PIXELS = 4
 # More channels are read in a loop: compilation time grows with each unrolled channel.
 _UNROLLED_CHANNELS = 4
-# Minimum width of a tile, so that neighbouring threads take neighbouring pixels of tall images, too.
-_MIN_TILE_WIDTH = 32
-# Maximum width, unless an image has few rows: three widths leave few threads idle.
-_MAX_TILE_WIDTH = 128
-# Second phase: pixels that a thread writes at once to each timestep and polarity; with SWAR, words of four pixels.
-_EMIT_PIXELS = 4
-_EMIT_WORDS = 1
 # Second phase: how the cache treats events: "" as other data, or "evict_first".
 _EVICTION = ""
 # SWAR unrolls the timesteps. More than this number are processed one pixel at a time.
 _UNROLLED_TIMESTEPS = 16
-# If several programs share an image, each thread has at least this number of pixels in both phases.
-_SHARED_PIXELS = 4
 # Unpacking: bytes that a thread stores at once.
 _STORE_BYTES = 16
 _UNPACK_WARPS = 4
@@ -168,15 +154,9 @@ def conversion(
         "num_warps": warps,
         "enable_fp_fusion": False,
     }
-    # If several programs share an image, no tile is larger than the share of a program: every program has work.
-    limit = threads * _SHARED_PIXELS if programs_per_image > 1 else height * width
-    measure_pixels = min(threads * _measure_pixels(images.dtype.itemsize, interpolation), _power_of_2(limit))
-    measure_tile = tile_shape(height, width, measure_pixels)
-    # With SWAR, only the number of words matters, except for long motion vectors. Otherwise, the tiles of both phases
-    # have the same width, so that fewer different kernels are compiled.
-    emit_width = _MIN_TILE_WIDTH if swar else measure_tile[1]
-    emit_pixels = min(threads * (_EMIT_WORDS if swar else _EMIT_PIXELS), _power_of_2(limit // 4 if swar else limit))
-    emit_tile = max(1, emit_pixels // emit_width), emit_width
+    measure_tile, emit_tile = tiles(
+        height, width, programs_per_image, threads, images.dtype.itemsize, interpolation is not None, swar
+    )
     augmentation = _augmentation(crop, flip, height, width) if augmented else None
     measure = {
         **common,
@@ -264,7 +244,7 @@ def unpacking(
         "num_warps": _UNPACK_WARPS,
         "enable_fp_fusion": False,
     }
-    tiles = _ceil_div(rows, block_y) * _ceil_div(width, block_x)
+    tiles = ceil_div(rows, block_y) * ceil_div(width, block_x)
     return [Launch(unpack_kernel, (tiles, 1, 1), arguments)], Workspace()
 
 
@@ -277,34 +257,6 @@ def can_use_swar(plane_dtype: torch.dtype, out: Layout) -> bool:
         and all(stride % 4 == 0 for stride in out.strides[:-1])
         and out.misalignment % (4 * out.dtype.itemsize) == 0
     )
-
-
-def programs_and_warps(
-    batch: int, height: int, width: int, multiprocessors: int, warp_size: int = 32
-) -> tuple[int, int]:
-    """Return the number of programs per image, and the number of warps per program.
-
-    There is one program per image if this nearly fills the device, or if the images are small.
-    """
-    pixels = height * width
-    if pixels <= 32 * 32 or 4 * batch >= 3 * multiprocessors:
-        return 1, 16 if pixels > 64 * 64 else 4
-    warps = 4
-    most = min(pixels // (warps * warp_size * _SHARED_PIXELS), MAX_PROGRAMS.value)
-    return min(most, _ceil_div(8 * multiprocessors, batch)), warps
-
-
-def tile_shape(height: int, width: int, pixels: int) -> tuple[int, int]:
-    """Return the rows and columns of a tile, both powers of two: the shape with the fewest tiles, then the widest.
-
-    There are few widths, because each compiles other kernels.
-    """
-    pixels = min(pixels, _power_of_2(height * width))
-    narrowest = min(_MIN_TILE_WIDTH, _power_of_2(width))
-    widest = max(_MAX_TILE_WIDTH, pixels // _power_of_2(height))
-    widths = [1 << log for log in range(pixels.bit_length()) if narrowest <= 1 << log <= widest]
-    shapes = [(pixels // columns, columns) for columns in widths]
-    return min(shapes, key=lambda shape: (_ceil_div(height, shape[0]) * _ceil_div(width, shape[1]), -shape[1]))
 
 
 def plane_layout(height: int, width: int) -> tuple[int, int, int]:
@@ -340,13 +292,6 @@ def _arithmetic(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _measure_pixels(element_size: int, interpolation: str | None) -> int:
-    """Return the number of pixels that a thread of the first phase processes at once."""
-    if interpolation is None:
-        return min(_MEASURE_PIXELS, _LOAD_BYTES // element_size)
-    return min(_AUGMENT_PIXELS, _AUGMENT_BYTES // element_size)
-
-
 def _augmentation(crop: Layout | None, flip: Layout | None, height: int, width: int) -> Augmentation:
     return Augmentation(
         crop and Pointer.to("crop", crop),
@@ -362,16 +307,7 @@ def _float64_bits(number: float) -> int:
 
 
 def _aligned(pixels: int) -> int:
-    return _ceil_div(pixels, _ALIGNMENT) * _ALIGNMENT
-
-
-def _power_of_2(number: int) -> int:
-    """Return the smallest power of two that is not smaller."""
-    return 1 << (number - 1).bit_length()
-
-
-def _ceil_div(number: int, divisor: int) -> int:
-    return -(-number // divisor)
+    return ceil_div(pixels, _ALIGNMENT) * _ALIGNMENT
 
 
 def _offset_dtype(*extents: int) -> tl.dtype:

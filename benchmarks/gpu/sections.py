@@ -66,7 +66,7 @@ def equality(run: Run) -> str:
 
 def switching_batches() -> list[int]:
     """Return batch sizes on both sides of each change between one and two launches or between waves of programs."""
-    from i2e_triton.kernels.launch import programs_and_warps
+    from i2e_triton.kernels.tiles import programs_and_warps
 
     count = torch.cuda.get_device_properties(0).multi_processor_count
     one_launch = [programs_and_warps(batch, _SIZE, _SIZE, count)[0] == 1 for batch in range(1, 4 * count)]

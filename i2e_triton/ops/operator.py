@@ -143,6 +143,12 @@ def load_kernels() -> ModuleType:
 
 
 @cache
+def _canonical_shifts_on(device: torch.device, timesteps: int) -> Tensor:
+    """Return the canonical motion vectors on a device. Only the first call copies them there."""
+    return canonical_shifts(timesteps=timesteps, device=device)
+
+
+@cache
 def _canonical_vectors(timesteps: int) -> tuple[tuple[int, ...], ...]:
     """Return the canonical motion vectors as constants, for which the kernels are specialised."""
     return tuple(map(tuple, canonical_shifts(timesteps=timesteps, device="cpu").tolist()))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from benchmarks.roofline.ahead_of_time import launches, unpack_launches
 from i2e_triton.kernels.convert import MAX_PROGRAMS
-from i2e_triton.kernels.launch import plane_layout, programs_and_warps, tile_shape
+from i2e_triton.kernels.launch import plane_layout
 from i2e_triton.kernels.plan import Launch, Pointer
+from i2e_triton.kernels.tiles import programs_and_warps, tile_shape
 
 H100 = 132  # multiprocessors
 
