@@ -109,8 +109,8 @@ def _emit_pixels(
                 plane_ptr + (y.to(OFFSET_DTYPE) * planes.stride_y + x), planes.stride_y, inside
             )
             for t in tl.static_range(TIMESTEPS):
-                difference = neighbours[PAIRS[t][1]] - neighbours[PAIRS[t][0]]
-                on, off = difference >= theta, difference <= -theta
+                start, end = neighbours[PAIRS[t][0]], neighbours[PAIRS[t][1]]
+                on, off = end - start >= theta, start - end >= theta
                 if PACKED:
                     on_bits |= on.to(tl.int32) << t
                     off_bits |= off.to(tl.int32) << t
@@ -139,7 +139,7 @@ def _load_neighbours(pixel_ptr, stride_y, inside):
     neighbours = ()
     for dy in tl.static_range(-1, 2):
         for dx in tl.static_range(-1, 2):
-            neighbour = tl.load(pixel_ptr + (dy * stride_y + dx), mask=inside, other=0)
+            neighbour = tl.load(pixel_ptr + (dy * stride_y + dx), mask=inside)
             neighbours += (arithmetic(neighbour),)
     return neighbours
 
