@@ -15,8 +15,8 @@ BOUNDS = {
     ("uint8", "bool"): (45, 67),
     ("uint8", "bfloat16"): (47, 74),
     ("uint8", "float32"): (64, 90),
-    ("float32", "float32"): (100, 170),
-    ("float32", "packed"): (92, 192),
+    ("float32", "float32"): (142, 170),
+    ("float32", "packed"): (98, 192),
 }
 
 
