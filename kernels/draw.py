@@ -227,7 +227,7 @@ def run(name: str, tensors: dict[str, Tensor | None], numbers: dict[str, int | f
     """Launch a kernel on the device of the state. A float reaches the kernel as the bits of a float64."""
     state = tensors["state_ptr"]
     assert state is not None
-    launch._run(_launches, state.device, tensors, 0.0, name, tuple(tensors), tuple(numbers.items()))
+    launch.run(_launches, state.device, tensors, 0.0, name, tuple(tensors), tuple(numbers.items()))
 
 
 def _launches(*arguments: Any) -> tuple[list[Launch], Workspace]:

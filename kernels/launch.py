@@ -82,7 +82,7 @@ def convert_into(
         "crop": None if crop is None else crop.contiguous(),
         "flip": None if flip is None else flip.contiguous(),
     }
-    _run(conversion, images.device, tensors, ratio, vectors, packed, nearest)
+    run(conversion, images.device, tensors, ratio, vectors, packed, nearest)
 
 
 def unpack_into(out: Tensor, packed: Tensor) -> None:
@@ -94,15 +94,15 @@ def unpack_into(out: Tensor, packed: Tensor) -> None:
     """
     if out.numel() == 0:
         return
-    _run(unpacking, out.device, {"out": out, "packed": packed}, 0.0, packed.is_contiguous())
+    run(unpacking, out.device, {"out": out, "packed": packed}, 0.0, packed.is_contiguous())
 
 
-def _run(build: _Build, device: torch.device, tensors: dict[Any, Tensor | None], ratio: float, *options: Any) -> None:
+def run(build: _Build, device: torch.device, tensors: dict[Any, Tensor | None], ratio: float, *options: Any) -> None:
     """Run the plan that ``build`` makes for tensors with these layouts, on their device."""
     current = triton.runtime.driver.active.get_current_device() if _COMPILED else device.index
     if device.index not in (None, current):
         with torch.cuda.device(device):
-            return _run(build, device, tensors, ratio, *options)
+            return run(build, device, tensors, ratio, *options)
     layouts = tuple([None if tensor is None else layout_fields(tensor) for tensor in tensors.values()])
     plan = _plan(build, current, _settings(), layouts, *options, *_device(device))
     plan.run(device, {**tensors, "ratio": ratio})

@@ -69,7 +69,7 @@ def switching_batches() -> list[int]:
     from i2e_triton.kernels.tiles import programs_and_warps
 
     count = torch.cuda.get_device_properties(0).multi_processor_count
-    one_launch = [programs_and_warps(batch, _SIZE, _SIZE, count)[0] == 1 for batch in range(1, 4 * count)]
+    one_launch = [programs_and_warps(batch, _SIZE, _SIZE, count, 32)[0] == 1 for batch in range(1, 4 * count)]
     changes = [batch for batch in range(1, len(one_launch)) if one_launch[batch] != one_launch[batch - 1]]
     return sorted({1, 2, 7, *changes, *(batch + 1 for batch in changes), count, count + 1, 2 * count + 1})
 
@@ -153,12 +153,13 @@ def comparison(run: Run) -> str:
 
 
 def options(run: Run) -> str:
-    """Measure other numbers of programs per image and of warps per program than the launcher chooses."""
+    """Measure other programs per image, warps per program and cache policies than the launcher chooses."""
     batch = 1 if run.dry else _BATCH
     for pair in (*MAIN_PAIRS, ("uint8", "bfloat16")):
         conversions = Conversions(run.device, *pair, batch, 32 if run.dry else _SIZE)
         for choice in (None, (1, 8), (1, 16), (1, 32), (2, 8), (2, 16), (4, 8), (8, 4)):
             measure_option(run, conversions, pair, batch, choice)
+        measure_option(run, conversions, pair, batch, None, evict_first=True)
     for pair in MAIN_PAIRS[:2]:
         conversions = Conversions(run.device, *pair, 1, 32 if run.dry else _SIZE)
         for choice in (None, (98, 4), (49, 4), (25, 4), (49, 8), (25, 8), (13, 16)):
@@ -172,24 +173,34 @@ def options(run: Run) -> str:
 
 
 def measure_option(
-    run: Run, conversions: Conversions, pair: tuple[str, str], batch: int, choice: tuple[int, int] | None
+    run: Run,
+    conversions: Conversions,
+    pair: tuple[str, str],
+    batch: int,
+    choice: tuple[int, int] | None,
+    *,
+    evict_first: bool = False,
 ) -> None:
     """Measure conversions with a choice of (programs per image, warps per program), or the launcher's choice (None)."""
     name = "default" if choice is None else "{} programs of {} warps".format(*choice)
-    case = {"input": pair[0], "format": pair[1], "batch": batch, "choice": name}
-    with choose(choice) if choice and not run.dry else contextlib.nullcontext():
+    case = {"input": pair[0], "format": pair[1], "batch": batch, "choice": "evict first" if evict_first else name}
+    with contextlib.nullcontext() if run.dry else choose(choice, evict_first):
         call, per_call = conversions.call_for("eager" if run.dry else "graph")
         moved = conversions.bytes_moved
         run.measure(_OPTIONS, case, call, device=run.device, images=batch, per_call=per_call, bytes_moved=moved)
 
 
 @contextlib.contextmanager
-def choose(choice: tuple[int, int]) -> Iterator[None]:
-    """Let the launcher choose these numbers of programs per image and of warps per program."""
+def choose(choice: tuple[int, int] | None, evict_first: bool) -> Iterator[None]:
+    """Let the launcher choose (programs per image, warps per program), and stores with the policy evict-first."""
     from i2e_triton.kernels import launch
 
     launch.forget_plans()
-    with mock.patch.object(launch, "programs_and_warps", return_value=choice):
+    with contextlib.ExitStack() as patches:
+        if choice:
+            patches.enter_context(mock.patch.object(launch, "programs_and_warps", return_value=choice))
+        if evict_first:
+            patches.enter_context(mock.patch.object(launch, "_EVICTION", "evict_first"))
         yield
     launch.forget_plans()
 
