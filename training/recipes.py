@@ -242,7 +242,7 @@ def _recipes() -> dict[tuple[str, str], Recipe]:
         "fashion-mnist": {"ratio": 0.15},
         "own": {"batch_size": 32, "epochs": 30},  # classes, size and ratio are detected
         "fake": {"epochs": 4},  # random patterns, to try a machine
-        "digits": {"augmentation": "none", "batch_size": 32, "timesteps": 2, "epochs": 4},  # a demo of two minutes
+        "digits": {"augmentation": "none", "batch_size": 32, "timesteps": 2, "epochs": 3},  # a demo of two minutes
     }
     for dataset, values in others.items():
         recipes[dataset, "default"] = Recipe("default", dataset, **{**_DEFAULT, **values})
