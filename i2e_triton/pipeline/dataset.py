@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import errno
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -209,7 +209,14 @@ def _remove_partial_files(out: Path) -> None:
 def _remove_work_folder(out: Path) -> None:
     """Remove the records of the shards and the lock."""
     # A second run can start once the lock file is gone. It finds a complete manifest, and also removes the folder.
-    shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
+    folder = out / WORK_FOLDER
+    for path in folder.glob("*"):
+        path.unlink(missing_ok=True)
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            raise
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ class ParquetSource:
             try:
                 with _open(path) as file:
                     columns.append(_columns(path, file.schema_arrow))
-                    self._add(path, file.metadata, columns[-1].image)
+                    self._add(path, file.metadata)
             except UnicodeDecodeError as error:
                 raise SourceError(f"{path} is a damaged Parquet file (in the name of a column: {error})") from error
             digest.update(repr((path.name, path.stat().st_size, _footer(path))).encode())
@@ -98,19 +98,19 @@ class ParquetSource:
         return self._fingerprint
 
     def nbytes(self) -> int:
-        """Return the compressed size of the images in bytes."""
+        """Return the size of the files in bytes."""
         return self._bytes
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_reader": None}
 
-    def _add(self, path: Path, metadata: pq.FileMetaData, image: str) -> None:
+    def _add(self, path: Path, metadata: pq.FileMetaData) -> None:
+        # The sizes of columns are not read, because PyArrow aborts the process if the metadata of a column is damaged.
+        self._bytes += path.stat().st_size
         for index in range(metadata.num_row_groups):
             group = metadata.row_group(index)
             if group.num_rows < 0:
                 raise SourceError(f"{path} is a damaged Parquet file (row group {index} has {group.num_rows} rows)")
-            chunks = (group.column(column) for column in range(group.num_columns))
-            self._bytes += sum(c.total_compressed_size for c in chunks if c.path_in_schema == f"{image}.bytes")
             self._groups.append(_RowGroup(self._rows, group.num_rows, path, index))
             self._rows += group.num_rows
         if self._rows > _MAX_SPLIT_ROWS:

@@ -58,4 +58,4 @@ class Source(Protocol):
         """
 
     def nbytes(self) -> int:
-        """Return the size of all images on disk in bytes."""
+        """Return the size of all images, or of the files that contain them, in bytes."""

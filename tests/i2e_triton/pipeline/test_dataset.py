@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -187,14 +186,14 @@ def test_second_process_is_refused(tmp_path: Path, source: MemorySource) -> None
 def test_run_that_ends_while_another_one_removes_its_records_is_complete(
     tmp_path: Path, source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unlink = os.unlink
+    unlink = Path.unlink
 
-    def remove_before(path: str, **options: Any) -> None:
-        unlink(path, **options)
-        if str(path).endswith(".json"):
-            raise FileNotFoundError(path)
+    def remove_before(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".json":
+            unlink(path)
+        unlink(path, missing_ok)
 
-    monkeypatch.setattr(os, "unlink", remove_before)
+    monkeypatch.setattr(Path, "unlink", remove_before)
     assert run(source, tmp_path).complete
 
 
