@@ -5,11 +5,12 @@ Needs Pillow and NumPy: ``pip install 'i2e-triton[cli]'``.
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
@@ -118,10 +119,11 @@ def decode_picture(file: Path | BinaryIO, *, upright: bool) -> PIL.Image.Image:
     memory = 0  # most bytes that decoding may take
     try:
         # Ignore Pillow's warnings about metadata. Its warning about very large images becomes an error.
-        with _as_picture_error(), warnings.catch_warnings():
+        with _as_picture_error(), warnings.catch_warnings(), ExitStack() as stack:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(file, formats=formats) as picture:
+            opened = stack.enter_context(_BoundedFile(file)) if isinstance(file, Path) else file
+            with PIL.Image.open(opened, formats=formats) as picture:
                 memory = _check_size(picture)
                 picture.load()
                 if upright:
@@ -134,6 +136,18 @@ def decode_picture(file: Path | BinaryIO, *, upright: bool) -> PIL.Image.Image:
             memory = (PIL.Image.MAX_IMAGE_PIXELS or 0) * _BYTES_PER_PIXEL
         np.empty(memory, np.uint8)  # raises MemoryError; nothing is written to it
         raise
+
+
+class _BoundedFile(io.BufferedReader):
+    """A file that does not allocate more memory for ``read`` than it has bytes left: headers can name any size."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._bytes = path.stat().st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._bytes - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def _check_size(picture: PIL.Image.Image) -> int:

@@ -168,10 +168,15 @@ def check_shard(out: Path, record: dict[str, object]) -> None:
     assert digest == record["sha256"], f"{record['name']} is recorded with another digest"
 
 
-def check_no_partial_files(out: Path) -> None:
+def check_no_partial_files(out: Path, of_earlier_runs: frozenset[str] = frozenset()) -> None:
     """Check that a run that ended by itself has removed its temporary files."""
-    partial = [path.name for path in out.rglob(_PARTIAL_FILES)]
-    assert not partial, f"temporary files left: {partial}"
+    partial = partial_files(out) - of_earlier_runs
+    assert not partial, f"temporary files left: {sorted(partial)}"
+
+
+def partial_files(out: Path) -> frozenset[str]:
+    """Return the names of the temporary files in a folder."""
+    return frozenset(path.name for path in out.rglob(_PARTIAL_FILES))
 
 
 def check_resume(data: DataSet, out: Path, *options: str, workers: int = 0) -> None:

@@ -20,6 +20,7 @@ from tests.torture.commands import (
     check_records,
     check_resume,
     operations,
+    partial_files,
 )
 from tests.torture.inject import KINDS, Fault
 
@@ -60,6 +61,8 @@ def check_fault(data: DataSet, out: Path, format: str, fault: Fault, workers: in
     Raises:
         AssertionError: if a check fails.
     """
+    # A run that fails before it begins to write leaves the temporary files of an earlier, killed run.
+    before = partial_files(out)
     run = Run(data, out, "--format", format, workers=workers, fault=fault)
     # A killed worker makes the command stop with a message.
     status = run.check_status(*((0, -9) if fault.kind == "SIGKILL" and not workers else (0, 1)))
@@ -68,4 +71,4 @@ def check_fault(data: DataSet, out: Path, format: str, fault: Fault, workers: in
     if status == 0:
         check_equal(out, data.expected("--format", format))
     elif fault.kind == "ENOSPC":
-        check_no_partial_files(out)
+        check_no_partial_files(out, before)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from collections.abc import Callable
@@ -365,3 +366,15 @@ def test_damaged_file_is_read_or_raises_picture_error(
     else:
         assert image.dim() == 3
         assert 0 not in image.shape
+
+
+def test_false_size_in_a_header_takes_no_memory(tmp_path: Path) -> None:
+    path = saved(PIL.Image.new("RGB", (8, 8)), tmp_path / "a.jp2")
+    content = path.read_bytes()
+    start = content.index(b"jp2h") - 4
+    length = int.from_bytes(content[start : start + 4], "big")
+    # A box of length 1 has its real length in 64 bits after its type.
+    box = (1).to_bytes(4, "big") + b"jp2h" + (2**62).to_bytes(8, "big") + content[start + 8 : start + length]
+    path.write_bytes(content[:start] + box + content[start + length :])
+    with contextlib.suppress(PictureError):  # without the limit, this raises MemoryError
+        read_picture(path)
