@@ -49,7 +49,7 @@ class CheckpointFiles(TorchCheckpointIO):
 
 
 class ResumePoints(Checkpoint):
-    """Saves ``last.pt`` after each epoch and every so many steps, with the states of the random number generators.
+    """Saves ``last.pt`` after each epoch and after each ``every`` steps, with the states of the random generators.
 
     Args:
         folder: folder of the run.
@@ -77,7 +77,7 @@ class ResumePoints(Checkpoint):
             self._saved_step = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Save after every so many optimizer steps."""
+        """Save if the number of optimizer steps is a multiple of ``every``."""
         step = trainer.global_step
         if self._every and step % self._every == 0 and step != self._saved_step:
             self._save(trainer)

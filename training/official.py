@@ -98,7 +98,7 @@ def _check_sums(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         return  # a file of PyTorch before 1.6, or not a checkpoint
     with zipfile.ZipFile(path) as archive:
-        # PyTorch reads a member with the attribute of a folder as empty, whatever its checksum.
+        # PyTorch reads a member that is marked as a folder as empty, and does not compare its checksum.
         folders = [info.filename for info in archive.infolist() if info.external_attr & _FOLDER]
         if damaged := folders[0] if folders else archive.testzip():
             raise zipfile.BadZipFile(f"wrong checksum of {damaged}")

@@ -55,7 +55,7 @@ class Run:
         """Return the seconds that are left.
 
         Raises:
-            OutOfTimeError: if there are none.
+            OutOfTimeError: if the budget is used up.
         """
         if self.left() <= 0:
             raise OutOfTimeError
