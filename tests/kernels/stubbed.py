@@ -124,6 +124,15 @@ def settings() -> int:
     return launch._plan.cache_info().misses
 
 
+def alignments() -> int:
+    """Return the number of plans for images of one layout at a multiple of 16 bytes, and 1 byte further."""
+    launch._plan.cache_clear()
+    memory = torch.zeros(2 * 3 * 32 * 48 + 1, dtype=torch.uint8)
+    for start in (0, 1, 0):
+        convert(memory[start : start + 2 * 3 * 32 * 48].view(2, 3, 32, 48), dtype=torch.bool)
+    return launch._plan.cache_info().misses
+
+
 def kept_alive() -> int:
     """Return how many tensors of a call are still alive after it."""
     images = torch.zeros(2, 3, 32, 48, dtype=torch.uint8)
@@ -158,7 +167,8 @@ def main() -> None:
     stub_driver.install(multiprocessors=1)
     driver.active.launcher_cls = _Recorder
     results: dict[str, Any] = {"compared": {name: compared(call) for name, call in cases()}}
-    results |= {function.__name__: function() for function in (several_devices, hooked, settings, kept_alive, threads)}
+    functions = (several_devices, hooked, settings, alignments, kept_alive, threads)
+    results |= {function.__name__: function() for function in functions}
     json.dump(results, sys.stdout)
 
 

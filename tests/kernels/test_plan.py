@@ -45,6 +45,10 @@ def test_another_setting_makes_another_plan(results: dict[str, Any]) -> None:
     assert results["settings"] == 2
 
 
+def test_another_alignment_makes_another_plan(results: dict[str, Any]) -> None:
+    assert results["alignments"] == 2
+
+
 def test_plan_keeps_no_tensor_alive(results: dict[str, Any]) -> None:
     assert results["kept_alive"] == 0
 
