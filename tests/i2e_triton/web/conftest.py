@@ -16,7 +16,8 @@ URL = (FOLDER / "index.html").as_uri()
 FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
-@pytest.fixture(scope="session")
+# Not for the session: processes that later tests fork inherit Playwright's pipes, and its end then waits for them.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -27,7 +28,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tab(browser: Browser) -> Iterator[Page]:
     """Return an empty page. All tests use it, because to load a page again is faster than to open another one."""
     context = browser.new_context(permissions=["clipboard-write", "clipboard-read"])
