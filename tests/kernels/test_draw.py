@@ -74,7 +74,7 @@ def test_compiles_without_spills_and_fusion(target: str, name: str, tmp_path: Pa
 
 def launch_of(name: str) -> Launch:
     """Return the kernel launch of a draw for 128 images."""
-    with mock.patch.object(launch, "_run") as run:
+    with mock.patch.object(launch, "run") as run:
         with_kernel(name, torch.tensor(STATE), None, 0, 128)
     build, _, tensors, _, *options = run.call_args.args
     layouts = [None if tensor is None else Layout.of(tensor) for tensor in tensors.values()]
