@@ -4,6 +4,7 @@
 # make quick       the fast tests, for use while working
 # make torture     injects faults, fuzzes readers and tries random conversions for MINUTES (30)
 # make check       format, lint and types
+# make docs        builds the site in build/site and checks its links
 # make gpu         checks and measures on an NVIDIA GPU for at most SECONDS (420); DRY=1 rehearses it on the CPU
 # make train-demo  trains a spiking network on digits in two minutes; the results are in out/train-demo
 # make bench       runs the benchmarks and writes benchmarks/REPORT.md
@@ -23,7 +24,7 @@ QUICK := $(addprefix tests/i2e_triton/, analysis datasets formats io sources vis
 MINUTES ?= 30
 SECONDS := 420
 
-.PHONY: demo test test-all quick torture check bench gpu train-demo clean
+.PHONY: demo test test-all quick torture check docs bench gpu train-demo clean
 
 demo: $(READY)
 	$(BIN)/i2e convert "$$($(BIN)/python -c 'import pathlib, skimage; print(pathlib.Path(skimage.__file__).with_name("data") / "astronaut.png")')" -o out
@@ -49,6 +50,11 @@ bench: $(READY)
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 	$(BIN)/python -m benchmarks.report
 
+docs: $(READY)
+	rm -rf build/site  # pages that no longer exist; the results of the examples are kept in docs/examples
+	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --doctree-dir build/doctrees docs build/site
+	$(BIN)/python docs/check_links.py build/site
+
 # Without .venv: a GPU machine often has PyTorch, but no network.
 gpu:
 	$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu --seconds $(SECONDS) $(if $(DRY),--dry) $(if $(AGAIN),--again)
@@ -59,7 +65,7 @@ train-demo: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/i2e evaluate out/train-demo/best.pt --out out/train-demo --workers 0
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist docs/examples examples/out out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 
 $(READY): pyproject.toml setup.py
 	# Some systems ship venv without pip.

@@ -24,7 +24,7 @@ events = i2e_triton.convert(image, RATIO)
 print(events.shape)  # [timestep, polarity, height, width]
 
 # %%
-# The values are 0 and 1. About one value in ten is an event.
+# The values are 0 and 1. About one value in twenty is an event.
 
 print(f"event rate {i2e_triton.event_rate(events):.1%}")
 

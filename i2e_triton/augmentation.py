@@ -1,4 +1,4 @@
-"""Random crops, flips and timestep drops of batches, drawn on the images' device. ``convert`` applies them.
+"""Random crops, flips and timestep drops of batches, drawn on the images' device. ``convert`` applies them::
 
     augment = RandomCropResizeFlip(128, crop=32, padding=4)
     for images, labels in batches:

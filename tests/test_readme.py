@@ -15,7 +15,10 @@ from tests.samples import photograph_path
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/converting.md", "docs/dataset-conversion.md")}
+PAGES = {
+    name: (ROOT / name).read_text()
+    for name in ("README.md", "docs/quickstart.md", "docs/converting.md", "docs/dataset-conversion.md")
+}
 BLOCKS = [
     (page, language, code)
     for page, text in PAGES.items()
@@ -71,6 +74,7 @@ def test_commands_and_python_blocks_run(folder: tuple[str, Path], monkeypatch: p
     written = {file.relative_to(path).parts[0] for file in path.rglob("*")}
     expected = {
         "README.md": {"out", "events", "plots", "events.gif", "runs"},
+        "docs/quickstart.md": {"out", "events", "runs"},
         "docs/converting.md": {"out", "events.gif", "sheet.png", "rates.png"},
         "docs/dataset-conversion.md": {"events", "plots"},
     }

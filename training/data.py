@@ -62,7 +62,8 @@ class DataModule(pl.LightningDataModule):
         path: where the data are: class folders of images, Parquet files, tars (WebDataset), the root of a torchvision
             data set, or events of ``i2e dataset`` or the hub. Not needed for ``digits`` and ``fake``.
         workers: worker processes that load data.
-        in_memory: load batches with :class:`GPUImageLoader`; all images must have one size.
+        in_memory: load batches with :class:`~i2e_triton.training.image_loader.GPUImageLoader`; all images
+            must have one size.
         download: download CIFAR, MNIST or CIFAR10-DVS if it is missing.
         fake: use random images of the recipe's size and classes instead of data.
         given: values of the recipe that the user has set, which detection does not change.

@@ -49,9 +49,9 @@ class EventStatistics:
     timestep_rates: list[Spread]  #: both polarities together, as the official ``Load_Example`` notebook prints them
     polarity_rates: list[tuple[Spread, Spread]]  #: ON and OFF of each timestep
     classes: dict[int, ClassRate]  #: by label, in increasing order; classes without images are left out
-    event_entropy: Spread  #: of one event position, in bits: at most 1
-    polarity_entropy: Spread  #: of the T timesteps of a pixel in one polarity, mean of both, in bits: at most T
-    pixel_entropy: Spread  #: of all events of a pixel, in bits: at most 2 T
+    event_entropy: Spread  #: of one event position, in bits (at most 1)
+    polarity_entropy: Spread  #: of the T timesteps of a pixel in one polarity, mean of both, in bits (at most T)
+    pixel_entropy: Spread  #: of all events of a pixel, in bits (at most 2 T)
     map: npt.NDArray[np.float64] | None  #: mean event rate of each pixel, ``[2, H, W]``; None if image sizes differ
     bytes: dict[str, float]  #: mean bytes per image, by representation
 

@@ -20,6 +20,7 @@ from i2e_triton.datasets.official import (
     I2EFashionMNIST,
     I2EImageNet,
     I2EMiniImageNet,
+    OfficialDataset,
 )
 from i2e_triton.formats import RecordError
 
@@ -35,6 +36,7 @@ __all__ = [
     "I2EImageNet",
     "I2EMiniImageNet",
     "ImageEventDataset",
+    "OfficialDataset",
     "RecordError",
     "decode_batch",
 ]
