@@ -38,6 +38,7 @@ _LAZY_MODULES = {
     "sources": "data",
     "training": "train",
     "transforms": "vision",
+    "video": "video",
     "visualize": "cli",
 }
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from i2e_triton import sources as sources
     from i2e_triton import training as training
     from i2e_triton import transforms as transforms
+    from i2e_triton import video as video
     from i2e_triton import visualize as visualize
 else:  # hidden from type checkers, because with __getattr__ they would accept every misspelt name
 

@@ -3,6 +3,7 @@
 import sys
 
 _CLI_PACKAGES = ("PIL", "h5py", "numpy", "rich", "typer")
+_EXTRAS = {"av": "video", "faery": "recordings", "tonic": "tonic"}
 
 
 def main() -> None:
@@ -15,7 +16,7 @@ def main() -> None:
         package = str(error.name).partition(".")[0]
         if package == "i2e_triton":
             raise
-        extra = "cli" if package in _CLI_PACKAGES else "data"
+        extra = _EXTRAS.get(package, "cli" if package in _CLI_PACKAGES else "data")
         sys.exit(f"i2e needs the package {package}: pip install 'i2e-triton[{extra}]'")
 
 

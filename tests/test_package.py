@@ -30,6 +30,7 @@ LAYERS: tuple[set[str], ...] = (
     {"i2e_triton", "sources"},
     {"datasets"},
     {"analysis", "pipeline", "integrations"},
+    {"video"},
     {"cli"},
     {"training", "__main__"},
 )

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from i2e_triton import __version__
-from i2e_triton.cli import calibrate, convert, dataset, info, push, stats, web
+from i2e_triton.cli import calibrate, convert, dataset, info, push, stats, video, web
 
 app = typer.Typer(
     name="i2e",
@@ -24,6 +24,7 @@ app.command("convert")(convert.convert)
 app.add_typer(dataset.app, name="dataset")
 app.command("push")(push.push)
 app.command("stats")(stats.stats)
+app.command("video")(video.video)
 app.command("calibrate")(calibrate.calibrate)
 app.command("web")(web.web)
 app.command("info")(info.info)

@@ -28,6 +28,7 @@ EVENT_LIST_SUFFIXES = (".csv", ".npy", ".h5")
 
 _COLUMNS = ("x", "y", "t", "p")
 _HEADING = b"x,y,t,p"
+CSV_HEADING = _HEADING + b"\n"
 _ROW = re.compile(rb"\d{1,5},\d{1,5},\d{1,18},[01]\r?\n?")
 _ROWS_PER_BLOCK = 1 << 16
 _LARGEST_CHUNK = 1 << 20
@@ -96,7 +97,12 @@ def load_event_list(path: str | os.PathLike[str]) -> np.ndarray:
 
 def write_csv(file: BinaryIO, events: np.ndarray) -> None:
     """Write an event list as CSV."""
-    file.write(_HEADING + b"\n")
+    file.write(CSV_HEADING)
+    write_csv_rows(file, events)
+
+
+def write_csv_rows(file: BinaryIO, events: np.ndarray) -> None:
+    """Write the events of a list as lines of CSV, without the heading."""
     for start in range(0, len(events), _ROWS_PER_BLOCK):
         rows = events[start : start + _ROWS_PER_BLOCK]
         columns = (rows[name].astype(np.int64).tolist() for name in _COLUMNS)

@@ -114,7 +114,7 @@ def convert_dataset(
     """
     out = out.absolute()  # workers may have another working directory
     wanted = _new_manifest(sources, kind, config)
-    with _lock(out), _stop_at_signals() as stopping:
+    with _lock(out), stop_at_signals() as stopping:
         found = _existing_manifest(out, wanted)
         if found is not None and found.complete:
             kept = [record for record in found.shards if record.name not in redo and is_finished(out, record)]
@@ -230,7 +230,7 @@ def _lock(out: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stop_at_signals() -> Iterator[threading.Event]:
+def stop_at_signals() -> Iterator[threading.Event]:
     """Return an event that the first Ctrl-C sets.
 
     The second Ctrl-C raises KeyboardInterrupt. SIGTERM raises :class:`Terminated`.

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,6 +37,7 @@ class EncodedRow:
     key: str  #: name of the image in the source
     label: int  #: -1 if the source has no labels
     record: bytes  #: record or npz file
+    time_us: int | None = None  #: time of the row in a recording or a video, in microseconds
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,17 @@ class WrittenFiles:
 
 
 def write_shard(
-    out: Path, shard: Shard, rows: Iterable[EncodedRow], config: ConversionConfig, classes: tuple[str, ...] | None
+    out: Path,
+    shard: Shard,
+    rows: Iterable[EncodedRow],
+    config: ConversionConfig,
+    classes: tuple[str, ...] | None,
+    *,
+    timed: bool = False,
 ) -> WrittenFiles:
     """Write the rows of a shard in the format of ``config``. Each file gets its name when it is complete.
+
+    With ``timed``, Parquet files also store the time of each row.
 
     Raises:
         OSError: if a file cannot be written. The incomplete file is removed.
@@ -62,14 +71,17 @@ def write_shard(
     with write_whole(path) as file:
         hashing = _HashingFile(file)
         if config.format == "parquet":
-            _write_parquet(hashing, rows, config, classes)
+            write_parquet(hashing, rows, parquet_schema(config, classes, timed=timed), config.compression)
         else:
             _write_tar(hashing, rows, config)
     return WrittenFiles((path.name,), hashing.size, hashing.hash.hexdigest())
 
 
-def parquet_schema(config: ConversionConfig, classes: tuple[str, ...] | None) -> pa.Schema:
-    """Return the official schema. Its metadata contains the class names for the Hugging Face libraries."""
+def parquet_schema(config: ConversionConfig, classes: tuple[str, ...] | None, *, timed: bool = False) -> pa.Schema:
+    """Return the official schema. Its metadata contains the class names for the Hugging Face libraries.
+
+    With ``timed``, the rows have a column ``time_us`` in addition.
+    """
     label = {"dtype": "int64", "_type": "Value"} if classes is None else {"names": list(classes), "_type": "ClassLabel"}
     features = {"data": {"dtype": "binary", "_type": "Value"}, "label": label}
     metadata = {
@@ -77,19 +89,19 @@ def parquet_schema(config: ConversionConfig, classes: tuple[str, ...] | None) ->
         "i2e.timesteps": str(config.timesteps),
         "i2e.bits": config.stored_bits,
     }
-    return pa.schema([("data", pa.binary()), ("label", pa.int64())], metadata)
+    times = [("time_us", pa.int64())] if timed else []
+    return pa.schema([("data", pa.binary()), ("label", pa.int64()), *times], metadata)
 
 
-def _write_parquet(
-    file: _HashingFile, rows: Iterable[EncodedRow], config: ConversionConfig, classes: tuple[str, ...] | None
-) -> None:
-    schema = parquet_schema(config, classes)
+def write_parquet(file: Any, rows: Iterable[EncodedRow], schema: pa.Schema, compression: str = "zstd") -> None:
+    """Write rows to a Parquet file that is open for writing. A row group is in memory at a time."""
     # Records are all different, so a dictionary does not shrink them. It saves little on the labels. Statistics of
     # records have no use, and Arrow takes 4 more copies of a record to compute them.
     options = {"use_dictionary": False, "write_statistics": ["label"]}
-    with pq.ParquetWriter(file, schema, compression=config.compression, **options) as writer:
+    with pq.ParquetWriter(file, schema, compression=compression, **options) as writer:
         for group in _row_groups(rows):
-            columns = [[row.record for row in group], [row.label for row in group]]
+            columns = [[row.record for row in group], [row.label for row in group], [row.time_us for row in group]]
+            columns = columns[: len(schema)]
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
