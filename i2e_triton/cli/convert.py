@@ -30,7 +30,7 @@ from i2e_triton.shifts import DEFAULT_ORDER, canonical_shifts
 if TYPE_CHECKING:
     from i2e_triton.cli.convert_image import ConvertedImage, ConvertOptions
 
-FORMATS = ("gif", "png", "npz", "npy", "csv", "h5")
+FORMATS = ("gif", "png", "npz", "npy", "csv", "h5", "aedat4", "evt2", "dat", "nmnist")
 
 
 def _check_formats(formats: str) -> str:
@@ -64,7 +64,8 @@ def convert(
             callback=checked_by(_check_formats),
             help="Formats to write for each image, separated by commas: gif (animation: ON red, OFF blue), png "
             "(contact sheet), npz (as in the official data sets: bool [T,2,H,W] as arr_0), npy (the same array, "
-            "uncompressed), csv and h5 (event list: x, y, t, p, where p is 0 for ON and 1 for OFF).",
+            "uncompressed), csv and h5 (event list: x, y, t, p, where p is 1 for ON and 0 for OFF), and files of event "
+            "cameras: aedat4, evt2 (.raw), dat and nmnist (.bin).",
         ),
     ] = "gif,png,npz",
     scale: Annotated[
@@ -102,16 +103,20 @@ def convert(
     """
     from i2e_triton.cli.convert_image import ConvertOptions, output_paths
     from i2e_triton.cli.image_files import describe_others, find_image_files
+    from i2e_triton.formats.camera_files import CAMERA_FORMATS, check_camera_time
     from i2e_triton.formats.event_list import check_duration
 
+    chosen = tuple(formats.split(","))
     with as_option_error("--timestep-us"):
         check_duration(timesteps, timestep_us)
+        for format in CAMERA_FORMATS.keys() & set(chosen):
+            check_camera_time(format, (timesteps - 1) * timestep_us)
     options = ConvertOptions(
         size=size,
         ratio=ratio,
         shifts=canonical_shifts(order, timesteps),
         device=check_device(device),
-        formats=tuple(formats.split(",")),
+        formats=chosen,
         timestep_us=timestep_us,
         scale=scale,
         fps=fps,
@@ -192,6 +197,8 @@ def _print_image(console: Console, image: ConvertedImage, options: ConvertOption
 
 
 def _print_images(console: Console, converted: Sequence[ConvertedImage], options: ConvertOptions, out: Path) -> None:
+    from i2e_triton.cli.convert_image import suffix
+
     device = _device_name(options.device)
     print_line(console, f"{_ratios(converted, options)}, {len(options.shifts)} timesteps, converted on {device}")
     table = new_table("name", "pixels", "ON", "OFF", "event rate")
@@ -203,7 +210,7 @@ def _print_images(console: Console, converted: Sequence[ConvertedImage], options
     table.add_section()
     table.add_row(f"mean of {len(converted)}", "", *_percentages(*_mean(means)), style="bold")
     console.print(table)
-    suffixes = ", ".join(f".{format}" for format in options.formats)
+    suffixes = ", ".join(suffix(format) for format in options.formats)
     print_line(console, f"written to {out}, each with {suffixes}")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from i2e_triton.formats.camera_files import CAMERA_FORMATS, check_camera_size, write_camera_file
 from i2e_triton.formats.event_files import write_csv, write_h5
 from i2e_triton.formats.event_list import check_event_list_size, to_event_list
 from i2e_triton.formats.npz import save_npz
@@ -21,7 +24,12 @@ from i2e_triton.shifts import convolution_weight, order_of_weight
 from i2e_triton.visualize.animation import check_gif_size, write_gif
 from i2e_triton.visualize.sheet import draw_contact_sheet, vector_label
 
-_SIZE_CHECKS = {"gif": check_gif_size, "csv": check_event_list_size, "h5": check_event_list_size}
+_SIZE_CHECKS: dict[str, Callable[[int, int], None]] = {
+    "gif": check_gif_size,
+    "csv": check_event_list_size,
+    "h5": check_event_list_size,
+    **{format: partial(check_camera_size, format) for format in CAMERA_FORMATS},
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,12 @@ def paper_ratio(height: int, width: int) -> float:
 
 def output_paths(target: Path, formats: tuple[str, ...]) -> list[Path]:
     """Return the path of the output file of each format."""
-    return [target.with_name(f"{target.name}.{format}") for format in formats]
+    return [target.with_name(target.name + suffix(format)) for format in formats]
+
+
+def suffix(format: str) -> str:
+    """Return the suffix of the files of a format: ``.raw`` for evt2, ``.bin`` for nmnist, else its name."""
+    return CAMERA_FORMATS[format].suffix if format in CAMERA_FORMATS else f".{format}"
 
 
 def vector_labels(shifts: Tensor) -> list[str]:
@@ -125,6 +138,9 @@ def _write(file: BinaryIO, format: str, image: Tensor, events: Tensor, options: 
         case "h5":
             event_list = to_event_list(events, options.timestep_us)
             write_h5(file, event_list, (timesteps, height, width), options.timestep_us)
+        case _:
+            event_list = to_event_list(events, options.timestep_us)
+            write_camera_file(Path(file.name), format, [event_list], (height, width))
 
 
 def _check_size(height: int, width: int, formats: tuple[str, ...]) -> None:

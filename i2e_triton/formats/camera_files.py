@@ -13,19 +13,19 @@ import numpy as np
 
 
 class CameraFormat(NamedTuple):
-    """A file format, and the largest values that it can store."""
+    """A file format and its limits."""
 
     suffix: str
     file_type: str  #: name of the format in faery
     version: str | None
-    width: int
-    height: int
-    time_bits: int
+    width: int  #: largest width in pixels
+    height: int  #: largest height in pixels
+    time_bits: int  #: bits of a time in microseconds
 
 
 #: The formats by the name that ``i2e convert --format`` uses.
 CAMERA_FORMATS = {
-    "aedat4": CameraFormat(".aedat4", "aedat", None, 2**15, 2**15, 63),
+    "aedat4": CameraFormat(".aedat4", "aedat", None, 2**15 - 1, 2**15 - 1, 63),
     "evt2": CameraFormat(".raw", "evt", "evt2", 2**11, 2**11, 34),
     "dat": CameraFormat(".dat", "dat", "dat2", 2**14, 2**14, 32),
     # A y of 240 marks an overflow of the time in recordings of the ATIS camera.
@@ -78,15 +78,11 @@ def write_camera_file(path: Path, format: str, lists: Iterable[np.ndarray], size
         ) from error
     packets = (events[["t", "x", "y", "p"]].astype(EVENTS_DTYPE) for events in checked)
     found = CAMERA_FORMATS[format]
-    events_to_file(
-        packets,
-        path,
-        (width, height),
-        version=found.version,
-        zero_t0=False,
-        file_type=found.file_type,
-        use_write_suffix=False,
-    )
+    options = {"version": found.version, "file_type": found.file_type, "zero_t0": False, "use_write_suffix": False}
+    try:
+        events_to_file(packets, path, (width, height), **options)
+    except RuntimeError as error:  # faery's error for all failures
+        raise OSError(f"{path}: cannot be written: {error}") from error
 
 
 def _with_checked_times(format: str, lists: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -7,16 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import faery
 import numpy as np
 import PIL.Image
 import pytest
+import tonic.io
 import torch
 from torch import Tensor
 
 import i2e_triton
 from i2e_triton import canonical_shifts, functional
 from i2e_triton.cli import convert_image
-from i2e_triton.formats import from_event_list, load_event_list
+from i2e_triton.formats import EVENT_DTYPE, from_event_list, load_event_list
 from i2e_triton.io.pictures import read_picture
 from tests.i2e_triton.cli.conftest import I2E, files_in, plain
 from tests.samples import assert_same_events, noise, photograph, photograph_path, resized_photograph
@@ -71,6 +73,31 @@ def test_event_lists_contain_the_events(suffix: str, options: tuple[object, ...]
     event_list = load_event_list(f"out/rocket.{suffix}")
     assert int(event_list["t"].max()) == 4 * timestep_us
     assert_same_events(from_event_list(event_list, 5, (24, 32), timestep_us), events)
+
+
+def test_files_of_event_cameras_contain_the_events(i2e: I2E) -> None:
+    arguments = (photograph_path("rocket"), "-o", "out", *SMALL, "--format", "aedat4,evt2,dat,nmnist,npy")
+    finished = i2e("convert", *arguments, "--timestep-us", 250)
+    assert files_in("out") == ["rocket.aedat4", "rocket.bin", "rocket.dat", "rocket.npy", "rocket.raw"]
+    assert "rocket.raw" in finished.out
+    events = saved_events("out/rocket.npy")
+    found = {
+        suffix: list(faery.events_stream_from_file(f"out/rocket{suffix}")) for suffix in (".aedat4", ".raw", ".dat")
+    }
+    found[".bin"] = [tonic.io.read_mnist_file("out/rocket.bin", EVENT_DTYPE)]
+    for packets in found.values():
+        read = np.concatenate(packets)
+        event_list = np.empty(len(read), EVENT_DTYPE)
+        for name in "xytp":
+            event_list[name] = read[name]
+        assert_same_events(from_event_list(event_list, 8, (24, 32), 250), events)
+
+
+def test_images_that_are_too_large_for_a_format_are_skipped(i2e: I2E) -> None:
+    finished = i2e("convert", photograph_path("rocket"), "-o", "out", "--size", 300, 300, "--format", "nmnist")
+    assert finished.status == 1
+    assert "nmnist can have at most 240 x 256 pixels, got 300 x 300; leave nmnist out of --format" in finished.err
+    assert files_in("out") == []
 
 
 def test_options_are_passed_to_the_conversion(i2e: I2E) -> None:
