@@ -58,7 +58,12 @@ html_title = "i2e-triton"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
-html_theme_options = {"navbar_align": "left", "show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
+html_theme_options = {
+    "header_links_before_dropdown": 6,
+    "navbar_align": "left",
+    "secondary_sidebar_items": ["page-toc"],
+    "show_prev_next": False,
+}
 html_sidebars: dict[str, list[str]] = {"quickstart": [], "concepts": [], "performance": [], "changelog": []}
 
 

@@ -119,7 +119,7 @@ def main(folder: Path) -> None:
     visualize.save_gif(folder / "events.gif", convert(image, RATIO), beside=image, fps=8)
     for name, draw in (("steps", draw_steps), ("timesteps", draw_timesteps), ("threshold", draw_threshold)):
         buffer = io.BytesIO()
-        draw().savefig(buffer, dpi=120)
+        draw().savefig(buffer, dpi=120, bbox_inches="tight", pad_inches=0.05)
         path = folder / "images" / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
         PIL.Image.open(buffer).convert("RGB").quantize(128).save(path, optimize=True)

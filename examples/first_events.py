@@ -6,7 +6,6 @@ Convert a photograph to events and look at them. An event says that a pixel beca
 the image moved a little, as it does in front of an event camera or a moving eye.
 """
 
-from matplotlib import pyplot
 from skimage import data
 
 import i2e_triton
@@ -36,9 +35,7 @@ visualize.save_gif("out/first_events.gif", events, beside=image, scale=2)
 # %%
 # The same as a picture. Beside each timestep is its motion vector: the direction in which the image moves.
 
-figure, axes = pyplot.subplots(figsize=(10, 4.2), layout="constrained")
-axes.imshow(visualize.contact_sheet(image, RATIO))
-axes.axis("off")
+visualize.contact_sheet(image, RATIO).save("out/contact_sheet.png")
 
 # %%
 # Each timestep responds to edges across its direction, so their event rates differ.
