@@ -11,7 +11,7 @@ def main() -> None:
     try:
         from i2e_triton.cli.application import app
 
-        app()
+        app(prog_name="i2e")
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         if package == "i2e_triton":

@@ -6,9 +6,9 @@ What the commands do is imported when they run: that takes seconds, and needs ``
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,21 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from i2e_triton.cli.options import as_option_error, option_error
+from i2e_triton.cli.options import DEVICE_HELP, as_option_error, check_device, completing, option_error
 from i2e_triton.cli.terminal import exit_on_errors
+from i2e_triton.cli.typer_classes import TRAINING
+from i2e_triton.shifts import ORDERS
 from i2e_triton.training.recipes import DATA, DATASETS, RECIPES, RUN, Recipe, RunOptions, find_recipe, kind_of
+
+_METAVARS = {int: "N", float: "X", str: "NAME", Path: "PATH", bool: ""}
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to ``i2e``. This is an entry point of the group ``i2e_triton.commands``."""
     names = f"{', '.join(DATASETS)}; without it, own."
     data = [
-        _parameter("dataset", str, typer.Option(None, help=names, rich_help_panel=DATA)),
-        _parameter("recipe", str, typer.Option(None, help="Default: baseline2, or default.", rich_help_panel=DATA)),
+        _parameter("dataset", str, _choice(names, DATASETS)),
+        _parameter("recipe", str, _choice("Default: baseline2, or default.", {name for _, name in RECIPES})),
     ]
     options = [_option(each, kind is Recipe) for kind in (RunOptions, Recipe) for each in fields(kind) if each.metadata]
     show = typer.Option(False, "--show", help="Print the recipe and exit.", rich_help_panel=RUN)
@@ -44,20 +48,38 @@ def _add(app: typer.Typer, name: str, command: Any, parameters: list[Parameter])
     """Add a command, with these parameters in place of its ``**values``."""
     command.__signature__ = Signature(parameters)
     command.__annotations__ = {each.name: each.annotation for each in parameters}
-    app.command(name)(command)
+    app.command(name, rich_help_panel=TRAINING)(command)
+
+
+def _choice(help: str, choices: Iterable[str]) -> Any:
+    complete = completing(*sorted(choices))
+    return typer.Option(None, metavar="NAME", help=help, autocompletion=complete, rich_help_panel=DATA)
 
 
 def _option(each: Any, of_recipe: bool) -> Parameter:
     """Return the option for a described value of a dataclass."""
     flag, kind = each.name.replace("_", "-"), kind_of(each)
-    names = [f"--{flag}/--no-{flag}"] if kind is bool and (of_recipe or each.default is None) else [f"--{flag}"]
+    group, text, choices = each.metadata["group"], each.metadata["help"], each.metadata["choices"]
+    names = [f"--{flag}"]
+    if kind is bool and (each.default is None or any(getattr(recipe, each.name, False) for recipe in RECIPES.values())):
+        names = [f"--{flag}/--no-{flag}"]
     names += {"out": ["-o"], "order": ["--shuffle"]}.get(each.name, [])
     default = None if of_recipe or each.name == "out" else each.default
     shown = "recipe's" if of_recipe else default is not None and default is not False
-    group, text = each.metadata["group"], each.metadata["help"]
-    return _parameter(
-        each.name, kind, typer.Option(default, *names, help=text, rich_help_panel=group, show_default=shown)
+    if each.name == "device":
+        text, choices = f"Device: {DEVICE_HELP}", ("auto", "cpu", "cuda")
+    if each.name == "order":
+        choices = tuple(ORDERS)
+    option = typer.Option(
+        default,
+        *names,
+        metavar=_METAVARS[kind],
+        help=text,
+        autocompletion=completing(*choices) if choices else None,
+        rich_help_panel=group,
+        show_default=shown,
     )
+    return _parameter(each.name, kind, option)
 
 
 def _parameter(name: str, kind: Any, option: Any) -> Parameter:
@@ -89,6 +111,7 @@ def train(**values: Any) -> None:
         return
     if chosen.name.startswith("transfer") and not (options.init or options.resume):
         raise option_error("--init", f"{chosen.name} starts from the weights of another run; pass their file")
+    options = replace(options, device=str(check_device(options.device)))
     with _training("train"):
         from i2e_triton.training.run import run
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from rich.console import Console
 
 from i2e_triton.analysis.plots import draw_confusion, save
@@ -44,7 +43,7 @@ def report(
         OSError: if a file cannot be read or written.
     """
     quiet()
-    where = check_device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    where = check_device(device)
     weights = read_weights(find_weights(checkpoint))
     chosen = _recipe_of(weights, dataset, recipe, data).changed(**changes)
     given = {name: value for name, value in changes.items() if value is not None} | {"classes": weights.num_classes}

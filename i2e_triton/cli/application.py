@@ -10,24 +10,26 @@ from typing import Annotated
 import typer
 
 from i2e_triton import __version__
-from i2e_triton.cli import calibrate, convert, dataset, info, push, stats, video, web
+from i2e_triton.cli import calibrate, convert, dataset, dataset_verify, info, push, stats, video, web
+from i2e_triton.cli.typer_classes import DATA_SETS, Application, Group
 
-app = typer.Typer(
+app = Application(
     name="i2e",
-    add_completion=False,
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode="markdown",  # joins the lines of a docstring paragraph
     pretty_exceptions_enable=False,  # bug reports need a plain traceback
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("convert")(convert.convert)
-app.add_typer(dataset.app, name="dataset")
-app.command("push")(push.push)
-app.command("stats")(stats.stats)
-app.command("video")(video.video)
-app.command("calibrate")(calibrate.calibrate)
-app.command("web")(web.web)
 app.command("info")(info.info)
+app.command("convert")(convert.convert)
+app.command("web")(web.web)
+app.command("video")(video.video)
+dataset.app.command("verify")(dataset_verify.verify)
+app.add_typer(dataset.app, name="dataset", rich_help_panel=DATA_SETS)
+app.command("calibrate", rich_help_panel=DATA_SETS)(calibrate.calibrate)
+app.command("stats", rich_help_panel=DATA_SETS)(stats.stats)
+app.command("push", rich_help_panel=DATA_SETS)(push.push)
 
 #: Group of the entry points. Each is a function that adds commands to the application. :mod:`i2e_triton.training`
 #: registers its commands this way, because the rest of the package must not import it.

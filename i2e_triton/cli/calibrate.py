@@ -14,7 +14,9 @@ import typer
 from rich.console import Console
 
 from i2e_triton.cli.options import (
+    INPUT,
     Device,
+    Interpolation,
     Kind,
     Order,
     Preset,
@@ -24,6 +26,7 @@ from i2e_triton.cli.options import (
     as_option_error,
     check_choice,
     check_device,
+    check_rule,
     checked_by,
     in_range,
 )
@@ -58,19 +61,28 @@ def calibrate(
     preset: Preset = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="NAME", show_default="the first", help="Split to measure: train, validation or test."),
+        typer.Option(
+            metavar="NAME",
+            show_default="the first",
+            help="Split to measure: train, validation or test.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     size: Size = None,
-    resize: Resize = "bicubic",
+    resize: Resize = "stretch",
+    interpolation: Interpolation = "bicubic",
     sample: Annotated[
         int,
         typer.Option(
-            metavar="N", callback=in_range(1), help="Number of images to measure, evenly spaced over the split."
+            metavar="N",
+            callback=in_range(1),
+            help="Number of images to measure, evenly spaced over the split.",
+            rich_help_panel=INPUT,
         ),
     ] = 1000,
     order: Order = DEFAULT_ORDER,
     timesteps: Timesteps = 8,
-    device: Device = "cpu",
+    device: Device = "auto",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -88,10 +100,8 @@ def calibrate(
     with a resolution of 0.0001. The printed event rate was measured at the printed ratio.
     """
     from i2e_triton.analysis.calibration import RATIOS, find_ratio, measure_curve, read_sample
-    from i2e_triton.sources import check_resize
 
-    with as_option_error("--resize"):
-        check_resize(size, resize)
+    rule = check_rule(size, resize, interpolation)
     shifts, torch_device = canonical_shifts(order, timesteps), check_device(device)
     errors = Console(stderr=True)
     with exit_on_errors(errors), new_progress(errors) as progress:
@@ -101,7 +111,7 @@ def calibrate(
             images,
             sample,
             size=size,
-            rule=resize,
+            rule=rule,
             shifts=shifts,
             device=torch_device,
             rows_done=lambda rows: progress.advance(task, rows),
@@ -115,7 +125,8 @@ def calibrate(
         "--kind": kind,
         "--split": split,
         "--size": size,
-        "--resize": resize if size else None,
+        "--resize": resize if size and resize != "stretch" else None,
+        "--interpolation": interpolation if size and interpolation != "bicubic" else None,
         "--order": None if order == DEFAULT_ORDER else order,
         "--timesteps": None if timesteps == 8 else timesteps,
     }

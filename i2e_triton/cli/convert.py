@@ -12,15 +12,20 @@ import typer
 from rich.console import Console
 
 from i2e_triton.cli.options import (
+    OUTPUT,
     Device,
+    Interpolation,
     OptionalRatio,
     Order,
+    Resize,
     Size,
     Timesteps,
     as_option_error,
     check_choice,
     check_device,
+    check_rule,
     checked_by,
+    completing,
     in_range,
     option_error,
 )
@@ -53,6 +58,8 @@ def convert(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Output folder; created if missing.")],
     size: Size = None,
+    resize: Resize = "stretch",
+    interpolation: Interpolation = "bicubic",
     ratio: OptionalRatio = None,
     order: Order = DEFAULT_ORDER,
     timesteps: Timesteps = 8,
@@ -66,6 +73,8 @@ def convert(
             "(contact sheet), npz (as in the official data sets: bool [T,2,H,W] as arr_0), npy (the same array, "
             "uncompressed), csv and h5 (event list: x, y, t, p, where p is 1 for ON and 0 for OFF), and files of event "
             "cameras: aedat4, evt2 (.raw), dat and nmnist (.bin).",
+            autocompletion=completing(*FORMATS),
+            rich_help_panel=OUTPUT,
         ),
     ] = "gif,png,npz",
     scale: Annotated[
@@ -75,18 +84,29 @@ def convert(
             callback=in_range(1, 64),
             show_default="enlarge small images to 256 pixels",
             help="Factor by which the gif is enlarged.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     fps: Annotated[
-        float, typer.Option(metavar="FPS", callback=checked_by(_check_fps), help="Timesteps per second of the gif.")
+        float,
+        typer.Option(
+            metavar="FPS",
+            callback=checked_by(_check_fps),
+            help="Timesteps per second of the gif.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = 8,
     beside: Annotated[
-        bool, typer.Option("--beside", help="Show the image to the left of its events in the gif.")
+        bool,
+        typer.Option("--beside", help="Show the image to the left of its events in the gif.", rich_help_panel=OUTPUT),
     ] = False,
     timestep_us: Annotated[
-        int, typer.Option(metavar="US", help="Duration of a timestep in event lists, in microseconds.")
+        int,
+        typer.Option(
+            metavar="US", help="Duration of a timestep in event lists, in microseconds.", rich_help_panel=OUTPUT
+        ),
     ] = 1000,
-    device: Device = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Convert images to events, and draw or save them.
 
@@ -113,6 +133,7 @@ def convert(
             check_camera_time(format, (timesteps - 1) * timestep_us)
     options = ConvertOptions(
         size=size,
+        rule=check_rule(size, resize, interpolation),
         ratio=ratio,
         shifts=canonical_shifts(order, timesteps),
         device=check_device(device),

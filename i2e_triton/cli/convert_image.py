@@ -37,6 +37,7 @@ class ConvertOptions:
     """How images are converted, and which files are written for each."""
 
     size: tuple[int, int] | None  #: height and width to resize to
+    rule: str  #: how to resize; one of `i2e_triton.io.geometry.RESIZE_RULES`
     ratio: float | None  #: None: the paper's ratio for the size
     shifts: Tensor  #: motion vectors ``[T, 4]``
     device: torch.device
@@ -66,7 +67,7 @@ def convert_image(path: Path, target: Path, options: ConvertOptions) -> Converte
         OSError: if a file cannot be written.
     """
     try:
-        image = read_picture(path, options.size)
+        image = read_picture(path, options.size, options.rule)
     except MemoryError as error:
         raise PictureError("not enough memory to decode the image") from error
     _, height, width = image.shape

@@ -1,4 +1,4 @@
-"""``i2e dataset``: data sets of images to data sets of events."""
+"""``i2e dataset``: convert data sets of images to data sets of events."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from collections import Counter
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
 from i2e_triton.cli.options import (
+    CONVERSION,
     DEFAULT_RATIO,
+    INPUT,
+    MACHINE,
+    OUTPUT,
+    Interpolation,
     Kind,
     Order,
     Preset,
@@ -24,13 +28,15 @@ from i2e_triton.cli.options import (
     Timesteps,
     as_option_error,
     check_choice,
+    check_rule,
     checked_by,
+    completing,
     in_range,
     one_of,
     option_error,
 )
-from i2e_triton.cli.terminal import exit_on_errors, new_progress, print_line
-from i2e_triton.formats import check_bits
+from i2e_triton.cli.terminal import exit_on_errors, print_line
+from i2e_triton.cli.typer_classes import Application, DefaultGroup
 from i2e_triton.pipeline.plan import FORMATS, ROWS_PER_SHARD, ConversionConfig
 from i2e_triton.shifts import DEFAULT_ORDER
 
@@ -38,11 +44,17 @@ if TYPE_CHECKING:
     from i2e_triton.pipeline.dataset import Engine
     from i2e_triton.sources import Source
 
-_CPUS = os.cpu_count() or 1
+CPUS = os.cpu_count() or 1
 CODECS = ("zstd", "snappy", "gzip", "lz4", "none")
 ENGINES = ("local", "ray")
 #: Exit statuses of a shell command after SIGINT (Ctrl-C) and SIGTERM.
-_INTERRUPTED, _TERMINATED = 130, 143
+INTERRUPTED, _TERMINATED = 130, 143
+
+
+def _check_bits(bits: str) -> str:
+    from i2e_triton.formats import check_bits
+
+    return check_bits(bits)
 
 
 Workers = Annotated[
@@ -51,20 +63,12 @@ Workers = Annotated[
         metavar="N",
         callback=in_range(0),
         help="Processes, each of which converts one shard at a time; 0 uses the main process.",
+        rich_help_panel=MACHINE,
     ),
 ]
 
 
-class _DefaultGroup(TyperGroup):
-    """A group that runs its first command if the arguments do not start with the name of a command."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands:
-            args = [next(iter(self.commands)), *args]
-        return super().parse_args(ctx, args)
-
-
-app = typer.Typer(cls=_DefaultGroup, no_args_is_help=True, help="Convert a data set of images to events, or verify it.")
+app = Application(cls=DefaultGroup, no_args_is_help=True, help="Convert a data set of images to events, or verify it.")
 
 
 @app.command()
@@ -87,13 +91,24 @@ def convert(
     kind: Kind = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="NAME", show_default="all", help="Split to convert: train, validation or test."),
+        typer.Option(
+            metavar="NAME",
+            show_default="all",
+            help="Split to convert: train, validation or test.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Let torchvision download the data set if it is missing.")
+        bool,
+        typer.Option(
+            "--download",
+            help="Let torchvision download the data set if it is missing.",
+            rich_help_panel=INPUT,
+        ),
     ] = False,
     size: Size = None,
-    resize: Resize = "bicubic",
+    resize: Resize = "stretch",
+    interpolation: Interpolation = "bicubic",
     ratio: Ratio = DEFAULT_RATIO,
     order: Order = DEFAULT_ORDER,
     timesteps: Timesteps = 8,
@@ -102,16 +117,25 @@ def convert(
         typer.Option(
             "--random-shifts",
             help="Draw random motion vectors for each row. They depend on the seed and the row number only.",
+            rich_help_panel=CONVERSION,
         ),
     ] = False,
     seed: Annotated[
-        int, typer.Option(metavar="N", callback=in_range(0, 2**63 - 1), help="Seed of --random-shifts.")
+        int,
+        typer.Option(
+            metavar="N",
+            callback=in_range(0, 2**63 - 1),
+            help="Seed of --random-shifts.",
+            rich_help_panel=CONVERSION,
+        ),
     ] = 0,
     format: Annotated[
         str,
         typer.Option(
             metavar="FORMAT",
             callback=one_of(FORMATS),
+            autocompletion=completing(*FORMATS),
+            rich_help_panel=OUTPUT,
             help="parquet (shards with the official schema), npz (files in class folders, as in the official data "
             "sets) or tar (WebDataset).",
         ),
@@ -120,7 +144,9 @@ def convert(
         str,
         typer.Option(
             metavar="BITS",
-            callback=checked_by(check_bits),
+            callback=checked_by(_check_bits),
+            autocompletion=completing("official", "packed"),
+            rich_help_panel=OUTPUT,
             help="official (records that the official code reads) or packed (one byte per pixel and polarity).",
         ),
     ] = "official",
@@ -129,14 +155,17 @@ def convert(
         typer.Option(
             metavar="CODEC",
             callback=one_of(CODECS),
+            autocompletion=completing(*CODECS),
+            rich_help_panel=OUTPUT,
             show_default="zstd",
             help="Compression of Parquet: zstd, snappy, gzip, lz4 or none.",
         ),
     ] = None,
     rows_per_shard: Annotated[
-        int, typer.Option(metavar="N", callback=in_range(1), help="Images per shard.")
+        int,
+        typer.Option(metavar="N", callback=in_range(1), help="Images per shard.", rich_help_panel=OUTPUT),
     ] = ROWS_PER_SHARD,
-    workers: Workers = _CPUS,
+    workers: Workers = CPUS,
     batch_size: Annotated[
         int | None, typer.Option(hidden=True, help="Ignored: memory limits the number of images in a batch.")
     ] = None,
@@ -145,10 +174,15 @@ def convert(
         typer.Option(
             metavar="ENGINE",
             callback=one_of(ENGINES),
+            autocompletion=completing(*ENGINES),
+            rich_help_panel=MACHINE,
             help="local, or ray to use the nodes of a Ray cluster. The result is the same.",
         ),
     ] = "local",
-    log: Annotated[Path | None, typer.Option(metavar="FILE", help="Append a log of JSON lines to this file.")] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Append a log of JSON lines to this file.", rich_help_panel=MACHINE),
+    ] = None,
 ) -> None:
     """Convert a data set of images to events; `i2e dataset verify OUT` checks the result.
 
@@ -170,16 +204,14 @@ def convert(
     from i2e_triton.cli.dataset_report import DatasetProgress, print_summary
     from i2e_triton.cli.image_files import describe_others
     from i2e_triton.pipeline.dataset import Terminated, convert_dataset
-    from i2e_triton.sources import PRESETS, check_resize, find_kind
+    from i2e_triton.sources import PRESETS, find_kind
 
-    with as_option_error("--resize"):
-        check_resize(size, resize)
     if format == "npz" and bits != "official":
         raise option_error("--bits", "npz files contain official bits only; use official, or another --format")
     config = ConversionConfig(
         ratio=ratio,
         size=size,
-        resize=resize,
+        resize=check_rule(size, resize, interpolation),
         order=order,
         timesteps=timesteps,
         random_shifts=random_shifts,
@@ -189,87 +221,27 @@ def convert(
         compression=_compression(format, compression),
         rows_per_shard=rows_per_shard,
     )
-    convert_shards = _engine(engine, workers)
+    convert_shards = shard_engine(engine, workers)
     errors = Console(stderr=True)
     try:
         with exit_on_errors(errors):
             kind = kind or find_kind(source, PRESETS[preset].kind if preset else None)
             _check_output(kind, source, out, log)
-            sources = _open_sources(source, kind, split, download, preset)
+            sources = open_sources(source, kind, split, download, preset)
             with DatasetProgress(errors, log) as progress:
                 manifest = convert_dataset(sources, kind, out, config, convert_shards, progress)
     except KeyboardInterrupt as error:
         print_line(errors, "interrupted; finished shards are kept. Rerun the same command to resume")
-        raise typer.Exit(_TERMINATED if isinstance(error, Terminated) else _INTERRUPTED) from error
+        raise typer.Exit(_TERMINATED if isinstance(error, Terminated) else INTERRUPTED) from error
     print_summary(Console(), manifest, out)
     if kind == "folder" and (others := _other_files(source)):
         print_line(errors, describe_others(others))
     if not manifest.complete:
         print_line(errors, "interrupted; rerun the same command to resume")
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
     if any(record.skipped for record in manifest.shards) and not any(record.rows for record in manifest.shards):
         print_line(errors, "no image is readable: the result is empty")
         raise typer.Exit(1)
-
-
-@app.command()
-def verify(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of `i2e dataset`.")],
-    repair: Annotated[
-        str | None,
-        typer.Option(metavar="SOURCE", help="Convert the damaged shards again from this source, the same as before."),
-    ] = None,
-    workers: Workers = _CPUS,
-) -> None:
-    """Check a data set of events against its manifest: every file, checksum, record and event count.
-
-    The problems are listed, and the exit status is 1 if there are any. With `--repair SOURCE`, the damaged shards are
-    first converted again.
-    """
-    from i2e_triton.pipeline.verify import verify_dataset
-
-    errors = Console(stderr=True)
-    try:
-        with exit_on_errors(errors):
-            if repair is not None:
-                _repair(out, repair, workers, errors)
-            with new_progress(errors) as progress:
-                task = progress.add_task("verifying", total=None)
-                verified = verify_dataset(out, lambda done, shards: progress.update(task, completed=done, total=shards))
-    except KeyboardInterrupt as error:
-        print_line(errors, "interrupted")
-        raise typer.Exit(_INTERRUPTED) from error
-    for problem in verified.problems:
-        print_line(errors, problem)
-    result = f"{len(verified.problems)} problems" if verified.problems else "no problems"
-    print_line(Console(), f"{out}: {verified.shards} shards, {verified.rows:,} rows: {result}")
-    if verified.problems:
-        raise typer.Exit(1)
-
-
-def _repair(out: Path, location: str, workers: int, errors: Console) -> None:
-    """Convert the damaged shards of a complete data set again."""
-    from i2e_triton.cli.dataset_report import DatasetProgress
-    from i2e_triton.pipeline.dataset import convert_dataset
-    from i2e_triton.pipeline.manifest import ManifestError, read_manifest
-    from i2e_triton.pipeline.verify import damaged_shards
-
-    manifest = read_manifest(out)
-    if manifest is None or not manifest.complete:
-        raise ManifestError(f"{out} has no complete manifest.json; rerun the command that converts it to resume")
-    damaged = [record.name for record in damaged_shards(out, manifest)]
-    if not damaged:
-        return
-    kind = manifest.source["kind"]
-    found = {source.fingerprint(): source for source in _open_sources(location, kind, None, False, None).values()}
-    fingerprints = manifest.source["fingerprints"]
-    if missing := [split for split, fingerprint in fingerprints.items() if fingerprint not in found]:
-        raise ManifestError(f"the split {missing[0]!r} of {out} was not converted from {location}, or it has changed")
-    sources = {split: found[fingerprint] for split, fingerprint in fingerprints.items()}
-    config = ConversionConfig.from_json(manifest.settings)
-    with DatasetProgress(errors, None) as progress:
-        convert_dataset(sources, kind, out, config, _engine("local", workers), progress, damaged)
-    print_line(errors, f"repaired: {', '.join(damaged)}")
 
 
 def _other_files(location: str) -> Counter[str]:
@@ -291,7 +263,7 @@ def _compression(format: str, codec: str | None) -> str:
     return "none"
 
 
-def _engine(name: str, workers: int) -> Engine:
+def shard_engine(name: str, workers: int) -> Engine:
     """Return the function that converts shards."""
     from i2e_triton.pipeline.local_engine import convert_shards
 
@@ -304,7 +276,7 @@ def _engine(name: str, workers: int) -> Engine:
     return convert_shards_with_ray
 
 
-def _open_sources(location: str, kind: str, split: str | None, download: bool, preset: str | None) -> dict[str, Source]:
+def open_sources(location: str, kind: str, split: str | None, download: bool, preset: str | None) -> dict[str, Source]:
     """Open the splits of the source, or one split, by the names that they have in the result."""
     from i2e_triton.sources import PRESETS, open_source, splits
     from i2e_triton.sources.torchvision_sets import FOLDERS

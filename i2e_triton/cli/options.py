@@ -1,13 +1,13 @@
 """Options that several commands share. Each option is validated when it is parsed.
 
-The help texts repeat the names of kinds, presets and resize rules. They are not imported from
-:mod:`i2e_triton.sources`, because ``i2e --help`` must work without the ``data`` extra.
+The help texts repeat the names of kinds and presets. They are not imported from :mod:`i2e_triton.sources`, because
+``i2e --help`` must be fast and work without the ``data`` extra.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any
@@ -17,10 +17,13 @@ import typer
 
 from i2e_triton.checks import PAPER_TIMESTEPS, check_ratio
 from i2e_triton.cli.terminal import printable
-from i2e_triton.ops.operator import HAS_TRITON, load_kernels
+from i2e_triton.io.geometry import INTERPOLATIONS, RESIZE_RULES, RESIZES, check_resize, resize_rule
+from i2e_triton.ops.operator import load_kernels
 from i2e_triton.shifts import ORDERS, canonical_shifts
 
 DEFAULT_RATIO = 0.12
+#: Groups of options in the help.
+INPUT, CONVERSION, OUTPUT, MACHINE = "Input", "Conversion", "Output", "Machine"
 
 
 def option_error(option: str | None, message: str) -> typer.BadParameter:
@@ -71,26 +74,48 @@ def in_range(minimum: int, maximum: float = math.inf) -> Callable[[Any], Any]:
     return checked_by(check)
 
 
+def completing(*choices: str, of: Callable[[], Iterable[str]] = tuple) -> Callable[[str], list[str]]:
+    """Return the shell completion of an option: the choices, or those that ``of`` returns when they are needed."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices or of() if choice.startswith(incomplete)]
+
+    return complete
+
+
 def check_device(name: str) -> torch.device:
-    """Return the device that ``--device`` names. Raise an option error if it does not exist or cannot convert."""
+    """Return the device that ``--device`` names. Raise an option error if it does not exist or cannot convert.
+
+    ``"auto"`` is the current CUDA device if it can convert, else the CPU.
+    """
+    if name == "auto":
+        return torch.device("cuda" if _why_no_cuda() is None else "cpu")
     with as_option_error("--device"):
         try:
             device = torch.device(name)
         except RuntimeError:
             device = None
         if device is None or device.type not in ("cpu", "cuda"):
-            raise ValueError(f"must be cpu, cuda or cuda:N, got {name!r}")
+            raise ValueError(f"must be auto, cpu, cuda or cuda:N, got {name!r}")
         if device.type == "cuda":
             count = torch.cuda.device_count()
-            if count == 0:
-                raise ValueError(f"PyTorch finds no CUDA device for {name!r}; omit the option to use the CPU")
-            if (device.index or 0) >= count:
+            if count and (device.index or 0) >= count:
                 allowed = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
                 raise ValueError(f"must be {allowed}, because PyTorch finds {count} CUDA device(s); got {name!r}")
-            if not HAS_TRITON:
-                raise ValueError(f"{name!r} needs Triton, which is not installed; run pip install triton")
-            load_kernels()  # raises ValueError if Triton is too old
+            if reason := _why_no_cuda():
+                raise ValueError(f"{name!r} cannot be used: {reason}; or use --device cpu")
     return device
+
+
+def _why_no_cuda() -> str | None:
+    """Return why no CUDA device can convert, or None if one can."""
+    if torch.cuda.device_count() == 0:
+        return "PyTorch finds no CUDA device"
+    try:
+        load_kernels()
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _check_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -117,21 +142,39 @@ def _check_kind(kind: str) -> str:
     return check_choice(kind, KINDS)
 
 
-def _check_resize(rule: str) -> str:
-    from i2e_triton.sources import RESIZE_RULES
+def _check_resize(resize: str) -> str:
+    return check_choice(resize, RESIZES if resize not in RESIZE_RULES else RESIZE_RULES)  # rules: as in version 0.1
 
-    return check_choice(rule, RESIZE_RULES)
+
+def check_rule(size: tuple[int, int] | None, resize: str, interpolation: str) -> str:
+    """Return the resize rule of ``--resize`` and ``--interpolation``. Raise an option error if the size prevents it."""
+    rule = resize_rule(resize, interpolation)
+    with as_option_error("--resize"):
+        check_resize(size, rule)
+    return rule
+
+
+def _kinds() -> Iterable[str]:
+    from i2e_triton.sources import KINDS
+
+    return KINDS
+
+
+def _presets() -> Iterable[str]:
+    from i2e_triton.sources import PRESETS
+
+    return PRESETS
 
 
 def _apply_preset(context: typer.Context, name: str | None) -> str | None:
-    """Use the size, ratio and resize rule of a preset as the defaults of these options."""
+    """Use the size and ratio of a preset as the defaults of these options."""
     if name is None:
         return None
     from i2e_triton.sources import PRESETS
 
     with as_option_error():
         preset = PRESETS[check_choice(name, PRESETS)]
-    context.default_map = {"size": preset.size, "ratio": preset.ratio, "resize": preset.resize}
+    context.default_map = {"size": preset.size, "ratio": preset.ratio}
     return name
 
 
@@ -139,7 +182,10 @@ _RATIO_HELP = (
     "Event threshold: the smallest brightness change that is an event, as a fraction (0 to 1) of the image's "
     "brightness range. The paper uses 0.12 at 224 x 224 pixels and 0.07 at 128 x 128."
 )
-Ratio = Annotated[float, typer.Option(metavar="R", callback=checked_by(check_ratio), help=_RATIO_HELP)]
+Ratio = Annotated[
+    float,
+    typer.Option(metavar="R", callback=checked_by(check_ratio), help=_RATIO_HELP, rich_help_panel=CONVERSION),
+]
 OptionalRatio = Annotated[
     float | None,
     typer.Option(
@@ -147,6 +193,7 @@ OptionalRatio = Annotated[
         callback=checked_by(check_ratio),
         show_default="the paper's ratio for the nearest of these sizes",
         help=_RATIO_HELP,
+        rich_help_panel=CONVERSION,
     ),
 ]
 Order = Annotated[
@@ -156,7 +203,9 @@ Order = Annotated[
         "--shuffle",
         metavar="ORDER",
         callback=checked_by(_check_order),
+        autocompletion=completing(*ORDERS),
         help=f"Order of the motion vectors: {', '.join(ORDERS)}, or the official number 0 to 5.",
+        rich_help_panel=CONVERSION,
     ),
 ]
 Timesteps = Annotated[
@@ -165,6 +214,7 @@ Timesteps = Annotated[
         metavar="T",
         callback=in_range(1, PAPER_TIMESTEPS),
         help="Number of timesteps T, 1 to 8. The first T motion vectors of ORDER are used.",
+        rich_help_panel=CONVERSION,
     ),
 ]
 Size = Annotated[
@@ -174,21 +224,41 @@ Size = Annotated[
         callback=checked_by(_check_size),
         show_default="the size of each image",
         help="Resize the images to this height and width before the conversion.",
+        rich_help_panel=CONVERSION,
     ),
 ]
 Resize = Annotated[
     str,
     typer.Option(
-        metavar="RULE",
+        metavar="|".join(RESIZES),
         callback=checked_by(_check_resize),
-        help="Resize rule: bicubic (the official data sets), bilinear (the official notebooks) or bilinear-crop (the "
-        "official ImageNet validation: resize the shorter side to 8/7 of the size, then crop the center).",
+        autocompletion=completing(*RESIZES),
+        help="How images get the size: fit (keep the ratio of sides; the border is repeated in the rest), crop (cover "
+        "the size and keep the center) or stretch (ignore the ratio of sides, as in the official data sets).",
+        rich_help_panel=CONVERSION,
     ),
 ]
+Interpolation = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(INTERPOLATIONS),
+        callback=one_of(INTERPOLATIONS),
+        autocompletion=completing(*INTERPOLATIONS),
+        help="Interpolation of resized images: bicubic (the official data sets) or bilinear (the official notebooks).",
+        rich_help_panel=CONVERSION,
+    ),
+]
+DEVICE_HELP = (
+    "auto (the GPU if there is one that can convert, else the CPU), cpu, cuda or cuda:N. All devices give identical "
+    "events."
+)
 Device = Annotated[
     str,
     typer.Option(
-        metavar="DEVICE", help="Device that converts: cpu, cuda or cuda:N. All devices give identical events."
+        metavar="DEVICE",
+        autocompletion=completing("auto", "cpu", "cuda"),
+        help=f"Device that converts: {DEVICE_HELP}",
+        rich_help_panel=MACHINE,
     ),
 ]
 Kind = Annotated[
@@ -196,8 +266,10 @@ Kind = Annotated[
     typer.Option(
         metavar="KIND",
         callback=checked_by(_check_kind),
+        autocompletion=completing(of=_kinds),
         show_default="detected",
         help="Kind of SOURCE: folder, parquet, tar, cifar10, cifar100, mnist, fashion-mnist, caltech101 or caltech256.",
+        rich_help_panel=INPUT,
     ),
 ]
 Preset = Annotated[
@@ -205,8 +277,9 @@ Preset = Annotated[
     typer.Option(
         metavar="NAME",
         callback=_apply_preset,
+        autocompletion=completing(of=_presets),
         is_eager=True,
-        help="Use the size, ratio and resize rule of an official data set: cifar10, cifar100, imagenet, caltech101, "
+        help="Use the size and ratio of an official data set: cifar10, cifar100, imagenet, caltech101, "
         "caltech256, mini-imagenet, mnist or fashion-mnist. Options given explicitly take precedence.",
     ),
 ]

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from i2e_triton.cli.options import Kind, in_range, option_error
+from i2e_triton.cli.options import INPUT, Kind, in_range, option_error
 from i2e_triton.cli.terminal import exit_on_errors, new_progress, new_table, percent, plain, print_line, printable
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def stats(
             metavar="SOURCE",
             help="Data set of the images that were converted. Their entropies and sizes are compared with those of "
             "the events.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     kind: Kind = None,
@@ -62,6 +63,7 @@ def stats(
             metavar="N",
             callback=in_range(1),
             help="Number of images of SOURCE whose entropy is measured, evenly spaced.",
+            rich_help_panel=INPUT,
         ),
     ] = 1000,
     out: Annotated[

@@ -52,7 +52,7 @@ def video(
         ),
     ],
     source: Annotated[
-        Path | None, typer.Argument(metavar="[IN]", help="Video file in any format of FFmpeg.", dir_okay=False)
+        Path | None, typer.Argument(metavar="IN", help="Video file in any format of FFmpeg.", dir_okay=False)
     ] = None,
     camera: Annotated[
         int | None,
@@ -69,7 +69,7 @@ def video(
     ] = None,
     ratio: Ratio = DEFAULT_RATIO,
     timesteps: Timesteps = 8,
-    device: Device = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Convert each frame of a video to events.
 

@@ -21,7 +21,7 @@ def web(
         int,
         typer.Option(metavar="N", callback=in_range(0, 65535), help="Port on 127.0.0.1; 0 chooses a free one."),
     ] = 0,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")] = False,
 ) -> None:
     """Convert pictures and the webcam to events in the browser, until Ctrl+C.
 
@@ -36,7 +36,7 @@ def web(
     with server:
         url = f"http://127.0.0.1:{server.server_port}/"
         typer.echo(f"{url}  (Ctrl+C ends)")
-        if browser:
+        if not no_browser:
             webbrowser.open(url)
         try:
             server.serve_forever()

@@ -17,7 +17,16 @@ from i2e_triton.draws import draw_shifts, source_of
 from i2e_triton.functional import convert
 from i2e_triton.layout import check_layout, to_layout
 from i2e_triton.shifts import DEFAULT_ORDER, Order, canonical_shifts, group_numbers
-from i2e_triton.sources import ImageRow, Source, SourceError, check_resize, open_source, prepare_batch, splits
+from i2e_triton.sources import (
+    ImageRow,
+    Source,
+    SourceError,
+    check_resize,
+    open_source,
+    prepare_batch,
+    resize_rule,
+    splits,
+)
 
 _CACHED_AT_ONCE = 256  # images
 
@@ -44,7 +53,9 @@ class ImageEventDataset(Dataset[tuple[Any, Any]]):
         kind: kind of the location, one of :data:`i2e_triton.sources.KINDS`. Default: None, find out.
         download: let torchvision download its data set. Default: False.
         size: height and width of the events. Default: None, keep the size of each image.
-        resize: resize rule, one of :data:`i2e_triton.sources.RESIZE_RULES`. Default: ``"bicubic"``.
+        resize: ``"fit"`` (keep the ratio of sides and repeat the border in the rest), ``"crop"`` (cover the size and
+            keep the centre) or ``"stretch"`` (ignore the ratio of sides). Default: ``"stretch"``.
+        interpolation: ``"bicubic"`` or ``"bilinear"``, antialiased. Default: ``"bicubic"``.
         ratio: event threshold in [0, 1]. Default: 0.12.
         order: order of the timesteps; see :func:`i2e_triton.canonical_shifts`.
         timesteps: number of timesteps T, 1 to 8. Default: 8.
@@ -72,7 +83,8 @@ class ImageEventDataset(Dataset[tuple[Any, Any]]):
         kind: str | None = None,
         download: bool = False,
         size: tuple[int, int] | None = None,
-        resize: str = "bicubic",
+        resize: str = "stretch",
+        interpolation: str = "bicubic",
         ratio: float = 0.12,
         order: Order = DEFAULT_ORDER,
         timesteps: int = 8,
@@ -84,7 +96,8 @@ class ImageEventDataset(Dataset[tuple[Any, Any]]):
         transform: Callable[[Tensor], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
-        check_resize(size, resize)
+        rule = resize_rule(resize, interpolation)
+        check_resize(size, rule)
         check_layout(layout)
         self.timesteps = check_timesteps(timesteps)
         check_format(dtype, packed, timesteps)
@@ -95,7 +108,7 @@ class ImageEventDataset(Dataset[tuple[Any, Any]]):
             canonical_shifts(order, timesteps, device="cpu"),
         )
         self._ratio, self._random = check_ratio(ratio), random
-        self._size, self._resize = size, resize
+        self._size, self._rule = size, rule
         self._packed, self._dtype, self._layout = packed, dtype, layout
         self._transform, self._target_transform = transform, target_transform
         self._source = _open(os.fspath(location), split, kind, download)
@@ -165,7 +178,7 @@ class ImageEventDataset(Dataset[tuple[Any, Any]]):
 
     def _prepared(self, found: Sequence[ImageRow], rows: Sequence[int]) -> list[tuple[list[int], Tensor]]:
         """Return decoded and resized images in groups of equal shape and dtype, with their positions in ``found``."""
-        prepared = prepare_batch([row.image for row in found], self._size, self._resize)
+        prepared = prepare_batch([row.image for row in found], self._size, self._rule)
         for number, error in prepared.damaged.items():
             raise SourceError(f"row {rows[number]} ({found[number].key}): {error}") from error
         return prepared.groups

@@ -21,6 +21,7 @@ import PIL.ImageOps
 from torch import Tensor
 
 from i2e_triton.images import as_image_tensor, to_supported_mode
+from i2e_triton.io.geometry import RESIZE_RULES, crop_or_pad, scaled_size
 
 if find_spec("pillow_heif") is not None:
     import pillow_heif
@@ -71,12 +72,13 @@ class PictureError(Exception):
     """An image file cannot be read. The message says why."""
 
 
-def read_picture(file: Path | BinaryIO, size: tuple[int, int] | None = None) -> Tensor:
+def read_picture(file: Path | BinaryIO, size: tuple[int, int] | None = None, rule: str = "bicubic") -> Tensor:
     """Return an image file as a tensor, decoded by :func:`decode_picture` and rotated by its EXIF orientation.
 
     Args:
         file: a path or a binary file, in one of :data:`FORMATS`.
-        size: height and width in pixels to resize to (bicubic, antialiased). Default: None, keep the size of the file.
+        size: height and width in pixels to resize to (antialiased). Default: None, keep the size of the file.
+        rule: one of :data:`i2e_triton.io.geometry.RESIZE_RULES`.
 
     Returns:
         uint8 ``[3, H, W]`` for colour, uint8 ``[1, H, W]`` for grey and black-and-white, and float32 ``[1, H, W]`` with
@@ -87,11 +89,27 @@ def read_picture(file: Path | BinaryIO, size: tuple[int, int] | None = None) -> 
         MemoryError: if there is not enough memory.
     """
     picture = decode_picture(file, upright=True)
-    if size is not None:
-        height, width = size
-        with _as_picture_error():
-            picture = picture.resize((width, height), PIL.Image.Resampling.BICUBIC)
-    return as_image_tensor(picture)
+    if size is None:
+        return as_image_tensor(picture)
+    height, width = scaled_size(picture.height, picture.width, size, rule)
+    check_scaled((height, width), size)
+    _, interpolation = RESIZE_RULES[rule]
+    with _as_picture_error():
+        picture = picture.resize((width, height), PIL.Image.Resampling[interpolation.upper()])
+    return crop_or_pad(as_image_tensor(picture), size)
+
+
+def check_scaled(scaled: tuple[int, int], size: tuple[int, int]) -> None:
+    """Check the number of pixels of a picture that is scaled before it is cropped to ``size``.
+
+    Raises:
+        PictureError: if it has more pixels than a picture may have.
+    """
+    limit = PIL.Image.MAX_IMAGE_PIXELS
+    if scaled != size and limit is not None and scaled[0] * scaled[1] > limit:
+        raise PictureError(
+            f"too narrow: scaled to cover {size[0]} x {size[1]}, it would have more than {limit:,} pixels"
+        )
 
 
 def decode_picture(file: Path | BinaryIO, *, upright: bool) -> PIL.Image.Image:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from i2e_triton.formats import check_bits
 from i2e_triton.shifts import DEFAULT_ORDER
 
 FORMATS = ("parquet", "npz", "tar")
@@ -29,6 +28,8 @@ class ConversionConfig:
     rows_per_shard: int = ROWS_PER_SHARD
 
     def __post_init__(self) -> None:
+        from i2e_triton.formats import check_bits  # here, because i2e --help imports this module
+
         object.__setattr__(self, "bits", check_bits(self.bits))
 
     @property

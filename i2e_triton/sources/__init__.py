@@ -3,8 +3,9 @@
 Needs torchvision, Pillow and pyarrow: ``pip install 'i2e-triton[data]'``.
 """
 
+from i2e_triton.io.geometry import RESIZE_RULES, check_resize, resize_rule
 from i2e_triton.sources.opening import KINDS, find_kind, open_source, splits
-from i2e_triton.sources.prepare import RESIZE_RULES, PreparedImages, check_resize, prepare, prepare_batch
+from i2e_triton.sources.prepare import PreparedImages, prepare, prepare_batch
 from i2e_triton.sources.presets import PRESETS, Preset
 from i2e_triton.sources.source import ImageRow, Source, SourceError
 
@@ -25,5 +26,6 @@ __all__ = [
     "open_source",
     "prepare",
     "prepare_batch",
+    "resize_rule",
     "splits",
 ]

@@ -13,13 +13,9 @@ import torch
 from torch import Tensor
 
 from i2e_triton.images import to_supported_mode
-from i2e_triton.io.pictures import PictureError, decode_picture
-from i2e_triton.sources.resize import center_crop, resize, resize_shorter_side
-
-#: Rules for resizing images. ``bicubic``: as in the official data sets. ``bilinear``: as in the official notebooks.
-#: ``bilinear-crop``: resize the shorter side to 8/7 of the size and crop the centre, as in the official notebook for
-#: ImageNet's validation split.
-RESIZE_RULES = ("bicubic", "bilinear", "bilinear-crop")
+from i2e_triton.io.geometry import RESIZE_RULES, check_resize, crop_or_pad, scaled_size
+from i2e_triton.io.pictures import PictureError, check_scaled, decode_picture
+from i2e_triton.sources.resize import resize
 
 
 @dataclass(frozen=True)
@@ -32,18 +28,6 @@ class PreparedImages:
     damaged: dict[int, PictureError]  #: position in the input -> why the image cannot be read
 
 
-def check_resize(size: tuple[int, int] | None, rule: str) -> None:
-    """Raise a ValueError unless a resize rule exists and supports a size.
-
-    Raises:
-        ValueError: if the rule does not exist, or the rule is ``bilinear-crop`` and the size is not square.
-    """
-    if rule not in RESIZE_RULES:
-        raise ValueError(f"the resize rule must be one of {', '.join(RESIZE_RULES)}, got {rule!r}")
-    if rule == "bilinear-crop" and (size is None or size[0] != size[1]):
-        raise ValueError(f"the resize rule bilinear-crop needs a square size, got {size}")
-
-
 def prepare(image: bytes | PIL.Image.Image, size: tuple[int, int] | None, rule: str = "bicubic") -> Tensor:
     """Return an image as a tensor, decoded by :func:`i2e_triton.io.pictures.decode_picture` and resized, antialiased.
 
@@ -54,7 +38,7 @@ def prepare(image: bytes | PIL.Image.Image, size: tuple[int, int] | None, rule: 
     Args:
         image: content of an image file, or a PIL image, as in :class:`i2e_triton.sources.ImageRow`.
         size: height and width in pixels. None keeps the size of the image.
-        rule: one of :data:`RESIZE_RULES`. Default: ``"bicubic"``.
+        rule: one of :data:`i2e_triton.io.geometry.RESIZE_RULES`. Default: ``"bicubic"``.
 
     Returns:
         uint8 ``[3, H, W]``, or float32 ``[1, H, W]`` with the stored values for grey with more than 8 bits. Channels
@@ -79,7 +63,7 @@ def prepare_batch(
     Args:
         images: as for :func:`prepare`. At most one decoded image that is larger than ``size`` is in memory at a time.
         size: height and width in pixels. None keeps the size of each image.
-        rule: one of :data:`RESIZE_RULES`. Default: ``"bicubic"``.
+        rule: one of :data:`i2e_triton.io.geometry.RESIZE_RULES`. Default: ``"bicubic"``.
         pixels: stop as soon as the results have this number of pixels. If ``images`` is an iterator, the next call
             continues with the next image. Default: infinite, take all images.
 
@@ -140,18 +124,7 @@ def _decode(image: bytes | PIL.Image.Image) -> Tensor:
 def _resize(images: Tensor, size: tuple[int, int] | None, rule: str) -> Tensor:
     if size is None:
         return images
-    if rule == "bilinear-crop":
-        centre = center_crop(_resize_shorter_side(images, round(size[0] * 8 / 7)), size)
-        return centre.movedim(-3, -1).contiguous().movedim(-1, -3)  # the copy lets the image outside the crop be freed
-    return resize(images, size, rule)
-
-
-def _resize_shorter_side(images: Tensor, side: int) -> Tensor:
     height, width = images.shape[-2:]
-    height, width = resize_shorter_side(height, width, side)
-    limit = PIL.Image.MAX_IMAGE_PIXELS
-    if limit is not None and height * width > limit:
-        raise PictureError(
-            f"too narrow: with the shorter side resized to {side}, it would have more than {limit:,} pixels"
-        )
-    return resize(images, (height, width), "bilinear")
+    scaled = scaled_size(height, width, size, rule)
+    check_scaled(scaled, size)
+    return crop_or_pad(resize(images, scaled, RESIZE_RULES[rule][1]), size)

@@ -1,4 +1,4 @@
-"""The settings with which the official data sets were converted."""
+"""The settings with which the official data sets were converted: stretched to the size, bicubic."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ class Preset:
     splits: Mapping[str, str] = field(default_factory=dict)
     #: kind of the source, one of :data:`i2e_triton.sources.KINDS`; None if torchvision does not have the data set
     kind: str | None = None
-    resize: str = "bicubic"
 
 
 _TEST = {"test": "validation"}

@@ -38,18 +38,6 @@ def resize(images: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     return batch.reshape(*images.shape[:-2], *size)
 
 
-def resize_shorter_side(height: int, width: int, side: int) -> tuple[int, int]:
-    """Return the height and width in pixels of an image after its shorter side is resized to ``side``."""
-    longer = side * max(height, width) // min(height, width)
-    return (side, longer) if height <= width else (longer, side)
-
-
-def center_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return a view of the centre of images ``[..., H, W]``. The images must be at least as large as ``size``."""
-    top, left = (round((whole - part) / 2) for whole, part in zip(images.shape[-2:], size))
-    return images[..., top : top + size[0], left : left + size[1]]
-
-
 def _resizes_uint8(mode: str) -> bool:
     """Return whether torchvision resizes uint8 directly. If not, it converts to float32, which changes the last bit."""
     with_simd = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")

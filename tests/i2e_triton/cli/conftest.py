@@ -35,7 +35,7 @@ def i2e(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     def run(*arguments: object) -> Finished:
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
-            app([str(argument) for argument in arguments])
+            app([str(argument) for argument in arguments], prog_name="i2e")
         captured = capsys.readouterr()
         return Finished(int(end.value.code or 0), captured.out, captured.err)
 

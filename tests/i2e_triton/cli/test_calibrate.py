@@ -42,7 +42,21 @@ def size_of(options: list[str]) -> list[int] | None:
     "options",
     [
         ["--size", "16", "12"],
-        ["--size", "16", "16", "--resize", "bilinear-crop", "--order", "0", "--timesteps", "5", "--split", "train"],
+        [
+            "--size",
+            "16",
+            "12",
+            "--resize",
+            "crop",
+            "--interpolation",
+            "bilinear",
+            "--order",
+            "0",
+            "--timesteps",
+            "5",
+            "--split",
+            "train",
+        ],
         ["--kind", "folder"],
         ["--preset", "mnist", "--kind", "folder"],
     ],
@@ -111,7 +125,7 @@ def test_unreachable_rate_is_an_error_with_the_reachable_range(run: I2E, images:
         (["--rate", 0.1, "--split", "test"], "must be one of train; got 'test'"),
         (["--rate", 0.1, "--timesteps", 9], "must be 1 to 8, got 9"),
         (["--rate", 0.1, "-o", __file__], "is a file"),
-        (["--rate", 0.1, "--device", "tpu"], "must be cpu, cuda or cuda:N"),
+        (["--rate", 0.1, "--device", "tpu"], "must be auto, cpu, cuda or cuda:N"),
     ],
 )
 def test_invalid_options_are_rejected(run: I2E, images: Path, options: list[object], message: str) -> None:

@@ -307,7 +307,7 @@ def test_events_on_a_gpu_equal_those_on_the_cpu(i2e: I2E) -> None:
 def test_image_that_cannot_be_decoded_in_memory_is_skipped(
     i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(path: Path, size: object) -> Tensor:
+    def read(path: Path, size: object, rule: str) -> Tensor:
         if path.name == "a.png":
             raise MemoryError
         return read_picture(path)

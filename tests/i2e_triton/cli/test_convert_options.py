@@ -49,9 +49,12 @@ INVALID = [
     (("--timestep-us", -5), "--timestep-us", "must be at least 1, got -5"),
     (("--timestep-us", 2**60), "--timestep-us", "8 timesteps of 1152921504606846976 microseconds do not fit in 64"),
     (("--timestep-us", 0.5), "--timestep-us", ""),
-    (("--device", "tpu"), "--device", "must be cpu, cuda or cuda:N, got 'tpu'"),
-    (("--device", "meta"), "--device", "must be cpu, cuda or cuda:N, got 'meta'"),
-    (("--device", "cuda"), "--device", "finds no CUDA device for 'cuda'"),
+    (("--device", "tpu"), "--device", "must be auto, cpu, cuda or cuda:N, got 'tpu'"),
+    (("--device", "meta"), "--device", "must be auto, cpu, cuda or cuda:N, got 'meta'"),
+    (("--device", "cuda"), "--device", "'cuda' cannot be used: PyTorch finds no CUDA device; or use --device cpu"),
+    (("--resize", "shrink", "--size", 4, 4), "--resize", "must be one of fit, crop, stretch; got 'shrink'"),
+    (("--resize", "fit"), "--resize", "fit needs a size"),
+    (("--interpolation", "nearest"), "--interpolation", "must be one of bicubic, bilinear; got 'nearest'"),
     (("--sizes", 1, 2), "--sizes", ""),
 ]
 
@@ -82,10 +85,17 @@ def test_missing_devices_are_rejected(
     finished = i2e("convert", path, "-o", "out", "--device", "cuda:2")
     assert finished.status == 2
     assert "must be cuda:0 to cuda:1, because PyTorch finds 2 CUDA device(s); got 'cuda:2'" in plain(finished.err)
-    monkeypatch.setattr(options, "HAS_TRITON", False)
+
+    def fail() -> None:
+        raise ValueError("Triton is too old")
+
+    monkeypatch.setattr(options, "load_kernels", fail)
     finished = i2e("convert", path, "-o", "out", "--device", "cuda:1")
     assert finished.status == 2
-    assert "'cuda:1' needs Triton, which is not installed" in plain(finished.err)
+    assert "'cuda:1' cannot be used: Triton is too old; or use --device cpu" in plain(finished.err)
+    assert options.check_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(options, "load_kernels", lambda: None)
+    assert options.check_device("auto") == torch.device("cuda")
     assert files_in(".") == ["a.png"]
 
 
@@ -226,6 +236,8 @@ def test_version_and_help_are_printed(i2e: I2E) -> None:
     options = (
         "--out",
         "--size",
+        "--resize",
+        "--interpolation",
         "--ratio",
         "--order",
         "--shuffle",

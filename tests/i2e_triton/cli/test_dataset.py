@@ -17,8 +17,9 @@ from torchvision.transforms import v2
 from i2e_triton import ORDERS, canonical_shifts, reference
 from i2e_triton.cli.dataset import CODECS, ENGINES
 from i2e_triton.formats import BITS, decode_record
+from i2e_triton.io.geometry import INTERPOLATIONS, RESIZES
 from i2e_triton.pipeline.plan import FORMATS
-from i2e_triton.sources import KINDS, PRESETS, RESIZE_RULES
+from i2e_triton.sources import KINDS, PRESETS
 from tests.i2e_triton.cli.conftest import I2E
 from tests.i2e_triton.pipeline.builders import DAMAGED, files_in, png, some_images
 from tests.samples import assert_same_events, photograph_path
@@ -94,10 +95,22 @@ def test_preset_equals_the_official_pipeline(i2e: I2E, tmp_path: Path, name: str
 
 
 def test_options_override_a_preset(i2e: I2E, images: Path, tmp_path: Path) -> None:
-    overrides = ("--preset", "cifar10", "--kind", "folder", "--ratio", 0.3, "--size", 20, 24, "--resize", "bilinear")
+    overrides = ("--preset", "cifar10", "--kind", "folder", "--ratio", 0.3, "--size", 20, 24, "--resize", "crop")
     assert i2e("dataset", images, "-o", tmp_path / "out", *overrides, *HERE).status == 0
     settings = json.loads((tmp_path / "out" / "manifest.json").read_text())["settings"]
-    assert (settings["ratio"], settings["size"], settings["resize"]) == (0.3, [20, 24], "bilinear")
+    assert (settings["ratio"], settings["size"], settings["resize"]) == (0.3, [20, 24], "crop bicubic")
+
+
+def test_data_set_with_the_former_name_of_a_resize_rule_can_be_resumed(i2e: I2E, images: Path, tmp_path: Path) -> None:
+    arguments = ("dataset", images, "-o", tmp_path / "out", "--size", 20, 20, *HERE)
+    assert i2e(*arguments, "--resize", "bilinear").status == 0  # the only option of earlier versions
+    manifest = (tmp_path / "out" / "manifest.json").read_bytes()
+    assert json.loads(manifest)["settings"]["resize"] == "bilinear"
+    shard = tmp_path / "out" / "train-00000-of-00001.parquet"
+    written = shard.stat().st_mtime_ns
+    assert i2e(*arguments, "--resize", "stretch", "--interpolation", "bilinear").status == 0
+    assert ((tmp_path / "out" / "manifest.json").read_bytes(), shard.stat().st_mtime_ns) == (manifest, written)
+    assert "resize was 'bilinear' and is 'bicubic'" in i2e(*arguments).err
 
 
 def write(folder: Path, name: str, image: PIL.Image.Image, **options: Any) -> None:
@@ -186,7 +199,8 @@ def test_preset_keeps_validation_and_test_splits_separate(i2e: I2E, tmp_path: Pa
         (("--preset", "imagenet21k"), "must be one of cifar10"),
         (("--kind", "zip"), "must be one of folder"),
         (("--split", "test"), "must be one of train; got 'test'"),
-        (("--resize", "nearest"), "must be one of bicubic"),
+        (("--resize", "nearest"), "must be one of fit, crop, stretch"),
+        (("--resize", "crop"), "crop needs a size"),
         (("--resize", "bilinear-crop", "--size", 4, 5), "needs a square size"),
         (("--ratio", "nan"), "must be in [0, 1]"),
         (("--timesteps", 9), "must be 1 to 8"),
@@ -376,4 +390,4 @@ def test_former_name_of_official_bits_is_accepted(i2e: I2E, images: Path, tmp_pa
 def test_help_lists_every_choice(i2e: I2E) -> None:
     """The help texts repeat the names of the tables."""
     words = set(re.findall(r"[\w-]+", i2e("dataset", "--help").out))
-    assert words >= {*KINDS, *PRESETS, *RESIZE_RULES, *FORMATS, *BITS, *CODECS, *ENGINES, *ORDERS}
+    assert words >= {*KINDS, *PRESETS, *RESIZES, *INTERPOLATIONS, *FORMATS, *BITS, *CODECS, *ENGINES, *ORDERS}

@@ -25,7 +25,7 @@ def test_every_official_data_set_has_a_preset() -> None:
 def test_presets_have_the_official_settings(name: str) -> None:
     preset = PRESETS[name]
     size, ratio = OFFICIAL[name]
-    assert (preset.size, preset.ratio, preset.resize) == ((size, size), ratio, "bicubic")
+    assert (preset.size, preset.ratio) == ((size, size), ratio)
     assert preset.kind == (name if name in KINDS else None)
     official = {"test": "validation"} if "cifar" in name or "mnist" in name else {}
     assert preset.splits == official
