@@ -74,7 +74,7 @@ def test_ctrl_c_ends_the_video(i2e: I2E, clip: Path, tmp_path: Path, monkeypatch
         (["-o", "a.gif"], "either IN or --camera N"),
         (["clip.mkv", "--camera", "0", "-o", "a.gif"], "either IN or --camera N"),
         (["clip.mkv", "-o", "a.npz"], "suffix must be one of"),
-        (["clip.mkv", "-o", "clip.mkv.mp4", "--device", "tpu"], "must be cpu, cuda"),
+        (["clip.mkv", "-o", "clip.mkv.mp4", "--device", "tpu"], "must be auto, cpu, cuda"),
         (["--camera", "97", "-o", "a.gif"], "camera 97: cannot be opened"),
     ],
 )
