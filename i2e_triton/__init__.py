@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from i2e_triton import augmentation as augmentation
 from i2e_triton.draws import random_shifts
 from i2e_triton.functional import convert, event_rate, pack, unpack
+from i2e_triton.install_hints import needs_extra
 from i2e_triton.module import I2E
 from i2e_triton.shifts import ORDERS, canonical_shifts, row_shifts
 
@@ -64,15 +65,8 @@ else:  # hidden from type checkers, because with __getattr__ they would accept e
         """
         if name not in _LAZY_MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        try:
+        with needs_extra(f"{__name__}.{name}", _LAZY_MODULES[name]):
             return import_module(f"{__name__}.{name}")
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.startswith(__name__):
-                raise
-            command = f"pip install 'i2e-triton[{_LAZY_MODULES[name]}]'"
-            raise ModuleNotFoundError(
-                f"{__name__}.{name} needs the package {error.name}: {command}", name=error.name
-            ) from error
 
 
 def __dir__() -> list[str]:

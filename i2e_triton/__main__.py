@@ -2,8 +2,9 @@
 
 import sys
 
+from i2e_triton.install_hints import MissingExtraError, pip_command
+
 _CLI_PACKAGES = ("PIL", "h5py", "numpy", "rich", "typer")
-_EXTRAS = {"av": "video", "faery": "recordings", "tonic": "tonic"}
 
 
 def main() -> None:
@@ -12,12 +13,14 @@ def main() -> None:
         from i2e_triton.cli.application import app
 
         app(prog_name="i2e")
+    except MissingExtraError as error:
+        sys.exit(str(error))
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         if package == "i2e_triton":
             raise
-        extra = _EXTRAS.get(package, "cli" if package in _CLI_PACKAGES else "data")
-        sys.exit(f"i2e needs the package {package}: pip install 'i2e-triton[{extra}]'")
+        extra = "cli" if package in _CLI_PACKAGES else "data"
+        sys.exit(f"i2e needs the package {package}: {pip_command(extra)}")
 
 
 if __name__ == "__main__":

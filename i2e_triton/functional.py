@@ -22,6 +22,7 @@ from i2e_triton.checks import (
     check_timesteps,
 )
 from i2e_triton.images import Images, as_image_tensor
+from i2e_triton.install_hints import triton_command
 from i2e_triton.layout import check_layout, to_layout
 from i2e_triton.ops import operator
 
@@ -97,7 +98,7 @@ def convert(
     check_images(images)
     if images.is_cuda and not operator.HAS_TRITON:
         raise ValueError(
-            f"images on {images.device} need Triton, which is not installed: pip install triton, or convert on the CPU"
+            f"images on {images.device} need Triton, which is not installed: {triton_command()}, or convert on the CPU"
         )
     single = images.dim() == 3
     batch = images[None] if single else images

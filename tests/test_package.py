@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 LINKED = ("kernels", "training")
 #: Modules and subpackages of ``i2e_triton``, lowest layer first. A module imports only from lower layers.
 LAYERS: tuple[set[str], ...] = (
-    {"kernels", "checks", "images", "layout"},
+    {"kernels", "checks", "images", "install_hints", "layout"},
     {"shifts", "io"},
     {"ops", "reference"},
     {"functional", "draws"},

@@ -19,6 +19,7 @@ from rich.console import Console
 from i2e_triton.cli.options import DEVICE_HELP, as_option_error, check_device, completing, option_error
 from i2e_triton.cli.terminal import exit_on_errors
 from i2e_triton.cli.typer_classes import TRAINING
+from i2e_triton.install_hints import needs_extra
 from i2e_triton.shifts import ORDERS
 from i2e_triton.training.recipes import DATA, DATASETS, RECIPES, RUN, Recipe, RunOptions, find_recipe, kind_of
 
@@ -153,11 +154,5 @@ def _as_order(text: str) -> int | str:
 @contextmanager
 def _training(command: str) -> Iterator[None]:
     """Print errors as one line, and say how to install missing packages."""
-    try:
-        with exit_on_errors(Console(stderr=True)):
-            yield
-    except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
-        if package == "i2e_triton":
-            raise
-        sys.exit(f"i2e {command} needs the package {package}: pip install 'i2e-triton[train]'")
+    with exit_on_errors(Console(stderr=True)), needs_extra(f"i2e {command}", "train"):
+        yield

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from i2e_triton.install_hints import pip_command
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.training.models import ARCHITECTURES, BASIC
 from i2e_triton.training.recipes import Input
@@ -58,7 +59,7 @@ def find_weights(name: str | Path) -> Path:
 
         return Path(hf_hub_download(HUB, str(name)))
     except ModuleNotFoundError as error:
-        advice = "to download it from the hub, run pip install 'i2e-triton[hub]'"
+        advice = f"to download it from the hub, run {pip_command('hub')}"
         raise FileNotFoundError(f"{name} does not exist; {advice}") from error
     except (OSError, ValueError) as error:  # no network, or no such file on the hub
         raise FileNotFoundError(

@@ -37,6 +37,7 @@ from i2e_triton.cli.options import (
 )
 from i2e_triton.cli.terminal import exit_on_errors, print_line
 from i2e_triton.cli.typer_classes import Application, DefaultGroup
+from i2e_triton.install_hints import pip_command
 from i2e_triton.pipeline.plan import FORMATS, ROWS_PER_SHARD, ConversionConfig
 from i2e_triton.shifts import DEFAULT_ORDER
 
@@ -272,7 +273,7 @@ def shard_engine(name: str, workers: int) -> Engine:
     try:
         from i2e_triton.pipeline.ray_engine import convert_shards_with_ray
     except ModuleNotFoundError as error:
-        raise option_error("--engine", f"ray needs the package {error.name}: pip install 'i2e-triton[ray]'") from error
+        raise option_error("--engine", f"ray needs the package {error.name}: {pip_command('ray')}") from error
     return convert_shards_with_ray
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from i2e_triton import __version__
 from i2e_triton.cli.terminal import print_line
-from i2e_triton.ops.operator import HAS_TRITON
+from i2e_triton.ops.operator import HAS_TRITON, load_kernels
 
 _PACKAGES = ("torchvision", "numpy", "pillow")
 _TIMEOUT_S = 300
@@ -49,11 +49,28 @@ def _facts() -> Iterator[tuple[str, str]]:
         yield "CUDA devices", "none"
     yield "environment", _environment()
     yield "CPU code path", f"vectorised PyTorch, {torch.get_num_threads()} threads"
-    yield "CUDA code path", "fused Triton kernel" if HAS_TRITON else "not available: Triton is not installed"
-    if HAS_TRITON:
+    problem = _kernel_problem()
+    yield "CUDA code path", f"not available: {problem}" if problem else _kernel_status(devices)
+    yield "--device auto", "the CPU" if problem or not devices else "the GPU"
+    if problem is None:
         yield "Triton compiles", _probe("compile")
         for device in devices:
             yield f"{device} converts", _probe(device)
+
+
+def _kernel_problem() -> str | None:
+    """Return why the kernels cannot be loaded, by the same check as a conversion; None if they can."""
+    try:
+        load_kernels()
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _kernel_status(devices: list[str]) -> str:
+    if not devices:
+        return "fused Triton kernel, not used: PyTorch finds no CUDA device"
+    return "fused Triton kernel" + (", never tested on an AMD GPU" if torch.version.hip else "")
 
 
 def _version(package: str) -> str:

@@ -89,7 +89,7 @@ def check_device(name: str) -> torch.device:
     ``"auto"`` is the current CUDA device if it can convert, else the CPU.
     """
     if name == "auto":
-        return torch.device("cuda" if _why_no_cuda() is None else "cpu")
+        return torch.device("cuda" if why_no_cuda() is None else "cpu")
     with as_option_error("--device"):
         try:
             device = torch.device(name)
@@ -102,12 +102,12 @@ def check_device(name: str) -> torch.device:
             if count and (device.index or 0) >= count:
                 allowed = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
                 raise ValueError(f"must be {allowed}, because PyTorch finds {count} CUDA device(s); got {name!r}")
-            if reason := _why_no_cuda():
+            if reason := why_no_cuda():
                 raise ValueError(f"{name!r} cannot be used: {reason}; or use --device cpu")
     return device
 
 
-def _why_no_cuda() -> str | None:
+def why_no_cuda() -> str | None:
     """Return why no CUDA device can convert, or None if one can."""
     if torch.cuda.device_count() == 0:
         return "PyTorch finds no CUDA device"

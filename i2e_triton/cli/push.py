@@ -13,6 +13,7 @@ from rich.filesize import decimal
 
 from i2e_triton.cli.options import checked_by, option_error
 from i2e_triton.cli.terminal import exit_on_errors, print_line
+from i2e_triton.install_hints import pip_command
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -75,7 +76,7 @@ def push(
         from huggingface_hub import HfApi
         from huggingface_hub.utils import get_session
     except ModuleNotFoundError as error:
-        raise option_error(None, f"i2e push needs {error.name}: pip install 'i2e-triton[hub]'") from error
+        raise option_error(None, f"i2e push needs {error.name}: {pip_command('hub')}") from error
     errors = Console(stderr=True)
     with exit_on_errors(errors):
         manifest = _read_complete(folder)

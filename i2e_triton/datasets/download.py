@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
+from i2e_triton.install_hints import needs_extra
+
 #: The repository of the official data sets. It has a folder of Parquet files for each data set.
 REPOSITORY = "UESTC-BICS/I2E"
 
@@ -52,12 +54,8 @@ def download_split(root: Path, name: str, split: str) -> None:
         OSError: if the files do not exist, a transfer fails, or a file does not have the size that the server states.
             The message says why, and which files to put where.
     """
-    try:
+    with needs_extra("download=True", "hub"):
         from huggingface_hub import HfApi, constants, hf_hub_download
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"download=True needs the package {error.name}: pip install 'i2e-triton[hub]'", name=error.name
-        ) from error
     with hub_errors(
         f"{name} ({split}) could not be downloaded from {repository_url()}",
         f"Run it again to resume, or {put_files(root, name, split)}",

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from i2e_triton.install_hints import needs_extra
+
 
 class CameraFormat(NamedTuple):
     """A file format and its limits."""
@@ -69,13 +71,9 @@ def write_camera_file(path: Path, format: str, lists: Iterable[np.ndarray], size
             for events in checked:
                 file.write(_nmnist_bytes(events))
         return
-    try:
+    with needs_extra(format, "recordings"):
         from faery.events_stream import EVENTS_DTYPE
         from faery.file_encoder import events_to_file
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{format} needs faery: pip install 'i2e-triton[recordings]'", name="faery"
-        ) from error
     packets = (events[["t", "x", "y", "p"]].astype(EVENTS_DTYPE) for events in checked)
     found = CAMERA_FORMATS[format]
     options = {"version": found.version, "file_type": found.file_type, "zero_t0": False, "use_write_suffix": False}

@@ -10,24 +10,3 @@ Networks of all these libraries take the dense events of :func:`i2e_triton.conve
 Dense events have ON events in channel 0 and OFF events in channel 1. Event lists have ``p`` 1 for ON events. Tonic and
 SpikingJelly make *frames* from event lists, in which the channel is ``p``: ``frames == events.flip(-3)``.
 """
-
-from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-
-@contextmanager
-def needs_extra(extra: str) -> Iterator[None]:
-    """Add the ``pip`` command to the error if an import in the ``with`` block fails.
-
-    Raises:
-        ModuleNotFoundError: if a package is not installed.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"i2e_triton.integrations.{extra} needs the package {error.name}: pip install 'i2e-triton[{extra}]'",
-            name=error.name,
-        ) from error

@@ -30,13 +30,13 @@ from i2e_triton.datasets.folder import UNLABELLED, label_folders
 from i2e_triton.formats import to_event_list
 from i2e_triton.formats.dense import dense_array
 from i2e_triton.formats.event_list import TIMESTEP_US
-from i2e_triton.integrations import needs_extra
+from i2e_triton.install_hints import needs_extra
 from i2e_triton.integrations.adapted import AdaptedDataset
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.module import I2E
 from i2e_triton.shifts import Order
 
-with needs_extra("spikingjelly"):
+with needs_extra(__name__, "spikingjelly"):
     from spikingjelly.activation_based.encoding import StatelessEncoder
 
 

@@ -26,12 +26,12 @@ from i2e_triton.checks import check_integer
 from i2e_triton.formats import EVENT_DTYPE, to_event_list
 from i2e_triton.formats.event_list import TIMESTEP_US
 from i2e_triton.images import Images
-from i2e_triton.integrations import needs_extra
+from i2e_triton.install_hints import needs_extra
 from i2e_triton.integrations.adapted import AdaptedDataset
 from i2e_triton.module import I2E
 from i2e_triton.shifts import DEFAULT_ORDER, Order
 
-with needs_extra("tonic"):
+with needs_extra(__name__, "tonic"):
     import tonic
 
 

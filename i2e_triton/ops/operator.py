@@ -18,6 +18,7 @@ from torch import Tensor
 from torch._decomp import register_decomposition
 
 from i2e_triton.checks import check_boxes, check_ratio_values
+from i2e_triton.install_hints import triton_command
 from i2e_triton.ops import allocation, cpu, cpu_augmented, decomposition
 from i2e_triton.shifts import canonical_shifts
 
@@ -135,6 +136,8 @@ def load_kernels() -> ModuleType:
     Raises:
         ValueError: if Triton is not installed, or too old.
     """
+    if not HAS_TRITON:
+        raise ValueError(f"events cannot be computed on a CUDA device without Triton: {triton_command()}")
     try:
         from i2e_triton.kernels import launch
     except ImportError as error:

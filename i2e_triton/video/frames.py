@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from i2e_triton.install_hints import needs_extra
+
 _MICROSECONDS = 1_000_000
 _DURATION = re.compile(r"(\d+):(\d+):([\d.]+)")
 _CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation"}
@@ -48,10 +50,8 @@ class VideoReader:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, camera: int | None = None) -> None:
-        try:
+        with needs_extra("video", "video"):
             import av
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("video needs PyAV: pip install 'i2e-triton[video]'", name="av") from error
         if (path is None) == (camera is None):
             raise ValueError("pass either the path of a video or the number of a camera")
         self._name = os.fspath(path) if path is not None else f"camera {camera}"

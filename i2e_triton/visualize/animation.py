@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from i2e_triton.images import as_image_tensor
+from i2e_triton.install_hints import needs_extra
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.visualize.drawing import PALETTE, draw_image
 from i2e_triton.visualize.grid import as_batch, as_grid
@@ -153,10 +154,8 @@ def save_mp4(
         ValueError: if an argument is not valid.
         OSError: if the file cannot be written.
     """
-    try:
+    with needs_extra("save_mp4", "video"):
         import av
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("save_mp4 needs PyAV: pip install 'i2e-triton[video]'", name="av") from error
     _check_fps(fps)
     if repeat < 1:
         raise ValueError(f"repeat must be at least 1, got {repeat}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from i2e_triton.install_hints import needs_extra
 from i2e_triton.visualize.drawing import OFF, ON
 from i2e_triton.visualize.grid import as_batch
 
@@ -30,8 +31,9 @@ def plot_rates(events: Tensor, axes: Axes | None = None, *, packed: bool | None 
         ModuleNotFoundError: if Matplotlib is not installed.
         ValueError: if the shape is not one of these.
     """
-    from matplotlib import pyplot
-    from matplotlib.ticker import PercentFormatter
+    with needs_extra("plot_rates", "data"):
+        from matplotlib import pyplot
+        from matplotlib.ticker import PercentFormatter
 
     rates = as_batch(events, packed).double().mean((-2, -1))  # [T, B, 2]
     axes = pyplot.subplots(figsize=(6, 3), layout="constrained")[1] if axes is None else axes

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import i2e_triton
+from i2e_triton.install_hints import pip_command
 
 LAZY = ("analysis", "datasets", "formats", "pipeline", "sources", "training", "transforms", "visualize")
 EXTRAS = {"formats": ("h5py", "data"), "sources": ("pyarrow", "data"), "transforms": ("torchvision", "vision")}
@@ -49,4 +50,4 @@ for name, (package, _) in {EXTRAS}.items():
 """
     for line, (name, (package, extra)) in zip(run(code), EXTRAS.items(), strict=True):
         assert line.startswith(f"i2e_triton.{name} needs the package {package}")
-        assert line.endswith(f": pip install 'i2e-triton[{extra}]'")
+        assert line.endswith(f": {pip_command(extra)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from i2e_triton.install_hints import pip_command
 from tests.i2e_triton.cli.conftest import I2E
 
 COMMANDS = ["info", "convert", "web", "video", "dataset", "calibrate", "stats", "push", "train", "evaluate"]
@@ -50,14 +51,14 @@ def test_help_needs_only_the_cli_extra_and_other_commands_name_the_data_extra(tm
     )
     assert statuses == [0, 0, 0]
     for line in (dataset, stats):
-        assert re.fullmatch(r"i2e needs the package \w+: pip install 'i2e-triton\[data\]'", str(line))
+        assert re.fullmatch(rf"i2e needs the package \w+: {re.escape(pip_command('data'))}", str(line))
 
 
 @pytest.mark.parametrize("package", ["typer", "PIL"])
 @pytest.mark.slow
 def test_missing_cli_extra_is_reported_in_one_line(package: str, tmp_path: Path) -> None:
     (line,) = run_without((package,), tmp_path, "convert a.png -o out")
-    assert line == f"i2e needs the package {package}: pip install 'i2e-triton[cli]'"
+    assert line == f"i2e needs the package {package}: {pip_command('cli')}"
 
 
 @pytest.mark.slow

@@ -17,8 +17,11 @@ from torch import Tensor
 
 import i2e_triton
 from i2e_triton.cli import info
+from i2e_triton.install_hints import triton_command
+from i2e_triton.ops import operator
 from tests.i2e_triton.cli.conftest import I2E
 
+GPU = SimpleNamespace(name="NVIDIA Imaginary", major=9, minor=0, total_memory=80 * 2**30)
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 
@@ -77,7 +80,7 @@ def test_probe_bypasses_triton_interpreter_and_cache(i2e: I2E, monkeypatch: pyte
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     facts = facts_in(i2e("info").out)
     assert facts["environment"].splitlines() == [f"TRITON_CACHE_DIR={tmp_path / 'cache'}", "TRITON_INTERPRET=1"]
-    assert facts["CUDA code path"] == "fused Triton kernel"
+    assert facts["CUDA code path"] == "fused Triton kernel, not used: PyTorch finds no CUDA device"
     assert facts["Triton compiles"].startswith("ok (")
     assert "bytes for sm_90" in facts["Triton compiles"]
     (compiled,) = (tmp_path / "cache").rglob("*.cubin")
@@ -104,6 +107,7 @@ def test_crash_of_the_compiler_is_reported(
     i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(info, "HAS_TRITON", True)
+    monkeypatch.setattr(info, "load_kernels", lambda: None)
     fake_probe("echo 'LLVM ERROR: out of registers' >&2; kill -ABRT $$")
     finished = i2e("info")
     assert finished.status == 0
@@ -115,6 +119,7 @@ def test_timeout_of_the_compiler_is_reported(
     i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(info, "HAS_TRITON", True)
+    monkeypatch.setattr(info, "load_kernels", lambda: None)
     monkeypatch.setattr(info, "_TIMEOUT_S", 0.2)
     fake_probe("exec sleep 60")
     finished = i2e("info")
@@ -132,21 +137,73 @@ def test_missing_triton_is_reported() -> None:
     assert (finished.returncode, finished.stderr) == (0, "")
     facts = facts_in(finished.stdout)
     assert facts["triton"] == "not installed"
-    assert facts["CUDA code path"] == "not available: Triton is not installed"
+    assert facts["CUDA code path"].startswith(
+        "not available: events cannot be computed on a CUDA device without Triton:"
+    )
+    assert triton_command() in facts["CUDA code path"]
+    assert facts["--device auto"] == "the CPU"
     assert "Triton compiles" not in facts
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
+def test_old_triton_is_reported_with_the_error_of_a_conversion(i2e: I2E, monkeypatch: pytest.MonkeyPatch) -> None:
+    import triton
+
+    monkeypatch.setattr(triton, "__version__", "3.2.0")
+    for name in [name for name in sys.modules if name.startswith("i2e_triton.kernels")]:
+        monkeypatch.delitem(sys.modules, name)
+    operator.load_kernels.cache_clear()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: GPU)
+    facts = facts_in(i2e("info").out)
+    with pytest.raises(
+        ValueError, match=r"need Triton 3\.6 or newer, found 3\.2\.0: pip install --upgrade torch"
+    ) as raised:
+        operator.load_kernels()
+    assert facts["CUDA code path"] == f"not available: {raised.value}"
+    assert facts["--device auto"] == "the CPU"
+    assert not {"Triton compiles", "cuda:0 converts"} & facts.keys()
+
+
+@pytest.mark.parametrize("platform", ["win32", "darwin"])
+@pytest.mark.usefixtures("no_devices")
+def test_platforms_without_triton_are_reported(i2e: I2E, monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(info, "HAS_TRITON", False)
+    monkeypatch.setattr(operator, "HAS_TRITON", False)
+    operator.load_kernels.cache_clear()
+    facts = facts_in(i2e("info").out)
+    assert facts["triton"] == "not installed"
+    assert "it exists for Linux only (on Windows, use WSL)" in facts["CUDA code path"]
+
+
+def test_rocm_is_reported(i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    monkeypatch.setattr(info, "load_kernels", lambda: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: GPU)
+    fake_probe("echo fine")
+    facts = facts_in(i2e("info").out)
+    assert facts["CUDA runtime"] == "none (ROCm 6.4)"
+    assert facts["CUDA code path"] == "fused Triton kernel, never tested on an AMD GPU"
+    assert facts["--device auto"] == "the GPU"
+    assert facts["cuda:0 converts"] == "fine"
 
 
 def test_devices_are_described_and_probed(
     i2e: I2E, fake_probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(info, "HAS_TRITON", True)
+    monkeypatch.setattr(info, "load_kernels", lambda: None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    properties = SimpleNamespace(name="NVIDIA Imaginary", major=9, minor=0, total_memory=80 * 2**30)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: GPU)
     fake_probe('echo "tried $3"')
     facts = facts_in(i2e("info").out)
     assert facts["cuda:0"] == facts["cuda:1"] == "NVIDIA Imaginary, sm_90, 80.0 GiB"
     assert "CUDA devices" not in facts
+    assert facts["CUDA code path"] == "fused Triton kernel"
+    assert facts["--device auto"] == "the GPU"
     assert facts["Triton compiles"] == "tried compile"
     assert facts["cuda:0 converts"] == "tried cuda:0"
     assert facts["cuda:1 converts"] == "tried cuda:1"

@@ -16,6 +16,6 @@ def test_missing_library_raises_error_with_the_pip_command(library: str, monkeyp
     monkeypatch.setitem(sys.modules, library, None)  # as if it were not installed
     with pytest.raises(
         ModuleNotFoundError,
-        match=rf"^i2e_triton\.integrations\.{library} needs .*{library}.*: pip install 'i2e-triton\[{library}\]'$",
+        match=rf"^i2e_triton\.integrations\.{library} needs .*{library}.*: pip .*\[{library}\]'$",
     ):
         import_module(f"i2e_triton.integrations.{library}")
