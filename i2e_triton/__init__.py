@@ -36,6 +36,7 @@ _LAZY_MODULES = {
     "datasets": "data",
     "formats": "data",
     "pipeline": "data",
+    "recordings": "recordings",
     "sources": "data",
     "training": "train",
     "transforms": "vision",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from i2e_triton import datasets as datasets
     from i2e_triton import formats as formats
     from i2e_triton import pipeline as pipeline
+    from i2e_triton import recordings as recordings
     from i2e_triton import sources as sources
     from i2e_triton import training as training
     from i2e_triton import transforms as transforms

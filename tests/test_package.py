@@ -30,7 +30,7 @@ LAYERS: tuple[set[str], ...] = (
     {"i2e_triton", "sources"},
     {"datasets"},
     {"analysis", "pipeline", "integrations"},
-    {"video"},
+    {"recordings", "video"},
     {"cli"},
     {"training", "__main__"},
 )

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from i2e_triton import __version__
-from i2e_triton.cli import calibrate, convert, dataset, dataset_verify, info, push, stats, video, web
+from i2e_triton.cli import calibrate, convert, dataset, dataset_verify, info, push, recording, stats, video, web
 from i2e_triton.cli.typer_classes import DATA_SETS, Application, Group
 
 app = Application(
@@ -27,6 +27,7 @@ app.command("web")(web.web)
 app.command("video")(video.video)
 dataset.app.command("verify")(dataset_verify.verify)
 app.add_typer(dataset.app, name="dataset", rich_help_panel=DATA_SETS)
+app.command("import", rich_help_panel=DATA_SETS)(recording.import_recordings)
 app.command("calibrate", rich_help_panel=DATA_SETS)(calibrate.calibrate)
 app.command("stats", rich_help_panel=DATA_SETS)(stats.stats)
 app.command("push", rich_help_panel=DATA_SETS)(push.push)

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 #: Order of the commands in ``i2e --help``. Others follow in the order in which they are added.
-_COMMANDS = ("info", "convert", "web", "video", "dataset", "calibrate", "stats", "push")
+_COMMANDS = ("info", "convert", "web", "video", "dataset", "import", "calibrate", "stats", "push")
 DATA_SETS = "Commands for data sets"
 TRAINING = "Commands for training"
 

@@ -30,7 +30,7 @@ from i2e_triton.pipeline.manifest import (
 )
 from i2e_triton.pipeline.plan import ConversionConfig, Shard, plan_shards
 from i2e_triton.pipeline.shards import convert_shard
-from i2e_triton.sources import Source
+from i2e_triton.sources import Rows, Source
 
 
 class ProgressObserver(Protocol):
@@ -87,7 +87,22 @@ def convert_dataset(
     observer: ProgressObserver,
     redo: Collection[str] = (),
 ) -> Manifest:
-    """Convert every split of a data set into a folder. Resume if an earlier run was interrupted.
+    """Convert every split of a data set of images into a folder: see :func:`write_dataset`."""
+    out = out.absolute()  # workers may have another working directory
+    return write_dataset(sources, kind, out, config, ShardConverter(sources, config, out), engine, observer, redo)
+
+
+def write_dataset(
+    sources: Mapping[str, Rows],
+    kind: str,
+    out: Path,
+    config: ConversionConfig,
+    convert: ConvertShard,
+    engine: Engine,
+    observer: ProgressObserver,
+    redo: Collection[str] = (),
+) -> Manifest:
+    """Write every split of a data set into a folder, shard by shard. Resume if an earlier run was interrupted.
 
     The first Ctrl-C finishes the open shards and returns. The second one, or SIGTERM, abandons them and removes their
     incomplete files.
@@ -97,6 +112,7 @@ def convert_dataset(
         kind: kind of the sources, stored in the manifest.
         out: output folder, created if it does not exist.
         config: options of the conversion. The same sources and options give the same bytes.
+        convert: writes and records a shard, in ``out``.
         engine: :func:`i2e_triton.pipeline.local_engine.convert_shards` or
             :func:`i2e_triton.pipeline.ray_engine.convert_shards_with_ray`, with its options.
         observer: receives the progress.
@@ -112,7 +128,6 @@ def convert_dataset(
         MemoryError: if memory is short. A later run resumes as well.
         KeyboardInterrupt: after the second Ctrl-C. :class:`Terminated` after SIGTERM.
     """
-    out = out.absolute()  # workers may have another working directory
     wanted = _new_manifest(sources, kind, config)
     with _lock(out), stop_at_signals() as stopping:
         found = _existing_manifest(out, wanted)
@@ -127,8 +142,8 @@ def convert_dataset(
         try:
             _remove_partial_files(out)
             wanted.write(out)
-            convert = ShardConverter(sources, config, out)
-            return _convert_missing_shards(out, wanted, convert, engine, observer, stopping)
+            shards = plan_shards(wanted.rows, config.rows_per_shard)
+            return _convert_missing_shards(out, wanted, shards, convert, engine, observer, stopping)
         except BaseException:
             _remove_partial_files(out)  # of a worker that was killed
             raise
@@ -137,12 +152,12 @@ def convert_dataset(
 def _convert_missing_shards(
     out: Path,
     manifest: Manifest,
-    convert: ShardConverter,
+    shards: list[Shard],
+    convert: ConvertShard,
     engine: Engine,
     observer: ProgressObserver,
     stopping: threading.Event,
 ) -> Manifest:
-    shards = plan_shards(manifest.rows, convert.config.rows_per_shard)
     records = finished_shards(out)
     missing = [shard for shard in shards if shard.name not in records]
     rows = sum(manifest.rows.values())
@@ -163,7 +178,7 @@ def _convert_missing_shards(
     return manifest
 
 
-def _new_manifest(sources: Mapping[str, Source], kind: str, config: ConversionConfig) -> Manifest:
+def _new_manifest(sources: Mapping[str, Rows], kind: str, config: ConversionConfig) -> Manifest:
     classes = {source.classes for source in sources.values()}
     if len(classes) > 1:
         raise ValueError("the splits of the source have different classes; convert them one by one with --split")

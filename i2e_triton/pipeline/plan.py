@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from i2e_triton.shifts import DEFAULT_ORDER
@@ -44,8 +44,9 @@ class ConversionConfig:
     def from_json(settings: dict[str, Any]) -> ConversionConfig:
         """Return the configuration whose :meth:`as_json` is ``settings``."""
         size = settings["size"]
-        fields = {name: value for name, value in settings.items() if name != "folders"}
-        return ConversionConfig(**{**fields, "size": None if size is None else tuple(size)})
+        names = {field.name for field in fields(ConversionConfig)}
+        known = {name: value for name, value in settings.items() if name in names}
+        return ConversionConfig(**{**known, "size": None if size is None else tuple(size)})
 
     def as_json(self) -> dict[str, Any]:
         """Return the values that the manifest stores, and that must be the same to resume."""

@@ -17,7 +17,7 @@ from i2e_triton.io.atomic import sync_files
 from i2e_triton.pipeline.batches import convert_batch, read_batch
 from i2e_triton.pipeline.manifest import ShardRecord, SkippedRow, record_shard
 from i2e_triton.pipeline.plan import ConversionConfig, Shard
-from i2e_triton.pipeline.writers import EncodedRow, write_shard
+from i2e_triton.pipeline.writers import EncodedRow, WrittenFiles, write_shard
 from i2e_triton.sources import ImageRow, Source
 
 _HISTOGRAM_BYTES = 2**20
@@ -40,7 +40,8 @@ def convert_shard(
         OSError: if a file cannot be read or written. The shard is then not recorded.
         ValueError: if the source is damaged.
     """
-    encoder = _Encoder(source, shard, config, rows_done)
+    counts = ShardCounts(config.timesteps)
+    encoder = _Encoder(source, shard, config, rows_done, counts)
     try:
         files = write_shard(out, shard, encoder.encoded_rows(), config, source.classes)
     except (MemoryError, RuntimeError) as error:
@@ -50,58 +51,79 @@ def convert_shard(
         raise MemoryError(
             f"out of memory while converting {encoder.key}; use fewer --workers, or free memory"
         ) from error
+    return record_files(out, shard, files, counts)
+
+
+class ShardCounts:
+    """Counts the rows, pixels and events of a shard."""
+
+    def __init__(self, timesteps: int) -> None:
+        self.rows = 0
+        self.pixels = 0
+        self.events = np.zeros((timesteps, 2), dtype=np.int64)
+        self.labels: list[int] = []
+        self.skipped: list[SkippedRow] = []
+
+    def add(self, packed: Tensor) -> None:
+        """Count packed events ``[B, 2, H, W]``. Labels are appended by the caller, in the order of the rows."""
+        self.rows += len(packed)
+        self.pixels += packed.shape[0] * packed.shape[2] * packed.shape[3]
+        self.events += count_events(packed, len(self.events))
+
+
+def record_files(out: Path, shard: Shard, files: WrittenFiles, counts: ShardCounts) -> ShardRecord:
+    """Sync the files of a shard, record that it is finished, and return the record."""
     sync_files([out / path for path in files.paths])
     record = ShardRecord(
         name=shard.name,
         split=shard.split,
-        rows=encoder.rows,
+        rows=counts.rows,
         paths=files.paths,
         bytes=files.bytes,
         sha256=files.sha256,
-        labels_sha256=digest_labels(encoder.labels),
-        events=tuple((int(on), int(off)) for on, off in encoder.events),
-        pixels=encoder.pixels,
-        skipped=tuple(encoder.skipped),
+        labels_sha256=digest_labels(counts.labels),
+        events=tuple((int(on), int(off)) for on, off in counts.events),
+        pixels=counts.pixels,
+        skipped=tuple(counts.skipped),
     )
     record_shard(out, record)
     return record
 
 
 class _Encoder:
-    """Encodes the rows of a shard and counts rows, pixels and events."""
+    """Encodes the rows of a shard and counts them."""
 
     def __init__(
-        self, source: Source, shard: Shard, config: ConversionConfig, rows_done: Callable[[int], None]
+        self,
+        source: Source,
+        shard: Shard,
+        config: ConversionConfig,
+        rows_done: Callable[[int], None],
+        counts: ShardCounts,
     ) -> None:
         self._source = source
         self._shard = shard
         self._config = config
         self._rows_done = rows_done
         self.key = shard.name  #: key of the last row that was read, for error messages
-        self.rows = 0
-        self.pixels = 0
-        self.events = np.zeros((config.timesteps, 2), dtype=np.int64)
-        self.labels: list[int] = []
-        self.skipped: list[SkippedRow] = []
+        self._counts = counts
 
     def encoded_rows(self) -> Iterator[EncodedRow]:
         """Yield the rows of the shard in the order of their numbers, without the skipped ones."""
         rows = self._numbered_rows()
         while (batch := read_batch(rows, self._config)).rows:
-            self.skipped += batch.skipped
+            self._counts.skipped += batch.skipped
             records: dict[int, bytes] = {}
             groups = convert_batch(batch, self._config)
             batch.groups.clear()  # free the memory of the images
             while groups:
                 numbers, packed = groups.pop()
-                self.rows += len(numbers)
-                self.pixels += packed.shape[0] * packed.shape[2] * packed.shape[3]
-                self.events += count_events(packed, self._config.timesteps)
+                self._counts.add(packed)
                 records.update(zip(numbers, encode(packed, self._config)))
                 del packed
             for number in sorted(records):
                 key, label = batch.rows[number]
-                self.labels.append(label)
+                self._counts.labels.append(label)
                 yield EncodedRow(number, key, label, records.pop(number))
             self._rows_done(len(batch.rows))
 

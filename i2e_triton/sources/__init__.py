@@ -7,7 +7,7 @@ from i2e_triton.io.geometry import RESIZE_RULES, check_resize, resize_rule
 from i2e_triton.sources.opening import KINDS, find_kind, open_source, splits
 from i2e_triton.sources.prepare import PreparedImages, prepare, prepare_batch
 from i2e_triton.sources.presets import PRESETS, Preset
-from i2e_triton.sources.source import ImageRow, Source, SourceError
+from i2e_triton.sources.source import ImageRow, Rows, Source, SourceError
 
 Row = ImageRow  #: former name
 
@@ -19,6 +19,7 @@ __all__ = [
     "PreparedImages",
     "Preset",
     "Row",
+    "Rows",
     "Source",
     "SourceError",
     "check_resize",

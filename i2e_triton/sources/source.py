@@ -30,11 +30,8 @@ class ImageRow:
     label: int  #: index of the class, or -1 if the image has no label
 
 
-class Source(Protocol):
-    """One split of a data set of images.
-
-    Pickling a source does not copy its images. Each process opens the files that it reads.
-    """
+class Rows(Protocol):
+    """What a manifest says about one split of a data set, of images or of recordings."""
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -43,14 +40,6 @@ class Source(Protocol):
     def __len__(self) -> int:
         """Return the number of rows."""
 
-    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
-        """Yield the rows from ``start`` to ``stop`` (exclusive) in order.
-
-        Raises:
-            SourceError: if a file is damaged.
-            OSError: if a file cannot be read.
-        """
-
     def fingerprint(self) -> str:
         """Return a hash that changes when a file is added, removed or renamed, or its size changes.
 
@@ -58,4 +47,19 @@ class Source(Protocol):
         """
 
     def nbytes(self) -> int:
-        """Return the size of all images, or of the files that contain them, in bytes."""
+        """Return the size of all rows, or of the files that contain them, in bytes."""
+
+
+class Source(Rows, Protocol):
+    """One split of a data set of images.
+
+    Pickling a source does not copy its images. Each process opens the files that it reads.
+    """
+
+    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
+        """Yield the rows from ``start`` to ``stop`` (exclusive) in order.
+
+        Raises:
+            SourceError: if a file is damaged.
+            OSError: if a file cannot be read.
+        """

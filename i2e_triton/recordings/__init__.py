@@ -1,0 +1,10 @@
+"""Import recordings of event cameras: AEDAT4, Prophesee RAW (EVT2, EVT2.1, EVT3) and DAT, and N-MNIST's ``.bin``.
+
+Needs ``pip install 'i2e-triton[recordings]'``; ``.bin`` files need ``i2e-triton[tonic]``.
+"""
+
+from i2e_triton.recordings.reading import Recording, RecordingError, open_recording
+from i2e_triton.recordings.split import hashed_split
+from i2e_triton.recordings.windows import Window, WindowRule, windows
+
+__all__ = ["Recording", "RecordingError", "Window", "WindowRule", "hashed_split", "open_recording", "windows"]
