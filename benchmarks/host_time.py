@@ -49,11 +49,11 @@ def measure() -> dict[str, float]:
 
 
 def _measure_stubbed() -> dict[str, float]:
-    """Measure all cases in a process that uses the stub library."""
+    """Measure all cases. Must run in a process that :func:`stub_driver.run` started."""
     torch.set_num_threads(1)
     image = torch.randint(0, 256, (3, 224, 224), dtype=torch.uint8)
-    # With one multiprocessor, a batch of one image fills the GPU. Memory for a larger batch would come from the
-    # operating system on every call, which PyTorch's allocator for GPUs avoids.
+    # A larger batch would need memory from the operating system on every call. On a GPU, PyTorch's caching allocator
+    # avoids this. So the batch has one image, which fills a GPU of one multiprocessor.
     stub_driver.install(multiprocessors=1)
     times = {name: _microseconds(call) for name, call in _batch_calls(image[None]).items()}
     stub_driver.install()

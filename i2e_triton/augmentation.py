@@ -5,7 +5,7 @@
         events = convert(images, 0.07, **augment(images))
 
 Each draw is one operator, and the host does not wait for the GPU. :mod:`i2e_triton.draws` says what the result depends
-on; with ``seed``, a module has its own random numbers, which its ``state_dict`` contains.
+on. With ``seed``, a module has its own seed and call number, which its ``state_dict`` contains.
 
 To drop timesteps at no extra cost, pass ``shifts=RandomTimestepDrop(0.1)(shifts)`` to ``convert``.
 To erase regions of events, mask packed events: ``events & mask[:, None]``, where ``mask`` is uint8 ``[B, H, W]``, 255
@@ -61,7 +61,7 @@ class RandomAugmentation(SeededModule, ABC):
 
         Args:
             images: the images; only their shape and device are used.
-            generator: generator from which the seed of this draw is drawn, on the CPU or on the images' device.
+            generator: generator that gives the seed of this call, on the CPU or on the images' device.
                 Default: see :mod:`i2e_triton.draws`.
 
         Raises:
@@ -85,7 +85,7 @@ class RandomAugmentation(SeededModule, ABC):
             TypeError: if the seed or a row number is not an integer.
             ValueError: if the seed or the epoch is out of range, or the numbers of rows and images differ.
         """
-        return self._augmentation(images, _source_of_rows(images, images.shape[:-3], rows, seed, epoch))
+        return self._augmentation(images, _checked_source(images, images.shape[:-3], rows, seed, epoch))
 
     def _augmentation(self, images: Tensor, source: Source) -> Augmentation:
         if images.dim() not in (3, 4):
@@ -100,7 +100,7 @@ class RandomAugmentation(SeededModule, ABC):
 
 
 class RandomCropResizeFlip(RandomAugmentation):
-    """Crop a box of fixed size from the padded image, resize it and flip it at random.
+    """Draw a box of fixed size in the padded image, and a random flip. ``convert`` crops, resizes and flips.
 
     Has the distribution of torchvision's ``RandomCrop(crop, padding, padding_mode="edge")``, ``Resize(size)`` and
     ``RandomHorizontalFlip(flip)``.
@@ -139,11 +139,11 @@ class RandomCropResizeFlip(RandomAugmentation):
 
 
 class RandomResizedCropFlip(RandomAugmentation):
-    """Crop a box of random area and aspect ratio, resize it and flip it at random.
+    """Draw a box of random area and aspect ratio, and a random flip. ``convert`` crops, resizes and flips.
 
     Has the distribution of torchvision's ``RandomResizedCrop(size, scale, ratio)`` and ``RandomHorizontalFlip(flip)``:
-    ten boxes are drawn, and the first that fits into the image is used. If none fits, the central box is used. Area and
-    logarithm of the aspect ratio have 32 random bits each.
+    ten boxes are drawn, and the first that fits into the image is used. If none fits, the largest centred box with an
+    aspect ratio in ``ratio`` is used, as in torchvision. Area and logarithm of the aspect ratio have 32 random bits.
 
     Args:
         size: height and width of the events, or one number for both.
@@ -211,7 +211,9 @@ class RandomTimestepDrop(SeededModule):
         return self._drop_timesteps(shifts, self.source(shifts.device, generator))
 
     def for_rows(self, shifts: Tensor, rows: int | Iterable[int] | Tensor, seed: int, epoch: int = 0) -> Tensor:
-        """Drop timesteps for rows of a data set, independently of :meth:`RandomAugmentation.for_rows`.
+        """Drop timesteps for rows of a data set. They depend only on seed, epoch and row number.
+
+        With the same seed, the draws are independent of those of :meth:`RandomAugmentation.for_rows`.
 
         Args:
             shifts: the rows' motion vectors, ``[B, T, 4]``, or ``[T, 4]`` for one row.
@@ -223,7 +225,7 @@ class RandomTimestepDrop(SeededModule):
             TypeError: if the seed or a row number is not an integer.
             ValueError: if the seed or the epoch is out of range, or the numbers of rows and of entries differ.
         """
-        return self._drop_timesteps(shifts, _source_of_rows(shifts, shifts.shape[:-2], rows, seed, epoch))
+        return self._drop_timesteps(shifts, _checked_source(shifts, shifts.shape[:-2], rows, seed, epoch))
 
     def _drop_timesteps(self, shifts: Tensor, source: Source) -> Tensor:
         if shifts.dim() not in (2, 3) or shifts.shape[-1] != 4:
@@ -240,10 +242,10 @@ def _check_tensor(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
 
 
-def _source_of_rows(
+def _checked_source(
     batch: Tensor, shape: torch.Size, rows: int | Iterable[int] | Tensor, seed: int, epoch: int
 ) -> Source:
-    """Return what a draw for rows of a data set uses. ``rows`` must have the shape ``[B]`` or ``[]``."""
+    """Check the row numbers, of shape ``[B]`` or ``[]``, and return the random source for them."""
     numbers = row_numbers(rows, batch.device)
     if numbers.shape != shape:
         raise ValueError(f"rows must be one number per image: shape {list(shape)}, got {list(numbers.shape)}")

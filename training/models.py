@@ -30,15 +30,15 @@ ARCHITECTURES: dict[str, tuple[tuple[int, ...], tuple[int, int, int, int]]] = {
     "resnet152": (BOTTLENECK, (3, 8, 36, 3)),
 }
 IMAGE_CHANNELS = (1, 3)
-#: Ratio of the conversion that weights of the hub were trained with, by a word of their name.
+#: Conversion ratio of the official weights, by a part of the file name.
 _RATIOS = {"imagenet": 0.12, "cifar": 0.07}
 
 
 class LIF(neuron.LIFNode):
     """SpikingJelly's neuron with a float32 membrane where the inputs are bfloat16 or float16.
 
-    SpikingJelly 2.0 runs all timesteps in one CUDA or Triton operator only if the membrane is float32, and gives it the
-    type of the inputs. SpikingJelly 0.0.0.0.14 never calls this method.
+    SpikingJelly 2.0 creates the membrane with the dtype of the inputs. Its operators that run all timesteps at once
+    need a float32 membrane. SpikingJelly 0.0.0.0.14 never calls this method.
     """
 
     def materialize_states(
@@ -64,9 +64,11 @@ class Block(nn.Module):
         outputs = channels * expansion(kernels)
         widths = [inputs, *[channels] * (len(kernels) - 1), outputs]
         for number, kernel in enumerate(kernels, 1):
-            first = number == kernels.index(3) + 1
+            has_stride = number == kernels.index(3) + 1  # the 3x3 convolution, or the first one
             self.add_module(f"sn{number}", lif())
-            self.add_module(f"conv{number}", _conv(widths[number - 1], widths[number], kernel, stride if first else 1))
+            self.add_module(
+                f"conv{number}", _conv(widths[number - 1], widths[number], kernel, stride if has_stride else 1)
+            )
             self.add_module(f"bn{number}", layer.BatchNorm2d(widths[number]))
         self.downsample = None
         if stride != 1 or inputs != outputs:
@@ -89,7 +91,7 @@ def expansion(kernels: tuple[int, ...]) -> int:
 class MSResNet(nn.Module):
     """A spiking residual network that contains the conversion.
 
-    The neurons start every forward pass at rest, and their state is dropped after it: nothing needs a reset.
+    ``forward`` resets the neurons, so no ``functional.reset_net`` is needed.
 
     Args:
         kernels: :data:`BASIC` or :data:`BOTTLENECK`.
@@ -99,17 +101,17 @@ class MSResNet(nn.Module):
         zero_init: initialize the last batch normalization of each block with 0.
         batch_first: layout of dense events. True: ``[B, T, 2, H, W]``, as a ``DataLoader`` stacks samples. False:
             ``[T, B, 2, H, W]``, as :func:`i2e_triton.convert` returns them. None: the dimension that has the network's
-            number of timesteps is T; if both dimensions could be T, the input is refused.
+            number of timesteps is T; if both dimensions may be T, ``forward`` raises a ValueError.
 
     Shape:
-        One of these to logits ``[B, num_classes]``, the mean over the timesteps:
+        The output is logits ``[B, num_classes]``, averaged over the timesteps. The input is one of:
 
         * images ``[B, 1 or 3, H, W]`` of any type that :func:`i2e_triton.convert` takes;
         * packed events ``[B, 2, H, W]`` uint8;
-        * dense events of any type, counts included; see ``batch_first``.
+        * dense events or event counts of any dtype; see ``batch_first``.
 
-        Of events with more timesteps than the encoder's, the first ones are used. An encoder that repeats images takes
-        no events.
+        If events have more timesteps than the encoder, only the first ``timesteps`` are used. An encoder that repeats
+        images takes no events.
     """
 
     def __init__(
@@ -168,7 +170,7 @@ class MSResNet(nn.Module):
         raise ValueError(f"the network takes images [B, 1 or 3, H, W]{events}; got {x.dtype} {list(x.shape)}")
 
     def _has_batch_first(self, x: Tensor) -> bool:
-        # In training, timesteps may have been dropped.
+        # Augmentation may remove timesteps in training; without batch_first, T is found by its full length.
         least = 1 if self.training and self.batch_first is not None else self.timesteps
         fits = [least <= length <= PAPER_TIMESTEPS for length in x.shape[:2]]
         if self.batch_first is None and all(fits):
@@ -189,7 +191,7 @@ class MSResNet(nn.Module):
 class FixedThreshold(I2E):
     """The conversion with one threshold, for values from 0 to 1, instead of theta = ratio x range (paper, ablation).
 
-    Ties with the threshold may be decided either way: the operator gets it as one float32 ratio per image.
+    A difference equal to the threshold may or may not fire, because the operator gets a rounded ratio per image.
     """
 
     def __init__(self, threshold: float, **settings: Any):
@@ -248,8 +250,8 @@ class SyncBatchNorm2d(nn.SyncBatchNorm):
         return super().forward(input.flatten(0, 1)).unflatten(0, input.shape[:2])
 
 
-def synchronize(network: nn.Module) -> None:
-    """Replace SpikingJelly's batch normalization by :class:`SyncBatchNorm2d`; names and state stay."""
+def convert_sync_batchnorm(network: nn.Module) -> None:
+    """Replace SpikingJelly's batch normalization by :class:`SyncBatchNorm2d`, with the same parameters."""
     for module in network.modules():
         for name, child in module.named_children():
             if isinstance(child, layer.BatchNorm2d):
@@ -283,10 +285,11 @@ def build_model(
         ratio: sensitivity of the conversion. Default: 0.07 for weights of CIFAR, else 0.12, which is for 224x224.
         order: order of the timesteps; see :func:`i2e_triton.canonical_shifts`.
         timesteps: number of timesteps. Default: 8, or 4 for images without conversion.
-        random: whether ``train()`` draws motion vectors.
-        per_sample: draw them for every image instead of for the batch, as the official code does.
+        random: draw random motion vectors in training mode.
+        per_sample: draw one set of motion vectors per image. Default: one set per batch, as in the official code.
         threshold: a fixed threshold instead of ``ratio``.
-        input: ``"events"``, or without conversion the image in ``"rgb"`` or its ``"value"`` channel at every timestep.
+        input: ``"events"``: convert images. ``"rgb"`` or ``"value"``: repeat the image or its value channel at every
+            timestep, without conversion.
         zero_init: initialize the last batch normalization of each block with 0.
         batch_first: layout of dense events; see :class:`MSResNet`.
     """

@@ -1,4 +1,4 @@
-"""Official checkpoints: read, loaded into a network, downloaded from the hub, and written in the same form."""
+"""Read, download, load and write checkpoints in the official format."""
 
 from __future__ import annotations
 
@@ -22,13 +22,21 @@ HUB = "Ruichen0424/I2E"
 #: Prefixes that wrappers add to the names of parameters: data parallelism, compilation, :class:`SpikingClassifier`.
 _PREFIXES = ("module.", "_orig_mod.", "network.")
 _INPUTS: dict[int, Input] = {1: "value", 2: "events", 3: "rgb"}  # by channels of the first layer
-#: What PyTorch and Python raise for damaged files.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, EOFError, LookupError, AttributeError, RuntimeError)
+#: Errors that PyTorch and Python raise for damaged files.
+_READ_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    pickle.UnpicklingError,
+    EOFError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+)
 _FOLDER = 0x10  #: attribute of a folder in a zip file
 
 
 class CheckpointError(ValueError):
-    """A file is not a checkpoint, or does not fit the network. The message says what would."""
+    """A file is not a checkpoint, or does not match the network. The message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,12 @@ class Weights:
 
 
 def find_weights(name: str | Path) -> Path:
-    """Return the file of this name, or else the file of this name on the hub, which is downloaded and cached.
+    """Return the path of a file of weights. Download it from the hub if ``name`` is ``FOLDER/FILE`` and does not exist.
+
+    A downloaded file is cached. A name of another form is returned as a path, even if there is no such file.
 
     Raises:
-        FileNotFoundError: if there is no such file, and the hub cannot be reached or does not have it either.
+        FileNotFoundError: if the hub cannot be reached or does not have the file.
     """
     path = Path(name).expanduser()
     if path.exists() or path.is_absolute() or len(path.parts) < 2:
@@ -81,7 +91,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (*_DAMAGE, ValueError, TypeError, OSError) as error:
+    except (*_READ_ERRORS, ValueError, TypeError, OSError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise  # the file cannot be opened
         if "unsupported global" in str(error).lower():
@@ -95,11 +105,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Compare the checksums of a zip file, which PyTorch writes and does not read."""
+    """Verify the checksums in a checkpoint, which is a zip file. PyTorch writes them but does not check them."""
     if not zipfile.is_zipfile(path):
         return  # a file of PyTorch before 1.6, or not a checkpoint
     with zipfile.ZipFile(path) as archive:
-        # PyTorch reads a member that is marked as a folder as empty, and does not compare its checksum.
+        # If a member has the attribute of a folder, PyTorch loads it as empty, and testzip skips its checksum.
         folders = [info.filename for info in archive.infolist() if info.external_attr & _FOLDER]
         if damaged := folders[0] if folders else archive.testzip():
             raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
@@ -116,7 +126,7 @@ def read_weights(path: str | Path) -> Weights:
     state = content.get("state_dict", content)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} contains no 'state_dict' of tensors, but {', '.join(map(str, content))}")
-    state = {_bare(str(key)): value for key, value in state.items()}
+    state = {_without_prefixes(str(key)): value for key, value in state.items()}
     try:
         name, num_classes, input = _name(state), state["fc.weight"].shape[0], _INPUTS[state["conv1.weight"].shape[1]]
     except (LookupError, ValueError) as error:
@@ -129,12 +139,12 @@ def read_weights(path: str | Path) -> Weights:
 
 
 def load_weights(model: nn.Module, source: str | Path | Weights, *, fine_tune: bool = False) -> Weights:
-    """Load weights into a network, with the order of the timesteps (see :class:`i2e_triton.I2E`), and return them.
+    """Load weights into a network and return them. Also sets the order of the timesteps, which the weights contain.
 
     Args:
         model: the network.
         source: checkpoint file, or the weights read from one. They do not contain the ratio.
-        fine_tune: keep the network's own conversion, and its last layer if the weights are for other classes.
+        fine_tune: keep the network's own conversion, and its last layer if the number of classes differs.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -171,7 +181,7 @@ def load_weights(model: nn.Module, source: str | Path | Weights, *, fine_tune: b
 
 
 def save_weights(path: Path, network: nn.Module, epoch: int, best_top1: float, recipe: dict[str, Any]) -> None:
-    """Write weights in the official form, which the official code loads, with the recipe beside them.
+    """Write a checkpoint that the official code can load. It also contains the recipe.
 
     Raises:
         OSError: if the file cannot be written.
@@ -192,14 +202,14 @@ def _name(state: Mapping[str, Tensor]) -> str:
     raise ValueError(f"no architecture has {depths} blocks")
 
 
-def _bare(key: str) -> str:
+def _without_prefixes(key: str) -> str:
     while key.startswith(_PREFIXES):
         key = key.split(".", 1)[1]
     return key
 
 
 def _number(value: Any, kind: type) -> Any:
-    """Return a number, which may be stored as a tensor, or None."""
+    """Return the value as ``kind``, or None if it is no number. A tensor with one element counts as a number."""
     if isinstance(value, Tensor) and value.numel() == 1:
         value = value.item()
     return kind(value) if isinstance(value, int | float) and abs(value) < 2**53 else None

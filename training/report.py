@@ -90,7 +90,9 @@ def _recipe_of(weights: Weights, dataset: str | None, name: str | None, path: Pa
         try:
             chosen = Recipe(**weights.recipe)
         except (TypeError, ValueError) as error:
-            raise CheckpointError(f"{weights.path} was written by another version ({error}); pass --dataset") from error
+            raise CheckpointError(
+                f"{weights.path} was written by another version of i2e-triton ({error}); pass --dataset"
+            ) from error
     elif path is not None:
         chosen = find_recipe("own", name)
     else:

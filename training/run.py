@@ -1,4 +1,4 @@
-"""A run from its options to its result: folder, data, module, callbacks and ``Trainer``."""
+"""Train a network and test its best checkpoint."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from i2e_triton.training.callbacks import (
     read_last,
 )
 from i2e_triton.training.data import DataModule
-from i2e_triton.training.models import synchronize
+from i2e_triton.training.models import convert_sync_batchnorm
 from i2e_triton.training.module import SpikingClassifier, average_weights
 from i2e_triton.training.official import CheckpointError, find_weights, load_weights, read_checkpoint, read_weights
 from i2e_triton.training.recipes import Recipe, RunOptions
 
 _PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
-#: What restoring damaged state raises in Lightning.
-_DAMAGE = (LookupError, TypeError, AttributeError, OverflowError)
+#: Errors that Lightning raises when it restores a damaged checkpoint.
+_RESTORE_ERRORS = (LookupError, TypeError, AttributeError, OverflowError)
 
 
 def run(options: RunOptions) -> RunRecord:
     """Train, and report the accuracy of the best checkpoint on the test split.
 
     Raises:
-        ValueError: if options, data or checkpoints do not fit, or the loss is not finite.
+        ValueError: if an option is invalid, data or a checkpoint does not match the recipe, or the loss is not finite.
         OSError: if a file cannot be read or written.
         MemoryError: if there is too little memory.
     """
@@ -51,7 +51,7 @@ def run(options: RunOptions) -> RunRecord:
     on_gpu = options.device != "cpu" and torch.cuda.is_available()
     if not on_gpu and (options.sync_bn or options.device.startswith("cuda")):
         raise ValueError("PyTorch finds no GPU, which --sync-bn and --device cuda need; leave them out")
-    with _claimed(options):
+    with _locked_folder(options):
         data = DataModule(
             options.recipe,
             options.data,
@@ -65,8 +65,9 @@ def run(options: RunOptions) -> RunRecord:
         if options.init is not None:
             load_weights(module.network, read_weights(find_weights(options.init)), fine_tune=not options.evaluate)
         if options.sync_bn:
-            synchronize(module.network)
-        if on_gpu if options.channels_last is None else options.channels_last:
+            convert_sync_batchnorm(module.network)
+        channels_last = on_gpu if options.channels_last is None else options.channels_last
+        if channels_last:
             module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if on_gpu:
             torch.set_float32_matmul_precision("high")
@@ -79,8 +80,9 @@ def run(options: RunOptions) -> RunRecord:
 def _run(module: SpikingClassifier, data: DataModule, options: RunOptions, on_gpu: bool) -> RunRecord:
     record = RunRecord(options.out, options.out / options.log_file, options.log_every)
     record.say(f"{data.recipe}\n{data.splits}")
-    start, finished = _start(options, data.recipe, record)
+    start, finished = _checkpoint_to_resume(options, data.recipe, record)
     trainer = make_trainer(options, data.recipe, record, on_gpu)
+    # Trainer has no argument for the first epoch.
     vars(trainer.fit_loop.epoch_progress.current).update(processed=options.start_epoch)
     try:
         if not options.evaluate:
@@ -89,8 +91,8 @@ def _run(module: SpikingClassifier, data: DataModule, options: RunOptions, on_gp
             best = read_checkpoint(options.out / BEST)["state_dict"]
             module.network.load_state_dict({key.removeprefix("module."): value for key, value in best.items()})
         (test,) = trainer.test(module, data, verbose=False)
-    except (*_DAMAGE, RuntimeError) as error:
-        _explain(error, start if record.batches == 0 else None, data.recipe)
+    except (*_RESTORE_ERRORS, RuntimeError) as error:
+        _raise_known_cause(error, start if record.batches == 0 else None, data.recipe)
         raise
     if trainer.is_global_zero and record.history:
         save(draw_training(record.history), options.out / "curves.png")
@@ -132,10 +134,10 @@ def make_trainer(options: RunOptions, recipe: Recipe, record: RunRecord, on_gpu:
     )
 
 
-def _start(options: RunOptions, recipe: Recipe, record: RunRecord) -> tuple[Path | None, bool]:
+def _checkpoint_to_resume(options: RunOptions, recipe: Recipe, record: RunRecord) -> tuple[Path | None, bool]:
     """Return the checkpoint to resume from, or None, and whether the run is finished."""
     if not options.resume:
-        if is_first():  # another run's files, which --overwrite gives up now that all else is checked
+        if is_first():  # --overwrite deletes the files of the earlier run only after the options and data are checked
             for name in () if options.evaluate else (LAST, PREVIOUS, BEST):
                 (options.out / name).unlink(missing_ok=True)
         return None, False
@@ -148,7 +150,7 @@ def _start(options: RunOptions, recipe: Recipe, record: RunRecord) -> tuple[Path
         found = Recipe(**state["recipe"]).as_dict()
     except (TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} was written by another version ({error}); start anew with --init {path}"
+            f"{path} was written by another version of i2e-triton ({error}); start a new run with --init {path}"
         ) from error
     wanted = recipe.as_dict()
     if differing := [
@@ -165,8 +167,8 @@ def _start(options: RunOptions, recipe: Recipe, record: RunRecord) -> tuple[Path
     return path, False
 
 
-def _explain(error: Exception, start: Path | None, recipe: Recipe) -> None:
-    """Raise an error that says what to change, if the cause of an error is known."""
+def _raise_known_cause(error: Exception, start: Path | None, recipe: Recipe) -> None:
+    """Raise an error that says what to change, if the cause of ``error`` is known."""
     text = " ".join(str(error).split())
     if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in text:
         raise MemoryError(
@@ -185,7 +187,7 @@ def _explain(error: Exception, start: Path | None, recipe: Recipe) -> None:
 
 
 def _result(record: RunRecord, data: DataModule, test: Mapping[str, float]) -> str:
-    """Return the last lines of a run."""
+    """Return the summary of a run: best epoch, accuracy on the test split, and how to read them."""
     lines = []
     if record.history:
         last, smoothing = record.history[-1], data.recipe.label_smoothing
@@ -199,21 +201,24 @@ def _result(record: RunRecord, data: DataModule, test: Mapping[str, float]) -> s
     lines.append(f"test: top-1 {test['test/top1']:.2%}, top-5 {test['test/top5']:.2%}, loss {test['test/loss']:.4f}")
     if data.splits.test is data.splits.validation:
         lines.append(
-            "The test split also chose this checkpoint, as in the paper, so its accuracy is optimistic. "
-            "--holdout 0.1 chooses the checkpoint on a part of the training split."
+            "This checkpoint was selected on the test split, as in the paper, so the test accuracy is optimistic. "
+            "--holdout 0.1 selects it on a part of the training split."
         )
     return "\n".join(lines)
 
 
 @contextmanager
-def _claimed(options: RunOptions) -> Iterator[None]:
-    """Keep other runs out of the folder of a run, and remove the part files of killed runs."""
+def _locked_folder(options: RunOptions) -> Iterator[None]:
+    """Lock the folder of a run against other runs, and remove partial files of killed runs."""
     folder = options.out
     if not is_first():
         yield
         return
     if options.new_folder and folder.exists():
-        raise ValueError(f"{folder} exists; choose another --name, or leave out --exist_ok")
+        raise ValueError(
+            f"{folder} exists; choose another --name, or leave out --exist_ok (as in the official code, it means "
+            "that the folder must not exist)"
+        )
     created = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:

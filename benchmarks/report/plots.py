@@ -1,4 +1,4 @@
-"""Plots of the report. The same rows give the same PNG files, byte for byte."""
+"""Plots of the report. The same measurements give byte-identical PNG files."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ class Plots:
             log: use a logarithmic x axis.
         """
         names = list(dict.fromkeys(bar for bars in groups.values() for bar in bars))
-        lengths_of_all = [length for bars in groups.values() for length in bars.values()]
-        if not lengths_of_all:
+        all_lengths = [length for bars in groups.values() for length in bars.values()]
+        if not all_lengths:
             return ""
         thickness = 0.8 / len(names)
         with self._figure(name, 0.9 + 0.25 * len(names) * len(groups)) as axes:
@@ -90,7 +90,7 @@ class Plots:
             axes.set_yticks(range(len(groups)), list(groups))
             axes.set_xlabel(xlabel)
             if log:
-                axes.set(xscale="log", xlim=(min(1.0, *lengths_of_all), None))
+                axes.set(xscale="log", xlim=(min(1.0, *all_lengths), None))
             axes.xaxis.set_major_formatter(_INTEGER)
             axes.invert_yaxis()
             axes.grid(axis="y", visible=False)

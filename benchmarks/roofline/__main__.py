@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.roofline.estimate import H100, kernel_costs
 from i2e_triton import random_shifts
 
-_PAIRS = (
+_FORMATS = (
     ("uint8", "packed"),
     ("uint8", "bool"),
     ("uint8", "bfloat16"),
@@ -19,12 +19,13 @@ _PAIRS = (
     ("float32", "float32"),
     ("float32", "packed"),
 )
-_LINE = "{:>8} {:>9} {:>8} {:>6} {:>10} {:>8} {:>8} {:>8}\n"
+_LINE = "{:>8} {:>9} {:>9} {:>6} {:>10} {:>8} {:>8} {:>8}\n"
+#: Registers per thread, spilled bytes, and instructions per pixel of the loops that read images and write events.
 _HEAD = ("images", "events", "vectors", "batch", "registers", "spilled", "reading", "writing")
 
 
 def main() -> None:
-    """Print the costs of the kernels for every format, with canonical motion vectors and with random ones."""
+    """Print registers, spilled bytes and instructions per pixel, with canonical and with random motion vectors."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.roofline", description=__doc__)
     parser.add_argument("--batch", type=int, default=128, help="number of images (default: 128)")
     batch = parser.parse_args().batch
@@ -34,8 +35,8 @@ def main() -> None:
 
 def _lines(batch: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
-        for input, format in _PAIRS:
-            for vectors, shifts in (("default", None), ("random", random_shifts())):
+        for input, format in _FORMATS:
+            for vectors, shifts in (("canonical", None), ("random", random_shifts())):
                 for kernel in kernel_costs(input, format, batch, H100, Path(folder), shifts):
                     counts = ("" if count is None else f"{count:.1f}" for count in (kernel.reading, kernel.writing))
                     yield _LINE.format(input, format, vectors, batch, kernel.registers, kernel.spilled, *counts)

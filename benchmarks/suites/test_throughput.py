@@ -36,14 +36,14 @@ def test_throughput(
     """Measure conversions of several batches in turn, called from Python or replayed as a CUDA graph."""
     conversions = Conversions(device, input, format, batch, size)
     conversions.check()
-    call, per_call = conversions.call_for(mode)
+    call, conversions_per_call = conversions.call_for(mode)
     measure(
         "throughput",
         {"input": input, "format": format, "batch": batch, "size": size, "mode": mode},
         call,
         device=device,
         images=batch,
-        per_call=per_call,
+        per_call=conversions_per_call,
         bytes_moved=conversions.bytes_moved,
         memory_call=conversions.calls[0],
     )

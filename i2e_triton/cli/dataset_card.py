@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rich.filesize import decimal
 
-from i2e_triton.cli.dataset_report import split_figures
+from i2e_triton.cli.dataset_report import split_summaries
 from i2e_triton.cli.terminal import percent, printable
 from i2e_triton.pipeline.manifest import Manifest
 from i2e_triton.pipeline.plan import ConversionConfig
@@ -83,9 +83,9 @@ def _metadata(manifest: Manifest, title: str, license: str) -> str:
 
 
 def _split_rows(manifest: Manifest) -> Iterator[tuple[str, ...]]:
-    for figures in split_figures(manifest):
-        images, shards, size = f"{figures.images:,}", str(figures.shards), decimal(figures.bytes)
-        yield printable(figures.split), images, shards, size, percent(figures.event_rate)
+    for summary in split_summaries(manifest):
+        images, shards, size = f"{summary.images:,}", str(summary.shards), decimal(summary.bytes)
+        yield printable(summary.split), images, shards, size, percent(summary.event_rate)
 
 
 def _rate_rows(manifest: Manifest) -> Iterator[tuple[str, ...]]:

@@ -17,7 +17,7 @@ from rich.filesize import decimal
 from i2e_triton.cli.terminal import new_progress, new_table, percent, plain, print_line
 from i2e_triton.pipeline.manifest import Manifest, ShardRecord
 
-_SKIPPED_SHOWN = 10
+_MAX_SKIPPED_SHOWN = 10
 
 
 class DatasetProgress:
@@ -32,7 +32,7 @@ class DatasetProgress:
         self._log: TextIO | None = None if log is None else log.open("a", encoding="utf-8", buffering=1)
         self._start = time.perf_counter()
         self._rows = 0
-        self._missing: int | None = None  # shards; None until their number is known
+        self._unfinished_shards: int | None = None  # None before started()
 
     def __enter__(self) -> DatasetProgress:
         self._bar.start()
@@ -43,19 +43,19 @@ class DatasetProgress:
     ) -> None:
         self._bar.stop()
         message = None if error is None else str(error) or type(error).__name__
-        complete = error is None and not self._missing
+        complete = error is None and not self._unfinished_shards
         self._write("ended", rows=self._rows, seconds=self._seconds(), complete=complete, error=message)
         if self._log is not None:
             self._log.close()
 
-    def started(self, rows: int, finished_rows: int, finished: int, shards: int) -> None:
-        """Show what an earlier run has finished."""
-        if finished:
-            print_line(self._console, f"resuming: {finished} of {shards} shards are finished")
+    def started(self, rows: int, finished_rows: int, finished_shards: int, shards: int) -> None:
+        """Set the total of the progress bar, and show and log what an earlier run has finished."""
+        if finished_shards:
+            print_line(self._console, f"resuming: {finished_shards} of {shards} shards are finished")
         self._bar.update(self._task, total=rows, completed=finished_rows, refresh=True)
         self._start = time.perf_counter()
-        self._missing = shards - finished
-        self._write("begun", rows=rows, finished_rows=finished_rows, finished=finished, shards=shards)
+        self._unfinished_shards = shards - finished_shards
+        self._write("started", rows=rows, finished_rows=finished_rows, finished_shards=finished_shards, shards=shards)
 
     def rows_done(self, rows: int) -> None:
         """Advance the progress bar."""
@@ -64,7 +64,7 @@ class DatasetProgress:
 
     def shard_done(self, record: ShardRecord) -> None:
         """Log a shard and its skipped rows."""
-        self._missing = (self._missing or 0) - 1
+        self._unfinished_shards = (self._unfinished_shards or 0) - 1
         for skipped in record.skipped:
             self._write("skipped", split=record.split, row=skipped.row, key=skipped.key, reason=skipped.reason)
         self._write("shard", shard=record.name, rows=record.rows, bytes=record.bytes, seconds=self._seconds())
@@ -79,8 +79,8 @@ class DatasetProgress:
 
 
 @dataclass(frozen=True)
-class SplitFigures:
-    """The figures of one split of a converted data set."""
+class SplitSummary:
+    """Size and event rate of one split of a converted data set."""
 
     split: str
     images: int
@@ -89,23 +89,23 @@ class SplitFigures:
     event_rate: float
 
 
-def split_figures(manifest: Manifest) -> Iterator[SplitFigures]:
-    """Yield the figures of each split, from the records of its shards."""
+def split_summaries(manifest: Manifest) -> Iterator[SplitSummary]:
+    """Yield the summary of each split, from the records of its shards."""
     for split in manifest.rows:
         records = [record for record in manifest.shards if record.split == split]
         events = sum(on + off for record in records for on, off in record.events)
         positions = 2 * manifest.settings["timesteps"] * sum(record.pixels for record in records)
         images, size = sum(record.rows for record in records), sum(record.bytes for record in records)
-        yield SplitFigures(split, images, len(records), size, events / max(positions, 1))
+        yield SplitSummary(split, images, len(records), size, events / max(positions, 1))
 
 
 def print_summary(console: Console, manifest: Manifest, out: Path) -> None:
     """Print sizes, event rates and skipped rows."""
     table = new_table("split", "images", "shards", "size", "bytes per image", "event rate")
-    for figures in split_figures(manifest):
-        per_image = f"{figures.bytes / max(figures.images, 1):,.0f}"
-        counts = f"{figures.images:,}", str(figures.shards), decimal(figures.bytes)
-        table.add_row(plain(figures.split), *counts, per_image, percent(figures.event_rate))
+    for summary in split_summaries(manifest):
+        per_image = f"{summary.bytes / max(summary.images, 1):,.0f}"
+        counts = f"{summary.images:,}", str(summary.shards), decimal(summary.bytes)
+        table.add_row(plain(summary.split), *counts, per_image, percent(summary.event_rate))
     console.print(table)
     size, source = sum(record.bytes for record in manifest.shards), manifest.source["bytes"]
     if size and source:
@@ -117,8 +117,8 @@ def print_summary(console: Console, manifest: Manifest, out: Path) -> None:
     console.print(table)
 
     skipped = [(record.split, row) for record in manifest.shards for row in record.skipped]
-    for split, row in skipped[:_SKIPPED_SHOWN]:
+    for split, row in skipped[:_MAX_SKIPPED_SHOWN]:
         print_line(console, f"skipped: {split} {row.row} ({row.key}): {row.reason}")
-    if len(skipped) > _SKIPPED_SHOWN:
-        print_line(console, f"… and {len(skipped) - _SKIPPED_SHOWN} more, listed in manifest.json")
+    if len(skipped) > _MAX_SKIPPED_SHOWN:
+        print_line(console, f"… and {len(skipped) - _MAX_SKIPPED_SHOWN} more, listed in manifest.json")
     print_line(console, f"written to {out}")

@@ -25,7 +25,7 @@ class ImageFiles:
     unreadable: dict[Path, str] = field(default_factory=dict)
     #: Image files that an argument names directly, not by a folder.
     named: set[Path] = field(default_factory=set)
-    #: Number of the other files in folders, by suffix.
+    #: Number of files in folders that are not images, by suffix.
     others: Counter[str] = field(default_factory=Counter)
 
 
@@ -83,9 +83,9 @@ def other_files(names: Iterable[str], image_suffixes: Collection[str]) -> Counte
 
 
 def describe_others(others: Counter[str]) -> str:
-    """Return the counts of other files as a sentence: ``not images: 2 .heic (pip install pillow-heif), 1 .txt``."""
+    """Return ``skipped files that are not images: 2 .heic (pip install pillow-heif), 1 .txt`` for these counts."""
     hints = dict.fromkeys((".heic", ".heif"), " (pip install pillow-heif)")
-    return "not images: " + ", ".join(
+    return "skipped files that are not images: " + ", ".join(
         f"{count} {suffix}{hints.get(suffix, '')}" for suffix, count in others.most_common()
     )
 

@@ -36,7 +36,7 @@ from i2e_triton.sources import Rows, Source
 class ProgressObserver(Protocol):
     """Receives the progress of a conversion."""
 
-    def started(self, rows: int, finished_rows: int, finished: int, shards: int) -> None:
+    def started(self, rows: int, finished_rows: int, finished_shards: int, shards: int) -> None:
         """Called once, with the total rows and shards, and how many of each an earlier run finished."""
 
     def rows_done(self, rows: int) -> None:

@@ -14,7 +14,14 @@ from torch.utils.data import DataLoader
 
 from i2e_triton import I2E, convert, random_shifts, reference
 from i2e_triton.shifts import convolution_weight
-from i2e_triton.training.models import ARCHITECTURES, BASIC, MSResNet, SyncBatchNorm2d, build_model, synchronize
+from i2e_triton.training.models import (
+    ARCHITECTURES,
+    BASIC,
+    MSResNet,
+    SyncBatchNorm2d,
+    build_model,
+    convert_sync_batchnorm,
+)
 from i2e_triton.training.module import SpikingClassifier, average_weights, build_network, learning_rate
 from i2e_triton.training.recipes import RECIPES, Recipe, find_recipe
 from tests.samples import noise
@@ -217,11 +224,11 @@ def test_gradients_do_not_decay_biases() -> None:
     assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 0.0), (1, 2e-4)]
 
 
-def test_synchronized_normalization_is_the_same_on_one_device(generator: torch.Generator) -> None:
+def test_convert_sync_batchnormd_normalization_is_the_same_on_one_device(generator: torch.Generator) -> None:
     network = enliven(build_model("resnet18", 10, batch_first=False), generator).double()
     images = sample_images(generator)
     names, expected = list(network.state_dict()), network(images)
-    synchronize(network)
+    convert_sync_batchnorm(network)
     assert list(network.state_dict()) == names
     assert sum(isinstance(module, SyncBatchNorm2d) for module in network.modules()) == 20
     assert torch.equal(network(images), expected)

@@ -354,4 +354,4 @@ def test_unreadable_image_gives_status_1_only_if_it_is_named(
     assert finished.status == status
     assert "skipped photos/bad.png: " in finished.err
     folder = "photos" in arguments
-    assert ("not images: 1 .heic (pip install pillow-heif), 1 .txt" in finished.err) == folder
+    assert ("skipped files that are not images: 1 .heic (pip install pillow-heif), 1 .txt" in finished.err) == folder

@@ -155,8 +155,8 @@ def test_log_consists_of_json_lines(i2e: I2E, images: Path, tmp_path: Path) -> N
     for _ in range(2):
         i2e("dataset", images, "-o", tmp_path / "out", "--rows-per-shard", 4, "--log", log, *HERE)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["begun", "shard", "skipped", "shard", "ended", "begun", "ended"]
-    assert [line["finished_rows"] for line in lines if line["event"] == "begun"] == [0, 7]
+    assert [line["event"] for line in lines] == ["started", "shard", "skipped", "shard", "ended", "started", "ended"]
+    assert [line["finished_rows"] for line in lines if line["event"] == "started"] == [0, 7]
     (skipped,) = (line for line in lines if line["event"] == "skipped")
     assert (skipped["split"], skipped["row"], skipped["key"]) == ("train", 6, "dog/5")
 
@@ -278,7 +278,10 @@ def test_files_that_are_no_images_are_counted_by_suffix(i2e: I2E, images: Path, 
     for name in ("a.heic", "b.HEIC", "c.txt", ".hidden"):
         (images / "cat" / name).touch()
     end = i2e("dataset", images, "-o", tmp_path / "out", *HERE)
-    assert (end.status, end.err.splitlines()[-1]) == (0, "not images: 2 .heic (pip install pillow-heif), 1 .txt")
+    assert (end.status, end.err.splitlines()[-1]) == (
+        0,
+        "skipped files that are not images: 2 .heic (pip install pillow-heif), 1 .txt",
+    )
 
 
 def test_empty_result_gives_status_1(i2e: I2E, tmp_path: Path) -> None:

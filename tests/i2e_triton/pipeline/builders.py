@@ -96,8 +96,8 @@ class RecordingObserver:
         self.shards: list[str] = []
         self._after, self._act = after, act
 
-    def started(self, rows: int, finished_rows: int, finished: int, shards: int) -> None:
-        self.start = (rows, finished_rows, finished, shards)
+    def started(self, rows: int, finished_rows: int, finished_shards: int, shards: int) -> None:
+        self.start = (rows, finished_rows, finished_shards, shards)
 
     def rows_done(self, rows: int) -> None:
         self.rows += rows
