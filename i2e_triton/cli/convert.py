@@ -110,16 +110,16 @@ def convert(
 ) -> None:
     """Convert images to events, and draw or save them.
 
-    OUT has the same subfolders as the deepest folder that contains every IMAGE: photos/a/1.jpg is written to
-    OUT/a/1.gif if IMAGE is photos, and to OUT/1.gif if IMAGE is photos/a/1.jpg. If the names of two images of a folder
-    differ only in the suffix, the results keep it: 1.jpg.gif and 1.png.gif.
+    Results keep the subfolders of the images, relative to the deepest folder that contains every IMAGE: photos/a/1.jpg
+    is written to OUT/a/1.gif if IMAGE is photos, and to OUT/1.gif if IMAGE is photos/a/1.jpg. If the names of two
+    images of a folder differ only in the suffix, the results keep it: 1.jpg.gif and 1.png.gif.
 
     All image formats that Pillow can read are supported. The EXIF orientation is applied, only the first frame of an
     animation is used, transparency is dropped, and grey images of more than 8 bits keep their precision.
 
-    Images that are unreadable, or too large for a format, are reported and skipped. The exit status is 1 if one of them
-    is an IMAGE itself, if a file cannot be written, or if no image is converted; skipped images in folders do not
-    change it. If an argument is invalid, nothing is written and the exit status is 2.
+    Images that are unreadable, or too large for a format, are reported and skipped. The exit status is 1 if an
+    image that is named as IMAGE is skipped, a file cannot be written, or no image is converted. Images that are skipped
+    in folders do not change it. If an argument is invalid, nothing is written and the exit status is 2.
     """
     from i2e_triton.cli.convert_image import ConvertOptions, output_paths
     from i2e_triton.cli.image_files import describe_others, find_image_files
@@ -149,7 +149,9 @@ def convert(
     for image, target in files.targets.items():
         for path in output_paths(target, options.formats):
             if os.path.realpath(path) in originals:
-                raise option_error("--out", f"the events of {printable(image)} would overwrite {printable(path)}")
+                raise option_error(
+                    "--out", f"the events of {printable(image)} would overwrite the image {printable(path)}"
+                )
 
     errors = Console(stderr=True)
     for path, reason in files.unreadable.items():
@@ -161,8 +163,8 @@ def convert(
     total = len(files.unreadable) + len(files.targets)
     if len(converted) < total:
         print_line(errors, f"{total - len(converted)} of {total} skipped")
-    tolerated = unreadable - files.named
-    if len(converted) + len(tolerated) < total or not converted:
+    unreadable_in_folders = unreadable - files.named
+    if len(converted) + len(unreadable_in_folders) < total or not converted:
         raise typer.Exit(1)
 
 

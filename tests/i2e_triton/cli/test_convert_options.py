@@ -124,7 +124,7 @@ def test_images_are_never_overwritten(i2e: I2E, write_image: Callable[[str], Pat
     before = path.read_bytes()
     finished = i2e("convert", path, "-o", "photos")
     assert finished.status == 2
-    assert "the events of photos/a.png would overwrite photos/a.png" in plain(finished.err)
+    assert "the events of photos/a.png would overwrite the image photos/a.png" in plain(finished.err)
     Path("link").symlink_to("photos")
     assert i2e("convert", path, "-o", "link").status == 2
     assert path.read_bytes() == before
