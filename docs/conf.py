@@ -37,6 +37,7 @@ myst_enable_extensions = ["attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 88
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -61,7 +62,7 @@ html_show_sourcelink = False
 html_theme_options = {
     "header_links_before_dropdown": 6,
     "navbar_align": "left",
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "examples/*": []},
     "show_prev_next": False,
 }
 html_sidebars: dict[str, list[str]] = {"quickstart": [], "concepts": [], "performance": [], "changelog": []}

@@ -18,7 +18,9 @@ SIZE = 128
 RATIO = 0.1
 
 photograph = torch.from_numpy(data.astronaut()).permute(2, 0, 1)
-images = photograph.expand(BATCH, -1, -1, -1)  # the same photograph six times, to see what is random
+images = photograph.expand(
+    BATCH, -1, -1, -1
+)  # the same photograph six times, to see what is random
 
 # %%
 # An augmentation draws the arguments of ``convert``: a box and a flip for each image. ``random_shifts`` draws motion
@@ -43,10 +45,16 @@ large = figure.add_subplot(grid[:, :2])
 large.imshow(photograph.permute(1, 2, 0))
 large.axis("off")
 colors = pyplot.colormaps["tab10"].colors
-for i, (box, flip) in enumerate(zip(arguments["crop"].tolist(), arguments["flip"].tolist())):
+for i, (box, flip) in enumerate(
+    zip(arguments["crop"].tolist(), arguments["flip"].tolist())
+):
     top, left, height, width = box
     style = "--" if flip else "-"
-    large.add_patch(pyplot.Rectangle((left, top), width, height, fill=False, ec=colors[i], ls=style, lw=2))
+    large.add_patch(
+        pyplot.Rectangle(
+            (left, top), width, height, fill=False, ec=colors[i], ls=style, lw=2
+        )
+    )
     axes = figure.add_subplot(grid[i // 3, 2 + i % 3])
     on, off = events[0, i]
     axes.imshow(off - on, cmap="RdBu", vmin=-1.3, vmax=1.3)  # ON red, OFF blue

@@ -27,10 +27,14 @@ photographs = [
     data.retina(),
     data.immunohistochemistry(),
 ]
-images = torch.cat(
-    [interpolate(torch.from_numpy(p.copy()).permute(2, 0, 1)[None], (SIZE, SIZE), mode="bilinear", antialias=True)
-     for p in photographs]
-)  # fmt: skip
+tensors = [
+    torch.from_numpy(photograph.copy()).permute(2, 0, 1) for photograph in photographs
+]
+resized = [
+    interpolate(tensor[None], (SIZE, SIZE), mode="bilinear", antialias=True)
+    for tensor in tensors
+]
+images = torch.cat(resized)
 print(list(images.shape), images.dtype)
 
 # %%
@@ -38,7 +42,9 @@ print(list(images.shape), images.dtype)
 
 
 def rate(ratio):
-    return float(i2e_triton.event_rate(i2e_triton.convert(images, ratio, dtype=torch.bool)))
+    return float(
+        i2e_triton.event_rate(i2e_triton.convert(images, ratio, dtype=torch.bool))
+    )
 
 
 low, high = 0.0, 1.0
@@ -52,15 +58,24 @@ print(f"ratio {ratio}: event rate {rate(ratio):.2%}")
 # The curve shows how much the choice matters. Images differ: a photograph with much texture has more events.
 
 ratios = torch.linspace(0.01, 0.3, 30).tolist()
+events = [i2e_triton.convert(images, r, dtype=torch.bool) for r in ratios]
 rates = torch.stack(
-    [i2e_triton.event_rate(i2e_triton.convert(images, r, dtype=torch.bool), dim=(0, 2, 3, 4)) for r in ratios]
+    [i2e_triton.event_rate(e, dim=(0, 2, 3, 4)) for e in events]
 )  # [ratio, image]
 
 figure, axes = pyplot.subplots(figsize=(7, 3.6), layout="constrained")
 axes.plot(ratios, rates, color="#c8c8c8", linewidth=1)
-axes.plot(ratios, rates.mean(1), color="#222222", linewidth=2, label="mean of the images")
+axes.plot(
+    ratios, rates.mean(1), color="#222222", linewidth=2, label="mean of the images"
+)
 axes.plot([ratio, ratio, 0], [0, RATE, RATE], color="#d7191c", linestyle="--")
-axes.annotate(f"ratio {ratio}", (ratio, RATE), xytext=(8, 8), textcoords="offset points", color="#d7191c")
+axes.annotate(
+    f"ratio {ratio}",
+    (ratio, RATE),
+    xytext=(8, 8),
+    textcoords="offset points",
+    color="#d7191c",
+)
 axes.set(xlabel="ratio", ylabel="event rate", xlim=(0, 0.3), ylim=(0, 0.5))
 axes.yaxis.set_major_formatter("{x:.0%}")
 axes.spines[["top", "right"]].set_visible(False)

@@ -22,8 +22,12 @@ from i2e_triton.integrations.tonic import ImageToEventList
 SIZE = 64
 RATIO = 0.12
 
-photograph = torch.from_numpy(data.chelsea()[40:296, 100:356].copy()).permute(2, 0, 1)[None]
-images = nn.functional.interpolate(photograph, (SIZE, SIZE), mode="bilinear", antialias=True)
+photograph = torch.from_numpy(data.chelsea()[40:296, 100:356].copy()).permute(2, 0, 1)[
+    None
+]
+images = nn.functional.interpolate(
+    photograph, (SIZE, SIZE), mode="bilinear", antialias=True
+)
 
 # %%
 # Tonic
@@ -38,20 +42,32 @@ figure = pyplot.figure(figsize=(8, 4.4), layout="constrained")
 axes = figure.add_subplot(projection="3d")
 for polarity, color in ((1, "#d7191c"), (0, "#2166ac")):
     of = events[events["p"] == polarity]
-    axes.scatter(of["t"] / 1000, of["x"], of["y"], s=1, color=color, label="ON" if polarity else "OFF")
+    axes.scatter(
+        of["t"] / 1000,
+        of["x"],
+        of["y"],
+        s=1,
+        color=color,
+        label="ON" if polarity else "OFF",
+    )
 axes.set(xlabel="t, ms", ylabel="x", zlabel="y")
 axes.invert_zaxis()
-axes.set_box_aspect((2.2, 1, 1))
+axes.set(yticks=[0, SIZE], zticks=[0, SIZE])
+axes.set_box_aspect((2.2, 1, 1), zoom=1.35)
 axes.view_init(elev=12, azim=-70)
-axes.legend(markerscale=6, frameon=False)
+axes.legend(markerscale=6, frameon=False, loc="upper left")
 
 # %%
 # Transforms of Tonic work on it. Give ``ToFrame`` the start and the end, or it loses timesteps without events. Channel
 # 1 of the frames is ON, so they are the dense events with the channels swapped.
 
-to_frame = tonic.transforms.ToFrame((SIZE, SIZE, 2), time_window=1000, start_time=0, end_time=8000)
+to_frame = tonic.transforms.ToFrame(
+    (SIZE, SIZE, 2), time_window=1000, start_time=0, end_time=8000
+)
 frames = torch.from_numpy(to_frame(events))
-assert frames.flip(1).equal(i2e_triton.convert(images[0], RATIO, dtype=torch.bool).to(frames.dtype))
+assert frames.flip(1).equal(
+    i2e_triton.convert(images[0], RATIO, dtype=torch.bool).to(frames.dtype)
+)
 
 # %%
 # SpikingJelly
@@ -60,7 +76,10 @@ assert frames.flip(1).equal(i2e_triton.convert(images[0], RATIO, dtype=torch.boo
 
 torch.manual_seed(0)
 network = nn.Sequential(
-    I2EEncoder(RATIO), layer.Conv2d(2, 8, 3, stride=2, padding=1), layer.BatchNorm2d(8), neuron.LIFNode()
+    I2EEncoder(RATIO),
+    layer.Conv2d(2, 8, 3, stride=2, padding=1),
+    layer.BatchNorm2d(8),
+    neuron.LIFNode(),
 )
 functional.set_step_mode(network, "m")
 spikes = network(images)
@@ -101,7 +120,7 @@ left.axhline(1, color="#b0b0b0", linestyle="--")
 left.set(xlabel="timestep", ylabel="membrane")
 left.set_title("five neurons; dashed: threshold", loc="left", fontsize=10)
 right.bar(range(8), fired.mean((1, 2)), color="#404040")
-right.yaxis.set_major_formatter("{x:.0%}")
+right.yaxis.set_major_formatter("{x:.1%}")
 right.set(xlabel="timestep", ylabel="neurons that fire")
 for each in (left, right):
     each.spines[["top", "right"]].set_visible(False)

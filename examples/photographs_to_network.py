@@ -19,17 +19,22 @@ from torch.utils.data import DataLoader
 import i2e_triton
 from i2e_triton.datasets import ImageEventDataset
 
-PICTURES = 120  # per class, for training
+PICTURES = 96  # per class, for training
 SIZE = 64
 RATIO = 0.15
-EPOCHS = 6
+EPOCHS = 5
 
 # %%
 # The folder: crops of four surfaces. The training images come from the left three quarters of each photograph and the
 # test images from the rest. With your own photographs, leave this step out.
 
 FOLDER = Path("out/photographs")
-SURFACES = {"brick": data.brick(), "grass": data.grass(), "gravel": data.gravel(), "stars": data.hubble_deep_field()}
+SURFACES = {
+    "brick": data.brick(),
+    "gravel": data.gravel(),
+    "page": data.page(),
+    "stars": data.hubble_deep_field(),
+}
 generator = torch.Generator().manual_seed(0)
 for name, photograph in SURFACES.items():
     border = photograph.shape[1] * 3 // 4
@@ -49,16 +54,26 @@ for name, photograph in SURFACES.items():
 # ``ImageEventDataset`` converts images when they are read. In training it draws motion vectors for each image, as the
 # paper does. ``packed=True`` moves one byte per pixel and polarity.
 
-train = ImageEventDataset(FOLDER, "train", size=(SIZE, SIZE), ratio=RATIO, random=True, packed=True)
-test = ImageEventDataset(FOLDER, "validation", size=(SIZE, SIZE), ratio=RATIO, packed=True)
-print(f"{len(train)} images to train, {len(test)} to test, classes {', '.join(train.classes)}")
+train = ImageEventDataset(
+    FOLDER, "train", size=(SIZE, SIZE), ratio=RATIO, random=True, packed=True
+)
+test = ImageEventDataset(
+    FOLDER, "validation", size=(SIZE, SIZE), ratio=RATIO, packed=True
+)
+print(
+    f"{len(train)} images to train, {len(test)} to test, classes {', '.join(train.classes)}"
+)
 
 figure, axes = pyplot.subplots(2, len(SURFACES), figsize=(8, 4.2), layout="constrained")
 for label, name in enumerate(train.classes):
     row = train.targets.index(label)
     on, off = i2e_triton.unpack(train[row][0])[0]
-    axes[0, label].imshow(PIL.Image.open(FOLDER / "train" / name / "0000.png").convert("RGB"))
-    axes[1, label].imshow(off - on, cmap="RdBu", vmin=-1.3, vmax=1.3)  # ON red, OFF blue
+    axes[0, label].imshow(
+        PIL.Image.open(FOLDER / "train" / name / "0000.png").convert("RGB")
+    )
+    axes[1, label].imshow(
+        off - on, cmap="RdBu", vmin=-1.3, vmax=1.3
+    )  # ON red, OFF blue
     axes[0, label].set_title(name)
 for each in axes.flat:
     each.set(xticks=[], yticks=[])
@@ -88,9 +103,14 @@ network = nn.Sequential(
 functional.set_step_mode(network, "m")
 
 # %%
-# Training is an ordinary PyTorch loop. ``unpack`` runs on the device of the network.
+# Training is an ordinary PyTorch loop with a learning rate that falls to zero. ``unpack`` runs on the device of the
+# network.
 
-optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+optimizer = torch.optim.Adam(network.parameters())
+batches = DataLoader(train, batch_size=32, shuffle=True)
+schedule = torch.optim.lr_scheduler.OneCycleLR(
+    optimizer, 5e-3, total_steps=EPOCHS * len(batches)
+)
 
 
 def scores(packed):
@@ -102,18 +122,22 @@ def scores(packed):
 def accuracy():
     network.eval()
     with torch.inference_mode():
-        correct = [scores(packed).argmax(1).eq(labels) for packed, labels in DataLoader(test, batch_size=64)]
+        correct = [
+            scores(packed).argmax(1).eq(labels)
+            for packed, labels in DataLoader(test, batch_size=64)
+        ]
     return torch.cat(correct).float().mean().item()
 
 
 accuracies = [accuracy()]
 for epoch in range(EPOCHS):
     network.train()
-    for packed, labels in DataLoader(train, batch_size=32, shuffle=True):
+    for packed, labels in batches:
         loss = nn.functional.cross_entropy(scores(packed), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
     accuracies.append(accuracy())
     print(f"epoch {epoch + 1}: test accuracy {accuracies[-1]:.1%}")
 
@@ -121,9 +145,13 @@ for epoch in range(EPOCHS):
 # The accuracy after each epoch, and the confusion matrix of the test images.
 
 with torch.inference_mode():
-    predicted = torch.cat([scores(packed).argmax(1) for packed, _ in DataLoader(test, batch_size=64)])
+    predicted = torch.cat(
+        [scores(packed).argmax(1) for packed, _ in DataLoader(test, batch_size=64)]
+    )
 confusion = torch.zeros(len(test.classes), len(test.classes), dtype=torch.int64)
-confusion.index_put_((torch.tensor(test.targets), predicted), torch.tensor(1), accumulate=True)
+confusion.index_put_(
+    (torch.tensor(test.targets), predicted), torch.tensor(1), accumulate=True
+)
 
 figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 left.plot(accuracies, marker="o", color="#222222")
@@ -131,9 +159,16 @@ left.set(xlabel="epoch", ylabel="test accuracy", ylim=(0, 1.02))
 left.yaxis.set_major_formatter("{x:.0%}")
 left.spines[["top", "right"]].set_visible(False)
 right.imshow(confusion, cmap="Greys")
-right.set(xlabel="predicted", ylabel="true", yticks=range(len(test.classes)), yticklabels=test.classes)
+right.set(
+    xlabel="predicted",
+    ylabel="true",
+    yticks=range(len(test.classes)),
+    yticklabels=test.classes,
+)
 right.set_xticks(range(len(test.classes)), test.classes)
-for (row, column), count in zip(torch.cartesian_prod(*2 * [torch.arange(len(test.classes))]), confusion.flatten()):
+for (row, column), count in zip(
+    torch.cartesian_prod(*2 * [torch.arange(len(test.classes))]), confusion.flatten()
+):
     color = "white" if row == column else "black"
     right.text(column, row, int(count), ha="center", va="center", color=color)
 

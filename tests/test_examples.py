@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import nbclient
+import nbformat
 import pytest
 from matplotlib import pyplot
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+FOLDER = Path(__file__).parents[1] / "examples"
+EXAMPLES = sorted(FOLDER.glob("*.py"))
 
 #: Values of the constants at the top of an example, by file name without ".py". An example that is missing here runs
 #: unchanged.
@@ -52,6 +55,16 @@ def test_example_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         exec(compile(module, path, "exec"), {"__name__": "__main__", "__file__": str(path)})
     finally:
         pyplot.close("all")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", FOLDER.glob("*.ipynb"), ids=lambda path: path.stem)
+def test_notebook_runs(path: Path, tmp_path: Path) -> None:
+    assert path.stat().st_size < 300_000  # with its outputs, which code-hosting sites show
+    notebook = nbformat.read(path, as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", ()) if "data" in output]
+    assert sum("image/gif" in output.data for output in shown) == 2
 
 
 def test_constants_are_those_of_examples() -> None:
