@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 import i2e_triton
 from i2e_triton.datasets import ImageEventDataset
 
-PICTURES = 96  # per class, for training
+PICTURES = 80  # per class, for training
 SIZE = 64
 RATIO = 0.15
 EPOCHS = 5
@@ -87,7 +87,7 @@ def block(inputs, outputs):
     return [
         layer.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
         layer.BatchNorm2d(outputs),
-        neuron.LIFNode(),
+        neuron.LIFNode(decay_input=False),
     ]
 
 

@@ -115,6 +115,12 @@ class RandomCropResizeFlip(RandomAugmentation):
     Raises:
         TypeError: if a size, the padding or the seed is not an integer, or the probability is not a number.
         ValueError: if a size, the padding, the seed or the probability is out of range.
+
+    Example:
+        >>> images = torch.rand(16, 3, 32, 32)
+        >>> augment = i2e_triton.augmentation.RandomCropResizeFlip(128, crop=32, padding=4)
+        >>> i2e_triton.convert(images, ratio=0.07, **augment(images)).shape
+        torch.Size([8, 16, 2, 128, 128])
     """
 
     def __init__(

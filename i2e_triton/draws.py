@@ -65,6 +65,12 @@ def random_shifts(
         TypeError: if ``timesteps`` or ``batch`` is not an integer.
         ValueError: if the order is unknown, ``timesteps`` is not in 1..8, ``batch`` is negative, or the generator is on
             another GPU.
+
+    Example:
+        >>> images = torch.rand(16, 3, 128, 128)
+        >>> shifts = i2e_triton.random_shifts(batch=len(images))
+        >>> i2e_triton.convert(images, ratio=0.07, shifts=shifts).shape
+        torch.Size([8, 16, 2, 128, 128])
     """
     if batch is not None:
         batch = check_integer("batch", batch, 0)

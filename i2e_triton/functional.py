@@ -93,6 +93,13 @@ def convert(
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if a shape, dtype, device or value is wrong. The message says what is expected.
+
+    Example:
+        >>> images = torch.rand(16, 3, 128, 128)
+        >>> i2e_triton.convert(images, ratio=0.07).shape
+        torch.Size([8, 16, 2, 128, 128])
+        >>> i2e_triton.convert(images, ratio=0.07, packed=True).shape
+        torch.Size([16, 2, 128, 128])
     """
     images = as_image_tensor(images)
     check_images(images)
@@ -183,6 +190,11 @@ def unpack(packed: Tensor, timesteps: int = 8, dtype: torch.dtype = torch.float3
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if a shape or value is wrong.
+
+    Example:
+        >>> packed = i2e_triton.convert(torch.rand(16, 3, 128, 128), packed=True)
+        >>> i2e_triton.unpack(packed, timesteps=4, dtype=torch.bfloat16).shape
+        torch.Size([4, 16, 2, 128, 128])
     """
     if not isinstance(packed, Tensor):
         raise TypeError(f"packed must be a tensor, got {type(packed).__name__}")
@@ -209,6 +221,11 @@ def event_rate(events: Tensor, dim: int | Iterable[int] | None = None) -> Tensor
     Raises:
         TypeError: if ``events`` is not a dense tensor of real numbers, or ``dim`` is not an int, several ints or None.
         ValueError: if the events are packed, or a dimension does not exist or is repeated.
+
+    Example:
+        >>> events = i2e_triton.convert(torch.rand(16, 3, 128, 128))
+        >>> i2e_triton.event_rate(events, dim=(1, 3, 4)).shape  # per timestep and polarity
+        torch.Size([8, 2])
     """
     if not isinstance(events, Tensor):
         raise TypeError(f"events must be a tensor, got {type(events).__name__}")

@@ -44,6 +44,11 @@ def to_layout(events: Tensor, layout: str) -> Tensor:
 
     Raises:
         ValueError: if the layout is unknown, or does not have the dimensions of ``events``.
+
+    Example:
+        >>> events = i2e_triton.convert(torch.rand(16, 3, 128, 128))
+        >>> i2e_triton.layout.to_layout(events, "BCTHW").shape
+        torch.Size([16, 2, 8, 128, 128])
     """
     check_layout(layout, events.dim())
     if events.dim() == 5:

@@ -60,6 +60,11 @@ class I2E(SeededModule):
     Raises:
         TypeError: if an argument has the wrong type, or both ``order`` and ``shuffle`` are given.
         ValueError: if the ratio, the order, the timesteps or the images are not valid.
+
+    Example:
+        >>> network = nn.Sequential(i2e_triton.I2E(ratio=0.07), nn.Flatten(0, 1), nn.Conv2d(2, 64, 3, padding=1))
+        >>> network(torch.rand(4, 3, 32, 32)).shape
+        torch.Size([32, 64, 32, 32])
     """
 
     weight: Tensor

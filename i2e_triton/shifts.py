@@ -65,6 +65,10 @@ def canonical_shifts(
     Raises:
         TypeError: if ``timesteps`` is not an integer, or the order has the wrong type.
         ValueError: if the order is unknown or has fewer than ``timesteps`` groups, or ``timesteps`` is not in 1..8.
+
+    Example:
+        >>> i2e_triton.canonical_shifts("alpha-beta-gamma", timesteps=2).tolist()  # one pixel to the right, one up
+        [[0, 0, 0, 1], [0, 0, -1, 0]]
     """
     return candidate_shifts(order, timesteps, device=device)[0]
 

@@ -50,6 +50,12 @@ class ImageToEvents(Transform):
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if the ratio, the order, the timesteps or an image is not valid.
+
+    Example:
+        >>> from torchvision.transforms import v2
+        >>> transform = v2.Compose([v2.Resize((128, 128)), i2e_triton.transforms.ImageToEvents(ratio=0.07)])
+        >>> transform(torch.rand(3, 200, 300)).shape
+        torch.Size([8, 2, 128, 128])
     """
 
     _transformed_types = (PIL.Image.Image, tv_tensors.Image, is_pure_tensor)

@@ -43,6 +43,12 @@ def to_event_list(events: Tensor, timestep_us: int = TIMESTEP_US) -> np.ndarray:
     Raises:
         TypeError: if ``events`` is not a tensor of an event type.
         ValueError: if the shape or a value is invalid, or a time does not fit in 64 bits.
+
+    Example:
+        >>> image = torch.tensor([[[0.0, 0.0, 1.0]]])  # one row of three pixels
+        >>> events = i2e_triton.convert(image, shifts=torch.tensor([[0, 0, 0, 1]]))  # V(x + 1) - V(x)
+        >>> i2e_triton.formats.to_event_list(events).tolist()
+        [(1, 0, 0, True)]
     """
     dense = dense_array(events)
     timesteps, _, height, width = dense.shape

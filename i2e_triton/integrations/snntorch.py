@@ -31,6 +31,10 @@ def i2e(
 
     Returns:
         Dense events ``[num_steps, batch, 2, H, W]``, values 0 and 1; channel 0 is ON, channel 1 is OFF.
+
+    Example:
+        >>> i2e_triton.integrations.snntorch.i2e(torch.rand(16, 1, 28, 28), num_steps=4, ratio=0.1).shape
+        torch.Size([4, 16, 2, 28, 28])
     """
     if not random:
         return convert(data, ratio, timesteps=num_steps, dtype=dtype)
