@@ -26,6 +26,7 @@ extensions = [
 ]
 # The architecture is drawn with Mermaid, which Sphinx does not render. Code-hosting sites do.
 exclude_patterns = ["architecture.md"]
+highlight_language = "none"  # of blocks without a language
 nitpicky = True
 # Names of other libraries, whose documentation is not downloaded so that the site builds without network; and the
 # names of unions of types, which Sphinx does not document.
@@ -70,7 +71,7 @@ html_sidebars: dict[str, list[str]] = {"quickstart": [], "concepts": [], "perfor
 
 def link_pages(app: Sphinx, name: str, source: list[str]) -> None:
     """Link to pages of the site where the files of ``docs/`` link to files outside of it."""
-    source[0] = source[0].replace("](../benchmarks/REPORT.md", "](performance.md")
+    source[0] = source[0].replace("](../benchmarks/REPORT.md", "](measurements.md")
 
 
 def copy_browser_page(app: Sphinx, error: Exception | None) -> None:

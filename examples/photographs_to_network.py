@@ -86,8 +86,8 @@ for each in axes.flat:
 def block(inputs, outputs):
     return [
         layer.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
-        layer.BatchNorm2d(outputs),
-        neuron.LIFNode(decay_input=False),
+        layer.BatchNorm2d(outputs, momentum=0.3),
+        neuron.LIFNode(),
     ]
 
 
