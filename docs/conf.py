@@ -49,7 +49,6 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "capture_repr": (),
     "doc_module": ("i2e_triton",),
-    "reference_url": {"i2e_triton": None},  # names in the code of an example link to the API reference
     "download_all_examples": False,
     "show_signature": False,
     "write_computation_times": False,
@@ -63,7 +62,7 @@ html_show_sourcelink = False
 html_theme_options = {
     "header_links_before_dropdown": 6,
     "navbar_align": "left",
-    "secondary_sidebar_items": {"**": ["page-toc"], "examples/*": []},
+    "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": False,
 }
 html_sidebars: dict[str, list[str]] = {"quickstart": [], "concepts": [], "performance": [], "changelog": []}

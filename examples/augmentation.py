@@ -45,15 +45,11 @@ large = figure.add_subplot(grid[:, :2])
 large.imshow(photograph.permute(1, 2, 0))
 large.axis("off")
 colors = pyplot.colormaps["tab10"].colors
-for i, (box, flip) in enumerate(
-    zip(arguments["crop"].tolist(), arguments["flip"].tolist())
-):
+for i, (box, flip) in enumerate(zip(arguments["crop"].tolist(), arguments["flip"].tolist())):
     top, left, height, width = box
     style = "--" if flip else "-"
     large.add_patch(
-        pyplot.Rectangle(
-            (left, top), width, height, fill=False, ec=colors[i], ls=style, lw=2
-        )
+        pyplot.Rectangle((left, top), width, height, fill=False, ec=colors[i], ls=style, lw=2)
     )
     axes = figure.add_subplot(grid[i // 3, 2 + i % 3])
     on, off = events[0, i]

@@ -27,9 +27,7 @@ photographs = [
     data.retina(),
     data.immunohistochemistry(),
 ]
-tensors = [
-    torch.from_numpy(photograph.copy()).permute(2, 0, 1) for photograph in photographs
-]
+tensors = [torch.from_numpy(photograph.copy()).permute(2, 0, 1) for photograph in photographs]
 resized = [
     interpolate(tensor[None], (SIZE, SIZE), mode="bilinear", antialias=True)
     for tensor in tensors
@@ -42,9 +40,7 @@ print(list(images.shape), images.dtype)
 
 
 def rate(ratio):
-    return float(
-        i2e_triton.event_rate(i2e_triton.convert(images, ratio, dtype=torch.bool))
-    )
+    return float(i2e_triton.event_rate(i2e_triton.convert(images, ratio, dtype=torch.bool)))
 
 
 low, high = 0.0, 1.0
@@ -65,16 +61,10 @@ rates = torch.stack(
 
 figure, axes = pyplot.subplots(figsize=(7, 3.6), layout="constrained")
 axes.plot(ratios, rates, color="#c8c8c8", linewidth=1)
-axes.plot(
-    ratios, rates.mean(1), color="#222222", linewidth=2, label="mean of the images"
-)
+axes.plot(ratios, rates.mean(1), color="#222222", linewidth=2, label="mean of the images")
 axes.plot([ratio, ratio, 0], [0, RATE, RATE], color="#d7191c", linestyle="--")
 axes.annotate(
-    f"ratio {ratio}",
-    (ratio, RATE),
-    xytext=(8, 8),
-    textcoords="offset points",
-    color="#d7191c",
+    f"ratio {ratio}", (ratio, RATE), xytext=(8, 8), textcoords="offset points", color="#d7191c"
 )
 axes.set(xlabel="ratio", ylabel="event rate", xlim=(0, 0.3), ylim=(0, 0.5))
 axes.yaxis.set_major_formatter("{x:.0%}")

@@ -15,9 +15,7 @@ import i2e_triton
 RATIO = 0.12
 CONTRASTS = (1.0, 0.5, 0.25, 0.1)
 
-photograph = (
-    torch.from_numpy(data.coffee()).permute(2, 0, 1)[:, :384, 60:444].float() / 255
-)
+photograph = torch.from_numpy(data.coffee()).permute(2, 0, 1)[:, :384, 60:444].float() / 255
 photograph = torch.nn.functional.avg_pool2d(photograph, 2)
 
 # %%
@@ -42,20 +40,14 @@ fixed = i2e_triton.convert(images, (threshold / value_range).clamp(max=1))
 # %%
 # The events of the first timestep. With the fixed threshold, they disappear with the contrast.
 
-figure, axes = pyplot.subplots(
-    3, len(CONTRASTS), figsize=(10, 7.6), layout="constrained"
-)
+figure, axes = pyplot.subplots(3, len(CONTRASTS), figsize=(10, 7.6), layout="constrained")
 for i, contrast in enumerate(CONTRASTS):
     axes[0, i].imshow(images[i].permute(1, 2, 0).clamp(0, 1))
     axes[0, i].set_title(f"contrast {contrast:.0%}")
     for row, events in ((1, dynamic), (2, fixed)):
         on, off = events[0, i]
-        axes[row, i].imshow(
-            off - on, cmap="RdBu", vmin=-1.3, vmax=1.3
-        )  # ON red, OFF blue
-        axes[row, i].set_title(
-            f"{i2e_triton.event_rate(events[:, i]):.1%} events", fontsize=10
-        )
+        axes[row, i].imshow(off - on, cmap="RdBu", vmin=-1.3, vmax=1.3)  # ON red, OFF blue
+        axes[row, i].set_title(f"{i2e_triton.event_rate(events[:, i]):.1%} events", fontsize=10)
 for row, name in enumerate(("image", "dynamic threshold", "fixed threshold")):
     axes[row, 0].set_ylabel(name)
 for each in axes.flat:
@@ -65,10 +57,7 @@ for each in axes.flat:
 # The event rate against the contrast. The dynamic one is constant until rounding changes ties.
 
 figure, axes = pyplot.subplots(figsize=(6, 3), layout="constrained")
-for name, events, color in (
-    ("dynamic", dynamic, "#2166ac"),
-    ("fixed", fixed, "#b0b0b0"),
-):
+for name, events, color in (("dynamic", dynamic, "#2166ac"), ("fixed", fixed, "#b0b0b0")):
     axes.plot(
         CONTRASTS,
         i2e_triton.event_rate(events, dim=(0, 2, 3, 4)),

@@ -62,9 +62,7 @@ print({name: list(value.shape) for name, value in checkpoint.items()})
 ours = network(i2e_triton.I2E(ratio=0.12)).eval()
 ours.load_state_dict(checkpoint)
 
-photograph = (
-    torch.from_numpy(data.astronaut()).permute(2, 0, 1)[:, :224, 100:324].float() / 255
-)
+photograph = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[:, :224, 100:324].float() / 255
 images = photograph.expand(BATCH, -1, -1, -1).clone()
 with torch.inference_mode():
     assert torch.equal(ours[0](images), official[0](images))
@@ -90,15 +88,11 @@ with torch.inference_mode():
     times = {
         "official formulation": milliseconds(lambda: official[0](images)),
         "I2E": milliseconds(lambda: ours[0](images)),
-        "I2E, uint8 to packed": milliseconds(
-            lambda: i2e_triton.convert(as_bytes, packed=True)
-        ),
+        "I2E, uint8 to packed": milliseconds(lambda: i2e_triton.convert(as_bytes, packed=True)),
     }
 
 figure, axes = pyplot.subplots(figsize=(7, 2.2), layout="constrained")
-bars = axes.barh(
-    list(times), list(times.values()), color=["#b0b0b0", "#2166ac", "#2166ac"]
-)
+bars = axes.barh(list(times), list(times.values()), color=["#b0b0b0", "#2166ac", "#2166ac"])
 axes.bar_label(bars, fmt=" %.2f ms")
 axes.invert_yaxis()
 axes.set(xlabel="time per image of 224x224, ms", xlim=(0, 1.15 * max(times.values())))

@@ -22,12 +22,8 @@ from i2e_triton.integrations.tonic import ImageToEventList
 SIZE = 64
 RATIO = 0.12
 
-photograph = torch.from_numpy(data.chelsea()[40:296, 100:356].copy()).permute(2, 0, 1)[
-    None
-]
-images = nn.functional.interpolate(
-    photograph, (SIZE, SIZE), mode="bilinear", antialias=True
-)
+photograph = torch.from_numpy(data.chelsea()[40:296, 100:356].copy()).permute(2, 0, 1)[None]
+images = nn.functional.interpolate(photograph, (SIZE, SIZE), mode="bilinear", antialias=True)
 
 # %%
 # Tonic
@@ -43,12 +39,7 @@ axes = figure.add_subplot(projection="3d")
 for polarity, color in ((1, "#d7191c"), (0, "#2166ac")):
     of = events[events["p"] == polarity]
     axes.scatter(
-        of["t"] / 1000,
-        of["x"],
-        of["y"],
-        s=1,
-        color=color,
-        label="ON" if polarity else "OFF",
+        of["t"] / 1000, of["x"], of["y"], s=1, color=color, label="ON" if polarity else "OFF"
     )
 axes.set(xlabel="t, ms", ylabel="x", zlabel="y")
 axes.invert_zaxis()

@@ -6,6 +6,7 @@ A folder of photographs in one folder per class is all that is needed. This exam
 spiking network on its events, and shows what the network confuses.
 """
 
+import shutil
 from pathlib import Path
 
 import PIL.Image
@@ -35,6 +36,7 @@ SURFACES = {
     "page": data.page(),
     "stars": data.hubble_deep_field(),
 }
+shutil.rmtree(FOLDER, ignore_errors=True)  # of an earlier run
 generator = torch.Generator().manual_seed(0)
 for name, photograph in SURFACES.items():
     border = photograph.shape[1] * 3 // 4
@@ -57,23 +59,15 @@ for name, photograph in SURFACES.items():
 train = ImageEventDataset(
     FOLDER, "train", size=(SIZE, SIZE), ratio=RATIO, random=True, packed=True
 )
-test = ImageEventDataset(
-    FOLDER, "validation", size=(SIZE, SIZE), ratio=RATIO, packed=True
-)
-print(
-    f"{len(train)} images to train, {len(test)} to test, classes {', '.join(train.classes)}"
-)
+test = ImageEventDataset(FOLDER, "validation", size=(SIZE, SIZE), ratio=RATIO, packed=True)
+print(f"{len(train)} images to train, {len(test)} to test, classes {', '.join(train.classes)}")
 
 figure, axes = pyplot.subplots(2, len(SURFACES), figsize=(8, 4.2), layout="constrained")
 for label, name in enumerate(train.classes):
     row = train.targets.index(label)
     on, off = i2e_triton.unpack(train[row][0])[0]
-    axes[0, label].imshow(
-        PIL.Image.open(FOLDER / "train" / name / "0000.png").convert("RGB")
-    )
-    axes[1, label].imshow(
-        off - on, cmap="RdBu", vmin=-1.3, vmax=1.3
-    )  # ON red, OFF blue
+    axes[0, label].imshow(PIL.Image.open(FOLDER / "train" / name / "0000.png").convert("RGB"))
+    axes[1, label].imshow(off - on, cmap="RdBu", vmin=-1.3, vmax=1.3)  # ON red, OFF blue
     axes[0, label].set_title(name)
 for each in axes.flat:
     each.set(xticks=[], yticks=[])
@@ -149,9 +143,7 @@ with torch.inference_mode():
         [scores(packed).argmax(1) for packed, _ in DataLoader(test, batch_size=64)]
     )
 confusion = torch.zeros(len(test.classes), len(test.classes), dtype=torch.int64)
-confusion.index_put_(
-    (torch.tensor(test.targets), predicted), torch.tensor(1), accumulate=True
-)
+confusion.index_put_((torch.tensor(test.targets), predicted), torch.tensor(1), accumulate=True)
 
 figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 left.plot(accuracies, marker="o", color="#222222")
@@ -160,10 +152,7 @@ left.yaxis.set_major_formatter("{x:.0%}")
 left.spines[["top", "right"]].set_visible(False)
 right.imshow(confusion, cmap="Greys")
 right.set(
-    xlabel="predicted",
-    ylabel="true",
-    yticks=range(len(test.classes)),
-    yticklabels=test.classes,
+    xlabel="predicted", ylabel="true", yticks=range(len(test.classes)), yticklabels=test.classes
 )
 right.set_xticks(range(len(test.classes)), test.classes)
 for (row, column), count in zip(
