@@ -32,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_site_has_its_pages_and_no_broken_link(site: Path) -> None:
-    pages = ("index", "quickstart", "concepts", "examples/first_events", "api/functions", "performance", "measurements", "changelog")
+    pages = ("index", "concepts", "examples/first_events", "api/functions", "measurements", "changelog")
     missing = [page for page in (*pages, "web/index") if not (site / f"{page}.html").is_file()]
     assert missing == []
     assert 'id="i2e_triton.convert"' in (site / "api" / "functions.html").read_text()
