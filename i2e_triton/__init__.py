@@ -14,12 +14,14 @@ from i2e_triton.functional import convert, event_rate, pack, unpack
 from i2e_triton.install_hints import needs_extra
 from i2e_triton.module import I2E
 from i2e_triton.shifts import ORDERS, canonical_shifts, row_shifts
+from i2e_triton.surrogate import Surrogate
 
 __version__ = "0.1.0"
 
 __all__ = [
     "I2E",
     "ORDERS",
+    "Surrogate",
     "__version__",
     "canonical_shifts",
     "convert",

@@ -1,16 +1,20 @@
 """The reference implementation of I2E in plain PyTorch (Ma et al., AAAI 2026).
 
 It is slow and written for readability. It differs from the official code in two lines, which comments mark. All other
-implementations in this package give bit-identical results.
+implementations in this package give bit-identical events. With a surrogate, autograd through this code defines the
+gradients.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from i2e_triton.shifts import convolution_weight
+from i2e_triton.surrogate import Surrogate
 
 
 def convert(
@@ -22,6 +26,7 @@ def convert(
     size: tuple[int, int] | None = None,
     flip: Tensor | None = None,
     interpolation: str = "bilinear",
+    surrogate: Surrogate | None = None,
 ) -> Tensor:
     """Convert images ``[B, C, H, W]``, or their augmented versions, to events.
 
@@ -34,17 +39,22 @@ def convert(
         size: see :func:`augment`.
         flip: see :func:`augment`.
         interpolation: see :func:`augment`.
+        surrogate: derivative of the step function in the backward pass; None: the result has no gradient.
 
     Returns:
-        bool tensor ``[T, B, 2, H, W]``, of the augmented height and width; polarity 0 is ON, polarity 1 is OFF.
+        bool tensor ``[T, B, 2, H, W]``, of the augmented height and width; polarity 0 is ON, polarity 1 is OFF. With a
+        surrogate it has the arithmetic type (:func:`scale`) and a gradient for the images and for a tensor ``ratio``.
     """
     if crop is not None or size is not None or flip is not None:
         images = augment(images, crop, size, flip, interpolation)
     if shifts.dim() == 3:
         ratios = torch.as_tensor(ratio, dtype=torch.float64).expand(len(images))
-        return torch.cat([convert(i[None], r[None], s) for i, r, s in zip(images, ratios, shifts)], dim=1)
+        events = [convert(i[None], r[None], s, surrogate=surrogate) for i, r, s in zip(images, ratios, shifts)]
+        return torch.cat(events, dim=1)
 
-    value = scale(images).amax(dim=1, keepdim=True)
+    # Differs from the official code: an image with a NaN or infinite pixel becomes black, so it has no events.
+    finite = images.isfinite().all(dim=3).all(dim=2).all(dim=1)
+    value = scale(images).masked_fill(~finite[:, None, None, None], 0).amax(dim=1, keepdim=True)
     ratio_per_image = ratio.to(value.dtype)[:, None, None, None] if isinstance(ratio, Tensor) else ratio
     theta = (value.amax(dim=(2, 3), keepdim=True) - value.amin(dim=(2, 3), keepdim=True)) * ratio_per_image
 
@@ -56,9 +66,24 @@ def convert(
     # flat image has events of both polarities.
     on = (difference >= theta) & (difference > 0)
     off = (-difference >= theta) & (difference < 0)
-    # Differs from the official code: an image with a NaN or infinite pixel has no events.
-    finite = images.isfinite().all(dim=3).all(dim=2).all(dim=1)
-    return (torch.stack([on, off], dim=2) & finite[:, None, None, None, None]).transpose(0, 1)
+    if surrogate is None:
+        return torch.stack([on, off], dim=2).transpose(0, 1)
+    steps = [_Step.apply(difference - theta, on, surrogate), _Step.apply(-difference - theta, off, surrogate)]
+    return torch.stack(steps, dim=2).transpose(0, 1)
+
+
+class _Step(torch.autograd.Function):
+    """Events as numbers. In the backward pass, they are a function of ``u`` with the derivative of the surrogate."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, events: Tensor, surrogate: Surrogate) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.surrogate = surrogate
+        return events.to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0] * ctx.surrogate.derivative(*ctx.saved_tensors), None, None
 
 
 def augment(
@@ -86,11 +111,11 @@ def augment(
         interpolation = "nearest"  # every pixel maps to exactly one pixel
     crop = torch.tensor([0, 0, height, width]).expand(batch, 4) if crop is None else crop
     flip = torch.zeros(batch, dtype=torch.bool) if flip is None else flip
-    result = scale(images).new_empty(batch, images.shape[1], *(size or (height, width)))
-    for image, box, flipped, target in zip(images, crop.tolist(), flip.tolist(), result):
-        resized = resize(scale(crop_box(image, *box)), target.shape[1:], interpolation)
-        target.copy_(resized.flip(-1) if flipped else resized)
-    return result
+    results = [scale(images[:0]).new_empty(0, images.shape[1], *(size or (height, width)))]
+    for image, box, flipped in zip(images, crop.tolist(), flip.tolist()):
+        resized = resize(scale(crop_box(image, *box)), results[0].shape[2:], interpolation)
+        results.append(resized.flip(-1)[None] if flipped else resized[None])
+    return torch.cat(results)
 
 
 def scale(images: Tensor) -> Tensor:
