@@ -24,7 +24,8 @@ from i2e_triton.checks import (
 from i2e_triton.images import Images, as_image_tensor
 from i2e_triton.install_hints import triton_command
 from i2e_triton.layout import check_layout, to_layout
-from i2e_triton.ops import operator
+from i2e_triton.ops import gradient, operator
+from i2e_triton.surrogate import Surrogate, check_surrogate
 
 # Number of elements that event_rate counts at once on the CPU. Counting takes up to 9 bytes of memory per element.
 _CHUNK_ELEMENTS = 2**18
@@ -44,6 +45,7 @@ def convert(
     size: tuple[int, int] | None = None,
     flip: Tensor | None = None,
     interpolation: str = "bilinear",
+    surrogate: Surrogate | None = None,
 ) -> Tensor:
     """Convert images to events, as an event camera would record them during a microsaccade.
 
@@ -83,11 +85,14 @@ def convert(
             device.
         interpolation: how boxes are resized: ``"bilinear"`` (as ``torch.nn.functional.interpolate`` with align_corners
             False and without antialias, within 1e-6) or ``"nearest"``.
+        surrogate: derivative of the step function in the backward pass; see ``docs/gradients.md``. The events are the
+            same. They have a gradient for floating-point images and for a tensor ``ratio``, but no second derivative.
+            Needs floating-point events, and no ``out``. Default: events have no gradient.
 
     Returns:
         Dense events ``[T, B, 2, H, W]``, values 0 and 1, or packed events ``[B, 2, H, W]`` uint8; without the batch
         dimension for a single image. ``layout`` reorders the dimensions of dense events. The result is ``out``, or a
-        view of it, if it is given. Never requires a gradient.
+        view of it, if it is given. Requires a gradient only with a surrogate.
         An image with a NaN or infinite pixel has no events. A motion vector with equal start and end gives no events.
 
     Raises:
@@ -132,6 +137,10 @@ def convert(
         augmentation = check_augmentation(batch, single, crop, size, flip, interpolation)
         event_size = augmentation[2]
     arguments = (batch, shifts, ratios, number, timesteps, dtype, packed, *augmentation)
+    if surrogate is not None:
+        check_surrogate(surrogate, dtype, packed, out)
+        events = gradient.Convert.apply(surrogate, *arguments)
+        return _in_layout(events.squeeze(-4) if single else events, layout)
     if out is None:
         events = torch.ops.i2e_triton.convert.default(*arguments)
         events = events.squeeze(-4) if single else events

@@ -111,9 +111,10 @@ def augment(
         interpolation = "nearest"  # every pixel maps to exactly one pixel
     crop = torch.tensor([0, 0, height, width]).expand(batch, 4) if crop is None else crop
     flip = torch.zeros(batch, dtype=torch.bool) if flip is None else flip
-    results = [scale(images[:0]).new_empty(0, images.shape[1], *(size or (height, width)))]
+    images = scale(images)
+    results = [images.new_empty(0, images.shape[1], *(size or (height, width)))]
     for image, box, flipped in zip(images, crop.tolist(), flip.tolist()):
-        resized = resize(scale(crop_box(image, *box)), results[0].shape[2:], interpolation)
+        resized = resize(crop_box(image, *box), results[0].shape[2:], interpolation)
         results.append(resized.flip(-1)[None] if flipped else resized[None])
     return torch.cat(results)
 

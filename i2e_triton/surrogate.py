@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
+from reprlib import repr as short_repr
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,3 +72,17 @@ class Surrogate:
             case "rect":
                 return alpha * (u.abs() < 0.5 / alpha).to(u.dtype)
         return torch.ones_like(u)
+
+
+def check_surrogate(surrogate: Any, dtype: torch.dtype, packed: bool, out: Any) -> None:
+    """Check that a surrogate can be used for events of a dtype; packed events have dtype uint8."""
+    if not isinstance(surrogate, Surrogate):
+        raise TypeError(
+            f"surrogate must be an i2e_triton.Surrogate, got {type(surrogate).__name__} {short_repr(surrogate)}; "
+            "use i2e_triton.Surrogate('atan')"
+        )
+    if not dtype.is_floating_point:
+        kind = "packed" if packed else str(dtype).removeprefix("torch.")
+        raise ValueError(f"{kind} events have no gradient; with a surrogate use dtype=torch.float32")
+    if out is not None:
+        raise ValueError("with a surrogate, events cannot be written to out; omit out")

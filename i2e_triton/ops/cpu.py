@@ -108,7 +108,7 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
         return
     batch, _, height, width = images.shape
     microsaccades = shifts.tolist() if shifts.dim() == 3 else [shifts.tolist()]  # one for all images, or one each
-    microsaccades = [_clamped(vectors, height - 1, width - 1) for vectors in microsaccades]
+    microsaccades = [clamped(vectors, height - 1, width - 1) for vectors in microsaccades]
     arithmetic = _GreyLevels if images.dtype == torch.uint8 else _Floats
     pixels = _CHUNK_PIXELS * torch.get_num_threads()
     planes = _Planes(microsaccades, min(height, max(1, pixels // width)))
@@ -121,7 +121,7 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
             _write(events[..., top:bottom, :], chunk, planes.neighbours(chunk, vectors, top, bottom), packed)
 
 
-def _clamped(vectors: list[list[int]], dy: int, dx: int) -> list[list[int]]:
+def clamped(vectors: list[list[int]], dy: int, dx: int) -> list[list[int]]:
     """Return motion vectors clamped to the size of the image: a longer one reaches the same border."""
     if all(-dy <= y <= dy and -dx <= x <= dx for y0, x0, y1, x1 in vectors for y, x in ((y0, x0), (y1, x1))):
         return vectors

@@ -18,15 +18,16 @@ from i2e_triton.ops import cpu
 _CHUNK_VALUES = 512 * 1024
 
 
-class _Sources(NamedTuple):
+class Sources(NamedTuple):
     """The two raw rows (or columns) that each row (or column) of augmented images comes from, each ``[B, size]``."""
 
     lo: Tensor
     hi: Tensor
     weight: Tensor  # of ``hi``
 
-    def select(self, images: slice) -> _Sources:
-        return _Sources(*(field[images] for field in self))
+    def select(self, images: slice) -> Sources:
+        """Return the sources of some images."""
+        return Sources(*(field[images] for field in self))
 
 
 @torch.no_grad()
@@ -57,7 +58,7 @@ def convert_into(
     if batch == 0:
         return
     height, width = out.shape[-2:]
-    rows, columns = _sources(images, crop, flip, (height, width), ratio.dtype, nearest)
+    rows, columns = sources(images, crop, flip, (height, width), ratio.dtype, nearest)
     per_chunk = max(1, _CHUNK_VALUES * torch.get_num_threads() // (channels * height * width))
     for first in range(0, batch, per_chunk):
         chunk = slice(first, first + per_chunk)
@@ -70,9 +71,9 @@ def convert_into(
         )
 
 
-def _sources(
+def sources(
     images: Tensor, crop: Tensor | None, flip: Tensor | None, size: tuple[int, int], dtype: torch.dtype, nearest: bool
-) -> tuple[_Sources, _Sources]:
+) -> tuple[Sources, Sources]:
     """Return the source rows and the source columns of augmented images; positions are rounded to ``dtype``."""
     batch, _, height, width = images.shape
     boxes = torch.tensor([[0, 0, height, width]]).expand(batch, 4) if crop is None else crop.long()
@@ -86,42 +87,63 @@ def _sources(
 
 def _sources_along_axis(
     index: Tensor, start: Tensor, length: Tensor, raw_size: int, dtype: torch.dtype, nearest: bool
-) -> _Sources:
+) -> Sources:
     # As in the reference, scale and position are rounded to ``dtype`` once each.
     scale = (length * torch.tensor(1 / index.shape[-1], dtype=torch.float64)).to(dtype).double()
     centre = 0.0 if nearest else 0.5
     position = ((index.double() + centre) * scale - centre).to(dtype).clamp_(min=0)
     lo = torch.minimum(position.long(), length - 1)
     hi = torch.minimum(lo + 1, length - 1)
-    return _Sources((start + lo).clamp_(0, raw_size - 1), (start + hi).clamp_(0, raw_size - 1), position - lo)
+    return Sources((start + lo).clamp_(0, raw_size - 1), (start + hi).clamp_(0, raw_size - 1), position - lo)
 
 
-def _value(images: Tensor, rows: _Sources, columns: _Sources, nearest: bool) -> Tensor:
+def _value(images: Tensor, rows: Sources, columns: Sources, nearest: bool) -> Tensor:
     """Return the value channels ``[N, 1, H, W]`` of augmented images, all NaN for an image with a non-finite pixel."""
-    augmented = (_nearest if nearest else _bilinear)(images, rows, columns)
-    value = cpu.channel_max(augmented)
+    pixels = augmented(images, rows, columns, nearest)
+    value = cpu.channel_max(pixels)
     if images.is_floating_point():
         # The minimum is over all channels, because a larger channel hides a -inf from the value channel.
-        finite = augmented.amin(dim=(1, 2, 3)).isfinite() & value.amax(dim=(1, 2)).isfinite()
+        finite = pixels.amin(dim=(1, 2, 3)).isfinite() & value.amax(dim=(1, 2)).isfinite()
         if not bool(finite.all()):
             value = value.masked_fill(~finite[:, None, None], math.nan)
     return value[:, None]
 
 
-def _nearest(images: Tensor, rows: _Sources, columns: _Sources) -> Tensor:
+def augmented(images: Tensor, rows: Sources, columns: Sources, nearest: bool) -> Tensor:
+    """Return augmented images ``[N, C, H, W]``, in the dtype of the raw images for nearest interpolation."""
+    return (_nearest if nearest else _bilinear)(images, rows, columns)
+
+
+def raw_gradient(gradient: Tensor, rows: Sources, columns: Sources, size: tuple[int, int], nearest: bool) -> Tensor:
+    """Return the gradient for raw images ``[N, C, *size]`` from the gradient for the augmented images."""
+    for dim, axis in ((2, rows), (3, columns)):
+        lo, hi, weight = (field[:, None, :, None] if dim == 2 else field[:, None, None] for field in axis)
+        shape = list(gradient.shape)
+        shape[dim] = size[dim - 2]
+        result = gradient.new_zeros(shape)
+        if nearest:
+            result.scatter_add_(dim, lo.expand_as(gradient), gradient)
+        else:
+            result.scatter_add_(dim, lo.expand_as(gradient), gradient * (1 - weight))
+            result.scatter_add_(dim, hi.expand_as(gradient), gradient * weight)
+        gradient = result
+    return gradient
+
+
+def _nearest(images: Tensor, rows: Sources, columns: Sources) -> Tensor:
     """Return augmented images ``[N, C, H, W]`` in the dtype of the raw images."""
     image_index = torch.arange(len(images))[:, None, None]
     return images.transpose(0, 1)[:, image_index, rows.lo[:, :, None], columns.lo[:, None, :]].transpose(0, 1)
 
 
-def _bilinear(images: Tensor, rows: _Sources, columns: _Sources) -> Tensor:
+def _bilinear(images: Tensor, rows: Sources, columns: Sources) -> Tensor:
     """Return augmented images ``[N, C, H, W]`` in the arithmetic dtype: interpolate along x, then along y."""
     height = rows.lo.shape[1]
     if 2 * height < images.shape[2]:  # fewer rows are used than the images have: interpolate only these along x
         images = _take_rows(images, torch.stack([rows.lo, rows.hi], dim=2).flatten(1))
         # Rows 2i and 2i + 1 are now the two raw rows of row i of the augmented image.
         lo = torch.arange(0, 2 * height, 2).expand(len(images), -1)
-        rows = _Sources(lo, lo + 1, rows.weight)
+        rows = Sources(lo, lo + 1, rows.weight)
     images = images.to(columns.weight.dtype).mul_(1 / 255) if images.dtype == torch.uint8 else images.to(columns.weight)
     resized = _interpolate(
         _take_columns(images, columns.lo), _take_columns(images, columns.hi), columns.weight[:, None, None]

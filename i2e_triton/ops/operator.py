@@ -38,7 +38,7 @@ for _schema in (
     _library.define(_schema, tags=torch.Tag.pt2_compliant_tag)
 
 
-class _Arguments(NamedTuple):
+class Arguments(NamedTuple):
     """The arguments of ``convert``, as in its schema. The dispatcher omits arguments that have their default value."""
 
     images: Tensor  # [B, C, H, W]
@@ -54,9 +54,11 @@ class _Arguments(NamedTuple):
     nearest: bool = False
 
     def event_shape(self) -> tuple[int, ...]:
+        """Return the shape of the events."""
         return event_shape(self.images, self.timesteps, self.packed, self.size)
 
     def check_values(self) -> None:
+        """Check the values of the ratios and of the boxes, which must be on the CPU."""
         if self.ratios is not None:
             check_ratio_values(self.ratios)
         if self.crop is not None:
@@ -71,7 +73,7 @@ def event_shape(images: Tensor, timesteps: int, packed: bool, size: Sequence[int
 
 
 def _convert_cpu(*arguments: Any) -> Tensor:
-    args = _Arguments(*arguments)
+    args = Arguments(*arguments)
     args.check_values()  # before allocating memory
     out = allocation.empty(args.event_shape(), args.dtype)
     _write_cpu(out, args)
@@ -79,19 +81,19 @@ def _convert_cpu(*arguments: Any) -> Tensor:
 
 
 def _convert_out_cpu(*arguments: Any, out: Tensor) -> None:
-    args = _Arguments(*arguments)
+    args = Arguments(*arguments)
     args.check_values()
     _write_cpu(out, args)
 
 
-def _write_cpu(out: Tensor, args: _Arguments) -> None:
+def _write_cpu(out: Tensor, args: Arguments) -> None:
     images, shifts, ratios = args.images, args.shifts, args.ratios
     dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
     if ratios is None:
         ratios = torch.full((len(images),), args.ratio, dtype=dtype, device="cpu")
     ratios = ratios.to(dtype)
     if shifts is None:
-        shifts = _canonical_shifts_on(images.device, args.timesteps)
+        shifts = canonical_shifts_on(images.device, args.timesteps)
     if args.crop is None and args.flip is None and out.shape[-2:] == images.shape[-2:]:
         cpu.convert_into(out, images, shifts, ratios, packed=args.packed)
     else:
@@ -102,17 +104,17 @@ def _write_cpu(out: Tensor, args: _Arguments) -> None:
 
 def _convert_cuda(*arguments: Any) -> Tensor:
     load_kernels()  # raises before memory is allocated
-    args = _Arguments(*arguments)
+    args = Arguments(*arguments)
     out = args.images.new_empty(args.event_shape(), dtype=args.dtype)
     _write_cuda(out, args)
     return out
 
 
 def _convert_out_cuda(*arguments: Any, out: Tensor) -> None:
-    _write_cuda(out, _Arguments(*arguments))
+    _write_cuda(out, Arguments(*arguments))
 
 
-def _write_cuda(out: Tensor, args: _Arguments) -> None:
+def _write_cuda(out: Tensor, args: Arguments) -> None:
     shifts = _canonical_vectors(args.timesteps) if args.shifts is None else args.shifts
     load_kernels().convert_into(
         out, args.images, shifts, args.ratios, args.ratio,
@@ -121,7 +123,7 @@ def _write_cuda(out: Tensor, args: _Arguments) -> None:
 
 
 def _convert_fake(*arguments: Any) -> Tensor:
-    args = _Arguments(*arguments)
+    args = Arguments(*arguments)
     return args.images.new_empty(args.event_shape(), dtype=args.dtype)
 
 
@@ -146,7 +148,7 @@ def load_kernels() -> ModuleType:
 
 
 @cache
-def _canonical_shifts_on(device: torch.device, timesteps: int) -> Tensor:
+def canonical_shifts_on(device: torch.device, timesteps: int) -> Tensor:
     """Return the canonical motion vectors on a device. Only the first call copies them there."""
     return canonical_shifts(timesteps=timesteps, device=device)
 

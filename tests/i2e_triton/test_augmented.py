@@ -77,7 +77,7 @@ def test_value_channels_equal_the_reference(case: AugmentedCase, factor: int) ->
     augmented = reference.augment(images, crop, size, flip, case.interpolation)
     expected = augmented.amax(dim=1)
     assert size is not None
-    rows, columns = cpu_augmented._sources(images, crop, flip, size, expected.dtype, case.nearest)
+    rows, columns = cpu_augmented.sources(images, crop, flip, size, expected.dtype, case.nearest)
     value = cpu_augmented._value(images, rows, columns, case.nearest)[:, 0]
     value = reference.scale(value) if case.nearest else value
     finite = augmented.isfinite().all(dim=3).all(dim=2).all(dim=1)[:, None, None]
