@@ -55,7 +55,7 @@ def _scale(length, inverse_size, DOUBLE: tl.constexpr):
 
 
 @triton.jit
-def _source(position, scale, length, BILINEAR: tl.constexpr, DOUBLE: tl.constexpr):
+def source_pixels(position, scale, length, BILINEAR: tl.constexpr, DOUBLE: tl.constexpr):
     """Map positions of the augmented image to the box: return the two pixels around each, and the weight of the second.
 
     The product of a float32 scale and a pixel index is exact in float64, so the position in the box is rounded only
@@ -85,8 +85,8 @@ def augmented_offsets(images, box, height, width, y, x, BILINEAR: tl.constexpr, 
     double: tl.constexpr = images.ptr.dtype.element_ty == tl.float64
     y, x = clamp(y, height), clamp(x, width)
     x = tl.where(box.flipped, width - 1 - x, x)
-    y_lo, y_hi, weight_y = _source(y, box.scale_y, box.height, BILINEAR, double)
-    x_lo, x_hi, weight_x = _source(x, box.scale_x, box.width, BILINEAR, double)
+    y_lo, y_hi, weight_y = source_pixels(y, box.scale_y, box.height, BILINEAR, double)
+    x_lo, x_hi, weight_x = source_pixels(x, box.scale_x, box.width, BILINEAR, double)
     row_lo = clamp(box.top + y_lo, images.height).to(OFFSET_DTYPE) * images.stride_y
     column_lo = clamp(box.left + x_lo, images.width).to(OFFSET_DTYPE) * images.stride_x
     if BILINEAR:

@@ -135,6 +135,18 @@ def measure_kernel(
 
 
 @triton.jit
+def combine_ranges(ranges_ptr, b, programs_per_image):
+    """Return the range of image ``b``, with NaN as the minimum if a pixel is not finite."""
+    position = tl.arange(0, MAX_PROGRAMS)
+    # Positions after the last program read the first range again, which does not change the minimum and the maximum.
+    range_ptr = ranges_ptr + (b * programs_per_image + tl.where(position < programs_per_image, position, 0)) * 2
+    low, high = tl.load(range_ptr), tl.load(range_ptr + 1)
+    # measure() returns NaN as the minimum if a pixel is not finite. tl.min ignores NaN.
+    no_nan = tl.min((low == low).to(tl.int32), axis=0)
+    return tl.where(no_nan != 0, tl.min(low, axis=0), float("nan")), tl.max(high, axis=0)
+
+
+@triton.jit
 def emit_kernel(
     planes,
     shifts,
@@ -154,14 +166,8 @@ def emit_kernel(
     """Combine the ranges of all programs of an image, and write the events of a part of one image per program."""
     b = (tl.program_id(0) // programs_per_image).to(tl.int64)
     program = tl.program_id(0) % programs_per_image
-    position = tl.arange(0, MAX_PROGRAMS)
-    # Positions after the last program read the first range again, which does not change the minimum and the maximum.
-    range_ptr = ranges_ptr + (b * programs_per_image + tl.where(position < programs_per_image, position, 0)) * 2
-    low, high = tl.load(range_ptr), tl.load(range_ptr + 1)
-    # measure() returns NaN as the minimum if a pixel is not finite. tl.min ignores NaN.
-    no_nan = tl.min((low == low).to(tl.int32), axis=0)
-    lowest = tl.where(no_nan != 0, tl.min(low, axis=0), float("nan"))
-    theta = threshold(lowest, tl.max(high, axis=0), ratios, b)
+    lowest, highest = combine_ranges(ranges_ptr, b, programs_per_image)
+    theta = threshold(lowest, highest, ratios, b)
     emit(
         events,
         planes,

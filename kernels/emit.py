@@ -14,12 +14,18 @@ _SMALLEST_FLOAT64 = tl.constexpr(2.0**-1074)
 
 
 @triton.jit
-def threshold(lowest, highest, ratios, b):
-    """Return theta of image ``b``. The smallest positive number replaces 0, so that equal pixels have no event."""
+def load_ratio(ratios, b, dtype: tl.constexpr):
+    """Return the ratio of image ``b``."""
     ratio = ratios.ratio
     if ratios.ptr is not None:
-        ratio = tl.load(ratios.ptr + b).to(lowest.dtype)
-    theta = (highest - lowest) * ratio
+        ratio = tl.load(ratios.ptr + b)
+    return tl.cast(ratio, dtype)
+
+
+@triton.jit
+def threshold(lowest, highest, ratios, b):
+    """Return theta of image ``b``. The smallest positive number replaces 0, so that equal pixels have no event."""
+    theta = (highest - lowest) * load_ratio(ratios, b, lowest.dtype)
     if lowest.dtype == tl.float64:
         return tl.where(theta <= 0, _SMALLEST_FLOAT64, theta)
     else:
@@ -151,12 +157,12 @@ def _shifted(planes, plane_ptr, y, x, inside, shift_ptr, OFFSET_DTYPE: tl.conste
     if IN_HALO:
         offset = dy.to(tl.int32) * planes.stride_y + dx.to(tl.int32) + (y.to(OFFSET_DTYPE) * planes.stride_y + x)
     else:
-        row, column = y + _limited(dy, planes.height), x + _limited(dx, planes.width)
+        row, column = y + limited(dy, planes.height), x + limited(dx, planes.width)
         offset = clamp(row, planes.height).to(OFFSET_DTYPE) * planes.stride_y + clamp(column, planes.width)
     return arithmetic(tl.load(plane_ptr + offset, mask=inside, other=0))
 
 
 @triton.jit
-def _limited(shift, size):
+def limited(shift, size):
     """Clamp a component of a motion vector to the size of the image: a longer one reaches the same border."""
     return tl.minimum(tl.maximum(shift, -size), size).to(tl.int32)

@@ -143,31 +143,31 @@ def conversion(
     height, width = out.shape[-2:]
     augmented = crop is not None or flip is not None or images.shape[-2:] != out.shape[-2:]
     interpolation = ("nearest" if nearest else "bilinear") if augmented else None
-    plane_dtype = _arithmetic(images.dtype) if interpolation == "bilinear" else images.dtype
+    plane_dtype = arithmetic(images.dtype) if interpolation == "bilinear" else images.dtype
     swar = can_use_swar(plane_dtype, out) and _timesteps(shifts, vectors) <= _UNROLLED_TIMESTEPS
     workspace = Workspace()
-    planes = _planes(workspace, batch, height, width, plane_dtype, swar)
+    planes = add_planes(workspace, batch, height, width, plane_dtype, swar)
     programs_per_image, warps = programs_and_warps(batch, height, width, multiprocessors, warp_size)
     threads = warps * warp_size
     common = {
-        "OFFSET_DTYPE": _offset_dtype(images.extent(-2, -1), out.extent(-2, -1), planes.stride_b),
+        "OFFSET_DTYPE": offset_dtype(images.extent(-2, -1), out.extent(-2, -1), planes.stride_b),
         "num_warps": warps,
         "enable_fp_fusion": False,
     }
     measure_tile, emit_tile = tiles(
         height, width, programs_per_image, threads, images.dtype.itemsize, interpolation is not None, swar
     )
-    augmentation = _augmentation(crop, flip, height, width) if augmented else None
+    augmentation = augmentation_arguments(crop, flip, height, width) if augmented else None
     measure = {
         **common,
         "planes": planes._replace(tie_break_ptr=None),
-        **_measure_arguments(images, augmentation, interpolation, measure_tile, threads),
+        **measure_arguments(images, augmentation, interpolation, measure_tile, threads),
     }
     emit = {**common, "planes": planes, **_emit_arguments(out, shifts, vectors, ratios, packed, swar, emit_tile)}
     if programs_per_image == 1:
         return [Launch(convert_kernel, (batch, 1, 1), {**measure, **emit})], workspace
     programs = batch * programs_per_image
-    ranges = workspace.add("ranges", 2 * programs, _arithmetic(images.dtype))
+    ranges = workspace.add("ranges", 2 * programs, arithmetic(images.dtype))
     shared = {"ranges_ptr": ranges, "programs_per_image": programs_per_image}
     return [
         Launch(measure_kernel, (programs, 1, 1), {**measure, **shared}),
@@ -175,7 +175,7 @@ def conversion(
     ], workspace
 
 
-def _measure_arguments(
+def measure_arguments(
     images: Layout, augmentation: Augmentation | None, interpolation: str | None, tile: tuple[int, int], threads: int
 ) -> dict[str, Any]:
     """Return the kernel arguments that only the first phase uses."""
@@ -238,7 +238,7 @@ def unpacking(
         "height": height,
         "width": width,
         "stride_out_t": out.strides[0],
-        "OFFSET_DTYPE": _offset_dtype(packed.extent(*range(len(packed.shape))), out.extent(*range(len(out.shape)))),
+        "OFFSET_DTYPE": offset_dtype(packed.extent(*range(len(packed.shape))), out.extent(*range(len(out.shape)))),
         "BLOCK_Y": block_y,
         "BLOCK_X": block_x,
         "num_warps": _UNPACK_WARPS,
@@ -280,28 +280,38 @@ def _pairs(vectors: Vectors) -> tuple[tuple[int, int], ...]:
     return tuple((3 * dy0 + dx0 + 4, 3 * dy1 + dx1 + 4) for dy0, dx0, dy1, dx1 in vectors)
 
 
-def _planes(workspace: Workspace, batch: int, height: int, width: int, dtype: torch.dtype, swar: bool) -> Planes:
+def add_planes(
+    workspace: Workspace,
+    batch: int,
+    height: int,
+    width: int,
+    dtype: torch.dtype,
+    swar: bool = False,
+    name: str = "plane",
+) -> Planes:
+    """Add planes of a batch to the workspace, and their tie-break planes for SWAR."""
     origin, stride_y, size = plane_layout(height, width)
-    plane = workspace.add("plane", batch * size, dtype, origin)
+    plane = workspace.add(name, batch * size, dtype, origin)
     tie_break = workspace.add("tie_break", batch * size, dtype, origin) if swar else None
     return Planes(plane, tie_break, height, width, size, stride_y)
 
 
-def _arithmetic(dtype: torch.dtype) -> torch.dtype:
+def arithmetic(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype of arithmetic with pixels of a dtype."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _augmentation(crop: Layout | None, flip: Layout | None, height: int, width: int) -> Augmentation:
+def augmentation_arguments(crop: Layout | None, flip: Layout | None, height: int, width: int) -> Augmentation:
+    """Return the kernel argument for crops and flips of images of the augmented size."""
     return Augmentation(
         crop and Pointer.to("crop", crop),
         flip and Pointer.to("flip", flip),
-        _float64_bits(1 / height),
-        _float64_bits(1 / width),
+        float64_bits(1 / height),
+        float64_bits(1 / width),
     )
 
 
-def _float64_bits(number: float) -> int:
+def float64_bits(number: float) -> int:
     """Return the bits of a float64 as an integer, because Triton passes a Python float as float32."""
     return struct.unpack("q", struct.pack("d", number))[0]
 
@@ -310,7 +320,7 @@ def _aligned(pixels: int) -> int:
     return ceil_div(pixels, _ALIGNMENT) * _ALIGNMENT
 
 
-def _offset_dtype(*extents: int) -> tl.dtype:
+def offset_dtype(*extents: int) -> tl.dtype:
     """Return the dtype of offsets within the largest extent. A block of a kernel may reach past its end."""
     return tl.int32 if max(extents) < 2**31 - 2**16 else tl.int64
 

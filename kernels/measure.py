@@ -122,17 +122,17 @@ def _channel_max(
     images, image_ptr, offsets, weights, mask, CHANNELS: tl.constexpr, BILINEAR: tl.constexpr
 ):  # fmt: skip
     """Return the value channel of the pixels at ``offsets``, and the largest magnitude of their channels."""
-    value = _channel(image_ptr, offsets, weights, mask, BILINEAR)
+    value = load_channel(image_ptr, offsets, weights, mask, BILINEAR)
     magnitude = tl.abs(value)
     if CHANNELS is not None:
         for _ in tl.static_range(1, CHANNELS):
             image_ptr += images.stride_c
-            channel = _channel(image_ptr, offsets, weights, mask, BILINEAR)
+            channel = load_channel(image_ptr, offsets, weights, mask, BILINEAR)
             value, magnitude = _with_channel(value, magnitude, channel)
     else:
         for _ in range(1, images.channels):
             image_ptr += images.stride_c
-            channel = _channel(image_ptr, offsets, weights, mask, BILINEAR)
+            channel = load_channel(image_ptr, offsets, weights, mask, BILINEAR)
             value, magnitude = _with_channel(value, magnitude, channel)
     return value, magnitude
 
@@ -143,7 +143,7 @@ def _with_channel(value, magnitude, channel):
 
 
 @triton.jit
-def _channel(channel_ptr, offsets, weights, mask, BILINEAR: tl.constexpr):
+def load_channel(channel_ptr, offsets, weights, mask, BILINEAR: tl.constexpr):
     """Load one channel of pixels, or interpolate it from four raw pixels: first along x, then along y."""
     if BILINEAR:
         top_left = arithmetic(tl.load(channel_ptr + offsets[0]))

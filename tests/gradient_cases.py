@@ -40,7 +40,7 @@ class GradientCase:
     def ratios(self) -> Tensor:
         """Return one ratio per image, in the arithmetic dtype of the images."""
         dtype = torch.float64 if self.case.images.dtype == torch.float64 else torch.float32
-        return torch.as_tensor(self.case.ratio).to(dtype).expand(len(self.case.images)).clone()
+        return torch.as_tensor(self.case.ratio, dtype=dtype).expand(len(self.case.images)).clone()
 
     def expected(self) -> tuple[Tensor | None, Tensor]:
         """Return the gradients for the images (None for uint8) and for the ratios."""

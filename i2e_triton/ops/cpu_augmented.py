@@ -7,6 +7,7 @@ channels.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -114,7 +115,7 @@ def augmented(images: Tensor, rows: Sources, columns: Sources, nearest: bool) ->
     return (_nearest if nearest else _bilinear)(images, rows, columns)
 
 
-def raw_gradient(gradient: Tensor, rows: Sources, columns: Sources, size: tuple[int, int], nearest: bool) -> Tensor:
+def raw_gradient(gradient: Tensor, rows: Sources, columns: Sources, size: Sequence[int], nearest: bool) -> Tensor:
     """Return the gradient for raw images ``[N, C, *size]`` from the gradient for the augmented images."""
     for dim, axis in ((2, rows), (3, columns)):
         lo, hi, weight = (field[:, None, :, None] if dim == 2 else field[:, None, None] for field in axis)

@@ -45,9 +45,9 @@ def gradients_into(
         flip: bool ``[B]``, or None.
         nearest: take the nearest pixels instead of interpolating.
     """
-    height, width = size = gradient.shape[-2:]
-    augmented = crop is not None or flip is not None or size != images.shape[-2:]
-    sources = cpu_augmented.sources(images, crop, flip, size, ratio.dtype, nearest) if augmented else None
+    height, width = gradient.shape[-2:]
+    augmented = crop is not None or flip is not None or (height, width) != images.shape[-2:]
+    sources = cpu_augmented.sources(images, crop, flip, (height, width), ratio.dtype, nearest) if augmented else None
     per_chunk = max(1, _CHUNK_PIXELS * torch.get_num_threads() // (height * width)) if shifts.dim() == 2 else 1
     for first in range(0, len(images), per_chunk):
         chunk = slice(first, first + per_chunk)

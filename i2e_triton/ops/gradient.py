@@ -6,7 +6,10 @@ fail under ``torch.func`` (PyTorch 2.14). The operator ``convert`` keeps its own
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -75,41 +78,68 @@ class _Gradients(torch.autograd.Function):
         )
 
 
-def _gradients_cpu(
-    gradient: Tensor,
-    images: Tensor,
-    shifts: Tensor | None,
-    ratios: Tensor | None,
-    ratio: float,
-    crop: Tensor | None,
-    flip: Tensor | None,
-    nearest: bool,
-    surrogate: str,
-    alpha: float,
-    need_images: bool,
-) -> tuple[Tensor, Tensor]:
-    results = _empty_results(images, need_images)
-    if shifts is None:
-        shifts = operator.canonical_shifts_on(images.device, len(gradient))
+class _Arguments(NamedTuple):
+    """The arguments of ``convert_backward``, as in its schema."""
+
+    gradient: Tensor
+    images: Tensor
+    shifts: Tensor | None
+    ratios: Tensor | None
+    ratio: float
+    crop: Tensor | None
+    flip: Tensor | None
+    nearest: bool
+    surrogate: str
+    alpha: float
+    need_images: bool
+
+    def vectors(self) -> Tensor:
+        """Return the motion vectors as a tensor on the images' device."""
+        if self.shifts is not None:
+            return self.shifts
+        return operator.canonical_shifts_on(self.images.device, len(self.gradient))
+
+    def results(self) -> tuple[Tensor, Tensor]:
+        """Return tensors for the gradients of the images (empty if it is not needed) and of the ratios."""
+        dtype = torch.float64 if self.images.dtype == torch.float64 else torch.float32
+        images = torch.empty_like(self.images) if self.need_images else self.images.new_empty(0)
+        return images, self.images.new_empty(self.images.shape[0], dtype=dtype)
+
+
+def _gradients_cpu(*arguments: Any) -> tuple[Tensor, Tensor]:
+    args = _Arguments(*arguments)
+    images, ratios = args.results()
     cpu_backward.gradients_into(
-        results[0] if need_images else None, results[1], gradient, images, shifts,
-        torch.full_like(results[1], ratio) if ratios is None else ratios.to(results[1].dtype),
-        Surrogate(surrogate, alpha), crop=crop, flip=flip, nearest=nearest,
+        images if args.need_images else None, ratios, args.gradient, args.images, args.vectors(),
+        torch.full_like(ratios, args.ratio) if args.ratios is None else args.ratios.to(ratios.dtype),
+        Surrogate(args.surrogate, args.alpha), crop=args.crop, flip=args.flip, nearest=args.nearest,
     )  # fmt: skip
-    return results
+    return images, ratios
 
 
-def _gradients_fake(gradient: Tensor, images: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
-    return _empty_results(images, arguments[-1])
+def _gradients_cuda(*arguments: Any) -> tuple[Tensor, Tensor]:
+    args = _Arguments(*arguments)
+    images, ratios = args.results()
+    _load_kernels().gradients_into(
+        images if args.need_images else None, ratios, args.gradient, args.images, args.vectors(), args.ratios,
+        args.ratio, args.surrogate, args.alpha, crop=args.crop, flip=args.flip, nearest=args.nearest,
+    )  # fmt: skip
+    return images, ratios
 
 
-def _empty_results(images: Tensor, need_images: bool) -> tuple[Tensor, Tensor]:
-    """Return tensors for the gradients of the images (without elements if it is not needed) and of the ratios."""
-    dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
-    for_images = images.new_empty(images.shape if need_images else (0,))
-    return for_images, images.new_empty(images.shape[0], dtype=dtype)
+def _gradients_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
+    return _Arguments(*arguments).results()
+
+
+@cache
+def _load_kernels() -> ModuleType:
+    """Import and return the module that launches the kernels of the backward pass."""
+    operator.load_kernels()  # raises if there are none
+    return import_module("i2e_triton.kernels.launch_backward")
 
 
 _library.impl("convert_backward", _gradients_cpu, "CPU")
+_library.impl("convert_backward", _gradients_cuda, "CUDA")
+operator.CUDA_IMPLEMENTATIONS["convert_backward"] = _gradients_cuda
 torch.library.register_fake("i2e_triton::convert_backward", _gradients_fake, lib=_library)
 _library.impl("convert_backward", torch.library.fallthrough_kernel, "Autograd")

@@ -19,7 +19,7 @@ from triton.compiler import CompiledKernel
 from triton.runtime.driver import driver
 
 from benchmarks.roofline.ahead_of_time import TARGETS, TargetDriver
-from i2e_triton.kernels import launch
+from i2e_triton.kernels import launch, launch_backward
 from tests.augmented_cases import AugmentedCase, launched_augmentation
 from tests.cases import Case, launched_ratio, launched_shifts, poisoned
 from tests.ptx.instructions import parse
@@ -27,7 +27,10 @@ from tests.ptx.machine import WARP, Memory
 
 _parse, _data_ptr = cache(parse), Tensor.data_ptr
 #: The arguments that kernels write to. The memory of all others is read-only.
-_WRITTEN = ("events", "planes", "ranges_ptr", "out_ptr", "state_ptr", "crop_ptr", "flip_ptr")
+_WRITTEN = (
+    *("events", "planes", "ranges_ptr", "out_ptr", "state_ptr", "crop_ptr", "flip_ptr"),
+    *("sums_ptr", "out", "ratios_out_ptr"),
+)
 
 
 @contextlib.contextmanager
@@ -152,6 +155,19 @@ def convert(
             out, case.images, shifts, *launched_ratio(case.ratio), packed=packed, **launched_augmentation(case)
         )
     return out
+
+
+def gradients(
+    arguments: tuple[Any, ...], need_images: bool, multiprocessors: int, target: str, **options: Any
+) -> tuple[Tensor | None, Tensor]:
+    """Return the gradients for the images (None if they are not needed) and for the ratios, as on a GPU."""
+    images = arguments[1]
+    dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
+    for_images = torch.full_like(images, torch.nan) if need_images else None
+    for_ratios = torch.full((len(images),), torch.nan, dtype=dtype)
+    with gpu(target, multiprocessors):
+        launch_backward.gradients_into(for_images, for_ratios, *arguments, **options)
+    return for_images, for_ratios
 
 
 def unpack_into(out: Tensor, packed: Tensor, target: str = "sm_90") -> Tensor:

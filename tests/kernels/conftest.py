@@ -15,6 +15,7 @@ import triton
 from torch import Tensor
 from triton.runtime.errors import InterpreterError
 
+from i2e_triton.ops import operator
 from tests.augmented_cases import AugmentedCase, launched_augmentation
 from tests.cases import Case, launched_ratio, launched_shifts, poisoned
 
@@ -65,3 +66,13 @@ def interpret(interpreter: ProcessPoolExecutor) -> Interpreter:
         return interpreter.submit(convert_into, *given, packed=packed, **launched_augmentation(case)).result()
 
     return run
+
+
+@pytest.fixture
+def cuda_implementations() -> Iterator[None]:
+    """Use the operators' CUDA implementations for CPU tensors."""
+    library = torch.library.Library("i2e_triton", "IMPL")
+    for name, implementation in operator.CUDA_IMPLEMENTATIONS.items():
+        library.impl(name, implementation, "CPU", allow_override=True)
+    yield
+    library._destroy()

@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from i2e_triton import canonical_shifts
-from i2e_triton.kernels import launch
+from i2e_triton.kernels import launch, launch_backward
 
 
 def convert_into(
@@ -48,9 +48,27 @@ def augmented_planes(
     return allocated[0].view(dtype).as_strided(shape, strides, origin - stride_y - 1).clone()
 
 
+def gradients(
+    arguments: tuple[Any, ...], need_images: bool, multiprocessors: int, offset_dtype: str, **options: Any
+) -> tuple[Tensor | None, Tensor]:
+    """Return the gradients for the images (None if they are not needed) and for the ratios."""
+    images = arguments[1]
+    dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
+    results = (
+        torch.full_like(images, torch.nan) if need_images else None,
+        torch.full((len(images),), torch.nan).to(dtype),
+    )
+    with (
+        mock.patch.object(launch, "_device", return_value=(multiprocessors, 32)),
+        mock.patch.object(launch, "offset_dtype", return_value=getattr(tl, offset_dtype)),
+    ):
+        launch_backward.gradients_into(*results, *arguments, **options)
+    return results
+
+
 def unpack_into(out: Tensor, packed: Tensor, offset_dtype: str) -> Tensor:
     """Unpack events with offsets of the integer dtype named ``offset_dtype``, and return ``out``."""
-    with mock.patch.object(launch, "_offset_dtype", return_value=getattr(tl, offset_dtype)):
+    with mock.patch.object(launch, "offset_dtype", return_value=getattr(tl, offset_dtype)):
         launch.unpack_into(out, packed)
     return out
 

@@ -5,15 +5,12 @@ Unlike Triton's interpreter, this covers the compiler: dtypes, rounding, alignme
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from i2e_triton import I2E, canonical_shifts, convert, random_shifts, unpack
-from i2e_triton.ops import operator
 from tests.augmented_cases import AugmentedCase, augmented_cases
 from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, cases, filled, poisoned, unpacked
 from tests.kernels import compiled
@@ -147,16 +144,6 @@ def test_unpack(dtype: torch.dtype, layout: str, generator: torch.Generator) -> 
     packed = arrange(noise((2, 2, 19, 23), torch.uint8, generator), layout)
     expected = unpacked(packed, 7, dtype)
     assert_same_events(compiled.unpack_into(poisoned(expected), packed), expected)
-
-
-@pytest.fixture
-def cuda_implementations() -> Iterator[None]:
-    """Use the operators' CUDA implementations for CPU tensors."""
-    library = torch.library.Library("i2e_triton", "IMPL")
-    for name, implementation in operator.CUDA_IMPLEMENTATIONS.items():
-        library.impl(name, implementation, "CPU", allow_override=True)
-    yield
-    library._destroy()
 
 
 @pytest.mark.usefixtures("cuda_implementations")

@@ -66,11 +66,29 @@ def _square_root(form: Form) -> Execute:
 
 def _divide(calculate: Callable[..., np.ndarray]) -> Callable[[Form], Execute]:
     def make(form: Form) -> Execute:
+        if is_float(form.kind):
+            return _divide_floats(form)
         if form.kind not in ("s32", "u32"):
             raise form.unknown()
         return elementwise(calculate)(form)
 
     return make
+
+
+def _divide_floats(form: Form) -> Execute:
+    """``div.full.f32``, whose error is at most 2 ulp on a GPU and which is rounded here, and ``div.rn.f64``."""
+    if form.name != "div" or form.flags != ({"full"} if form.kind == "f32" else {"rn"}):
+        raise form.unknown()
+    left, right = form.sources()
+    return form.result(lambda warp: left(warp) / right(warp))
+
+
+def _power_of_two(form: Form) -> Execute:
+    """``ex2.approx.f32``, whose error is at most 2 ulp on a GPU, and which is rounded here."""
+    if form.kind != "f32" or form.flags != {"approx"}:
+        raise form.unknown()
+    (source,) = form.sources()
+    return form.result(lambda warp: np.exp2(source(warp)))
 
 
 def _quotient(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -212,6 +230,7 @@ ARITHMETIC: dict[str, Callable[[Form], Execute]] = {
     "add": _add,
     "cvt": _convert,
     "div": _divide(_quotient),
+    "ex2": _power_of_two,
     "mad": _multiply,
     "max": _extreme,
     "min": _extreme,

@@ -15,10 +15,12 @@ from .numbers import write
 
 
 def _reduce(form: Form) -> Execute:
-    """``redux``: give every lane the minimum or the maximum of all lanes."""
-    if form.flags not in ({"sync", "min"}, {"sync", "max"}) or form.kind not in ("s32", "u32", "f32"):
+    """``redux``: give every lane the minimum, the maximum or (of integers) the sum of all lanes."""
+    kinds = ("s32", "u32") if "add" in form.flags else ("s32", "u32", "f32")
+    if form.flags not in ({"sync", "min"}, {"sync", "max"}, {"sync", "add"}) or form.kind not in kinds:
         raise form.unknown()
-    choose, value, members = choice(form), form.source(1), form.source(2, "s32")
+    choose = np.add if "add" in form.flags else choice(form)
+    value, members = form.source(1), form.source(2, "s32")
 
     def values(warp: Warp) -> np.ndarray:
         if (members(warp) != -1).any():

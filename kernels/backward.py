@@ -1,0 +1,355 @@
+"""The backward pass of a conversion: gradients for the images and for the ratios. ``docs/gradients.md`` defines them.
+
+The event of a pixel is ``step(u)``, where ``u`` is its change in the direction of the event, minus theta. A *term* is
+the gradient for an event, times the derivative of the surrogate at ``u``. The terms are never stored: each launch
+computes those that it needs from the plane and from the gradients for the events.
+
+1. ``measure_kernel`` of the forward pass writes the planes, and the ranges of its programs.
+2. ``sum_kernel`` adds up all terms of an image, which is the gradient for its theta, and counts the pixels that have
+   the largest and the smallest value.
+3. ``gather_kernel``: each pixel adds up the terms of the pixels whose motion vectors begin or end at it. A pixel with
+   the largest or the smallest value adds its share of the gradient for theta. The result is written to the image, or to
+   a plane for augmented images.
+4. ``transpose_kernel``, for augmented images: each raw pixel adds up its share of the augmented pixels that it is part
+   of.
+
+There are no atomic operations, so results are deterministic. ``convert.py`` describes the compile-time constants that
+both passes have; ``SURROGATE`` is the name of the surrogate.
+"""
+
+import math
+
+import triton
+import triton.language as tl
+
+from .augment import augmented_offsets, load_box, source_pixels
+from .convert import MAX_PROGRAMS, combine_ranges
+from .emit import limited, load_ratio
+from .measure import load_channel
+from .pixels import arithmetic, clamp, comparable, tile_at, tile_range
+
+_HALF_PI = tl.constexpr(math.pi / 2)
+
+
+@triton.jit
+def sum_kernel(
+    planes, shifts, ratios, gradient, ranges_ptr, sums_ptr, alpha_bits, programs_per_image,
+    SURROGATE: tl.constexpr, OFFSET_DTYPE: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
+):  # fmt: skip
+    """Write the sum of the terms of a part of one image, and how many of its values are the largest and the smallest.
+
+    ``sums_ptr`` is float64 ``[B, programs_per_image, 3]``.
+    """
+    b = (tl.program_id(0) // programs_per_image).to(tl.int64)
+    program = tl.program_id(0) % programs_per_image
+    lowest, highest = combine_ranges(ranges_ptr, b, programs_per_image)
+    theta = (highest - lowest) * load_ratio(ratios, b, lowest.dtype)
+    alpha = _alpha(alpha_bits)
+    plane_ptr = planes.ptr + b * planes.stride_b
+    total = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.float64)
+    largest = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.int32)
+    smallest = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.int32)
+    first, last = tile_range(program, programs_per_image, planes.height, planes.width, BLOCK_Y, BLOCK_X)
+    for tile in range(first, last):
+        y, x, inside = tile_at(tile, planes.height, planes.width, BLOCK_Y, BLOCK_X)
+        value = _load_value(planes, plane_ptr, y, x, inside, OFFSET_DTYPE)
+        largest += (inside & (value == highest)).to(tl.int32)
+        smallest += (inside & (value == lowest)).to(tl.int32)
+        terms = tl.zeros((BLOCK_Y, BLOCK_X), dtype=theta.dtype)
+        gradient_ptr = gradient.ptr + b * gradient.stride_b
+        shift_ptr = shifts.ptr + b * shifts.stride_b
+        for _ in range(0, shifts.timesteps):
+            dy0, dx0, dy1, dx1 = _load_vector(shift_ptr, planes)
+            on, off = _terms(
+                planes, plane_ptr, gradient, gradient_ptr, dy0, dx0, dy1, dx1, theta, alpha, y, x, inside,
+                SURROGATE, OFFSET_DTYPE,
+            )  # fmt: skip
+            terms += on + off
+            gradient_ptr += gradient.stride_t
+            shift_ptr += 4
+        total += terms.to(tl.float64)
+    sums_ptr += (b * programs_per_image + program) * 3
+    tl.store(sums_ptr, tl.sum(tl.sum(total, axis=1), axis=0))
+    tl.store(sums_ptr + 1, tl.sum(tl.sum(largest, axis=1), axis=0).to(tl.float64))
+    tl.store(sums_ptr + 2, tl.sum(tl.sum(smallest, axis=1), axis=0).to(tl.float64))
+
+
+@triton.jit
+def gather_kernel(
+    images, augmentation, planes, shifts, ratios, gradient, ranges_ptr, sums_ptr, out, ratios_out_ptr, alpha_bits,
+    programs_per_image,
+    INTERPOLATION: tl.constexpr, SURROGATE: tl.constexpr, OFFSET_DTYPE: tl.constexpr,
+    BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
+):  # fmt: skip
+    """Write the gradient for the ratio of one image, and for a part of its pixels.
+
+    ``out`` has the layout of the images or, for augmented images, one channel of the augmented size: the gradient for
+    each channel that has the maximum of a pixel. It is None if only the gradients for the ratios are needed.
+    """
+    b = (tl.program_id(0) // programs_per_image).to(tl.int64)
+    program = tl.program_id(0) % programs_per_image
+    lowest, highest = combine_ranges(ranges_ptr, b, programs_per_image)
+    ratio = load_ratio(ratios, b, lowest.dtype)
+    theta = (highest - lowest) * ratio
+    finite = highest - lowest < float("inf")  # false for NaN
+    position = tl.arange(0, MAX_PROGRAMS)
+    part_ptr = sums_ptr + (b * programs_per_image + position) * 3
+    used = position < programs_per_image
+    terms = tl.sum(tl.load(part_ptr, mask=used, other=0), axis=0)
+    theta_gradient = tl.where(finite, -terms, 0).to(lowest.dtype)
+    if program == 0:
+        tl.store(ratios_out_ptr + b, tl.where(finite, theta_gradient * (highest - lowest), 0))
+    if out is not None:
+        count_largest = tl.sum(tl.load(part_ptr + 1, mask=used, other=0), axis=0).to(lowest.dtype)
+        count_smallest = tl.sum(tl.load(part_ptr + 2, mask=used, other=0), axis=0).to(lowest.dtype)
+        share_largest = theta_gradient * ratio / count_largest
+        share_smallest = theta_gradient * ratio / count_smallest
+        alpha = _alpha(alpha_bits)
+        plane_ptr = planes.ptr + b * planes.stride_b
+        first, last = tile_range(program, programs_per_image, planes.height, planes.width, BLOCK_Y, BLOCK_X)
+        for tile in range(first, last):
+            y, x, inside = tile_at(tile, planes.height, planes.width, BLOCK_Y, BLOCK_X)
+            result = _gather(
+                planes, plane_ptr, shifts, gradient, b, theta, alpha, y, x, inside,
+                SURROGATE, OFFSET_DTYPE, BLOCK_Y, BLOCK_X,
+            )  # fmt: skip
+            value = _load_value(planes, plane_ptr, y, x, inside, OFFSET_DTYPE)
+            result += tl.where(value == highest, share_largest, 0) - tl.where(value == lowest, share_smallest, 0)
+            result = tl.where(finite, result, 0)
+            _write_channels(
+                images, augmentation, planes, plane_ptr, out, b, y, x, inside, result, INTERPOLATION, OFFSET_DTYPE
+            )  # fmt: skip
+
+
+@triton.jit
+def transpose_kernel(
+    images, augmentation, planes, value_gradient, out, programs_per_image, search_steps,
+    INTERPOLATION: tl.constexpr, OFFSET_DTYPE: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
+):  # fmt: skip
+    """Write the gradient for a part of one raw image, from the gradient ``value_gradient`` for the augmented image.
+
+    The augmented rows that a raw row is part of follow each other, and so do the columns. Binary searches of
+    ``search_steps`` steps find them.
+    """
+    bilinear: tl.constexpr = INTERPOLATION == "bilinear"
+    b = (tl.program_id(0) // programs_per_image).to(tl.int64)
+    program = tl.program_id(0) % programs_per_image
+    box = load_box(images, augmentation, b)
+    double: tl.constexpr = images.ptr.dtype.element_ty == tl.float64
+    dtype: tl.constexpr = value_gradient.ptr.dtype.element_ty
+    plane_ptr = planes.ptr + b * planes.stride_b
+    gradient_ptr = value_gradient.ptr + b * value_gradient.stride_b
+    first, last = tile_range(program, programs_per_image, images.height, images.width, BLOCK_Y, BLOCK_X)
+    for tile in range(first, last):
+        y, x, inside = tile_at(tile, images.height, images.width, BLOCK_Y, BLOCK_X)
+        first_y, end_y = _targets(
+            y, box.top, box.height, box.scale_y, images.height, planes.height, search_steps, bilinear, double
+        )  # fmt: skip
+        first_x, end_x = _targets(
+            x, box.left, box.width, box.scale_x, images.width, planes.width, search_steps, bilinear, double
+        )  # fmt: skip
+        rows = tl.max(tl.max(end_y - first_y, axis=1), axis=0)
+        columns = tl.max(tl.max(end_x - first_x, axis=1), axis=0)
+        image_ptr = images.ptr + b * images.stride_b
+        out_ptr = out.ptr + b * out.stride_b + y.to(OFFSET_DTYPE) * out.stride_y + x.to(OFFSET_DTYPE) * out.stride_x
+        for _ in range(0, images.channels):
+            result = tl.zeros((BLOCK_Y, BLOCK_X), dtype=dtype)
+            for i in range(0, rows):
+                target_y = first_y + i
+                weight_y = _share(y, target_y, box.top, box.height, box.scale_y, images.height, bilinear, double)
+                for j in range(0, columns):
+                    position = first_x + j
+                    weight = weight_y * _share(
+                        x, position, box.left, box.width, box.scale_x, images.width, bilinear, double
+                    )
+                    mask = inside & (target_y < end_y) & (position < end_x)
+                    target_x = tl.where(box.flipped, planes.width - 1 - position, position)
+                    offset = target_y.to(OFFSET_DTYPE) * planes.stride_y + target_x
+                    value = comparable(tl.load(plane_ptr + offset, mask=mask, other=0))
+                    offsets, weights = augmented_offsets(
+                        images, box, planes.height, planes.width, target_y, target_x, bilinear, OFFSET_DTYPE
+                    )
+                    channel = load_channel(image_ptr, offsets, weights, mask, bilinear)
+                    gradient = tl.load(gradient_ptr + offset, mask=mask & (channel == value), other=0)
+                    result += gradient * weight
+            tl.store(out_ptr, result.to(out.ptr.dtype.element_ty), mask=inside)
+            image_ptr += images.stride_c
+            out_ptr += out.stride_c
+
+
+@triton.jit
+def _alpha(bits):
+    return tl.cast(bits, tl.int64).to(tl.float64, bitcast=True)
+
+
+@triton.jit
+def _load_vector(shift_ptr, planes):
+    """Return a motion vector (dy0, dx0, dy1, dx1), clamped to the size of the image."""
+    dy0, dx0 = limited(tl.load(shift_ptr), planes.height), limited(tl.load(shift_ptr + 1), planes.width)
+    dy1, dx1 = limited(tl.load(shift_ptr + 2), planes.height), limited(tl.load(shift_ptr + 3), planes.width)
+    return dy0, dx0, dy1, dx1
+
+
+@triton.jit
+def _load_value(planes, plane_ptr, y, x, mask, OFFSET_DTYPE: tl.constexpr):
+    """Load values of a plane; coordinates are clamped to the image."""
+    y, x = clamp(y, planes.height), clamp(x, planes.width)
+    return arithmetic(tl.load(plane_ptr + (y.to(OFFSET_DTYPE) * planes.stride_y + x), mask=mask, other=0))
+
+
+@triton.jit
+def _terms(
+    planes, plane_ptr, gradient, gradient_ptr, dy0, dx0, dy1, dx1, theta, alpha, y, x, mask,
+    SURROGATE: tl.constexpr, OFFSET_DTYPE: tl.constexpr,
+):  # fmt: skip
+    """Return the terms of the ON and of the OFF events of pixels at one timestep, 0 where the mask is false."""
+    start = _load_value(planes, plane_ptr, y + dy0, x + dx0, mask, OFFSET_DTYPE)
+    end = _load_value(planes, plane_ptr, y + dy1, x + dx1, mask, OFFSET_DTYPE)
+    pixel_ptr = gradient_ptr + (y.to(OFFSET_DTYPE) * gradient.stride_y + x.to(OFFSET_DTYPE) * gradient.stride_x)
+    on = tl.load(pixel_ptr, mask=mask, other=0).to(theta.dtype)
+    off = tl.load(pixel_ptr + gradient.stride_polarity, mask=mask, other=0).to(theta.dtype)
+    change = end - start
+    return on * _derivative(change - theta, alpha, SURROGATE), off * _derivative(-change - theta, alpha, SURROGATE)
+
+
+@triton.jit
+def _derivative(u, alpha, SURROGATE: tl.constexpr):
+    """Return the derivative of a surrogate of ``i2e_triton.Surrogate``."""
+    if SURROGATE == "atan":
+        scaled = u * (alpha * _HALF_PI).to(u.dtype)
+        return (alpha * 0.5).to(u.dtype) / (1 + scaled * scaled)
+    elif SURROGATE == "sigmoid":
+        e = tl.exp(-tl.abs(u * alpha.to(u.dtype)))
+        return alpha.to(u.dtype) * e / ((1 + e) * (1 + e))
+    elif SURROGATE == "rect":
+        return tl.where(tl.abs(u) < (0.5 / alpha).to(u.dtype), alpha.to(u.dtype), 0)
+    else:
+        return tl.full(u.shape, 1, dtype=u.dtype)
+
+
+@triton.jit
+def _gather(
+    planes, plane_ptr, shifts, gradient, b, theta, alpha, y, x, inside,
+    SURROGATE: tl.constexpr, OFFSET_DTYPE: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
+):  # fmt: skip
+    """Return the gradient for the values of pixels, without that of theta."""
+    result = tl.zeros((BLOCK_Y, BLOCK_X), dtype=theta.dtype)
+    border_y, border_x = _has_border(y, planes.height), _has_border(x, planes.width)
+    gradient_ptr = gradient.ptr + b * gradient.stride_b
+    shift_ptr = shifts.ptr + b * shifts.stride_b
+    for _ in range(0, shifts.timesteps):
+        dy0, dx0, dy1, dx1 = _load_vector(shift_ptr, planes)
+        for at_end in tl.static_range(2):
+            # The pixels from which the end (or the start) of the motion vector reaches this pixel.
+            dy = dy1 if at_end else dy0
+            dx = dx1 if at_end else dx0
+            first_y, last_y = _reached_from(y, dy, planes.height)
+            first_x, last_x = _reached_from(x, dx, planes.width)
+            rows = tl.where(border_y, tl.minimum(tl.abs(dy) + 1, planes.height), 1)
+            columns = tl.where(border_x, tl.minimum(tl.abs(dx) + 1, planes.width), 1)
+            for i in range(0, rows):
+                for j in range(0, columns):
+                    from_y, from_x = first_y + i, first_x + j
+                    mask = inside & (from_y <= last_y) & (from_x <= last_x)
+                    on, off = _terms(
+                        planes, plane_ptr, gradient, gradient_ptr, dy0, dx0, dy1, dx1, theta, alpha, from_y, from_x,
+                        mask, SURROGATE, OFFSET_DTYPE,
+                    )  # fmt: skip
+                    result += (on - off) if at_end else (off - on)
+        gradient_ptr += gradient.stride_t
+        shift_ptr += 4
+    return result
+
+
+@triton.jit
+def _has_border(index, size):
+    """Return whether the first or the last index of an axis is among these."""
+    return tl.max(tl.max(((index == 0) | (index == size - 1)).to(tl.int32), axis=1), axis=0) != 0
+
+
+@triton.jit
+def _reached_from(index, shift, size):
+    """Return the first and the last index from which a shift, clamped to the image, reaches ``index``.
+
+    The first is greater than the last if there is none. Only an index at the border is reached from more than one.
+    """
+    first = tl.where(index == 0, 0, index - shift)
+    last = tl.where(index == size - 1, size - 1, index - shift)
+    return tl.maximum(first, 0), tl.minimum(last, size - 1)
+
+
+@triton.jit
+def _write_channels(
+    images, augmentation, planes, plane_ptr, out, b, y, x, inside, result,
+    INTERPOLATION: tl.constexpr, OFFSET_DTYPE: tl.constexpr,
+):  # fmt: skip
+    """Divide the gradient for values among the channels that have the maximum, and write it."""
+    bilinear: tl.constexpr = INTERPOLATION == "bilinear"
+    image_ptr = images.ptr + b * images.stride_b
+    if INTERPOLATION is None:
+        offsets, weights = (y.to(OFFSET_DTYPE) * images.stride_y + x.to(OFFSET_DTYPE) * images.stride_x,), None
+    else:
+        box = load_box(images, augmentation, b)
+        offsets, weights = augmented_offsets(images, box, planes.height, planes.width, y, x, bilinear, OFFSET_DTYPE)
+    value = comparable(tl.load(plane_ptr + (y.to(OFFSET_DTYPE) * planes.stride_y + x), mask=inside, other=0))
+    count = tl.zeros(result.shape, dtype=tl.int32)
+    channel_ptr = image_ptr
+    for _ in range(0, images.channels):
+        count += (load_channel(channel_ptr, offsets, weights, inside, bilinear) == value).to(tl.int32)
+        channel_ptr += images.stride_c
+    result /= tl.maximum(count, 1).to(result.dtype)  # an image with NaN has no largest channel, and a result of 0
+    out_ptr = out.ptr + b * out.stride_b + y.to(OFFSET_DTYPE) * out.stride_y + x.to(OFFSET_DTYPE) * out.stride_x
+    out_dtype: tl.constexpr = out.ptr.dtype.element_ty
+    if INTERPOLATION is None:
+        channel_ptr = image_ptr
+        for _ in range(0, images.channels):
+            largest = load_channel(channel_ptr, offsets, weights, inside, bilinear) == value
+            tl.store(out_ptr, tl.where(largest, result, 0).to(out_dtype), mask=inside)
+            channel_ptr += images.stride_c
+            out_ptr += out.stride_c
+    else:
+        tl.store(out_ptr, result.to(out_dtype), mask=inside)
+
+
+@triton.jit
+def _raw_pixels(position, corner, length, scale, size, BILINEAR: tl.constexpr, DOUBLE: tl.constexpr):
+    """Return the two raw pixels (for nearest interpolation twice one) of an augmented one, and the second's weight."""
+    lo, hi, weight = source_pixels(position, scale, length, BILINEAR, DOUBLE)
+    raw_lo = clamp(corner + lo, size)
+    if BILINEAR:
+        return raw_lo, clamp(corner + hi, size), weight
+    else:
+        return raw_lo, raw_lo, weight * 0
+
+
+@triton.jit
+def _targets(
+    raw, corner, length, scale, raw_size, size, steps, BILINEAR: tl.constexpr, DOUBLE: tl.constexpr
+):  # fmt: skip
+    """Return the first augmented pixel that a raw pixel is part of, and the one after the last, along one axis."""
+    first = _first_target(raw, True, corner, length, scale, raw_size, size, steps, BILINEAR, DOUBLE)
+    return first, _first_target(raw, False, corner, length, scale, raw_size, size, steps, BILINEAR, DOUBLE)
+
+
+@triton.jit
+def _first_target(
+    raw, REACHED: tl.constexpr, corner, length, scale, raw_size, size, steps,
+    BILINEAR: tl.constexpr, DOUBLE: tl.constexpr,
+):  # fmt: skip
+    """Return the first augmented pixel whose raw pixels reach (or, if not REACHED, are all beyond) a raw pixel."""
+    low, high = tl.zeros_like(raw), tl.zeros_like(raw) + size
+    for _ in range(0, steps):
+        middle = (low + high) >> 1
+        raw_lo, raw_hi, _weight = _raw_pixels(middle, corner, length, scale, raw_size, BILINEAR, DOUBLE)
+        found = (raw_hi >= raw) if REACHED else (raw_lo > raw)
+        searching = low < high
+        high = tl.where(searching & found, middle, high)
+        low = tl.where(searching & ~found, middle + 1, low)
+    return low
+
+
+@triton.jit
+def _share(raw, position, corner, length, scale, size, BILINEAR: tl.constexpr, DOUBLE: tl.constexpr):
+    """Return the weight of a raw pixel in an augmented pixel, along one axis."""
+    raw_lo, raw_hi, weight = _raw_pixels(position, corner, length, scale, size, BILINEAR, DOUBLE)
+    return tl.where(raw_lo == raw, 1 - weight, 0) + tl.where(raw_hi == raw, weight, 0)

@@ -1,0 +1,149 @@
+"""Launch the kernels of the backward pass (see ``backward.py``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import launch
+from .arguments import Events, Images, Ratios, Shifts
+from .backward import gather_kernel, sum_kernel, transpose_kernel
+from .convert import MAX_PROGRAMS, measure_kernel
+from .plan import Launch, Layout, Number, Pointer, Workspace
+from .tiles import ceil_div, tile_shape, tiles
+
+_WARPS = 4
+# Pixels of a tile, per thread.
+_PIXELS = 2
+# Programs per multiprocessor.
+_PROGRAMS = 8
+
+
+def gradients_into(
+    image_gradient: Tensor | None,
+    ratio_gradient: Tensor,
+    gradient: Tensor,
+    images: Tensor,
+    shifts: Tensor,
+    ratios: Tensor | None,
+    ratio: float,
+    surrogate: str,
+    alpha: float,
+    *,
+    crop: Tensor | None,
+    flip: Tensor | None,
+    nearest: bool,
+) -> None:
+    """Write the gradients of a loss for the images and for the ratio of each image.
+
+    Args:
+        image_gradient: result ``[B, C, H, W]`` in the dtype of the images, or None if it is not needed.
+        ratio_gradient: result ``[B]``, float64 for float64 images, otherwise float32.
+        gradient: gradient of the loss for the events ``[T, B, 2, H, W]``, of the augmented height and width; any
+            floating-point dtype and strides.
+        images: see ``launch.convert_into``, as the following arguments.
+        shifts: motion vectors ``[T, 4]`` or ``[B, T, 4]``, a signed integer dtype.
+        ratios: one per image ``[B]``, or None to use ``ratio`` for all images.
+        ratio: threshold as a fraction of an image's range, if ``ratios`` is None.
+        surrogate: name of the surrogate.
+        alpha: its steepness.
+        crop: boxes ``[B, 4]``, or None for whole images.
+        flip: bool ``[B]``, or None.
+        nearest: take the nearest pixels instead of interpolating.
+    """
+    if gradient.numel() == 0:
+        return
+    if ratios is None and images.dtype == torch.float64:
+        # Triton passes a Python float as float32.
+        ratios = torch.full_like(ratio_gradient, ratio)
+    tensors = {
+        "image_gradient": image_gradient,
+        "ratio_gradient": ratio_gradient,
+        "gradient": gradient,
+        "images": images,
+        "shifts": shifts.contiguous(),
+        "ratios": None if ratios is None else ratios.contiguous(),
+        "crop": None if crop is None else crop.contiguous(),
+        "flip": None if flip is None else flip.contiguous(),
+    }
+    launch.run(backward, images.device, tensors, ratio, surrogate, alpha, nearest)
+
+
+def backward(
+    image_gradient: Layout | None,
+    ratio_gradient: Layout,
+    gradient: Layout,
+    images: Layout,
+    shifts: Layout,
+    ratios: Layout | None,
+    crop: Layout | None,
+    flip: Layout | None,
+    surrogate: str,
+    alpha: float,
+    nearest: bool,
+    multiprocessors: int,
+    warp_size: int,
+) -> tuple[list[Launch], Workspace]:
+    """Return the launches of :func:`gradients_into`."""
+    batch, (height, width), threads = images.shape[0], gradient.shape[-2:], _WARPS * warp_size
+    augmented = crop is not None or flip is not None or images.shape[-2:] != gradient.shape[-2:]
+    interpolation = ("nearest" if nearest else "bilinear") if augmented else None
+    arithmetic = launch.arithmetic(images.dtype)
+    workspace = Workspace()
+    planes = launch.add_planes(
+        workspace, batch, height, width, arithmetic if interpolation == "bilinear" else images.dtype
+    )
+    programs_per_image = min(
+        ceil_div(height * width, threads * _PIXELS), ceil_div(_PROGRAMS * multiprocessors, batch), MAX_PROGRAMS.value
+    )
+    ranges = workspace.add("ranges", 2 * batch * programs_per_image, arithmetic)
+    sums = workspace.add("sums", 3 * batch * programs_per_image, torch.float64)
+    measure_tile, _ = tiles(height, width, programs_per_image, threads, images.dtype.itemsize, augmented, False)
+    augmentation = launch.augmentation_arguments(crop, flip, height, width) if augmented else None
+    measure = launch.measure_arguments(images, augmentation, interpolation, measure_tile, threads)
+    extents = [images.extent(-2, -1), gradient.extent(-2, -1), planes.stride_b]
+    shared: dict[str, Any] = {
+        "planes": planes,
+        "OFFSET_DTYPE": launch.offset_dtype(*extents, *([image_gradient.extent(-2, -1)] if image_gradient else [])),
+        "programs_per_image": programs_per_image,
+        "num_warps": _WARPS,
+        "enable_fp_fusion": False,
+    }
+    backward_tile = dict(zip(("BLOCK_Y", "BLOCK_X"), tile_shape(height, width, threads * _PIXELS)))
+    terms = {
+        **shared,
+        **backward_tile,
+        "shifts": Shifts(
+            Pointer.to("shifts", shifts), shifts.shape[-2], shifts.strides[0] if len(shifts.shape) == 3 else 0
+        ),
+        "ratios": Ratios(ratios and Pointer.to("ratios", ratios), Number("ratio")),
+        "gradient": Events(Pointer.to("gradient", gradient), *gradient.strides),
+        "ranges_ptr": ranges,
+        "sums_ptr": sums,
+        "alpha_bits": launch.float64_bits(alpha),
+        "SURROGATE": surrogate,
+    }
+    out = value_gradient = None
+    if image_gradient is not None:
+        out = Images(Pointer.to("image_gradient", image_gradient), *images.shape[1:], *image_gradient.strides)
+        if augmented:
+            value_gradient = launch.add_planes(workspace, batch, height, width, arithmetic, name="value_gradient")
+    written = value_gradient and Images(
+        value_gradient.ptr, 1, height, width, value_gradient.stride_b, 0, value_gradient.stride_y, 1
+    )
+    source = {name: measure[name] for name in ("images", "augmentation", "INTERPOLATION")}
+    grid = (batch * programs_per_image, 1, 1)
+    gather = {**terms, **source, "out": written or out, "ratios_out_ptr": Pointer.to("ratio_gradient", ratio_gradient)}
+    launches = [
+        Launch(measure_kernel, grid, {**shared, **measure, "ranges_ptr": ranges}),
+        Launch(sum_kernel, grid, terms),
+        Launch(gather_kernel, grid, gather),
+    ]
+    if value_gradient is not None:
+        tile = dict(zip(("BLOCK_Y", "BLOCK_X"), tile_shape(*images.shape[-2:], threads * _PIXELS)))
+        steps = max(height, width).bit_length()
+        transpose = {**shared, **source, **tile, "value_gradient": value_gradient, "out": out, "search_steps": steps}
+        launches.append(Launch(transpose_kernel, grid, transpose))
+    return launches, workspace
