@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from i2e_triton.checks import check_format, check_ratio, check_timesteps
 from i2e_triton.draws import SeededModule, draw_shifts
@@ -23,6 +23,10 @@ from i2e_triton.shifts import (
     group_numbers,
     order_of_weight,
 )
+from i2e_triton.surrogate import Surrogate, check_surrogate
+
+#: The smallest learned ratio. Below it, every change of a grey level is an event.
+_SMALLEST_RATIO = 1 / 256
 
 
 class I2E(SeededModule):
@@ -48,6 +52,10 @@ class I2E(SeededModule):
         dtype: dtype of dense events.
         packed: return packed events.
         layout: order of the dimensions of dense events; see :func:`i2e_triton.convert`.
+        learn_ratio: make ``ratio`` a parameter that starts at the given ratio; needs ``surrogate``. The conversion uses
+            the nearest value from 1/256 to 1, and the gradient is that at this value. Exclude the parameter from
+            weight decay. The ``state_dict`` then contains ``ratio``; one without it does not change the ratio.
+        surrogate: derivative of the step function in the backward pass; see :func:`i2e_triton.convert`.
         seed: draw from random numbers of the module's own, 0 to 2^64 - 1. None: draw from PyTorch's default generator;
             see :mod:`i2e_triton.draws`. With a seed, the ``state_dict`` also contains ``random_state``, which the
             official module does not load with ``strict=True``.
@@ -59,7 +67,8 @@ class I2E(SeededModule):
 
     Raises:
         TypeError: if an argument has the wrong type, or both ``order`` and ``shuffle`` are given.
-        ValueError: if the ratio, the order, the timesteps or the images are not valid.
+        ValueError: if the ratio, the order, the timesteps or the images are not valid, or the surrogate is missing or
+            cannot be used.
 
     Example:
         >>> network = nn.Sequential(i2e_triton.I2E(ratio=0.07), nn.Flatten(0, 1), nn.Conv2d(2, 64, 3, padding=1))
@@ -67,6 +76,7 @@ class I2E(SeededModule):
         torch.Size([32, 64, 32, 32])
     """
 
+    ratio: float | Tensor
     weight: Tensor
     candidates: Tensor
 
@@ -83,6 +93,8 @@ class I2E(SeededModule):
         dtype: torch.dtype = torch.float32,
         packed: bool = False,
         layout: str = "TBCHW",
+        learn_ratio: bool = False,
+        surrogate: Surrogate | None = None,
         seed: int | None = None,
     ):
         super().__init__(seed)
@@ -95,6 +107,7 @@ class I2E(SeededModule):
                 f"shuffle is the official name of order; pass one, got order={order!r}, shuffle={shuffle!r}"
             )
         self.ratio = check_ratio(ratio)
+        self.surrogate = surrogate
         self.order = order
         self.timesteps = check_timesteps(timesteps)
         self.random = random
@@ -103,8 +116,14 @@ class I2E(SeededModule):
         self.packed = packed
         self.layout = layout
         check_layout(layout)
-        check_format(dtype, packed, self.timesteps)
+        event_dtype = check_format(dtype, packed, self.timesteps)
         device = torch.get_default_device()  # "meta" under torch.device("meta")
+        if surrogate is not None:
+            check_surrogate(surrogate, event_dtype, packed, None)
+        if learn_ratio:
+            if surrogate is None:
+                raise ValueError("learn_ratio needs a surrogate, such as surrogate=i2e_triton.Surrogate('atan')")
+            self.ratio = nn.Parameter(torch.tensor(self.ratio, dtype=torch.float32, device=device))
         self.register_buffer("weight", _canonical_weight(self.order).to(device))
         self.register_buffer("candidates", candidate_shifts(self.order, timesteps, device=device), persistent=False)
         self._groups = group_numbers(self.order, self.timesteps)
@@ -123,21 +142,29 @@ class I2E(SeededModule):
         else:  # the canonical motion vectors; the kernels are specialised for those of the default order
             default = self._groups == ORDERS[DEFAULT_ORDER][: self.timesteps]
             shifts = None if default else self.candidates[0]
+        ratio = self.ratio
+        if isinstance(ratio, Tensor):
+            used = ratio.clamp(_SMALLEST_RATIO, 1).detach()
+            # The difference is 0, and passes the gradient: a ratio that left the range can return.
+            ratio = (used + (ratio - ratio.detach())).expand(images.shape[0] if images.dim() == 4 else 1)
         return convert(
             images,
-            self.ratio,
+            ratio,
             shifts=shifts,
             timesteps=self.timesteps,
             dtype=self.dtype,
             packed=self.packed,
             layout=self.layout,
+            surrogate=self.surrogate,
         )
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
+        ratio = "learned" if isinstance(self.ratio, Tensor) else self.ratio
         return (
-            f"ratio={self.ratio}, order={self.order}, timesteps={self.timesteps}, random={self.random}, "
+            f"ratio={ratio}, order={self.order}, timesteps={self.timesteps}, random={self.random}, "
             f"per_sample={self.per_sample}, dtype={self.dtype}, packed={self.packed}, layout={self.layout}"
+            + (f", surrogate={self.surrogate}" if self.surrogate else "")
         )
 
     def _load_from_state_dict(
@@ -152,8 +179,11 @@ class I2E(SeededModule):
     ) -> None:
         """Load ``weight`` and set ``order`` to its order.
 
-        A weight of zeros does not change the order: the official module saves zeros before its first forward.
+        A weight of zeros does not change the order: the official module saves zeros before its first forward. Without a
+        ``ratio``, as in an official ``state_dict``, a learned ratio does not change.
         """
+        if isinstance(self.ratio, Tensor):
+            state_dict = {prefix + "ratio": self.ratio.detach(), **state_dict}
         key = prefix + "weight"
         loaded = state_dict.get(key)
         if isinstance(loaded, Tensor) and loaded.shape == self.weight.shape and not loaded.is_meta:

@@ -142,7 +142,7 @@ def backward(
         Launch(gather_kernel, grid, gather),
     ]
     if value_gradient is not None:
-        tile = dict(zip(("BLOCK_Y", "BLOCK_X"), tile_shape(*images.shape[-2:], threads * _PIXELS)))
+        tile = dict(zip(("BLOCK_Y", "BLOCK_X"), tile_shape(images.shape[-2], images.shape[-1], threads * _PIXELS)))
         steps = max(height, width).bit_length()
         transpose = {**shared, **source, **tile, "value_gradient": value_gradient, "out": out, "search_steps": steps}
         launches.append(Launch(transpose_kernel, grid, transpose))

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 LINKED = ("kernels", "training")
 #: Modules and subpackages of ``i2e_triton``, lowest layer first. A module imports only from lower layers.
 LAYERS: tuple[set[str], ...] = (
-    {"kernels", "checks", "images", "install_hints", "layout"},
+    {"kernels", "checks", "images", "install_hints", "layout", "surrogate"},
     {"shifts", "io"},
     {"ops", "reference"},
     {"functional", "draws"},
@@ -278,7 +278,7 @@ def test_modules_import_only_from_lower_layers(layer: int) -> None:
 
 def test_only_the_operators_import_the_kernels() -> None:
     importing = {file for file in files_in("i2e_triton") for name in imports_of(file) if ".kernels" in name}
-    assert importing == {ROOT / "i2e_triton" / "ops" / name for name in ("operator.py", "draw.py")}
+    assert importing == {ROOT / "i2e_triton" / "ops" / name for name in ("operator.py", "draw.py", "gradient.py")}
 
 
 def test_package_does_not_import_the_reference() -> None:
@@ -314,6 +314,7 @@ def test_public_names_are_listed_and_documented() -> None:
     assert sorted(i2e_triton.__all__) == [
         "I2E",
         "ORDERS",
+        "Surrogate",
         "__version__",
         "canonical_shifts",
         "convert",

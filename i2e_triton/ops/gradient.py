@@ -7,7 +7,6 @@ fail under ``torch.func`` (PyTorch 2.14). The operator ``convert`` keeps its own
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -135,7 +134,9 @@ def _gradients_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
 def _load_kernels() -> ModuleType:
     """Import and return the module that launches the kernels of the backward pass."""
     operator.load_kernels()  # raises if there are none
-    return import_module("i2e_triton.kernels.launch_backward")
+    from i2e_triton.kernels import launch_backward
+
+    return launch_backward
 
 
 _library.impl("convert_backward", _gradients_cpu, "CPU")

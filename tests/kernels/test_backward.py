@@ -123,7 +123,7 @@ def test_public_function(generator: torch.Generator) -> None:
         convert(images, ratios, surrogate=ATAN).square().sum().backward()
     assert launched == ["convert_kernel", "measure_kernel", "sum_kernel", "gather_kernel"]
     wanted = [tensor.detach().clone().requires_grad_() for tensor in (images, ratios)]
-    reference.convert(*wanted, canonical_shifts(), surrogate=ATAN).square().sum().backward()
+    reference.convert(wanted[0], wanted[1], canonical_shifts(), surrogate=ATAN).square().sum().backward()
     for tensor, expected in zip((images, ratios), wanted):
         torch.testing.assert_close(tensor.grad, expected.grad)
 
@@ -145,9 +145,9 @@ def backward_launches(
         None if interpolation is None else torch.empty(32, 4, dtype=torch.int32, device="meta"),
         None if interpolation is None else torch.empty(32, dtype=torch.bool, device="meta"),
     ]
-    layouts = [None if tensor is None else Layout.of(tensor) for tensor in tensors]
-    warp_size = TARGETS[target].warp_size
-    return launch_backward.backward(*layouts, name, 2.0, interpolation == "nearest", 132, warp_size)[0]  # type: ignore[arg-type]
+    layouts: list[Any] = [None if tensor is None else Layout.of(tensor) for tensor in tensors]
+    options: list[Any] = [name, 2.0, interpolation == "nearest", 132, TARGETS[target].warp_size]
+    return launch_backward.backward(*[*layouts, *options])[0]
 
 
 #: Every surrogate, every dtype and every interpolation, once.
