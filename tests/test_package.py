@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -38,7 +39,7 @@ LAYERS: tuple[set[str], ...] = (
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build an sdist and a wheel from a copy of the source tree without earlier build outputs, and return the wheel."""
+    """Build an sdist from a copy of the source tree without build outputs, and a wheel from it; return the wheel."""
     folder = tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "out")
     shutil.copytree(ROOT, folder / "tree", ignore=ignored, symlinks=True)
@@ -110,12 +111,48 @@ def test_wheel_contains_only_the_package(wheel: Path) -> None:
     assert {name.split("/")[0].split("-")[0] for name in files} == {"i2e_triton"}
 
 
-def test_sdist_contains_files_instead_of_symbolic_links(wheel: Path) -> None:
+@pytest.fixture(scope="module")
+def sdist(wheel: Path) -> Path:
     (sdist,) = wheel.parent.glob("*.tar.gz")
+    return sdist
+
+
+def test_sdist_contains_the_clone_and_files_instead_of_symbolic_links(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
-        members = {member.name.split("/", 1)[-1]: member for member in archive}
-    for module in ("i2e_triton/kernels/launch.py", "i2e_triton/training/train.py"):
-        assert members[module].isreg()
+        members = list(archive)
+    assert not [member.name for member in members if not (member.isreg() or member.isdir())]
+    found = {member.name.split("/", 1)[-1] for member in members if member.isreg()}
+    folders = ("benchmarks", "docs", "examples", "i2e_triton", "tests", *LINKED)
+    files = {file.relative_to(ROOT) for folder in folders for file in (ROOT / folder).rglob("*") if file.is_file()}
+    made = {Path("docs/examples"), Path("examples/out")}  # outputs of make docs and of the examples
+    files = {file for file in files if "__pycache__" not in file.parts and not made & set(file.parents)}
+    modules = [file for file in files if file.parts[0] in LINKED and file.suffix == ".py"]
+    expected = {str(file) for file in files} | {f"i2e_triton/{file}" for file in modules}
+    documents = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"}
+    assert {*expected, *documents, "Makefile", "pyproject.toml", "setup.py"} <= found
+    assert {"tests/conftest.py", "i2e_triton/kernels/launch.py", "i2e_triton/training/train.py"} <= found
+
+
+@pytest.mark.slow
+def test_twine_accepts_the_metadata(wheel: Path, sdist: Path) -> None:
+    check = [sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(sdist)]
+    result = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.count("PASSED") == 2
+
+
+@pytest.mark.slow
+def test_tests_run_from_an_unpacked_sdist(sdist: Path, tmp_path: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (root,) = tmp_path.iterdir()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/i2e_triton/test_layout.py"]
+    result = subprocess.run(tests, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    code = "import i2e_triton.kernels; print(i2e_triton.kernels.__file__)"
+    found = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
+    assert Path(found.stdout.strip()) == root / "i2e_triton" / "kernels" / "__init__.py"
 
 
 def test_modules_of_a_clone_take_precedence_over_an_installed_wheel(bare_python: Path) -> None:
@@ -135,6 +172,8 @@ def test_wheel_metadata_lists_dependencies(wheel: Path) -> None:
     assert all("Linux" in line for line in needed if line.startswith("triton"))
     assert headers["Requires-Python"] == ">=3.10"
     assert headers["Version"] == importlib.metadata.version("i2e-triton")
+    assert headers["License-Expression"] == "MIT"
+    assert headers["Author"] == "The i2e-triton authors"
 
 
 #: Code for :func:`bare_python`, where only the wheel, PyTorch and PyTorch's dependencies except Triton are installed.
