@@ -141,7 +141,9 @@ class RandomCropResizeFlip(RandomAugmentation):
                 f"crop {self.crop} is larger than images of {(height, width)} with a padding of {self.padding}; "
                 "use a smaller crop or a larger padding"
             )
-        return torch.ops.i2e_triton.draw_crop(*source, batch, (height, width), self.flip, self.crop, self.padding)
+        return torch.ops.i2e_triton.draw_crop.default(
+            *source, batch, (height, width), self.flip, self.crop, self.padding
+        )
 
 
 class RandomResizedCropFlip(RandomAugmentation):
@@ -177,7 +179,7 @@ class RandomResizedCropFlip(RandomAugmentation):
 
     def _draw(self, source: Source, batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
         size = (height, width)
-        return torch.ops.i2e_triton.draw_resized_crop(*source, batch, size, self.flip, self.scale, self.ratio)
+        return torch.ops.i2e_triton.draw_resized_crop.default(*source, batch, size, self.flip, self.scale, self.ratio)
 
 
 class RandomTimestepDrop(SeededModule):
@@ -238,7 +240,7 @@ class RandomTimestepDrop(SeededModule):
             raise ValueError(f"shifts must be [T, 4] or [B, T, 4], got shape {list(shifts.shape)}")
         timesteps = shifts.shape[-2]
         batch = 1 if shifts.dim() == 2 else shifts.shape[0]
-        words = torch.ops.i2e_triton.draw_words(*source, batch, FREE_BLOCK, -(-timesteps // 4))
+        words = torch.ops.i2e_triton.draw_words.default(*source, batch, FREE_BLOCK, -(-timesteps // 4))
         keep = words[:, :timesteps] >= round(self.drop * 2**32)
         return shifts * (keep[0] if shifts.dim() == 2 else keep)[..., None]
 

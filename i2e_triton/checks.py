@@ -69,7 +69,7 @@ def check_images(images: Tensor) -> None:
 
 def check_ratio(ratio: Any) -> float:
     """Return a ratio in [0, 1], a real number of any type, as a float."""
-    if isinstance(ratio, bool) or not isinstance(ratio, Real):
+    if isinstance(ratio, bool) or not isinstance(ratio, (float, Real)):  # a type check of float is faster than of Real
         raise TypeError(
             f"ratio must be a number, got {type(ratio).__name__} {short_repr(ratio)}; only i2e_triton.convert accepts "
             "one ratio per image: a tensor [B], such as torch.tensor([0.07, 0.12])"
@@ -227,11 +227,14 @@ def check_boxes(crop: Tensor) -> None:
 
 def check_size(size: Any) -> tuple[int, int]:
     """Return height and width as ints, or as ``torch.SymInt`` while ``torch.compile`` traces."""
-    if not isinstance(size, Sequence) or len(size) != 2 or not all(is_integer(side) for side in size):
+    # A type check of tuple is faster than of Sequence.
+    if not isinstance(size, (tuple, Sequence)) or len(size) != 2 or not (is_integer(size[0]) and is_integer(size[1])):
         raise TypeError(f"size must be two whole numbers, height and width; got {size!r}")
-    # index() would replace a SymInt by its current value.
-    sides: list[Any] = [side if isinstance(side, torch.SymInt) else index(side) for side in size]
-    height, width = sides
+    height, width = size
+    if not isinstance(height, torch.SymInt):  # index() would replace a SymInt by its current value
+        height = index(height)
+    if not isinstance(width, torch.SymInt):
+        width = index(width)
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise ValueError(f"size must be 1 to {MAX_SIDE} pixels a side, got {(height, width)}")
     return height, width

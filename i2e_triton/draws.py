@@ -80,7 +80,7 @@ def random_shifts(
 
 def draw_shifts(source: Source, batch: int | None, groups: tuple[int, ...]) -> Tensor:
     """Draw one motion vector of each of the groups: ``[T, 4]``, or ``[batch, T, 4]``."""
-    shifts = torch.ops.i2e_triton.draw_shifts(*source, 1 if batch is None else batch, groups)
+    shifts = torch.ops.i2e_triton.draw_shifts.default(*source, 1 if batch is None else batch, groups)
     return shifts[0] if batch is None else shifts
 
 
@@ -114,11 +114,12 @@ class SeededModule(nn.Module):
 
     def source(self, device: torch.device, generator: torch.Generator | None = None) -> Source:
         """Return what a draw for a device uses. The state moves to that device if it is on another one."""
-        if generator is not None or self.random_state is None:
+        state = self.random_state
+        if generator is not None or state is None:
             return source_of(device, generator)
-        if self.random_state.device != device:
-            self.random_state = self.random_state.to(device)
-        return Source(self.random_state, None, _seed_offset())
+        if state.device != device:
+            self.random_state = state = state.to(device)
+        return Source(state, None, _seed_offset())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled module. Its state is its own: spawned DataLoader workers would share the tensor."""

@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from . import launch
-from .plan import Launch, Pointer, Workspace
+from .plan import Launch, Layout, Pointer, Workspace
 
 # Coefficients of the polynomial that approximates exp(x), the highest power first, as in ops/draw_cpu.py.
 _EXP = tl.constexpr(tuple(1 / math.factorial(power) for power in range(10, -1, -1)))
@@ -223,23 +223,22 @@ def shifts_kernel(
 _KERNELS = {"words": words_kernel, "crop": crop_kernel, "resized_crop": resized_crop_kernel, "shifts": shifts_kernel}
 
 
-def run(name: str, tensors: dict[str, Tensor | None], numbers: dict[str, int | float]) -> None:
+def run(name: str, tensors: dict[str, Tensor], rows: Tensor | None, numbers: dict[str, int | float]) -> None:
     """Launch a kernel on the device of the state. A float reaches the kernel as the bits of a float64."""
-    state = tensors["state_ptr"]
-    assert state is not None
-    launch.run(_launches, state.device, tensors, 0.0, name, tuple(tensors), tuple(numbers.items()))
+    given = {**tensors, "rows_ptr": None if rows is None else rows.contiguous()}
+    launch.run(_launches, tensors["state_ptr"].device, given, 0.0, name, tuple(numbers.items()))
 
 
-def _launches(*arguments: Any) -> tuple[list[Launch], Workspace]:
-    """Return the launch for a plan; the arguments are the layouts of the tensors and the options of :func:`run`."""
-    *layouts, name, names, numbers, _multiprocessors, _warp_size = arguments
+def _launches(
+    layouts: dict[str, Layout], name: str, numbers: tuple[tuple[str, Any], ...], _multiprocessors: int, _warp_size: int
+) -> tuple[list[Launch], Workspace]:
+    """Return the launch for a plan; ``name`` and ``numbers`` are the arguments of :func:`run`."""
     given = {
+        "rows_ptr": None,
         "IMAGES": _IMAGES,
         "num_warps": _WARPS,
         "enable_fp_fusion": False,
-        **{
-            key: None if layout is None else Pointer.to(key, layout) for key, layout in zip(names, layouts, strict=True)
-        },
+        **{key: Pointer.to(key, layout) for key, layout in layouts.items()},
         **{key: _bits(value) if isinstance(value, float) else value for key, value in numbers},
     }
     return [Launch(_KERNELS[name], (1, 1, 1), given)], Workspace()

@@ -16,7 +16,7 @@ from triton.runtime import JITFunction
 from .arguments import Augmentation, Events, Images, PackedEvents, Planes, Ratios, Shifts
 from .convert import convert_kernel, emit_kernel, measure_kernel
 from .pixels import HALO
-from .plan import Launch, Layout, Number, Plan, Pointer, Workspace, layout_fields
+from .plan import ALIGNMENT, Launch, Layout, Number, Plan, Pointer, Workspace
 from .tiles import ceil_div, programs_and_warps, tile_shape, tiles
 from .unpack import unpack_kernel
 
@@ -97,15 +97,29 @@ def unpack_into(out: Tensor, packed: Tensor) -> None:
     run(unpacking, out.device, {"out": out, "packed": packed}, 0.0, packed.is_contiguous())
 
 
-def run(build: _Build, device: torch.device, tensors: dict[Any, Tensor | None], ratio: float, *options: Any) -> None:
-    """Run the plan that ``build`` makes for tensors with these layouts, on their device."""
-    current = triton.runtime.driver.active.get_current_device() if _COMPILED else device.index
+def run(build: _Build, device: torch.device, tensors: dict[str, Any], ratio: float, *options: Any) -> None:
+    """Run the plan that ``build`` makes for tensors with these layouts, on their device. Some tensors may be None."""
+    driver: Any = triton.runtime.driver.active if _COMPILED else None
+    current = driver.get_current_device() if driver else None
     if device.index not in (None, current):
         with torch.cuda.device(device):
             return run(build, device, tensors, ratio, *options)
-    layouts = tuple([None if tensor is None else layout_fields(tensor) for tensor in tensors.values()])
-    plan = _plan(build, current, _settings(), layouts, *options, *_device(device))
-    plan.run(device, {**tensors, "ratio": ratio})
+    values: dict[str | None, Any] = {None: None, "ratio": ratio}
+    layouts = []  # every call makes them, and a plain tuple takes half the time of a Layout
+    for name, tensor in tensors.items():
+        if tensor is not None:
+            values[name] = address = tensor.data_ptr()
+            layouts.append((name, tensor.shape, tensor.stride(), tensor.dtype, address % ALIGNMENT))
+    plan = _plan(build, current, _settings(), _device(device), options, *layouts)
+    if plan.compiled:
+        plan.run(device, driver.get_current_stream(current), values)
+    else:
+        plan.run(device, None, values | {name: _as_bytes(tensors[name]) for name, *_ in layouts})
+
+
+def _as_bytes(tensor: Tensor) -> Tensor:
+    """Return a bool tensor as uint8, as :class:`Pointer` stands for it, and any other tensor unchanged."""
+    return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
 
 
 def forget_plans() -> None:
@@ -114,24 +128,23 @@ def forget_plans() -> None:
 
 
 def _settings() -> tuple[Any, ...]:
-    """Return the settings of Triton that change compiled kernels."""
+    """Return the settings of Triton that change compiled kernels, and whether there are launch hooks."""
     runtime, compilation = triton.knobs.runtime, triton.knobs.compilation
-    return runtime.debug, runtime.add_stages_inspection_hook, compilation.instrumentation_mode
+    hooked = bool(runtime.launch_enter_hook.calls or runtime.launch_exit_hook.calls)
+    return hooked, runtime.debug, runtime.add_stages_inspection_hook, compilation.instrumentation_mode
 
 
 @lru_cache(maxsize=_MAX_PLANS)
-def _plan(build: _Build, device: Any, settings: tuple[Any, ...], layouts: tuple[Any, ...], *options: Any) -> Plan:
+def _plan(
+    build: _Build, device: Any, settings: tuple[Any, ...], properties: tuple[int, int], options: Any, *layouts: Any
+) -> Plan:
     """Return the plan of a call, from a bounded cache. Another device or setting makes another plan."""
-    return Plan(*build(*[fields and Layout(*fields) for fields in layouts], *options))
+    launches, workspace = build({name: Layout(*fields) for name, *fields in layouts}, *options, *properties)
+    return Plan(launches, workspace, hooked=settings[0])
 
 
 def conversion(
-    out: Layout,
-    images: Layout,
-    shifts: Layout | None,
-    ratios: Layout | None,
-    crop: Layout | None,
-    flip: Layout | None,
+    layouts: dict[str, Layout],
     vectors: Vectors | None,
     packed: bool,
     nearest: bool,
@@ -139,6 +152,8 @@ def conversion(
     warp_size: int,
 ) -> tuple[list[Launch], Workspace]:
     """Return the launches of :func:`convert_into`: one kernel if a program converts a whole image, otherwise two."""
+    out, images, shifts = layouts["out"], layouts["images"], layouts.get("shifts")
+    ratios, crop, flip = layouts.get("ratios"), layouts.get("crop"), layouts.get("flip")
     batch = images.shape[0]
     height, width = out.shape[-2:]
     augmented = crop is not None or flip is not None or images.shape[-2:] != out.shape[-2:]
@@ -221,9 +236,10 @@ def _emit_arguments(
 
 
 def unpacking(
-    out: Layout, packed: Layout, contiguous: bool, _multiprocessors: int, warp_size: int
+    layouts: dict[str, Layout], contiguous: bool, _multiprocessors: int, warp_size: int
 ) -> tuple[list[Launch], Workspace]:
     """Return the launch of :func:`unpack_into`. ``contiguous`` is whether the packed events are."""
+    out, packed = layouts["out"], layouts["packed"]
     events = out.extent(*range(1, len(out.shape)))
     # Contiguous events are unpacked as one long row: accesses are wide for any image width.
     shape = (1, 1, 1, events) if contiguous else (1, *packed.shape)[-4:]

@@ -72,21 +72,13 @@ def gradients_into(
 
 
 def backward(
-    image_gradient: Layout | None,
-    ratio_gradient: Layout,
-    gradient: Layout,
-    images: Layout,
-    shifts: Layout,
-    ratios: Layout | None,
-    crop: Layout | None,
-    flip: Layout | None,
-    surrogate: str,
-    alpha: float,
-    nearest: bool,
-    multiprocessors: int,
-    warp_size: int,
+    layouts: dict[str, Layout], surrogate: str, alpha: float, nearest: bool, multiprocessors: int, warp_size: int
 ) -> tuple[list[Launch], Workspace]:
     """Return the launches of :func:`gradients_into`."""
+    images, gradient, shifts, ratio_gradient = (
+        layouts[name] for name in ("images", "gradient", "shifts", "ratio_gradient")
+    )
+    image_gradient, ratios, crop, flip = (layouts.get(name) for name in ("image_gradient", "ratios", "crop", "flip"))
     batch, (height, width), threads = images.shape[0], gradient.shape[-2:], _WARPS * warp_size
     augmented = crop is not None or flip is not None or images.shape[-2:] != gradient.shape[-2:]
     interpolation = ("nearest" if nearest else "bilinear") if augmented else None

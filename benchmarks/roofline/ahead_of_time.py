@@ -56,20 +56,16 @@ def launches(
     out = torch.empty(shape, dtype=dtype, device=images.device)
     if out.numel() == 0:
         return []
-    crop, flip = torch.ones(batch, 4, dtype=torch.int32), torch.ones(batch, dtype=torch.bool)
-    return launch.conversion(
-        Layout.of(out),
-        Layout.of(images),
-        None if shifts is None else Layout.of(shifts),
-        Layout.of(images.new_empty(batch)) if images.dtype == torch.float64 else None,
-        None if size is None else Layout.of(crop),
-        None if size is None else Layout.of(flip),
-        vectors,
-        packed,
-        nearest,
-        multiprocessors,
-        warp_size,
-    )[0]
+    tensors = {"out": out, "images": images}
+    if shifts is not None:
+        tensors["shifts"] = shifts
+    if images.dtype == torch.float64:
+        tensors["ratios"] = images.new_empty(batch)
+    if size is not None:
+        tensors["crop"] = torch.ones(batch, 4, dtype=torch.int32)
+        tensors["flip"] = torch.ones(batch, dtype=torch.bool)
+    layouts = {name: Layout.of(tensor) for name, tensor in tensors.items()}
+    return launch.conversion(layouts, vectors, packed, nearest, multiprocessors, warp_size)[0]
 
 
 def unpack_launches(packed: Tensor, dtype: torch.dtype, *, timesteps: int = 8, warp_size: int = 32) -> list[Launch]:
@@ -77,7 +73,8 @@ def unpack_launches(packed: Tensor, dtype: torch.dtype, *, timesteps: int = 8, w
     out = torch.empty(timesteps, *packed.shape, dtype=dtype, device=packed.device)
     if out.numel() == 0:
         return []
-    return launch.unpacking(Layout.of(out), Layout.of(packed), packed.is_contiguous(), 1, warp_size)[0]
+    layouts = {"out": Layout.of(out), "packed": Layout.of(packed)}
+    return launch.unpacking(layouts, packed.is_contiguous(), 1, warp_size)[0]
 
 
 def compile_launch(recorded: Launch, target: GPUTarget) -> CompiledKernel:

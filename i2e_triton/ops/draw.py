@@ -51,8 +51,8 @@ for _schema in (
 
 def _words_cuda(state: Tensor, rows: Tensor | None, seed_offset: int, batch: int, first: int, blocks: int) -> Tensor:
     kernels, out = _load_kernels(), _words_fake(state, rows, seed_offset, batch, first, blocks)
-    tensors = {"state_ptr": state, "rows_ptr": rows, "out_ptr": out}
-    kernels.run("words", tensors, {"seed_offset": seed_offset, "batch": batch, "first": first, "blocks": blocks})
+    numbers = {"seed_offset": seed_offset, "batch": batch, "first": first, "blocks": blocks}
+    kernels.run("words", {"state_ptr": state, "out_ptr": out}, rows, numbers)
     return out
 
 
@@ -85,9 +85,9 @@ def _run_crop(
     numbers: dict[str, Any],
 ) -> tuple[Tensor, Tensor]:
     kernels, (crop, flips) = _load_kernels(), _crop_fake(state, rows, seed_offset, batch)
-    tensors = {"state_ptr": state, "rows_ptr": rows, "crop_ptr": crop, "flip_ptr": flips}
-    common = {"seed_offset": seed_offset, "batch": batch, "height": size[0], "width": size[1]}
-    kernels.run(kernel, tensors, {**common, "flip_below": _flip_below(flip), **numbers})
+    numbers |= {"seed_offset": seed_offset, "batch": batch, "height": size[0], "width": size[1]}
+    numbers["flip_below"] = _flip_below(flip)
+    kernels.run(kernel, {"state_ptr": state, "crop_ptr": crop, "flip_ptr": flips}, rows, numbers)
     return crop, flips
 
 
@@ -133,9 +133,9 @@ def _shifts_cpu(state: Tensor, rows: Tensor | None, seed_offset: int, batch: int
 def _shifts_cuda(state: Tensor, rows: Tensor | None, seed_offset: int, batch: int, groups: Size) -> Tensor:
     kernels, candidates = _load_kernels(), _candidates_on(state.device, tuple(groups))
     out = _shifts_fake(state, rows, seed_offset, batch, groups)
-    tensors = {"state_ptr": state, "rows_ptr": rows, "candidates_ptr": candidates, "out_ptr": out}
     numbers = {"seed_offset": seed_offset, "batch": batch, "first": _SHIFTS_BLOCK}
-    kernels.run("shifts", tensors, {**numbers, "COUNT": len(candidates), "TIMESTEPS": len(groups)})
+    numbers |= {"COUNT": candidates.shape[0], "TIMESTEPS": len(groups)}
+    kernels.run("shifts", {"state_ptr": state, "candidates_ptr": candidates, "out_ptr": out}, rows, numbers)
     return out
 
 
@@ -169,6 +169,7 @@ def _resized_box(size: Size, scale: Range, ratio: Range) -> ResizedBox:
     return ResizedBox(smallest, steps[0], smallest_log, steps[1], *centre)
 
 
+@cache
 def _load_kernels() -> ModuleType:
     """Import and return ``kernels/draw.py``. See :func:`i2e_triton.ops.operator.load_kernels` for errors."""
     load_kernels()

@@ -102,24 +102,31 @@ def _write_cpu(out: Tensor, args: Arguments) -> None:
         )
 
 
-def _convert_cuda(*arguments: Any) -> Tensor:
-    load_kernels()  # raises before memory is allocated
-    args = Arguments(*arguments)
-    out = args.images.new_empty(args.event_shape(), dtype=args.dtype)
-    _write_cuda(out, args)
+def _convert_cuda(
+    images: Tensor,
+    shifts: Tensor | None,
+    ratios: Tensor | None,
+    ratio: float,
+    timesteps: int,
+    dtype: torch.dtype,
+    packed: bool,
+    crop: Tensor | None = None,
+    flip: Tensor | None = None,
+    size: Sequence[int] | None = None,
+    nearest: bool = False,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
+    launch = load_kernels()  # raises before memory is allocated
+    if out is None:
+        out = torch.empty(*event_shape(images, timesteps, packed, size), dtype=dtype, device=images.device)
+    vectors = _canonical_vectors(timesteps) if shifts is None else shifts
+    launch.convert_into(out, images, vectors, ratios, ratio, packed=packed, crop=crop, flip=flip, nearest=nearest)
     return out
 
 
 def _convert_out_cuda(*arguments: Any, out: Tensor) -> None:
-    _write_cuda(out, Arguments(*arguments))
-
-
-def _write_cuda(out: Tensor, args: Arguments) -> None:
-    shifts = _canonical_vectors(args.timesteps) if args.shifts is None else args.shifts
-    load_kernels().convert_into(
-        out, args.images, shifts, args.ratios, args.ratio,
-        packed=args.packed, crop=args.crop, flip=args.flip, nearest=args.nearest,
-    )  # fmt: skip
+    _convert_cuda(*arguments, out=out)
 
 
 def _convert_fake(*arguments: Any) -> Tensor:

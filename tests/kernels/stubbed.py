@@ -152,14 +152,15 @@ def threads() -> bool:
             launch.unpack_into(*tensors)
 
     def run(self: Any, *arguments: Any) -> None:
-        (packed, *_strides), out = arguments[9:11]  # after the grid, the stream, the function, metadata and hooks
-        seen.append((id(packed), id(out)))
+        # Addresses, after the grid, the stream, the function, metadata and hooks.
+        (packed, *_strides), out = arguments[9:11]
+        seen.append((packed, out))
 
     pairs = [(torch.zeros(8, 2, 2, 8, 16), torch.zeros(2, 2, 8, 16, dtype=torch.uint8)) for _ in range(8)]
     call(pairs[0])
     with mock.patch.object(_Recorder, "__call__", run), ThreadPoolExecutor(8) as pool:
         list(pool.map(call, pairs))
-    return len(seen) == 400 and set(seen) == {(id(packed), id(out)) for out, packed in pairs}
+    return len(seen) == 400 and set(seen) == {(packed.data_ptr(), out.data_ptr()) for out, packed in pairs}
 
 
 def main() -> None:

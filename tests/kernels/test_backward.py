@@ -135,19 +135,20 @@ def backward_launches(
     images = torch.empty(32, 3, size, size, dtype=image_dtype, device="meta")
     event_size = (size, size) if interpolation is None else (128, 128)
     dtype = torch.float64 if image_dtype == torch.float64 else torch.float32
-    tensors = [
-        images if image_dtype != torch.uint8 else None,
-        torch.empty(32, dtype=dtype, device="meta"),
-        torch.empty(8, 32, 2, *event_size, device="meta"),
-        images,
-        torch.empty(8, 4, dtype=torch.int32, device="meta"),
-        torch.empty(32, dtype=dtype, device="meta"),
-        None if interpolation is None else torch.empty(32, 4, dtype=torch.int32, device="meta"),
-        None if interpolation is None else torch.empty(32, dtype=torch.bool, device="meta"),
-    ]
-    layouts: list[Any] = [None if tensor is None else Layout.of(tensor) for tensor in tensors]
-    options: list[Any] = [name, 2.0, interpolation == "nearest", 132, TARGETS[target].warp_size]
-    return launch_backward.backward(*[*layouts, *options])[0]
+    tensors = {
+        "ratio_gradient": torch.empty(32, dtype=dtype, device="meta"),
+        "gradient": torch.empty(8, 32, 2, *event_size, device="meta"),
+        "images": images,
+        "shifts": torch.empty(8, 4, dtype=torch.int32, device="meta"),
+        "ratios": torch.empty(32, dtype=dtype, device="meta"),
+    }
+    if image_dtype != torch.uint8:
+        tensors["image_gradient"] = images
+    if interpolation is not None:
+        tensors["crop"] = torch.empty(32, 4, dtype=torch.int32, device="meta")
+        tensors["flip"] = torch.empty(32, dtype=torch.bool, device="meta")
+    layouts = {key: Layout.of(tensor) for key, tensor in tensors.items()}
+    return launch_backward.backward(layouts, name, 2.0, interpolation == "nearest", 132, TARGETS[target].warp_size)[0]
 
 
 #: Every surrogate, every dtype and every interpolation, once.

@@ -19,7 +19,7 @@ from tests.kernels.test_compile import matching
 
 #: A seed, and a call number of more than 32 bits.
 STATE = (-1234567890123456789, 2**40 + 5)
-ROWS = torch.tensor([0, 3, 2**31, 2**32 + 1, 2**63 - 1, -1, 3])
+ROWS = torch.tensor([0, 3, 2**31, 2**32 + 1, 2**63 - 1, -1, 3]).repeat_interleave(2)[::2]  # not contiguous
 #: One case per kernel, for tests of the compiler.
 KERNELS = ("words", "crop", "resized crop", "shifts")
 
@@ -77,6 +77,6 @@ def launch_of(name: str) -> Launch:
     with mock.patch.object(launch, "run") as run:
         with_kernel(name, torch.tensor(STATE), None, 0, 128)
     build, _, tensors, _, *options = run.call_args.args
-    layouts = [None if tensor is None else Layout.of(tensor) for tensor in tensors.values()]
-    (recorded,), _ = build(*layouts, *options, 132, 32)
+    layouts = {key: Layout.of(tensor) for key, tensor in tensors.items() if tensor is not None}
+    (recorded,), _ = build(layouts, *options, 132, 32)
     return recorded
