@@ -39,7 +39,9 @@ def add_commands(app: typer.Typer) -> None:
     checkpoint = typer.Argument(
         ..., metavar="CHECKPOINT", help="best.pt of a run, an official file, or its name on the hub."
     )
-    out = typer.Option(Path("evaluation"), "--out", "-o", help="Folder for confusion.png and evaluation.json.")
+    out = typer.Option(
+        Path("evaluation"), "--out", "-o", metavar="OUT", help="Folder for confusion.png and evaluation.json."
+    )
     own = [_parameter("checkpoint", str, checkpoint), _parameter("out", Path, out)]
     some = ("data", "workers", "device", "ratio", "timesteps", "batch_size")
     _add(app, "evaluate", evaluate, [*own, *data, *(each for each in options if each.name in some)])

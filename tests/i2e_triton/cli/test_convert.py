@@ -304,6 +304,25 @@ def test_events_on_a_gpu_equal_those_on_the_cpu(i2e: I2E) -> None:
     assert_same_events(saved_events("cuda/astronaut.npz"), saved_events("cpu/astronaut.npz"))
 
 
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ((), "bicubic"),
+        (("--resize", "fit"), "fit bicubic"),
+        (("--resize", "crop", "--interpolation", "bilinear"), "crop bilinear"),
+        (("--interpolation", "bilinear"), "bilinear"),
+    ],
+)
+def test_images_are_resized_by_the_rule(
+    options: tuple[str, ...], rule: str, i2e: I2E, write_image: Callable[[str], Path]
+) -> None:
+    path = write_image("a.png")
+    arguments = ("--size", 9, 5, "--ratio", 0.1, "--format", "npz")
+    assert i2e("convert", path, "-o", "out", *arguments, *options).status == 0
+    expected = i2e_triton.convert(read_picture(path, (9, 5), rule), 0.1, dtype=torch.bool)
+    assert_same_events(saved_events("out/a.npz"), expected)
+
+
 def test_image_that_cannot_be_decoded_in_memory_is_skipped(
     i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
