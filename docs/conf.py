@@ -34,7 +34,7 @@ _LIBRARIES = "collections|io|matplotlib|np|npt|numpy|os|pathlib|PIL|pl|pytorch_l
 _TYPES = "Axes|Dataset|Figure|Images|Location|Order|Path|Tensor"
 nitpick_ignore_regex = [("py:.*", rf"({_LIBRARIES})\..*|{_TYPES}")]
 
-myst_enable_extensions = ["attrs_inline", "colon_fence"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
