@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from i2e_triton.formats.event_list import EVENT_DTYPE
+from i2e_triton.install_hints import needs_extra
 
 #: Suffixes of the files that can be read.
 SUFFIXES = (".aedat4", ".raw", ".dat", ".bin")
@@ -150,23 +151,18 @@ def _packets(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
         height, width = size
         yield from _faery().events_stream_from_file(path, dimensions_fallback=(width, height))
         return
-    try:
+    with needs_extra("reading .bin files", "tonic"):
         from tonic.io import read_mnist_file
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(".bin files need Tonic: pip install 'i2e-triton[tonic]'", name="tonic") from error
     events = read_mnist_file(str(path), EVENT_DTYPE)
     if len(events):
         yield events
 
 
 def _faery():  # type: ignore[no-untyped-def]
-    try:
+    with needs_extra("reading recordings", "recordings"):
         import faery
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "recordings need faery: pip install 'i2e-triton[recordings]'", name="faery"
-        ) from error
-    return faery
+
+        return faery
 
 
 def _is_from_faery(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from i2e_triton.install_hints import pip_command
 from tests.i2e_triton.cli.conftest import I2E
 
-COMMANDS = ["info", "convert", "web", "video", "dataset", "calibrate", "stats", "push", "train", "evaluate"]
+COMMANDS = ["info", "convert", "web", "video", "dataset", "import", "calibrate", "stats", "push", "train", "evaluate"]
 WITHOUT_PACKAGES = """
 import json, sys
 sys.modules.update(dict.fromkeys({packages}))
