@@ -19,6 +19,8 @@ EXAMPLES = sorted(FOLDER.glob("*.py"))
 #: Values of the constants at the top of an example, by file name without ".py". An example that is missing here runs
 #: unchanged.
 CONSTANTS: dict[str, dict[str, Any]] = {
+    "attack": {"TRAIN": 64, "TEST": 8, "EPOCHS": 1, "EPSILONS": (0.1,), "STEPS": 2},
+    "learned_ratio": {"RATIOS": (0.12,), "SEEDS": 1, "EPOCHS": 1},
     "photographs_to_network": {"PICTURES": 16, "EPOCHS": 1},
 }
 

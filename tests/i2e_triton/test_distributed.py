@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from i2e_triton import I2E
+from i2e_triton import I2E, Surrogate
 from tests.samples import resized_photograph
 
 NAMES = ("astronaut", "chelsea", "coffee", "rocket")
@@ -67,3 +67,29 @@ def test_two_processes_train_the_same_model(tmp_path: Path) -> None:
     assert not torch.equal(first["canonical"], network().state_dict()["2.weight"])
     assert not torch.equal(first["random"], first["canonical"])
     assert torch.equal(first["motion vectors"], I2E().weight)
+
+
+def learn_ratio(rank: int, folder: str) -> None:
+    """Take a step of the ratio and of the weights as one of two processes, on its half of the images."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    module = network()
+    module[0] = I2E(0.1, learn_ratio=True, surrogate=Surrogate("atan", 20))
+    model = DistributedDataParallel(module.eval())
+    loss_of(model, images()[2 * rank : 2 * rank + 2]).backward()
+    torch.save(module[0].ratio.grad, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_mean_gradient_of_the_ratio(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(learn_ratio, args=(str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert torch.equal(first, second)
+    module = network()
+    encoder = I2E(0.1, learn_ratio=True, surrogate=Surrogate("atan", 20))
+    module[0] = encoder
+    module.eval()
+    (sum(loss_of(module, half) for half in images().chunk(2)) / 2).backward()
+    assert isinstance(encoder.ratio, nn.Parameter)
+    torch.testing.assert_close(first, encoder.ratio.grad)
