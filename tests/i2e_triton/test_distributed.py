@@ -90,6 +90,7 @@ def test_two_processes_have_the_mean_gradient_of_the_ratio(tmp_path: Path) -> No
     encoder = I2E(0.1, learn_ratio=True, surrogate=Surrogate("atan", 20))
     module[0] = encoder
     module.eval()
-    (sum(loss_of(module, half) for half in images().chunk(2)) / 2).backward()
+    first_half, second_half = images().chunk(2)
+    ((loss_of(module, first_half) + loss_of(module, second_half)) / 2).backward()
     assert isinstance(encoder.ratio, nn.Parameter)
     torch.testing.assert_close(first, encoder.ratio.grad)
