@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,37 @@ def test_site_has_its_pages_and_no_broken_link(site: Path) -> None:
     assert 'id="i2e_triton.convert"' in (site / "api" / "functions.html").read_text()
     checked = run(CHECK_LINKS, site)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_pictures_that_a_cell_saves_are_moved_to_the_site(tmp_path: Path) -> None:
+    gallery = runpy.run_path(str(ROOT / "docs" / "gallery.py"))
+    (tmp_path / "out").mkdir()
+    for name in ("b.png", "a.gif", "notes.txt"):
+        (tmp_path / "out" / name).write_text(name)
+    paths = (str(tmp_path / f"image_{number}.png") for number in (1, 2))
+    variables = {"src_file": str(tmp_path / "example.py"), "image_path_iterator": paths}
+    rst = gallery["saved_pictures"](None, variables, {"src_dir": str(tmp_path)})
+    assert rst.index("image_1.gif") < rst.index("image_2.png")
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
+        "image_1.gif",
+        "image_2.png",
+        "notes.txt",
+    ]
+
+
+def test_first_examples_exist_and_come_first() -> None:
+    gallery = runpy.run_path(str(ROOT / "docs" / "gallery.py"))
+    files = {path.name for path in (ROOT / "examples").glob("*.py")}
+    assert {f"{name}.py" for name in gallery["FIRST"]} <= files
+    assert sorted(files, key=gallery["position"])[:2] == ["first_events.py", "photographs_to_network.py"]
+
+
+@pytest.mark.slow
+def test_pictures_of_the_guides_are_drawn(tmp_path: Path) -> None:
+    runpy.run_path(str(ROOT / "docs" / "pictures.py"))["main"](tmp_path)
+    drawn = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert drawn == {"events.gif", "images/steps.png", "images/threshold.png", "images/timesteps.png"}
+    assert all((ROOT / "docs" / name).is_file() for name in drawn)
 
 
 def test_broken_links_are_found(tmp_path: Path) -> None:
