@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -150,6 +151,19 @@ def _open_camera(number: int) -> Any:
     return av.open(f"/dev/video{number}" if device == "v4l2" else str(number), format=device)
 
 
+def _planes(frame: Any) -> Tensor:
+    """Return a frame in the format gbrp as ``[3, H, W]``.
+
+    The pixels are those of the format rgb24. Planes take a quarter of the time, because interleaved colors are slow to
+    copy into a batch and to convert.
+    """
+    planes = []
+    for plane in (frame.planes[2], frame.planes[0], frame.planes[1]):  # stored as green, blue, red
+        rows = np.frombuffer(plane, np.uint8)[: frame.height * plane.line_size].reshape(frame.height, plane.line_size)
+        planes.append(rows[:, : frame.width])
+    return torch.from_numpy(np.stack(planes))
+
+
 def _as_image(frame: Any) -> Tensor:
     """Return a decoded frame as an upright image. Transparency is dropped."""
     components = frame.format.components
@@ -157,7 +171,9 @@ def _as_image(frame: Any) -> Tensor:
     if max(component.bits for component in components) > 8:
         array = frame.to_ndarray(format="gray16le" if grey else "rgb48le")
         image = torch.from_numpy(array).to(torch.float32) / 65535
+        image = image[None] if grey else image.movedim(-1, 0)
+    elif grey:
+        image = torch.from_numpy(frame.to_ndarray(format="gray"))[None]
     else:
-        image = torch.from_numpy(frame.to_ndarray(format="gray" if grey else "rgb24"))
-    image = image[None] if grey else image.movedim(-1, 0)
+        image = _planes(frame.reformat(format="gbrp"))
     return image.rot90(frame.rotation // 90, (-2, -1)) if frame.rotation else image

@@ -29,6 +29,14 @@ def test_frames_and_times_are_those_of_the_file(tmp_path: Path) -> None:
     assert reader.problem is None
 
 
+@pytest.mark.parametrize("width", [17, 61])
+def test_rows_of_any_length_are_read(width: int, tmp_path: Path) -> None:
+    pictures = [np.ascontiguousarray(picture[:, :width]) for picture in moving_photograph(2)]
+    frames = list(VideoReader(write_clip(tmp_path / "a.mkv", pictures)))
+    for picture, frame in zip(pictures, frames):
+        assert np.array_equal(frame.image.movedim(0, -1).numpy(), picture)
+
+
 def test_times_begin_at_the_first_frame(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mkv", moving_photograph(2), times_ms=[5000, 5100])
     assert [frame.time_us for frame in VideoReader(clip)] == [0, 100_000]
