@@ -3,8 +3,18 @@
 Needs ``pip install 'i2e-triton[recordings]'``; ``.bin`` files need ``i2e-triton[tonic]``.
 """
 
+from i2e_triton.recordings.dataset import RecordedEvents
 from i2e_triton.recordings.reading import Recording, RecordingError, open_recording
 from i2e_triton.recordings.split import hashed_split
 from i2e_triton.recordings.windows import Window, WindowRule, windows
 
-__all__ = ["Recording", "RecordingError", "Window", "WindowRule", "hashed_split", "open_recording", "windows"]
+__all__ = [
+    "RecordedEvents",
+    "Recording",
+    "RecordingError",
+    "Window",
+    "WindowRule",
+    "hashed_split",
+    "open_recording",
+    "windows",
+]
