@@ -6,6 +6,8 @@ Convert the frames of a video to events, in two ways: each frame as an image of 
 before. Neither is a model of an event camera. The video is made here: a photograph that moves.
 """
 
+from pathlib import Path
+
 import av
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,12 +19,14 @@ from i2e_triton import video
 FRAMES = 25
 SIZE = 128
 RATIO = 0.12
+CLIP = Path("out/clip.mp4")
 
 # %%
 # PyAV writes the video. Any video file that FFmpeg can decode would do as well.
 
+CLIP.parent.mkdir(exist_ok=True)
 photograph = data.astronaut()
-with av.open("clip.mp4", "w") as container:
+with av.open(str(CLIP), "w") as container:
     stream = container.add_stream("libx264", rate=25)
     stream.width = stream.height = SIZE
     stream.pix_fmt = "yuv420p"
@@ -35,8 +39,8 @@ with av.open("clip.mp4", "w") as container:
 # ``VideoReader`` yields frames with the times of the file, and ``events`` converts them in batches. Only one batch is
 # in memory at a time, so the video may be hours long.
 
-microsaccades = list(video.events(video.VideoReader("clip.mp4"), RATIO))
-differences = list(video.events(video.VideoReader("clip.mp4"), RATIO, between_frames=True))
+microsaccades = list(video.events(video.VideoReader(CLIP), RATIO))
+differences = list(video.events(video.VideoReader(CLIP), RATIO, between_frames=True))
 print(microsaccades[1].time_us, microsaccades[1].packed.shape)
 
 # %%
@@ -62,7 +66,10 @@ figure.tight_layout()
 # The number of events of each frame.
 
 figure, axis = plt.subplots(figsize=(6, 3))
-for name, found in (("microsaccade", microsaccades), ("difference between frames", differences)):
+for name, found in (
+    ("microsaccade", microsaccades),
+    ("difference between frames", differences),
+):
     times = [each.time_us / 1e6 for each in found]
     axis.plot(times, [len(each.event_list()) for each in found], label=name)
 axis.set_xlabel("time in s")
