@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest import mock
 
 import torch
 from hypothesis import assume
@@ -51,6 +52,10 @@ class GradientCase:
     def term_sums(self) -> tuple[Tensor | None, Tensor]:
         """Return the sums of the magnitudes of the terms of both gradients."""
         images, ratios = self._inputs()
+        with mock.patch.object(reference, "lerp", _lerp_of_magnitudes):
+            return self._term_sums(images, ratios)
+
+    def _term_sums(self, images: Tensor, ratios: Tensor) -> tuple[Tensor | None, Tensor]:
         augmented = [
             reference.augment(raw, *list(self.options.values())) if self.options else reference.scale(raw)
             for raw in (images.detach(), images.nan_to_num(0, 0, 0) if images.requires_grad else images)
@@ -100,6 +105,12 @@ def _gradients(total: Tensor, images: Tensor, ratios: Tensor) -> tuple[Tensor | 
         return None, torch.autograd.grad(total, ratios)[0]
     for_images, for_ratios = torch.autograd.grad(total, (images, ratios))
     return for_images, for_ratios
+
+
+def _lerp_of_magnitudes(lo: Tensor, hi: Tensor, weight: Tensor) -> Tensor:
+    """Interpolate like the reference, with the magnitudes of the derivative's terms: ``1 + weight`` and ``weight``."""
+    terms = lo + (hi + lo) * weight
+    return (lo + (hi - lo) * weight).detach() + (terms - terms.detach())
 
 
 def _shifted(plane: Tensor, dy: int, dx: int) -> Tensor:
