@@ -123,9 +123,10 @@ def test_sdist_contains_the_clone_and_files_instead_of_symbolic_links(sdist: Pat
     assert not [member.name for member in members if not (member.isreg() or member.isdir())]
     found = {member.name.split("/", 1)[-1] for member in members if member.isreg()}
     folders = ("benchmarks", "docs", "examples", "i2e_triton", "tests", *LINKED)
-    files = {file.relative_to(ROOT) for folder in folders for file in (ROOT / folder).rglob("*") if file.is_file()}
+    tree = sdist.parent / "tree"
+    files = {file.relative_to(tree) for folder in folders for file in (tree / folder).rglob("*") if file.is_file()}
     made = {Path("docs/examples"), Path("examples/out")}  # outputs of make docs and of the examples
-    files = {file for file in files if "__pycache__" not in file.parts and not made & set(file.parents)}
+    files = {file for file in files if not made & set(file.parents)}
     modules = [file for file in files if file.parts[0] in LINKED and file.suffix == ".py"]
     expected = {str(file) for file in files} | {f"i2e_triton/{file}" for file in modules}
     documents = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"}
