@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from i2e_triton.ops import cpu
+from i2e_triton.ops import cpu, cpu_arithmetic
 
 # Values (of all channels) per thread and chunk. Smaller chunks need more calls; larger ones do not fit in the cache.
 _CHUNK_VALUES = 512 * 1024
@@ -101,7 +101,7 @@ def _sources_along_axis(
 def _value(images: Tensor, rows: Sources, columns: Sources, nearest: bool) -> Tensor:
     """Return the value channels ``[N, 1, H, W]`` of augmented images, all NaN for an image with a non-finite pixel."""
     pixels = augmented(images, rows, columns, nearest)
-    value = cpu.channel_max(pixels)
+    value = cpu_arithmetic.channel_max(pixels)
     if images.is_floating_point():
         # The minimum is over all channels, because a larger channel hides a -inf from the value channel.
         finite = pixels.amin(dim=(1, 2, 3)).isfinite() & value.amax(dim=(1, 2)).isfinite()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from i2e_triton.ops import cpu, cpu_augmented
+from i2e_triton.ops import cpu, cpu_arithmetic, cpu_augmented
 from i2e_triton.surrogate import Surrogate
 
 # Pixels of a chunk, per thread, so that the planes of a timestep stay in the cache.
@@ -128,7 +128,7 @@ def _value(pixels: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
     The value channel of an image is 0 if they are not finite, or if its range is too large for ``dtype``.
     """
-    value = cpu.channel_max(pixels)
+    value = cpu_arithmetic.channel_max(pixels)
     if pixels.dtype == torch.uint8:
         return value.to(dtype) * (1 / 255), torch.ones(len(pixels), dtype=torch.bool)
     value = value.to(dtype)
@@ -152,6 +152,6 @@ def _channel_gradient(pixels: Tensor, value_gradient: Tensor) -> Tensor:
     """Return the gradient for images ``[N, C, H, W]``. Channels that share a pixel's maximum share its gradient."""
     if pixels.shape[1] == 1:
         return value_gradient[:, None]
-    largest = pixels == cpu.channel_max(pixels)[:, None]
+    largest = pixels == cpu_arithmetic.channel_max(pixels)[:, None]
     # An image with NaN has no largest channel, and a gradient of 0.
     return largest * (value_gradient / largest.sum(dim=1).clamp_(min=1))[:, None]

@@ -90,7 +90,7 @@ def _write_cpu(out: Tensor, args: Arguments) -> None:
     images, shifts, ratios = args.images, args.shifts, args.ratios
     dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
     if ratios is None:
-        ratios = torch.full((len(images),), args.ratio, dtype=dtype, device="cpu")
+        ratios = torch.full((images.shape[0],), args.ratio, dtype=dtype, device="cpu")
     ratios = ratios.to(dtype)
     if shifts is None:
         shifts = canonical_shifts_on(images.device, args.timesteps)

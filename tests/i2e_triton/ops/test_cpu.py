@@ -151,7 +151,8 @@ def test_equals_the_reference(one_thread: None, data: st.DataObject) -> None:
     out = output_like(expected, strided=data.draw(st.booleans(), label="strided output"))
     before = images.clone(), shifts.clone()
     pixels = data.draw(st.sampled_from(CHUNK_PIXELS), label="pixels of a chunk")
-    with mock.patch.object(cpu, "_CHUNK_PIXELS", pixels):
+    wide = data.draw(st.sampled_from((1, cpu._WIDE)), label="width of wide images")
+    with mock.patch.multiple(cpu, _CHUNK_PIXELS=pixels, _WIDE=wide):
         result = convert(images, ratio, shifts=shifts, dtype=expected.dtype, packed=packed, out=out)
     assert result is out
     assert_same_events(out, expected)
