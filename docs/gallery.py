@@ -10,7 +10,15 @@ from typing import Any
 from sphinx_gallery.scrapers import figure_rst
 
 #: The examples that a reader should see first, in this order. The others follow by name.
-FIRST = ("first_events", "photographs_to_network", "official_module", "augmentation")
+FIRST = (
+    "first_events",
+    "photographs_to_network",
+    "official_module",
+    "augmentation",
+    "other_libraries",
+    "calibration",
+    "dynamic_threshold",
+)
 
 
 def position(file: str) -> tuple[int, str]:

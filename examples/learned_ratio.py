@@ -94,6 +94,8 @@ figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrai
 left.plot(list(fixed), list(fixed.values()), "o-", label="fixed")
 left.axhline(learned, color="tab:red", label="learned")
 left.set(xlabel="ratio", ylabel="test accuracy", xscale="log")
+left.set_xticks(RATIOS, labels=RATIOS)
+left.minorticks_off()
 left.legend()
 for seed, (_, history) in enumerate(runs):
     right.plot(history, label=f"seed {seed}")
