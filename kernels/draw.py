@@ -1,7 +1,7 @@
 """Random draws with Philox 4x32-10, each in one launch: random words, crop boxes and flips, motion vectors.
 
 ``ops/draw.py`` describes the random numbers. A launch has one program, which loops over the images: with several
-programs, one could read the counter after another has increased it.
+programs, one could read the call number after another has increased it.
 """
 
 from __future__ import annotations
@@ -25,33 +25,37 @@ _IMAGES = 256  # per step of the loop: one per thread
 
 
 @triton.jit
-def _first(state_ptr, seed_offset):
-    """Return the key and the counter of this call."""
+def _load_state(state_ptr, seed_offset):
+    """Return the key and the call number."""
     return tl.load(state_ptr) + seed_offset, tl.load(state_ptr + 1)
 
 
 @triton.jit
-def _increase(state_ptr, counter):
-    """Write the counter of the next call."""
-    tl.debug_barrier()  # all threads have read the counter
-    tl.store(state_ptr + 1, counter + 1)
+def _increase(state_ptr, call_number):
+    """Write the number of the next call."""
+    tl.debug_barrier()  # all threads have read the call number
+    tl.store(state_ptr + 1, call_number + 1)
 
 
 @triton.jit
-def _rows(rows_ptr, image, inside):
+def _rows(rows_ptr, image, mask):
     """Return the row numbers of images, int64."""
     if rows_ptr is None:
         return image.to(tl.int64)
     else:
-        return tl.load(rows_ptr + image, mask=inside, other=0)
+        return tl.load(rows_ptr + image, mask=mask, other=0)
 
 
 @triton.jit
-def _words(key, counter, row, block):
+def _words(key, call_number, row, block):
     """Return the four words of one block in the random streams of rows, uint32."""
-    last = ((counter >> 32) << 16) | block
+    word3 = ((call_number >> 32) << 16) | block  # ops/draw.py describes the counter of four words
     return tl.philox(
-        key, row.to(tl.uint32), (row >> 32).to(tl.uint32), counter.to(tl.uint32), tl.cast(last, tl.int64).to(tl.uint32)
+        key,
+        row.to(tl.uint32),
+        (row >> 32).to(tl.uint32),
+        call_number.to(tl.uint32),
+        tl.cast(word3, tl.int64).to(tl.uint32),
     )
 
 
@@ -62,30 +66,30 @@ def _below(word, count):
 
 
 @triton.jit
-def _store_crop(crop_ptr, image, inside, top, left, height, width):
+def _store_crop(crop_ptr, image, mask, top, left, height, width):
     ptr = crop_ptr + 4 * image
-    tl.store(ptr, top, mask=inside)
-    tl.store(ptr + 1, left, mask=inside)
-    tl.store(ptr + 2, height, mask=inside)
-    tl.store(ptr + 3, width, mask=inside)
+    tl.store(ptr, top, mask=mask)
+    tl.store(ptr + 1, left, mask=mask)
+    tl.store(ptr + 2, height, mask=mask)
+    tl.store(ptr + 3, width, mask=mask)
 
 
 @triton.jit
-def words_kernel(state_ptr, rows_ptr, seed_offset, batch, out_ptr, first, blocks, IMAGES: tl.constexpr):
-    """Draw ``blocks`` blocks of words for each image, from block ``first`` on."""
-    key, counter = _first(state_ptr, seed_offset)
+def words_kernel(state_ptr, rows_ptr, seed_offset, batch, out_ptr, first_block, blocks, IMAGES: tl.constexpr):
+    """Draw ``blocks`` blocks of words for each image, from block ``first_block`` on."""
+    key, call_number = _load_state(state_ptr, seed_offset)
     for start in range(0, batch, IMAGES):
         image = start + tl.arange(0, IMAGES)
-        inside = image < batch
-        row = _rows(rows_ptr, image, inside)
+        mask = image < batch
+        row = _rows(rows_ptr, image, mask)
         for block in range(0, blocks):
             ptr = out_ptr + 4 * (image.to(tl.int64) * blocks + block)
-            a, b, c, d = _words(key, counter, row, first + block)
-            tl.store(ptr, a.to(tl.int64), mask=inside)
-            tl.store(ptr + 1, b.to(tl.int64), mask=inside)
-            tl.store(ptr + 2, c.to(tl.int64), mask=inside)
-            tl.store(ptr + 3, d.to(tl.int64), mask=inside)
-    _increase(state_ptr, counter)
+            a, b, c, d = _words(key, call_number, row, first_block + block)
+            tl.store(ptr, a.to(tl.int64), mask=mask)
+            tl.store(ptr + 1, b.to(tl.int64), mask=mask)
+            tl.store(ptr + 2, c.to(tl.int64), mask=mask)
+            tl.store(ptr + 3, d.to(tl.int64), mask=mask)
+    _increase(state_ptr, call_number)
 
 
 @triton.jit
@@ -98,23 +102,23 @@ def crop_kernel(
     flip_ptr,
     height,  # of the images
     width,
-    flip_below,
+    flip_threshold,
     box_height,
     box_width,
     padding,
     IMAGES: tl.constexpr,
 ):
     """Draw boxes of fixed size, and flips."""
-    key, counter = _first(state_ptr, seed_offset)
+    key, call_number = _load_state(state_ptr, seed_offset)
     for start in range(0, batch, IMAGES):
         image = start + tl.arange(0, IMAGES)
-        inside = image < batch
-        flip, y, x, _ = _words(key, counter, _rows(rows_ptr, image, inside), 0)
+        mask = image < batch
+        flip, y, x, _ = _words(key, call_number, _rows(rows_ptr, image, mask), 0)
         top = _below(y, height + 2 * padding - box_height + 1) - padding
         left = _below(x, width + 2 * padding - box_width + 1) - padding
-        _store_crop(crop_ptr, image, inside, top, left, box_height, box_width)
-        tl.store(flip_ptr + image, flip.to(tl.int64) < flip_below, mask=inside)
-    _increase(state_ptr, counter)
+        _store_crop(crop_ptr, image, mask, top, left, box_height, box_width)
+        tl.store(flip_ptr + image, flip.to(tl.int64) < flip_threshold, mask=mask)
+    _increase(state_ptr, call_number)
 
 
 @triton.jit
@@ -127,40 +131,40 @@ def resized_crop_kernel(
     flip_ptr,
     height,  # of the images
     width,
-    flip_below,
-    smallest_area,  # these four are float64, passed as their bits
+    flip_threshold,
+    smallest_area,  # these four are float64, passed as their bits; ResizedBox in ops/draw_cpu.py explains them
     area_step,
-    smallest_log,
-    log_step,
+    smallest_log_ratio,
+    log_ratio_step,
     centre_height,
     centre_width,
     TRIES: tl.constexpr,
     IMAGES: tl.constexpr,
 ):
     """Draw boxes of random area and aspect ratio, and flips."""
-    key, counter = _first(state_ptr, seed_offset)
+    key, call_number = _load_state(state_ptr, seed_offset)
     for start in range(0, batch, IMAGES):
         image = start + tl.arange(0, IMAGES)
-        inside = image < batch
-        row = _rows(rows_ptr, image, inside)
-        flip, y, x, _ = _words(key, counter, row, 0)
-        found = image < 0
+        mask = image < batch
+        row = _rows(rows_ptr, image, mask)
+        flip, y, x, _ = _words(key, call_number, row, 0)
+        found = image < 0  # nowhere
         box_height = tl.zeros([IMAGES], tl.int64) + centre_height
         box_width = tl.zeros([IMAGES], tl.int64) + centre_width
         for block in tl.static_range(TRIES // 2):
-            words = _words(key, counter, row, 1 + block)
+            words = _words(key, call_number, row, 1 + block)
             for i in tl.static_range(0, 4, 2):
                 side = tl.sqrt(_float64_number(words[i], area_step, smallest_area))
-                log = _float64_number(words[i + 1], log_step, smallest_log)
-                try_height, try_width = _rounded(side * _exp(-log)), _rounded(side * _exp(log))
+                log_ratio = _float64_number(words[i + 1], log_ratio_step, smallest_log_ratio)
+                try_height, try_width = _rounded(side * _exp8(-log_ratio)), _rounded(side * _exp8(log_ratio))
                 fits = (try_height > 0) & (try_height <= height) & (try_width > 0) & (try_width <= width) & ~found
                 box_height, box_width = tl.where(fits, try_height, box_height), tl.where(fits, try_width, box_width)
                 found |= fits
         top = tl.where(found, _below(y, height - box_height + 1), (height - centre_height) // 2)
         left = tl.where(found, _below(x, width - box_width + 1), (width - centre_width) // 2)
-        _store_crop(crop_ptr, image, inside, top, left, box_height, box_width)
-        tl.store(flip_ptr + image, flip.to(tl.int64) < flip_below, mask=inside)
-    _increase(state_ptr, counter)
+        _store_crop(crop_ptr, image, mask, top, left, box_height, box_width)
+        tl.store(flip_ptr + image, flip.to(tl.int64) < flip_threshold, mask=mask)
+    _increase(state_ptr, call_number)
 
 
 @triton.jit
@@ -175,11 +179,14 @@ def _float64(bits):
 
 
 @triton.jit
-def _exp(log):
-    """Return ``exp(8 * log)`` with products and sums only, which every device rounds alike."""
-    power = log * _EXP[0] + _EXP[1]
+def _exp8(x):
+    """Return ``exp(8 * x)`` for small x: a polynomial for exp(x), squared three times.
+
+    It uses products and sums only, which every device rounds alike.
+    """
+    power = x * _EXP[0] + _EXP[1]
     for i in tl.static_range(2, _COEFFICIENTS):
-        power = power * log + _EXP[i]
+        power = power * x + _EXP[i]
     for _ in tl.static_range(3):
         power = power * power
     return power
@@ -198,33 +205,33 @@ def shifts_kernel(
     batch,
     candidates_ptr,  # [COUNT, T, 4]
     out_ptr,  # [B, T, 4]
-    first,
+    first_block,
     COUNT: tl.constexpr,
     TIMESTEPS: tl.constexpr,
     IMAGES: tl.constexpr,
 ):
-    """Draw one of the candidates for each timestep, from block ``first`` on."""
-    key, counter = _first(state_ptr, seed_offset)
+    """Draw one candidate motion vector for each timestep. The random words are those from ``first_block`` on."""
+    key, call_number = _load_state(state_ptr, seed_offset)
     component = tl.arange(0, 4)[None, :]
     for start in range(0, batch, IMAGES):
         image = start + tl.arange(0, IMAGES)
-        inside = image < batch
-        row = _rows(rows_ptr, image, inside)
+        mask = image < batch
+        row = _rows(rows_ptr, image, mask)
         for t in tl.static_range(TIMESTEPS):
             if t % 4 == 0:
-                words = _words(key, counter, row, first + t // 4)
+                words = _words(key, call_number, row, first_block + t // 4)
             vector = _below(words[t % 4], COUNT) * TIMESTEPS + t
             values = tl.load(candidates_ptr + 4 * vector[:, None] + component)
             out = image.to(tl.int64) * TIMESTEPS + t
-            tl.store(out_ptr + 4 * out[:, None] + component, values, mask=inside[:, None])
-    _increase(state_ptr, counter)
+            tl.store(out_ptr + 4 * out[:, None] + component, values, mask=mask[:, None])
+    _increase(state_ptr, call_number)
 
 
 _KERNELS = {"words": words_kernel, "crop": crop_kernel, "resized_crop": resized_crop_kernel, "shifts": shifts_kernel}
 
 
 def run(name: str, tensors: dict[str, Tensor], rows: Tensor | None, numbers: dict[str, int | float]) -> None:
-    """Launch a kernel on the device of the state. A float reaches the kernel as the bits of a float64."""
+    """Launch a kernel on the device of the state. Floats are passed as bits: Triton would round them to float32."""
     given = {**tensors, "rows_ptr": None if rows is None else rows.contiguous()}
     launch.run(_launches, tensors["state_ptr"].device, given, 0.0, name, tuple(numbers.items()))
 

@@ -51,7 +51,7 @@ for _schema in (
 
 def _words_cuda(state: Tensor, rows: Tensor | None, seed_offset: int, batch: int, first: int, blocks: int) -> Tensor:
     kernels, out = _load_kernels(), _words_fake(state, rows, seed_offset, batch, first, blocks)
-    numbers = {"seed_offset": seed_offset, "batch": batch, "first": first, "blocks": blocks}
+    numbers = {"seed_offset": seed_offset, "batch": batch, "first_block": first, "blocks": blocks}
     kernels.run("words", {"state_ptr": state, "out_ptr": out}, rows, numbers)
     return out
 
@@ -63,8 +63,8 @@ def _words_fake(state: Tensor, rows: Tensor | None, seed_offset: int, batch: int
 def _crop_cpu(
     state: Tensor, rows: Tensor | None, seed_offset: int, batch: int, size: Size, flip: float, box: Size, padding: int
 ) -> tuple[Tensor, Tensor]:
-    words = draw_cpu.words(state, rows, seed_offset, batch, first=0, blocks=1)
-    return draw_cpu.crop(words, size, box, padding), draw_cpu.flips(words, _flip_below(flip))
+    words = draw_cpu.words(state, rows, seed_offset, batch, first_block=0, blocks=1)
+    return draw_cpu.crop(words, size, box, padding), draw_cpu.flips(words, _flip_threshold(flip))
 
 
 def _crop_cuda(
@@ -86,7 +86,7 @@ def _run_crop(
 ) -> tuple[Tensor, Tensor]:
     kernels, (crop, flips) = _load_kernels(), _crop_fake(state, rows, seed_offset, batch)
     numbers |= {"seed_offset": seed_offset, "batch": batch, "height": size[0], "width": size[1]}
-    numbers["flip_below"] = _flip_below(flip)
+    numbers["flip_threshold"] = _flip_threshold(flip)
     kernels.run(kernel, {"state_ptr": state, "crop_ptr": crop, "flip_ptr": flips}, rows, numbers)
     return crop, flips
 
@@ -101,9 +101,9 @@ def _resized_crop_cpu(
     scale: Range,
     ratio: Range,
 ) -> tuple[Tensor, Tensor]:
-    words = draw_cpu.words(state, rows, seed_offset, batch, first=0, blocks=1 + TRIES // 2)
+    words = draw_cpu.words(state, rows, seed_offset, batch, first_block=0, blocks=1 + TRIES // 2)
     return draw_cpu.resized_crop(words, size, _resized_box(size, scale, ratio)), draw_cpu.flips(
-        words, _flip_below(flip)
+        words, _flip_threshold(flip)
     )
 
 
@@ -133,7 +133,7 @@ def _shifts_cpu(state: Tensor, rows: Tensor | None, seed_offset: int, batch: int
 def _shifts_cuda(state: Tensor, rows: Tensor | None, seed_offset: int, batch: int, groups: Size) -> Tensor:
     kernels, candidates = _load_kernels(), _candidates_on(state.device, tuple(groups))
     out = _shifts_fake(state, rows, seed_offset, batch, groups)
-    numbers = {"seed_offset": seed_offset, "batch": batch, "first": _SHIFTS_BLOCK}
+    numbers = {"seed_offset": seed_offset, "batch": batch, "first_block": _SHIFTS_BLOCK}
     numbers |= {"COUNT": candidates.shape[0], "TIMESTEPS": len(groups)}
     kernels.run("shifts", {"state_ptr": state, "candidates_ptr": candidates, "out_ptr": out}, rows, numbers)
     return out
@@ -149,7 +149,7 @@ def _candidates_on(device: torch.device, groups: tuple[int, ...]) -> Tensor:
     return copied_to(candidate_shifts(groups, len(groups), device="cpu"), device)
 
 
-def _flip_below(probability: float) -> int:
+def _flip_threshold(probability: float) -> int:
     """Return the number below which a 32-bit word lies with this probability."""
     return round(probability * 2**32)
 
@@ -158,15 +158,15 @@ def _resized_box(size: Size, scale: Range, ratio: Range) -> ResizedBox:
     """Return the arguments of boxes with an area of ``scale`` times the image and an aspect ratio of ``ratio``."""
     height, width = size
     smallest, largest = (area * (height * width) for area in scale)
-    smallest_log, largest_log = (math.log(aspect) / 16 for aspect in ratio)
+    smallest_log_ratio, largest_log_ratio = (math.log(aspect) / 16 for aspect in ratio)
     if width / height < ratio[0]:
         centre = round(width / ratio[0]), width
     elif width / height > ratio[1]:
         centre = height, round(height * ratio[1])
     else:
         centre = height, width
-    steps = (largest - smallest) / 2**32, (largest_log - smallest_log) / 2**32
-    return ResizedBox(smallest, steps[0], smallest_log, steps[1], *centre)
+    steps = (largest - smallest) / 2**32, (largest_log_ratio - smallest_log_ratio) / 2**32
+    return ResizedBox(smallest, steps[0], smallest_log_ratio, steps[1], *centre)
 
 
 @cache

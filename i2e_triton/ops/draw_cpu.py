@@ -23,41 +23,45 @@ class ResizedBox(NamedTuple):
 
     smallest_area: float  # in pixels
     area_step: float
-    smallest_log: float  # logarithm of the aspect ratio, divided by 16
-    log_step: float
+    smallest_log_ratio: float  # logarithm of the aspect ratio, divided by 16
+    log_ratio_step: float
     centre_height: int  # the central box, which is used if no try fits into the image
     centre_width: int
 
 
-def words(state: Tensor, rows: Tensor | None, seed_offset: int, batch: int, first: int, blocks: int) -> Tensor:
+def words(state: Tensor, rows: Tensor | None, seed_offset: int, batch: int, first_block: int, blocks: int) -> Tensor:
     """Return the words of some blocks in the random stream of each image, and add 1 to the call number.
 
     Returns:
         int64 tensor ``[B, 4 * blocks]`` of 32-bit numbers.
     """
-    key, counter = state.tolist()
+    key, call_number = state.tolist()
     state.add_(_NEXT_CALL)
     key += seed_offset
     if batch * blocks <= _FEW_BLOCKS:
         numbers = range(batch) if rows is None else rows.tolist()
-        drawn = [philox(key, counter, row, block) for row in numbers for block in range(first, first + blocks)]
+        drawn = [
+            philox(key, call_number, row, block)
+            for row in numbers
+            for block in range(first_block, first_block + blocks)
+        ]
         words = torch.tensor(drawn, dtype=torch.int64, device="cpu")
     else:
         rows = torch.arange(batch, device="cpu") if rows is None else rows
-        block = torch.arange(first, first + blocks, device="cpu")
-        words = torch.stack(philox(key, counter, *torch.broadcast_tensors(rows[:, None], block)), dim=2)
+        block = torch.arange(first_block, first_block + blocks, device="cpu")
+        words = torch.stack(philox(key, call_number, *torch.broadcast_tensors(rows[:, None], block)), dim=2)
     return words.view(batch, 4 * blocks)
 
 
-def philox(key: int, counter: int, row: Any, block: Any) -> tuple[Any, Any, Any, Any]:
+def philox(key: int, call_number: int, row: Any, block: Any) -> tuple[Any, Any, Any, Any]:
     """Return the four words of a block, by Philox 4x32-10 (Salmon et al., SC 2011).
 
     Row and block are Python integers, or int64 tensors of one shape. A product wraps around in int64; its bits are
     those of the product in uint64.
     """
     key0, key1 = key & _UINT32, key >> 32 & _UINT32
-    word0, word1, word2 = row & _UINT32, row >> 32 & _UINT32, counter & _UINT32
-    word3 = (counter >> 32 << 16 | block) & _UINT32
+    word0, word1, word2 = row & _UINT32, row >> 32 & _UINT32, call_number & _UINT32
+    word3 = (call_number >> 32 << 16 | block) & _UINT32
     for _ in range(_ROUNDS):
         product0, product2 = word0 * 0xD2511F53, word2 * 0xCD9E8D57
         word0, word1 = product2 >> 32 & _UINT32 ^ word1 ^ key0, product2 & _UINT32
@@ -66,9 +70,9 @@ def philox(key: int, counter: int, row: Any, block: Any) -> tuple[Any, Any, Any,
     return word0, word1, word2, word3
 
 
-def flips(words: Tensor, flip_below: int) -> Tensor:
+def flips(words: Tensor, flip_threshold: int) -> Tensor:
     """Return bool ``[B]`` from word 0."""
-    return words[:, 0] < flip_below
+    return words[:, 0] < flip_threshold
 
 
 def crop(words: Tensor, size: Sequence[int], box: Sequence[int], padding: int) -> Tensor:
@@ -83,7 +87,7 @@ def resized_crop(words: Tensor, size: Sequence[int], box: ResizedBox) -> Tensor:
     """Return boxes of random area and aspect ratio, int32 ``[B, 4]``, from words 1, 2 and those from 4 on."""
     image, centre = torch.tensor([size, (box.centre_height, box.centre_width)], device="cpu")
     areas, logs = words[:, 4:].to(torch.float64).unflatten(1, (-1, 2)).unbind(2)
-    logs = logs * box.log_step + box.smallest_log
+    logs = logs * box.log_ratio_step + box.smallest_log_ratio
     sides = (areas * box.area_step + box.smallest_area).sqrt_()
     tries = exp(torch.stack([-logs, logs], dim=2)).mul_(sides[..., None]).add_(0.5).long()  # [B, tries, 2]
     found, first = ((tries > 0) & (tries <= image)).all(2).max(1, keepdim=True)

@@ -105,7 +105,7 @@ def test_aspect_ratios_are_accurate(ratio: tuple[float, float]) -> None:
     box = draw._resized_box((30, 40), (0.1, 1.0), ratio)
     for word in (0, 1, 2**31, 2**32 - 1):
         log = math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * word / 2**32
-        root = draw_cpu.exp(torch.tensor(word, dtype=torch.float64) * box.log_step + box.smallest_log)
+        root = draw_cpu.exp(torch.tensor(word, dtype=torch.float64) * box.log_ratio_step + box.smallest_log_ratio)
         assert float(root) ** 2 == pytest.approx(math.exp(log), rel=1e-9)
 
 
