@@ -60,7 +60,7 @@ def test_example_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", FOLDER.glob("*.ipynb"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebook_runs(path: Path, tmp_path: Path) -> None:
     assert path.stat().st_size < 300_000  # with its outputs, which code-hosting sites show
     notebook = nbformat.read(path, as_version=4)
