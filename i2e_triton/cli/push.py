@@ -111,6 +111,8 @@ def _read_complete(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     if manifest is None or not manifest.complete:
         raise ValueError(f"{folder} has no complete manifest.json; run i2e dataset first, or rerun it to resume")
+    if manifest.source["kind"] == "recording":
+        raise ValueError(f"{folder} contains recordings, which the card cannot describe; upload it with hf upload")
     if manifest.settings["format"] == "npz":
         raise ValueError(f"{folder} has one npz file per image; convert it with --format parquet or tar to upload it")
     for record in manifest.shards:

@@ -139,11 +139,33 @@ def test_invalid_options(options: tuple[object, ...], message: str, i2e: I2E, tm
     assert not (tmp_path / "out").exists()
 
 
+def test_recordings_are_not_pushed_with_the_card_of_images(i2e: I2E, tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "a.dat", random_events(100, 100_000))
+    i2e("import", path, "-o", tmp_path / "out", "--whole")
+    done = i2e("push", tmp_path / "out", "someone/recordings", "--license", "mit")
+    assert done.status == 1
+    assert "contains recordings, which the card cannot describe" in done.err
+
+
 def test_a_folder_without_recordings_is_refused(i2e: I2E, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     done = i2e("import", tmp_path / "in", "-o", tmp_path / "out", "--whole")
     assert done.status == 1
     assert "contains no recordings: no files that end in .aedat4, .raw, .dat, .bin" in done.err
+
+
+@pytest.mark.slow
+def test_i2e_train_reads_an_imported_data_set(i2e: I2E, tmp_path: Path) -> None:
+    for name, side in (("left", 0), ("right", 16)):
+        for number in range(10):
+            events = random_events(800, 50_000, seed=number)
+            events["x"] = events["x"] % 16 + side
+            write_recording(tmp_path / "in" / name / f"{number}.raw", events)
+    options = ("--whole", "--test-fraction", 0.2, "--size", 32, 32)
+    assert i2e("import", tmp_path / "in", "-o", tmp_path / "out", *options).status == 0
+    options = ("--epochs", 1, "--batch-size", 8, "--workers", 0, "--out", tmp_path / "run")
+    assert i2e("train", "--data", tmp_path / "out", *options).status == 0
+    assert (tmp_path / "run" / "best.pt").is_file()
 
 
 def test_a_network_learns_from_a_recording(i2e: I2E, tmp_path: Path) -> None:
