@@ -163,8 +163,8 @@ def test_i2e_train_reads_an_imported_data_set(i2e: I2E, tmp_path: Path) -> None:
             write_recording(tmp_path / "in" / name / f"{number}.raw", events)
     options = ("--whole", "--test-fraction", 0.2, "--size", 32, 32)
     assert i2e("import", tmp_path / "in", "-o", tmp_path / "out", *options).status == 0
-    options = ("--epochs", 1, "--batch-size", 8, "--workers", 0, "--out", tmp_path / "run")
-    assert i2e("train", "--data", tmp_path / "out", *options).status == 0
+    training = ("--epochs", 1, "--batch-size", 8, "--workers", 0, "--out", tmp_path / "run")
+    assert i2e("train", "--data", tmp_path / "out", *training).status == 0
     assert (tmp_path / "run" / "best.pt").is_file()
 
 
