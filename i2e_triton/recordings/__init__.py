@@ -1,4 +1,4 @@
-"""Import recordings of event cameras: AEDAT4, Prophesee RAW (EVT2, EVT2.1, EVT3) and DAT, and N-MNIST's ``.bin``.
+"""Import recordings of event cameras: AEDAT4, Prophesee RAW (EVT2, EVT3) and DAT, and N-MNIST's ``.bin``.
 
 Needs ``pip install 'i2e-triton[recordings]'``; ``.bin`` files need ``i2e-triton[tonic]``.
 """
