@@ -9,10 +9,11 @@ from torch import Tensor
 
 from . import launch
 from .arguments import Events, Images, Ratios, Shifts
-from .backward import gather_kernel, sum_kernel, transpose_kernel
+from .backward import gather_kernel, sum_kernel
 from .convert import MAX_PROGRAMS, measure_kernel
 from .plan import Launch, Layout, Number, Pointer, Workspace
 from .tiles import ceil_div, tile_shape, tiles
+from .transpose import transpose_kernel
 
 _WARPS = 4
 # Pixels of a tile, per thread.
