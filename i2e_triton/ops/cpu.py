@@ -46,16 +46,21 @@ def convert_into(out: Tensor, images: Tensor, shifts: Tensor, ratio: Tensor, *, 
     planes = _Planes(microsaccades, min(height, max(1, pixels // width)))
     images_per_chunk = pixels // (height * width) if planes.shared or len(microsaccades) == 1 else 1
     for first, last in _ranges(batch, images_per_chunk):
-        chunk = arithmetic(images[first:last], ratio[first:last])
-        events = out[first:last] if packed else out[:, first:last]
+        chunk = arithmetic(_part(images, 0, first, last), _part(ratio, 0, first, last))
+        events = _part(out, 0 if packed else 1, first, last)
         vectors = microsaccades[first:last] if len(microsaccades) > 1 else microsaccades
         for top, bottom in _ranges(height, pixels // width):
-            _write(events[..., top:bottom, :], chunk, planes.neighbours(chunk, vectors, top, bottom), packed)
+            _write(_part(events, -2, top, bottom), chunk, planes.neighbours(chunk, vectors, top, bottom), packed)
+
+
+def _part(tensor: Tensor, dim: int, first: int, last: int) -> Tensor:
+    """Return a part of a tensor, without the 3 us of a view if it is the whole."""
+    return tensor if last - first == tensor.shape[dim] else tensor.narrow(dim, first, last - first)
 
 
 def clamped(vectors: list[list[int]], dy: int, dx: int) -> list[list[int]]:
     """Return motion vectors clamped to the size of the image: a longer one reaches the same border."""
-    if all(-dy <= y <= dy and -dx <= x <= dx for y0, x0, y1, x1 in vectors for y, x in ((y0, x0), (y1, x1))):
+    if all(-dy <= y0 <= dy and -dx <= x0 <= dx and -dy <= y1 <= dy and -dx <= x1 <= dx for y0, x0, y1, x1 in vectors):
         return vectors
     limits = (dy, dx, dy, dx)
     return [[min(max(shift, -limit), limit) for shift, limit in zip(vector, limits)] for vector in vectors]
