@@ -57,7 +57,7 @@ pictures = {
     "difference between frames": change[0] - change[1],
 }
 for axis, (title, shown_picture) in zip(axes, pictures.items()):
-    axis.imshow(np.asarray(shown_picture), cmap="bwr_r", vmin=-1, vmax=1)
+    axis.imshow(np.asarray(shown_picture), cmap="bwr", vmin=-1, vmax=1)  # ON red, OFF blue
     axis.set_title(title)
     axis.axis("off")
 figure.tight_layout()
