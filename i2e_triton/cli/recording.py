@@ -25,8 +25,8 @@ def import_recordings(
         typer.Argument(
             metavar="RECORDING",
             exists=True,
-            help="File (.aedat4, .raw, .dat, or .bin of N-MNIST and N-Caltech101), or folder with a folder of such "
-            "files for each class.",
+            help="File (.aedat4, .raw, .dat, .hdf5 or .h5 of Prophesee, or .bin of N-MNIST and N-Caltech101), or "
+            "folder with a folder of such files for each class.",
         ),
     ],
     out: Annotated[

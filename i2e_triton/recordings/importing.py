@@ -18,7 +18,8 @@ from i2e_triton.pipeline.manifest import ShardRecord
 from i2e_triton.pipeline.plan import ConversionConfig, Shard
 from i2e_triton.pipeline.shards import ShardCounts, record_files
 from i2e_triton.pipeline.writers import EncodedRow, write_shard
-from i2e_triton.recordings.reading import SUFFIXES, Recording, RecordingError, open_recording
+from i2e_triton.recordings.errors import RecordingError
+from i2e_triton.recordings.reading import SUFFIXES, Recording, open_recording
 from i2e_triton.recordings.windows import WindowRule, measure, windows
 
 #: Rows of a shard. Fewer than for images, because a row of a sensor of 1280 x 720 pixels takes 1.8 MB in memory.

@@ -13,9 +13,12 @@ import numpy as np
 
 from i2e_triton.formats.event_list import EVENT_DTYPE
 from i2e_triton.install_hints import needs_extra
+from i2e_triton.recordings import hdf5
+from i2e_triton.recordings.errors import RecordingError
 
+_HDF5 = (".hdf5", ".h5")
 #: Suffixes of the files that can be read.
-SUFFIXES = (".aedat4", ".raw", ".dat", ".bin")
+SUFFIXES = (".aedat4", ".raw", ".dat", ".bin", *_HDF5)
 
 _UNKNOWN_SIZE = 65_535, 65_535
 _MAX_PIXELS = 2**26  # a damaged header can state any size
@@ -26,10 +29,6 @@ _LARGEST_HEADER = 2**20
 _AEDAT4_MAGIC = b"#!AER-DAT4.0\r\n"
 _AEDAT4_SIZE = struct.Struct("<i")
 _AEDAT4_PACKET = struct.Struct("<ii")  # stream and size
-
-
-class RecordingError(ValueError):
-    """A file is empty, truncated, damaged or not a recording. The message names the file and the position."""
 
 
 class Recording:
@@ -73,7 +72,7 @@ def open_recording(path: str | os.PathLike[str], size: tuple[int, int] | None = 
     """Open a recording, and check what its size and header say. Events are read by :meth:`Recording.packets`.
 
     Args:
-        path: path that ends in ``.aedat4``, ``.raw``, ``.dat`` or ``.bin``.
+        path: path that ends in ``.aedat4``, ``.raw``, ``.dat``, ``.bin``, ``.hdf5`` or ``.h5``.
         size: height and width of the sensor in pixels. Default: None, those in the file. ``.bin`` files have none.
 
     Raises:
@@ -136,6 +135,8 @@ def _header(file: BinaryIO) -> bytes:
 
 
 def _stated_size(path: Path) -> tuple[int, int] | None:
+    if path.suffix.lower() in _HDF5:
+        return hdf5.stated_size(path)
     faery = _faery()
     try:
         width, height = faery.events_stream_from_file(path, dimensions_fallback=_UNKNOWN_SIZE).dimensions()
@@ -147,6 +148,9 @@ def _stated_size(path: Path) -> tuple[int, int] | None:
 
 
 def _packets(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    if path.suffix.lower() in _HDF5:
+        yield from hdf5.packets(path)
+        return
     if path.suffix.lower() != ".bin":
         height, width = size
         yield from _faery().events_stream_from_file(path, dimensions_fallback=(width, height))

@@ -1,9 +1,10 @@
-"""Recordings for tests, written by faery and by this package."""
+"""Recordings for tests, written by faery, h5py and this package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from i2e_triton.formats import EVENT_DTYPE
@@ -11,7 +12,9 @@ from i2e_triton.formats.camera_files import write_camera_file
 
 HEIGHT, WIDTH = 30, 40
 #: Format of :func:`write_camera_file` by suffix.
-FORMATS = {".aedat4": "aedat4", ".raw": "evt2", ".dat": "dat", ".bin": "nmnist"}
+FORMATS = {".aedat4": "aedat4", ".raw": "evt2", ".dat": "dat", ".bin": "nmnist", ".hdf5": None, ".h5": None}
+#: Type of an event in HDF5 files of Metavision.
+METAVISION_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")], align=True)
 
 
 def random_events(count: int, duration_us: int, seed: int = 0) -> np.ndarray:
@@ -28,5 +31,12 @@ def random_events(count: int, duration_us: int, seed: int = 0) -> np.ndarray:
 def write_recording(path: Path, events: np.ndarray) -> Path:
     """Write a recording in the format of the suffix. Missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_camera_file(path, FORMATS[path.suffix], np.array_split(events, 7), (HEIGHT, WIDTH))
+    format = FORMATS[path.suffix]
+    if format is None:
+        with h5py.File(path, "w") as file:
+            file.attrs["geometry"] = f"{WIDTH}x{HEIGHT}"
+            listed = events[list(METAVISION_DTYPE.names or ())].astype(METAVISION_DTYPE)
+            file.create_dataset("CD/events", data=listed, chunks=(256,), maxshape=(None,), compression="gzip")
+    else:
+        write_camera_file(path, format, np.array_split(events, 7), (HEIGHT, WIDTH))
     return path

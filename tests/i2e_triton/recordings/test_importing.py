@@ -151,7 +151,7 @@ def test_a_folder_without_recordings_is_refused(i2e: I2E, tmp_path: Path) -> Non
     (tmp_path / "in").mkdir()
     done = i2e("import", tmp_path / "in", "-o", tmp_path / "out", "--whole")
     assert done.status == 1
-    assert "contains no recordings: no files that end in .aedat4, .raw, .dat, .bin" in done.err
+    assert "contains no recordings: no files that end in .aedat4, .raw, .dat, .bin, .hdf5, .h5" in done.err
 
 
 @pytest.mark.slow

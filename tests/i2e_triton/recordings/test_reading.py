@@ -103,7 +103,9 @@ def test_events_outside_of_the_sensor_are_refused(tmp_path: Path) -> None:
 
 
 def test_other_suffixes_and_unknown_sizes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"suffix of a recording must be one of \.aedat4, \.raw, \.dat, \.bin, got"):
+    with pytest.raises(
+        ValueError, match=r"suffix of a recording must be one of \.aedat4, \.raw, \.dat, \.bin, \.hdf5, \.h5, got"
+    ):
         open_recording(tmp_path / "a.csv")
     path = write_recording(tmp_path / "a.bin", random_events(10, 1000))
     with pytest.raises(ValueError, match="does not state the size of the sensor"):
