@@ -52,8 +52,8 @@ def _measure_stubbed() -> dict[str, float]:
     """Measure all cases. Must run in a process that :func:`stub_driver.run` started."""
     torch.set_num_threads(1)
     image = torch.randint(0, 256, (3, 224, 224), dtype=torch.uint8)
-    # A larger batch would need memory from the operating system on every call. On a GPU, PyTorch's caching allocator
-    # avoids this. So the batch has one image, which fills a GPU of one multiprocessor.
+    # The batch has one image and fills a GPU of one multiprocessor. For more images the CPU's allocator would ask the
+    # operating system for memory on every call, which PyTorch's allocator for GPUs does not.
     stub_driver.install(multiprocessors=1)
     times = {name: _microseconds(call) for name, call in _batch_calls(image[None]).items()}
     stub_driver.install()

@@ -26,12 +26,12 @@ from torch import Tensor
 
 from i2e_triton.checks import check_integer
 from i2e_triton.draws import SeededModule, Source, source_of_rows
-from i2e_triton.ops.draw import FREE_BLOCK
+from i2e_triton.ops.draw import FIRST_UNUSED_BLOCK
 from i2e_triton.shifts import row_numbers
 
 
 class Augmentation(TypedDict):
-    """Arguments of :func:`i2e_triton.convert`: ``crop`` int32 ``[B, 4]``, ``size`` and ``flip`` bool ``[B]``."""
+    """Arguments of :func:`i2e_triton.convert`: boxes, int32 ``[B, 4]``; height and width; and flips, bool ``[B]``."""
 
     crop: Tensor
     size: tuple[int, int]
@@ -219,7 +219,7 @@ class RandomTimestepDrop(SeededModule):
         return self._drop_timesteps(shifts, self.source(shifts.device, generator))
 
     def for_rows(self, shifts: Tensor, rows: int | Iterable[int] | Tensor, seed: int, epoch: int = 0) -> Tensor:
-        """Drop timesteps for rows of a data set. They depend only on seed, epoch and row number.
+        """Drop timesteps for rows of a data set. Which ones depends only on seed, epoch and row number.
 
         With the same seed, the draws are independent of those of :meth:`RandomAugmentation.for_rows`.
 
@@ -240,7 +240,7 @@ class RandomTimestepDrop(SeededModule):
             raise ValueError(f"shifts must be [T, 4] or [B, T, 4], got shape {list(shifts.shape)}")
         timesteps = shifts.shape[-2]
         batch = 1 if shifts.dim() == 2 else shifts.shape[0]
-        words = torch.ops.i2e_triton.draw_words.default(*source, batch, FREE_BLOCK, -(-timesteps // 4))
+        words = torch.ops.i2e_triton.draw_words.default(*source, batch, FIRST_UNUSED_BLOCK, -(-timesteps // 4))
         keep = words[:, :timesteps] >= round(self.drop * 2**32)
         return shifts * (keep[0] if shifts.dim() == 2 else keep)[..., None]
 

@@ -148,10 +148,10 @@ def resized_crop_kernel(
         mask = image < batch
         row = _rows(rows_ptr, image, mask)
         flip, y, x, _ = _words(key, call_number, row, 0)
-        found = image < 0  # nowhere
+        found = image < 0  # False for all images
         box_height = tl.zeros([IMAGES], tl.int64) + centre_height
         box_width = tl.zeros([IMAGES], tl.int64) + centre_width
-        for block in tl.static_range(TRIES // 2):
+        for block in tl.static_range(TRIES // 2):  # two of the four words of a block for each try
             words = _words(key, call_number, row, 1 + block)
             for i in tl.static_range(0, 4, 2):
                 side = tl.sqrt(_float64_number(words[i], area_step, smallest_area))

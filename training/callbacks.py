@@ -118,7 +118,7 @@ class RunRecord(Callback):
 
     def say(self, text: str) -> None:
         """Print lines, and append them to the log file; only in the first process."""
-        if is_first():
+        if is_first_process():
             for line in text.splitlines():
                 print_line(self._console, line)
             self._log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,7 @@ class RunRecord(Callback):
         )
 
 
-def is_first() -> bool:
+def is_first_process() -> bool:
     """Return whether this is the first process, also before Lightning has started the others."""
     return getattr(rank_zero_only, "rank", 0) == 0
 

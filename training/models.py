@@ -64,7 +64,7 @@ class Block(nn.Module):
         outputs = channels * expansion(kernels)
         widths = [inputs, *[channels] * (len(kernels) - 1), outputs]
         for number, kernel in enumerate(kernels, 1):
-            has_stride = number == kernels.index(3) + 1  # the 3x3 convolution, or the first one
+            has_stride = number == kernels.index(3) + 1  # the first 3x3 convolution
             self.add_module(f"sn{number}", lif())
             self.add_module(
                 f"conv{number}", _conv(widths[number - 1], widths[number], kernel, stride if has_stride else 1)
@@ -170,9 +170,9 @@ class MSResNet(nn.Module):
         raise ValueError(f"the network takes images [B, 1 or 3, H, W]{events}; got {x.dtype} {list(x.shape)}")
 
     def _has_batch_first(self, x: Tensor) -> bool:
-        # Augmentation may remove timesteps in training; without batch_first, T is found by its full length.
-        least = 1 if self.training and self.batch_first is not None else self.timesteps
-        fits = [least <= length <= PAPER_TIMESTEPS for length in x.shape[:2]]
+        # In training, augmentation may have removed timesteps. If batch_first is None, T must have all of them.
+        min_timesteps = 1 if self.training and self.batch_first is not None else self.timesteps
+        fits = [min_timesteps <= length <= PAPER_TIMESTEPS for length in x.shape[:2]]
         if self.batch_first is None and all(fits):
             raise ValueError(
                 f"events {list(x.shape)} may be [T, B, 2, H, W] or [B, T, 2, H, W]; set network.batch_first to False "
@@ -182,14 +182,14 @@ class MSResNet(nn.Module):
         if not fits[int(batch_first)]:
             layout = "[B, T, 2, H, W]" if batch_first else "[T, B, 2, H, W]"
             raise ValueError(
-                f"dense events {layout} must have {least} to {PAPER_TIMESTEPS} timesteps, got {list(x.shape)}; for the "
-                f"other layout set network.batch_first to {not batch_first}"
+                f"dense events {layout} must have {min_timesteps} to {PAPER_TIMESTEPS} timesteps, got {list(x.shape)}; "
+                f"for the other layout set network.batch_first to {not batch_first}"
             )
         return batch_first
 
 
 class FixedThreshold(I2E):
-    """The conversion with one threshold, for values from 0 to 1, instead of theta = ratio x range (paper, ablation).
+    """The conversion with one threshold for all images, for pixels in [0, 1] (ablation of the paper).
 
     A difference equal to the threshold may or may not fire, because the operator gets a rounded ratio per image.
     """
@@ -282,7 +282,7 @@ def build_model(
         num_classes: number of logits. Default: that of ``weights``, else 1000.
         weights: checkpoint to load: a file, or the name of a file on the hub (``Ruichen0424/I2E``), such as
             ``"I2E-CIFAR10/..."``, which is downloaded and cached. Default: random weights.
-        ratio: sensitivity of the conversion. Default: 0.07 for weights of CIFAR, else 0.12, which is for 224x224.
+        ratio: relative threshold of the conversion. Default: 0.07 for weights of CIFAR, else 0.12, for 224x224.
         order: order of the timesteps; see :func:`i2e_triton.canonical_shifts`.
         timesteps: number of timesteps. Default: 8, or 4 for images without conversion.
         random: draw random motion vectors in training mode.

@@ -96,7 +96,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             raise  # the file cannot be opened
         if "unsupported global" in str(error).lower():
             raise CheckpointError(
-                f"{path} contains more than tensors, numbers and containers, and is refused"
+                f"{path} contains more than tensors, numbers and containers, whose loading could run code; save the "
+                "state_dict only"
             ) from error
         raise CheckpointError(f"{path} is damaged, or not a checkpoint") from error
     if not isinstance(content, dict):
@@ -128,7 +129,11 @@ def read_weights(path: str | Path) -> Weights:
         raise CheckpointError(f"{path} contains no 'state_dict' of tensors, but {', '.join(map(str, content))}")
     state = {_without_prefixes(str(key)): value for key, value in state.items()}
     try:
-        name, num_classes, input = _name(state), state["fc.weight"].shape[0], _INPUTS[state["conv1.weight"].shape[1]]
+        name, num_classes, input = (
+            _architecture(state),
+            state["fc.weight"].shape[0],
+            _INPUTS[state["conv1.weight"].shape[1]],
+        )
     except (LookupError, ValueError) as error:
         raise CheckpointError(f"{path} contains the weights of another kind of network than MS-ResNet") from error
     epoch, best = (_number(content.get(key), kind) for key, kind in (("epoch", int), ("best_acc1", float)))
@@ -153,7 +158,7 @@ def load_weights(model: nn.Module, source: str | Path | Weights, *, fine_tune: b
     weights = source if isinstance(source, Weights) else read_weights(source)
     own, path = model.state_dict(), weights.path
     classes = own["fc.weight"].shape[0]
-    network = (_name(own), _INPUTS[own["conv1.weight"].shape[1]])
+    network = (_architecture(own), _INPUTS[own["conv1.weight"].shape[1]])
     if (weights.name, weights.input) != network:
         raise CheckpointError(
             f"{path}: weights of {weights.name} on {weights.input}, the network is {network[0]} on {network[1]}; use "
@@ -170,8 +175,8 @@ def load_weights(model: nn.Module, source: str | Path | Weights, *, fine_tune: b
     shapes = [{key: value.shape for key, value in each.items()} for each in (own, state)]
     if unfit := sorted(key for key in own.keys() | state.keys() if shapes[0].get(key) != shapes[1].get(key)):
         raise CheckpointError(
-            f"{path}: {weights.name}, but {len(unfit)} of {len(own)} tensors are missing, unknown or of another shape: "
-            f"{', '.join(unfit[:5])}"
+            f"{path} looks like {weights.name}, but {len(unfit)} of {len(own)} tensors are missing, unknown or of "
+            f"another shape: {', '.join(unfit[:5])}"
         )
     try:
         model.load_state_dict(state)
@@ -191,8 +196,8 @@ def save_weights(path: Path, network: nn.Module, epoch: int, best_top1: float, r
         torch.save({"epoch": epoch, "state_dict": state, "best_acc1": best_top1, "recipe": recipe}, file)
 
 
-def _name(state: Mapping[str, Tensor]) -> str:
-    """Return the architecture with these blocks, or raise a ValueError."""
+def _architecture(state: Mapping[str, Tensor]) -> str:
+    """Return the name of the architecture of these weights, or raise a ValueError."""
     blocks = {key.rsplit(".", 2)[0] for key in state if key.startswith("layer") and key.endswith(".conv2.weight")}
     depths = tuple(sum(block.startswith(f"layer{stage}.") for block in blocks) for stage in (1, 2, 3, 4))
     basic = "layer1.0.conv3.weight" not in state

@@ -24,7 +24,7 @@ from i2e_triton.training.callbacks import (
     CheckpointFiles,
     ResumePoints,
     RunRecord,
-    is_first,
+    is_first_process,
     read_last,
 )
 from i2e_triton.training.data import DataModule
@@ -80,19 +80,20 @@ def run(options: RunOptions) -> RunRecord:
 def _run(module: SpikingClassifier, data: DataModule, options: RunOptions, on_gpu: bool) -> RunRecord:
     record = RunRecord(options.out, options.out / options.log_file, options.log_every)
     record.say(f"{data.recipe}\n{data.splits}")
-    start, finished = _checkpoint_to_resume(options, data.recipe, record)
+    checkpoint, finished = _checkpoint_to_resume(options, data.recipe, record)
     trainer = make_trainer(options, data.recipe, record, on_gpu)
     # Trainer has no argument for the first epoch.
     vars(trainer.fit_loop.epoch_progress.current).update(processed=options.start_epoch)
     try:
         if not options.evaluate:
             if not finished:
-                trainer.fit(module, data, ckpt_path=start, weights_only=True)
+                trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             best = read_checkpoint(options.out / BEST)["state_dict"]
             module.network.load_state_dict({key.removeprefix("module."): value for key, value in best.items()})
         (test,) = trainer.test(module, data, verbose=False)
     except (*_RESTORE_ERRORS, RuntimeError) as error:
-        _raise_known_cause(error, start if record.batches == 0 else None, data.recipe)
+        # Before the first batch, only the checkpoint can be the cause.
+        _raise_known_cause(error, checkpoint if record.batches == 0 else None, data.recipe)
         raise
     if trainer.is_global_zero and record.history:
         save(draw_training(record.history), options.out / "curves.png")
@@ -137,7 +138,9 @@ def make_trainer(options: RunOptions, recipe: Recipe, record: RunRecord, on_gpu:
 def _checkpoint_to_resume(options: RunOptions, recipe: Recipe, record: RunRecord) -> tuple[Path | None, bool]:
     """Return the checkpoint to resume from, or None, and whether the run is finished."""
     if not options.resume:
-        if is_first():  # --overwrite deletes the files of the earlier run only after the options and data are checked
+        if (
+            is_first_process()
+        ):  # --overwrite deletes the files of the earlier run only after the options and data are checked
             for name in () if options.evaluate else (LAST, PREVIOUS, BEST):
                 (options.out / name).unlink(missing_ok=True)
         return None, False
@@ -211,7 +214,7 @@ def _result(record: RunRecord, data: DataModule, test: Mapping[str, float]) -> s
 def _locked_folder(options: RunOptions) -> Iterator[None]:
     """Lock the folder of a run against other runs, and remove partial files of killed runs."""
     folder = options.out
-    if not is_first():
+    if not is_first_process():
         yield
         return
     if options.new_folder and folder.exists():

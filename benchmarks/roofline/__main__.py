@@ -20,7 +20,7 @@ _FORMATS = (
     ("float32", "packed"),
 )
 _LINE = "{:>8} {:>9} {:>9} {:>6} {:>10} {:>8} {:>8} {:>8}\n"
-#: Registers per thread, spilled bytes, and instructions per pixel of the loops that read images and write events.
+#: The last four: registers per thread, spilled bytes, instructions per pixel of the loops that read and write.
 _HEAD = ("images", "events", "vectors", "batch", "registers", "spilled", "reading", "writing")
 
 

@@ -25,7 +25,9 @@ def cases() -> Iterator[Any]:
             yield device_param(device, mode, *pair, batch, _SIZE)
         for pair, size in product(MAIN_PAIRS, _SIZES):
             yield device_param(device, mode, *pair, max(1, _PIXELS[device] // (size * size)), size)
-    for pair, batch in product(MAIN_PAIRS, _BATCHES["cuda"]):  # without a graph, the host limits small batches
+    for pair, batch in product(
+        MAIN_PAIRS, _BATCHES["cuda"]
+    ):  # without a graph, the host time limits the rate of small batches
         yield device_param("cuda", "eager", *pair, batch, _SIZE)
 
 

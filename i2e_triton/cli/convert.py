@@ -118,8 +118,8 @@ def convert(
     animation is used, transparency is dropped, and grey images of more than 8 bits keep their precision.
 
     Images that are unreadable, or too large for a format, are reported and skipped. The exit status is 1 if an
-    image that is named as IMAGE is skipped, a file cannot be written, or no image is converted. Images that are skipped
-    in folders do not change it. If an argument is invalid, nothing is written and the exit status is 2.
+    image that is named as IMAGE is skipped, a file cannot be written, or no image is converted. Skipped images that
+    were found in a folder do not change it. If an argument is invalid, nothing is written and the exit status is 2.
     """
     from i2e_triton.cli.convert_image import ConvertOptions, output_paths
     from i2e_triton.cli.image_files import describe_others, find_image_files
@@ -234,7 +234,7 @@ def _print_images(console: Console, converted: Sequence[ConvertedImage], options
     table.add_row(f"mean of {len(converted)}", "", *_percentages(*_mean(means)), style="bold")
     console.print(table)
     suffixes = ", ".join(suffix(format) for format in options.formats)
-    print_line(console, f"written to {out}, each with {suffixes}")
+    print_line(console, f"written to {out}: {suffixes} of each image")
 
 
 def _ratios(converted: Sequence[ConvertedImage], options: ConvertOptions) -> str:

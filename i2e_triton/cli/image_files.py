@@ -25,7 +25,7 @@ class ImageFiles:
     unreadable: dict[Path, str] = field(default_factory=dict)
     #: Image files that an argument names directly, not by a folder.
     named: set[Path] = field(default_factory=set)
-    #: Number of files in folders that are not images, by suffix.
+    #: Number of non-image files in folders, by suffix.
     others: Counter[str] = field(default_factory=Counter)
 
 

@@ -36,7 +36,7 @@ TRIES = 10
 # Block 0 of a stream has the flip, top and left; blocks 1 to 5 have the area and the aspect ratio of each try.
 _SHIFTS_BLOCK = 16
 #: First block that the operators for boxes and motion vectors do not use.
-FREE_BLOCK = 64
+FIRST_UNUSED_BLOCK = 64
 
 _FIRST = "Tensor(a!) state, Tensor? rows, int seed_offset, SymInt batch"
 _library = torch.library.Library("i2e_triton", "FRAGMENT")

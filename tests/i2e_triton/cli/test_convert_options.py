@@ -194,7 +194,7 @@ def test_table_of_several_images_has_one_line_each(
     (mean,) = (line for line in out.splitlines() if "mean of 3" in line)
     assert mean.split()[3:6] == [f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
     assert out.splitlines()[0].startswith("ratio 0.07 (the paper's), 8 timesteps, converted on the CPU")
-    assert out.splitlines()[-1] == "written to out, each with .npz"
+    assert out.splitlines()[-1] == "written to out: .npz of each image"
 
 
 def test_unprintable_file_names_are_replaced(write_image: Callable[[str], Path]) -> None:
