@@ -235,6 +235,17 @@ def test_square_root(generator: torch.Generator) -> None:
     assert same_numbers(calculate("sqrt.rn.f64", 64, a), a.sqrt())
 
 
+def test_division_of_floats(generator: torch.Generator) -> None:
+    a, b = random_floats(generator), random_floats(generator)
+    assert same_numbers(calculate("div.full.f32", 32, a, b), a / b)
+    assert same_numbers(calculate("div.rn.f64", 64, a.double(), b.double()), a.double() / b.double())
+
+
+def test_power_of_two(generator: torch.Generator) -> None:
+    a = torch.empty(WARP).uniform_(-30, 30, generator=generator)
+    torch.testing.assert_close(calculate("ex2.approx.f32", 32, a).view(torch.float32), a.exp2())
+
+
 @pytest.mark.parametrize(("kind", "bits"), [("s8", 8), ("s16", 16)])
 def test_conversion_to_a_narrow_integer_keeps_the_low_bits(kind: str, bits: int, generator: torch.Generator) -> None:
     a = random_bits(generator, 32)
@@ -256,6 +267,7 @@ def test_exchange_between_lanes(mask: int, generator: torch.Generator) -> None:
     assert torch.equal(calculate("shfl.sync.bfly.b32", 32, a, constants=f", {mask}, 31, -1"), a[lanes ^ mask])
     assert torch.equal(calculate("shfl.sync.idx.b32", 32, a, constants=f", {mask}, 31, -1"), a[mask].expand(WARP))
     assert torch.equal(calculate("redux.sync.max.s32", 32, a, constants=", -1"), a.max().expand(WARP))
+    assert torch.equal(calculate("redux.sync.add.s32", 32, a, constants=", -1"), a.sum(dtype=torch.int32).expand(WARP))
 
 
 @pytest.mark.parametrize("trans", [".trans", ""])
@@ -288,7 +300,7 @@ def test_matrices(count: int, trans: str, generator: torch.Generator) -> None:
 @pytest.mark.parametrize(
     "unknown",
     ["fma.rn.f32 %r1, %r1, %r1, %r1", "add.f32 %r1, %r1, %r1", "mul.f32 %r1, %r1, %r1", "add.sat.s32 %r1, %r1, %r1",
-     "ex2.approx.f32 %r1, %r1", "shfl.sync.up.b32 %r1, %r1, 1, 0, -1", "cvt.rni.s32.f32 %r1, %r1",
+     "lg2.approx.f32 %r1, %r1", "shfl.sync.up.b32 %r1, %r1, 1, 0, -1", "cvt.rni.s32.f32 %r1, %r1",
      "add.rn.f32.s32 %r1, %r1, %r1", "ld.volatile.global.b32 %r1, [ %rd1 + 0 ]", "bar.sync 1",
      "div.u64 %rd1, %rd1, %rd1", "div.f32 %r1, %r1, %r1", "bfe.s32 %r1, %r1, 4, 0", "bfe.s32 %r1, %r1, 24, 16",
      "setp.ltu.s32 %p1, %r1, %r1", "setp.lt.and.s32 %p1, %r1, %r1, %p1", "cvt.rn.bf16.f64 %rs1, %rd1",
