@@ -215,7 +215,7 @@ def _has_border(index, size):
 def _reached_from(index, shift, size):
     """Return the first and the last index from which a shift, clamped to the image, reaches ``index``.
 
-    The first is greater than the last if there is none. Only an index at the border is reached from more than one.
+    If no index reaches it, first > last. Only an index at the border can be reached from several.
     """
     first = tl.where(index == 0, 0, index - shift)
     last = tl.where(index == size - 1, size - 1, index - shift)

@@ -44,7 +44,7 @@ def gradients_into(
         ratio_gradient: result ``[B]``, float64 for float64 images, otherwise float32.
         gradient: gradient of the loss for the events ``[T, B, 2, H, W]``, of the augmented height and width; any
             floating-point dtype and strides.
-        images: see ``launch.convert_into``, as the following arguments.
+        images: ``[B, C, H, W]``; any strides.
         shifts: motion vectors ``[T, 4]`` or ``[B, T, 4]``, a signed integer dtype.
         ratios: one per image ``[B]``, or None to use ``ratio`` for all images.
         ratio: threshold as a fraction of an image's range, if ``ratios`` is None.

@@ -233,8 +233,8 @@ Resize = Annotated[
         metavar="|".join(RESIZES),
         callback=checked_by(_check_resize),
         autocompletion=completing(*RESIZES),
-        help="How images get the size: fit (keep the ratio of sides; the border is repeated in the rest), crop (cover "
-        "the size and keep the center) or stretch (ignore the ratio of sides, as in the official data sets).",
+        help="How images get the size: fit (keep the aspect ratio; fill the rest with border pixels), crop (keep the "
+        "aspect ratio and the center) or stretch (ignore the aspect ratio, as in the official data sets).",
         rich_help_panel=CONVERSION,
     ),
 ]

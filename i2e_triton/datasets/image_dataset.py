@@ -53,8 +53,8 @@ class ImageEventDataset(Dataset[tuple[Any, Any]]):
         kind: kind of the location, one of :data:`i2e_triton.sources.KINDS`. Default: None, find out.
         download: let torchvision download its data set. Default: False.
         size: height and width of the events. Default: None, keep the size of each image.
-        resize: ``"fit"`` (keep the ratio of sides and repeat the border in the rest), ``"crop"`` (cover the size and
-            keep the centre) or ``"stretch"`` (ignore the ratio of sides). Default: ``"stretch"``.
+        resize: ``"fit"`` (keep the aspect ratio and fill the rest with border pixels), ``"crop"`` (keep the aspect
+            ratio and the centre) or ``"stretch"`` (ignore the aspect ratio). Default: ``"stretch"``.
         interpolation: ``"bicubic"`` or ``"bilinear"``, antialiased. Default: ``"bicubic"``.
         ratio: event threshold in [0, 1]. Default: 0.12.
         order: order of the timesteps; see :func:`i2e_triton.canonical_shifts`.

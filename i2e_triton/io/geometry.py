@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-#: How a picture is brought to a size. ``"fit"``: scale it into the size, keep its ratio of sides, and repeat its border
-#: in the rest. ``"crop"``: scale it to cover the size, and keep the centre. ``"stretch"``: ignore its ratio of sides.
+#: How a picture is brought to a size. ``"fit"``: scale it into the size, keep its aspect ratio, and fill the rest with
+#: its border pixels. ``"crop"``: scale it to cover the size, and keep the centre. ``"stretch"``: change its aspect
+#: ratio.
 RESIZES = ("fit", "crop", "stretch")
 INTERPOLATIONS = ("bicubic", "bilinear")
 _CROP_8_7 = "crop 8/7"

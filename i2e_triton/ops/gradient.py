@@ -133,7 +133,7 @@ def _gradients_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
 @cache
 def _load_kernels() -> ModuleType:
     """Import and return the module that launches the kernels of the backward pass."""
-    operator.load_kernels()  # raises if there are none
+    operator.load_kernels()  # raises an error with the remedy if the kernels cannot be used
     from i2e_triton.kernels import launch_backward
 
     return launch_backward

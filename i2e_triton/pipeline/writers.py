@@ -167,7 +167,7 @@ class _HashingFile(io.RawIOBase):
         self.hash = hashlib.sha256()
         self.size = 0
 
-    def write(self, content) -> int:  # type: ignore[no-untyped-def,override]
+    def write(self, content: Any, /) -> int:
         self._file.write(content)
         self.hash.update(content)
         self.size += memoryview(content).nbytes

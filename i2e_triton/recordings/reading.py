@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -162,7 +162,7 @@ def _packets(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
         yield events
 
 
-def _faery():  # type: ignore[no-untyped-def]
+def _faery() -> Any:
     with needs_extra("reading recordings", "recordings"):
         import faery
 
