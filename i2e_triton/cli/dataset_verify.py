@@ -21,7 +21,7 @@ def verify(
     ] = None,
     workers: Workers = CPUS,
 ) -> None:
-    """Check a data set of events against its manifest: every file, checksum, record and event count.
+    """Check the files of a data set of events against the checksums in its manifest.
 
     The problems are listed, and the exit status is 1 if there are any. With `--repair SOURCE`, the damaged shards are
     first converted again.

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Union
 
-from i2e_triton.datasets.folder import NpzRecords, labels_by_name, npz_files
+from i2e_triton.datasets.folder import NpzRecords, labels_by_name
 from i2e_triton.datasets.manifest import ClassNames, read_class_names
 from i2e_triton.datasets.parquet import ParquetRecords
 from i2e_triton.datasets.records import Records
@@ -118,15 +118,8 @@ def _open_npz(root: Path, names: ClassNames | None) -> NpzRecords:
 
 
 def _has_class_folders(folder: Path) -> bool:
-    """Return whether the sub-folders contain npz files.
-
-    If the folder above has a manifest, npz files deeper in the sub-folders count as well. Without a manifest, they do
-    not: folders of splits would look like folders of classes.
-    """
-    classes = sub_folders(folder)
-    if any(list_files(folder / name, (".npz",)) for name in classes):
-        return True
-    return read_class_names(folder.parent) is not None and any(any(npz_files(folder, name)) for name in classes)
+    """Return whether the sub-folders contain npz files."""
+    return any(list_files(folder / name, (".npz",)) for name in sub_folders(folder))
 
 
 def _folder_and_split(path: Path) -> tuple[Path, str]:

@@ -18,8 +18,6 @@ class ClassNames:
     """The classes of a converted data set."""
 
     names: tuple[str, ...] | None  #: None if the source had no class names
-    #: True: class folders are named by :func:`label_folders`. False: by the class names, as in earlier versions.
-    label_folders: bool = False
 
     def of_folders(self, folders: Sequence[str]) -> dict[str, int]:
         """Return the label of each class folder.
@@ -27,14 +25,11 @@ class ClassNames:
         Raises:
             ValueError: if a folder does not belong to a class.
         """
-        known = {UNLABELLED: -1}
         if self.names is None:
-            known |= {name: int(name) for name in folders if is_number(name)}
-        elif self.label_folders:
-            known |= {name: label for label, name in enumerate(label_folders(self.names))}
+            known = {name: int(name) for name in folders if is_number(name)}
         else:
-            # The class "T-shirt/top" is in the folder T-shirt/top, below the class folder T-shirt.
-            known |= {name.split("/")[0]: label for label, name in enumerate(self.names)}
+            known = {name: label for label, name in enumerate(label_folders(self.names))}
+        known[UNLABELLED] = -1
         unknown = [name for name in folders if name not in known]
         if unknown:
             raise ValueError(f"folder {unknown[0]!r} is not a class of {_NAME}; remove it")
@@ -57,13 +52,11 @@ def read_class_names(folder: Path) -> ClassNames | None:
         raise RecordError(f"{path}: not JSON, or damaged: {error}") from error
     if not isinstance(content, dict) or not content.keys() >= {"classes", "complete"}:
         return None
-    names, complete, settings = content["classes"], content["complete"], content.get("settings")
-    if not isinstance(complete, bool):
-        raise RecordError(f"{path}: complete must be true or false, got {complete!r:.80}")
-    if not complete:
+    names = content["classes"]
+    if not content["complete"]:
         raise ValueError(f"{folder}: the conversion is not complete; rerun i2e dataset, or pass the files to read")
     if names is None:
         return ClassNames(None)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RecordError(f"{path}: classes must be a list of strings")
-    return ClassNames(tuple(names), isinstance(settings, dict) and settings.get("folders") == "labels")
+    return ClassNames(tuple(names))

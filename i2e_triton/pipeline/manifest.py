@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path, PurePath
-from typing import Any, TypeVar
+from typing import Any, get_args, get_origin, get_type_hints
 
 from i2e_triton import __version__
 from i2e_triton.checks import PACKED_TIMESTEPS
@@ -24,14 +24,10 @@ MANIFEST_NAME = "manifest.json"
 #: Folder of the shard records and of the lock. It exists only until the data set is complete.
 WORK_FOLDER = ".i2e"
 
-#: What the files of a shard begin and end with, by suffix.
-_ENDS = {".parquet": (b"PAR1", b"PAR1"), ".tar": (b"", bytes(1024)), ".npz": (b"PK\3\4", b"\0\0")}
-
-_T = TypeVar("_T")
 _MANIFEST_FIELDS = {"settings", "source", "classes", "rows", "version", "complete", "shards", "event_rate"}
 _LARGEST_COUNT = 2**63 - 1
 #: What parsing arbitrary JSON and accessing its fields can raise.
-_INVALID = (ValueError, TypeError, KeyError, RecursionError)
+_INVALID = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 class ManifestError(Exception):
@@ -60,32 +56,7 @@ class ShardRecord:
     events: tuple[tuple[int, int], ...]  #: ON and OFF events of each timestep
     pixels: int  #: of all images together
     skipped: tuple[SkippedRow, ...]
-    labels_sha256: str | None = None  #: digest of the labels in order; None in manifests of earlier versions
-
-    @staticmethod
-    def from_json(record: Any) -> ShardRecord:
-        """Return the record that ``record`` describes. The manifest may be downloaded, so every field is checked.
-
-        Raises:
-            ValueError: if a path leads out of the folder.
-            TypeError: if a field has another type.
-            KeyError: if a field is missing.
-        """
-        return ShardRecord(
-            name=_take(record, "name", str),
-            split=_take(record, "split", str),
-            rows=_take_count(record, "rows"),
-            paths=tuple(_check_path(path) for path in _take_strings(record, "paths")),
-            bytes=_take_count(record, "bytes"),
-            sha256=_take(record, "sha256", str),
-            events=tuple(_check_event_counts(step) for step in _take(record, "events", list)),
-            pixels=_take_count(record, "pixels"),
-            skipped=tuple(
-                SkippedRow(_take_count(row, "row"), _take(row, "key", str), _take(row, "reason", str))
-                for row in _take(record, "skipped", list)
-            ),
-            labels_sha256=None if record.get("labels_sha256") is None else _take(record, "labels_sha256", str),
-        )
+    labels_sha256: str  #: digest of the labels in order
 
 
 @dataclass(frozen=True)
@@ -98,7 +69,7 @@ class Manifest:
     rows: dict[str, int]  #: number of rows of each split of the source
     version: str = __version__
     complete: bool = False
-    shards: tuple[ShardRecord, ...] = field(default=())
+    shards: tuple[ShardRecord, ...] = ()
 
     def event_rate(self) -> list[list[float]]:
         """Return the event rates of all shards together: ``[timestep][polarity]``."""
@@ -108,7 +79,7 @@ class Manifest:
 
     def write(self, out: Path) -> None:
         """Write ``manifest.json`` into the folder ``out``."""
-        _write_json(out / MANIFEST_NAME, {**asdict(self), "event_rate": self.event_rate()})
+        write_json(out / MANIFEST_NAME, {**asdict(self), "event_rate": self.event_rate()})
 
 
 def read_manifest(out: Path) -> Manifest | None:
@@ -122,10 +93,7 @@ def read_manifest(out: Path) -> Manifest | None:
     if not path.exists():
         return None
     try:
-        fields = _read_json(path)
-        if unknown := sorted(set(fields) - _MANIFEST_FIELDS):
-            raise ValueError(f"unknown field {unknown[0]!r}")
-        return _parse_manifest(fields)
+        return _parse_manifest(_read_json(path))
     except _INVALID as error:
         raise ManifestError(
             f"{path} is damaged ({type(error).__name__}: {error}); convert again to a new folder"
@@ -155,7 +123,7 @@ def record_shard(out: Path, record: ShardRecord) -> None:
     Raises:
         OSError: if the record cannot be written.
     """
-    _write_json(out / WORK_FOLDER / f"{record.name}.json", asdict(record))
+    write_json(out / WORK_FOLDER / f"{record.name}.json", asdict(record))
 
 
 def finished_shards(out: Path) -> dict[str, ShardRecord]:
@@ -163,7 +131,7 @@ def finished_shards(out: Path) -> dict[str, ShardRecord]:
     records = {}
     for path in (out / WORK_FOLDER).glob("*.json"):
         try:
-            record = ShardRecord.from_json(_read_json(path))
+            record: ShardRecord = _parse(ShardRecord, _read_json(path))
         except _INVALID:
             continue  # the shard is converted again
         if is_finished(out, record):
@@ -172,113 +140,94 @@ def finished_shards(out: Path) -> dict[str, ShardRecord]:
 
 
 def is_finished(out: Path, record: ShardRecord) -> bool:
-    """Return whether the files of a shard exist, have the recorded size, and begin and end as files of their format.
+    """Return whether the files of a shard exist and have the recorded size.
 
     This is fast. :func:`i2e_triton.pipeline.verify.verify_dataset` reads the files.
     """
     try:
-        paths = [out / path for path in record.paths]
-        return sum(path.stat().st_size for path in paths) == record.bytes and all(map(_has_both_ends, paths))
+        return sum((out / path).stat().st_size for path in record.paths) == record.bytes
     except FileNotFoundError:
         return False
 
 
-def _has_both_ends(path: Path) -> bool:
-    start, end = _ENDS.get(path.suffix, (b"", b""))
-    with path.open("rb") as file:
-        found = file.read(len(start))
-        file.seek(max(0, path.stat().st_size - len(end)))
-        return found == start and file.read() == end
-
-
-def _parse_manifest(fields: Any) -> Manifest:
-    settings = _take(fields, "settings", dict)
-    timesteps, format = _take_count(settings, "timesteps"), _take(settings, "format", str)
-    resize = _take(settings, "resize", str)
-    if not 1 <= timesteps <= PACKED_TIMESTEPS or format not in FORMATS or resize not in RESIZE_RULES:
+def _parse_manifest(fields: dict[str, Any]) -> Manifest:
+    if unknown := sorted(set(fields) - _MANIFEST_FIELDS):
+        raise ValueError(f"unknown field {unknown[0]!r}")
+    manifest: Manifest = _parse(Manifest, fields)
+    timesteps, format, resize = (manifest.settings[name] for name in ("timesteps", "format", "resize"))
+    if (
+        _parse(int, timesteps) not in range(1, PACKED_TIMESTEPS + 1)
+        or format not in FORMATS
+        or resize not in RESIZE_RULES
+    ):
         raise ValueError(f"unknown settings: timesteps {timesteps}, format {format!r}, resize {resize!r}")
-    source = _take(fields, "source", dict)
-    _take_count(source, "bytes")
-    rows = _take(fields, "rows", dict)
-    shards = tuple(ShardRecord.from_json(record) for record in _take(fields, "shards", list))
-    for record in shards:
-        if len(record.events) != timesteps or record.split not in rows:
+    _parse(int, manifest.source["bytes"])
+    for record in manifest.shards:
+        if len(record.events) != timesteps or record.split not in manifest.rows:
             raise ValueError(f"{record.name} has {len(record.events)} timesteps and the split {record.split!r}")
-    complete = _take(fields, "complete", bool)
-    for split in rows:
-        expected = _take_count(rows, split)
-        found = sum(record.rows + len(record.skipped) for record in shards if record.split == split)
-        if complete and found != expected:
+        for path in record.paths:
+            _check_path(path)
+    for split, expected in manifest.rows.items() if manifest.complete else ():
+        found = sum(record.rows + len(record.skipped) for record in manifest.shards if record.split == split)
+        if found != expected:
             raise ValueError(f"the split {split!r} has {expected} rows, its shards have {found}")
-    return Manifest(
-        settings=settings,
-        source=source,
-        classes=None if fields["classes"] is None else _take_strings(fields, "classes"),
-        rows=rows,
-        version=_take(fields, "version", str),
-        complete=complete,
-        shards=shards,
-    )
+    return manifest
 
 
-def _check_path(path: str) -> str:
+def _parse(kind: Any, value: Any) -> Any:
+    """Return a JSON value as ``kind``: a dataclass, a tuple, a dict, a basic type, or one of these or None.
+
+    The manifest may be downloaded, so every value is checked.
+
+    Raises:
+        TypeError: if the value has another type.
+        KeyError: if a field of a dataclass is missing.
+        ValueError: if an integer is not in [0, 2**63 - 1], or a tuple has another length.
+    """
+    if kind is Any:
+        return value
+    if isinstance(kind, type) and is_dataclass(kind):
+        return kind(**{name: _parse(each, value[name]) for name, each in get_type_hints(kind).items()})
+    container, kinds = get_origin(kind), get_args(kind)
+    if type(None) in kinds:
+        return None if value is None else _parse(kinds[0], value)
+    if type(value) is not {tuple: list, None: kind}.get(container, container):  # isinstance accepts a bool as an int
+        raise TypeError(f"expected {kind}, got {type(value).__name__}")
+    if container is tuple:
+        kinds = kinds[:1] * len(value) if kinds[1] is ... else kinds
+        return tuple(_parse(each, element) for each, element in zip(kinds, value, strict=True))
+    if container is dict:
+        return {name: _parse(kinds[1], element) for name, element in value.items()}
+    if kind is int and not 0 <= value <= _LARGEST_COUNT:
+        raise ValueError(f"a count must be in [0, {_LARGEST_COUNT}], got {value}")
+    return value
+
+
+def _check_path(path: str) -> None:
     relative = PurePath(path)
     if not relative.parts or relative.is_absolute() or ".." in relative.parts or b"\0" in os.fsencode(path):
         raise ValueError(f"the path {path!r} is not a file in the folder")
-    return path
 
 
-def _check_event_counts(step: Any) -> tuple[int, int]:
-    counts = dict(zip(("ON events", "OFF events"), step, strict=True))
-    return _take_count(counts, "ON events"), _take_count(counts, "OFF events")
-
-
-def _take(fields: Any, name: str, kind: type[_T]) -> _T:
-    """Return the field ``name`` of a JSON object, if it has exactly the type ``kind``."""
-    if not isinstance(fields, dict):
-        raise TypeError(f"expected an object with {name!r}, got {type(fields).__name__}")
-    value = fields[name]
-    if type(value) is not kind:  # isinstance accepts a bool as an int
-        raise TypeError(f"{name} must be {kind.__name__}, got {type(value).__name__}")
-    return value
-
-
-def _take_count(fields: Any, name: str) -> int:
-    """Return the field ``name`` of a JSON object, if it is an integer in [0, 2**63 - 1]."""
-    value = _take(fields, name, int)
-    if not 0 <= value <= _LARGEST_COUNT:
-        raise ValueError(f"{name} must be in [0, {_LARGEST_COUNT}], got {value}")
-    return value
-
-
-def _take_strings(fields: Any, name: str) -> tuple[str, ...]:
-    """Return the field ``name`` of a JSON object, if it is a list of strings."""
-    values = _take(fields, name, list)
-    if not all(isinstance(value, str) for value in values):
-        raise TypeError(f"{name} must be a list of strings")
-    return tuple(values)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON object with a last field ``digest``: SHA-256 of the file in which the digest is empty."""
     text = json.dumps({**content, "digest": ""}, indent=1).encode()
     with write_whole(path) as file:
         file.write(_with_digest(text, hashlib.sha256(text).hexdigest()))
 
 
-def _read_json(path: Path) -> Any:
-    """Return the content of a file of :func:`_write_json`. Version 0.1 wrote manifests without a digest.
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a file of :func:`write_json`.
 
     Raises:
         ValueError: if the content is not JSON or does not match its digest.
     """
     text = path.read_bytes()
-    fields = json.loads(text)
-    digest = fields.pop("digest", None) if isinstance(fields, dict) else None
-    if digest is not None:
-        content = text.replace(str(digest).encode(), b"")
-        if _with_digest(content, digest) != text or hashlib.sha256(content).hexdigest() != digest:
-            raise ValueError("the content does not match its digest")
+    fields: dict[str, Any] = json.loads(text)
+    digest = fields.pop("digest")
+    content = text.replace(str(digest).encode(), b"")
+    if _with_digest(content, digest) != text or hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError("the content does not match its digest")
     return fields
 
 

@@ -18,10 +18,11 @@ from i2e_triton.pipeline.manifest import (
     finished_shards,
     read_manifest,
     record_shard,
+    write_json,
 )
 from i2e_triton.pipeline.plan import ConversionConfig
 
-CONTENT = b"PAR1 PAR1"
+CONTENT = b"events"
 RECORD = ShardRecord(
     "train-00000-of-00001",
     "train",
@@ -32,6 +33,7 @@ RECORD = ShardRecord(
     ((6, 3), (0, 12)),
     60,
     (SkippedRow(4, "cat/4", "damaged"),),
+    "cd" * 32,
 )
 ONE_SHARD = Manifest(
     ConversionConfig(0.1, (3, 4), timesteps=2).as_json(),
@@ -48,40 +50,23 @@ def test_manifest_round_trip(tmp_path: Path) -> None:
     assert json.loads((tmp_path / MANIFEST_NAME).read_text())["event_rate"] == [[0.1, 0.05], [0.0, 0.2]]
 
 
-def test_every_flipped_bit_of_a_manifest_is_found(tmp_path: Path) -> None:
+def test_flipped_bit_in_any_byte_of_a_manifest_is_found(tmp_path: Path) -> None:
     replace(ONE_SHARD, complete=True, shards=(RECORD,)).write(tmp_path)
     path = tmp_path / MANIFEST_NAME
     content = path.read_bytes()
-    for bit in range(8 * len(content)):
+    for position in range(len(content)):
         damaged = bytearray(content)
-        damaged[bit // 8] ^= 1 << bit % 8
+        damaged[position] ^= 1 << position % 8
         path.write_bytes(damaged)
         with pytest.raises(ManifestError, match="is damaged"):
             read_manifest(tmp_path)
-
-
-def test_manifest_of_version_0_1_without_digest_is_read(tmp_path: Path) -> None:
-    manifest = replace(ONE_SHARD, complete=True, shards=(RECORD,))
-    manifest.write(tmp_path)
-    fields = json.loads((tmp_path / MANIFEST_NAME).read_text())
-    del fields["digest"]
-    (tmp_path / MANIFEST_NAME).write_text(json.dumps(fields, indent=1))
-    assert read_manifest(tmp_path) == manifest
-
-
-def test_record_with_flipped_bit_is_ignored(tmp_path: Path) -> None:
-    record_shard(tmp_path, RECORD)
-    (tmp_path / RECORD.paths[0]).write_bytes(CONTENT)
-    path = tmp_path / WORK_FOLDER / f"{RECORD.name}.json"
-    path.write_bytes(path.read_bytes().replace(b'"rows": 7', b'"rows": 6'))
-    assert finished_shards(tmp_path) == {}
 
 
 def test_missing_manifest_is_none(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"null", b'{"settings": 1}', b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"null", b'{"digest": 1}', b"\xff\xfe", b"[" * 100_000])
 def test_damaged_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / MANIFEST_NAME).write_bytes(content)
     with pytest.raises(ManifestError, match="is damaged"):
@@ -126,12 +111,11 @@ def test_damaged_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_manifest_with_wrong_value_is_refused(tmp_path: Path, place: tuple[Any, ...], value: object) -> None:
     replace(ONE_SHARD, complete=True, shards=(RECORD,)).write(tmp_path)
     fields = json.loads((tmp_path / MANIFEST_NAME).read_text())
-    del fields["digest"]
     inner = fields
     for key in place[:-1]:
         inner = inner[key]
     inner[place[-1]] = value
-    (tmp_path / MANIFEST_NAME).write_text(json.dumps(fields))
+    write_json(tmp_path / MANIFEST_NAME, fields)
     with pytest.raises(ManifestError, match="is damaged"):
         read_manifest(tmp_path)
 
@@ -139,12 +123,6 @@ def test_manifest_with_wrong_value_is_refused(tmp_path: Path, place: tuple[Any, 
 def test_complete_manifest_with_duplicate_shard_is_refused(tmp_path: Path) -> None:
     replace(ONE_SHARD, complete=True, shards=(RECORD, RECORD)).write(tmp_path)
     with pytest.raises(ManifestError, match="the split 'train' has 8 rows, its shards have 16"):
-        read_manifest(tmp_path)
-
-
-def test_deeply_nested_manifest_is_refused(tmp_path: Path) -> None:
-    (tmp_path / MANIFEST_NAME).write_text("[" * 100_000 + "]" * 100_000)
-    with pytest.raises(ManifestError, match="is damaged"):
         read_manifest(tmp_path)
 
 
@@ -169,18 +147,15 @@ def test_resume_with_difference_is_refused(change: dict[str, Any], message: str)
         check_same(ONE_SHARD, replace(ONE_SHARD, **change))
 
 
-def test_shard_is_finished_if_its_file_has_the_recorded_size_and_both_ends(tmp_path: Path) -> None:
+def test_shard_is_finished_if_its_record_is_intact_and_its_file_has_the_recorded_size(tmp_path: Path) -> None:
     record_shard(tmp_path, RECORD)
     assert finished_shards(tmp_path) == {}
     (tmp_path / RECORD.paths[0]).write_bytes(CONTENT)
     assert finished_shards(tmp_path) == {RECORD.name: RECORD}
-    for damaged in (b"123", CONTENT[:-1] + b"\0", b"\0" + CONTENT[1:]):
-        (tmp_path / RECORD.paths[0]).write_bytes(damaged)
-        assert finished_shards(tmp_path) == {}
-
-
-def test_unreadable_record_is_ignored(tmp_path: Path) -> None:
-    (tmp_path / RECORD.paths[0]).write_bytes(CONTENT)
-    (tmp_path / WORK_FOLDER).mkdir()
-    (tmp_path / WORK_FOLDER / "shard.json").write_bytes(b'{"name": ')
+    (tmp_path / RECORD.paths[0]).write_bytes(CONTENT[:-1])
     assert finished_shards(tmp_path) == {}
+    (tmp_path / RECORD.paths[0]).write_bytes(CONTENT)
+    path = tmp_path / WORK_FOLDER / f"{RECORD.name}.json"
+    for damaged in (path.read_bytes().replace(b'"rows": 7', b'"rows": 6'), b'{"name": '):
+        path.write_bytes(damaged)
+        assert finished_shards(tmp_path) == {}

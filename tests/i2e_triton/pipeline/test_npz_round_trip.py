@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -72,49 +71,3 @@ def test_torchvision_finds_the_labels_of_the_source(tmp_path: Path, generator: t
     for path, label in found.samples:
         source_label = labels[int(Path(path).stem)]
         assert label == (12 if source_label < 0 else source_label)
-
-
-@pytest.mark.parametrize(
-    ("classes", "problem"),
-    [
-        (("T-shirt/top", "Trouser", "10", "2"), None),
-        (("ant", ".net", "bee", "cat"), "train: EventDataset finds 8 rows, but the manifest says 10"),
-    ],
-)
-def test_folders_of_earlier_versions(
-    tmp_path: Path, generator: torch.Generator, classes: tuple[str, ...], problem: str | None
-) -> None:
-    """Earlier versions named the folders after the classes, which loses the rows of hidden folders."""
-    labels = [3, 2, 1, 0, 3, 2, 1, 0, 3, -1]
-    images = [png(image) for image in some_images(len(labels), generator)]
-    run(NamedSource(images, list(map(str, labels)), labels, classes), tmp_path, NPZ)
-    rename_folders_after_classes(tmp_path, classes)
-    expected = [label for label in labels if problem is None or classes[label] != ".net"]
-    dataset = EventDataset(tmp_path, "train")
-    assert dataset.classes == list(classes)
-    assert sorted(dataset.targets) == sorted(expected)
-    for row, label in enumerate(dataset.targets):
-        assert dataset[row][1] == label
-    assert verify_dataset(tmp_path, lambda *_: None).problems == (() if problem is None else (problem,))
-
-
-def rename_folders_after_classes(out: Path, classes: tuple[str, ...]) -> None:
-    """Rewrite files and manifest as earlier versions wrote them."""
-    content = json.loads((out / "manifest.json").read_bytes())
-    fields = ("settings", "source", "classes", "rows", "version", "complete", "shards", "event_rate")
-    manifest = {name: content[name] for name in fields}
-    del manifest["settings"]["folders"]
-    for record in manifest["shards"]:
-        del record["labels_sha256"]
-        for number, path in enumerate(record["paths"]):
-            split, folder, name = path.split("/")
-            renamed = path if folder == "unlabelled" else f"{split}/by name/{classes[int(folder)]}/{name}"
-            (out / renamed).parent.mkdir(parents=True, exist_ok=True)
-            (out / path).rename(out / renamed)
-            record["paths"][number] = renamed.replace("/by name", "")
-    for label in range(len(classes)):
-        (out / "train" / str(label)).rmdir()
-    for folder in (out / "train" / "by name").iterdir():
-        folder.rename(out / "train" / folder.name)
-    (out / "train" / "by name").rmdir()
-    (out / "manifest.json").write_text(json.dumps(manifest))
