@@ -14,8 +14,8 @@ from torch import Tensor
 from i2e_triton.ops import cpu, cpu_arithmetic, cpu_augmented
 from i2e_triton.surrogate import Surrogate
 
-# Pixels of a chunk, per thread, so that the planes of a timestep stay in the cache.
-_CHUNK_PIXELS = 64 * 1024
+# Pixels of a chunk, per thread. Smaller chunks need more calls. Larger ones do not fit in the cache.
+_CHUNK_PIXELS = 256 * 1024
 
 
 @torch.no_grad()
@@ -50,68 +50,108 @@ def gradients_into(
     height, width = gradient.shape[-2:]
     augmented = crop is not None or flip is not None or (height, width) != images.shape[-2:]
     sources = cpu_augmented.sources(images, crop, flip, (height, width), ratio.dtype, nearest) if augmented else None
-    per_chunk = max(1, _CHUNK_PIXELS * torch.get_num_threads() // (height * width)) if shifts.dim() == 2 else 1
+    microsaccades = shifts.tolist() if shifts.dim() == 3 else [shifts.tolist()]  # one for all images, or one each
+    microsaccades = [cpu.clamped(vectors, height - 1, width - 1) for vectors in microsaccades]
+    per_chunk = max(1, _CHUNK_PIXELS * torch.get_num_threads() // (height * width))
     for first in range(0, len(images), per_chunk):
         chunk = slice(first, first + per_chunk)
-        raw = images[chunk]
+        pixels = images[chunk]
         axes = None if sources is None else (sources[0].select(chunk), sources[1].select(chunk))
-        pixels = raw if axes is None else cpu_augmented.augmented(raw, *axes, nearest)
-        vectors = (shifts if shifts.dim() == 2 else shifts[first]).tolist()
+        if axes is not None:
+            pixels = cpu_augmented.augmented(pixels, *axes, nearest)
+        value = cpu_arithmetic.channel_max(pixels).to(ratio.dtype)
+        if pixels.dtype == torch.uint8:
+            value *= 1 / 255
+        vectors = microsaccades[chunk] if len(microsaccades) > 1 else microsaccades
         ratio_gradient[chunk], value_gradient = _value_gradient(
-            pixels, gradient[:, chunk], vectors, ratio[chunk], surrogate, image_gradient is not None
+            pixels, value, gradient[:, chunk], vectors, ratio[chunk], surrogate, image_gradient is not None
         )
-        if image_gradient is not None and value_gradient is not None:
-            result = _channel_gradient(pixels, value_gradient)
-            if axes is not None:
-                result = cpu_augmented.raw_gradient(result, *axes, raw.shape[-2:], nearest)
-            image_gradient[chunk] = result
+        if image_gradient is None or value_gradient is None:
+            continue
+        if axes is None:
+            _channel_gradient_into(image_gradient[chunk], pixels, value, value_gradient)
+        else:
+            result = value.new_empty(pixels.shape)
+            _channel_gradient_into(result, pixels, value, value_gradient)
+            image_gradient[chunk] = cpu_augmented.raw_gradient(result, *axes, images.shape[-2:], nearest)
 
 
 def _value_gradient(
-    pixels: Tensor, gradient: Tensor, vectors: list[list[int]], ratio: Tensor, surrogate: Surrogate, needed: bool
+    pixels: Tensor,
+    value: Tensor,
+    gradient: Tensor,
+    microsaccades: list[list[list[int]]],
+    ratio: Tensor,
+    surrogate: Surrogate,
+    needed: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """Return the gradients for the ratio ``[N]`` and, if needed, for the value channels ``[N, H, W]``.
 
     Args:
         pixels: images ``[N, C, H, W]``.
+        value: their value channels ``[N, H, W]`` in the arithmetic dtype.
         gradient: gradient for the events ``[T, N, 2, H, W]``.
-        vectors: motion vectors of (dy0, dx0, dy1, dx1).
+        microsaccades: motion vectors of (dy0, dx0, dy1, dx1) of all images together, or of each image: ``[1 or N][T]``.
         ratio: ``[N]`` in the arithmetic dtype.
         surrogate: derivative of the step function.
         needed: whether to compute the gradient for the value channels.
     """
-    value, finite = _value(pixels, ratio.dtype)
-    count, height, width = value.shape
     low, high = value.amin(dim=(1, 2)), value.amax(dim=(1, 2))
-    theta = ((high - low) * ratio)[:, None, None]
-    vectors = cpu.clamped(vectors, height - 1, width - 1)
-    reach_y, reach_x = (max(abs(d) for vector in vectors for d in vector[axis::2]) for axis in (0, 1))
+    # The minimum is over all channels, because a larger channel hides a -inf from the value channel.
+    finite = pixels.amin(dim=(1, 2, 3)).isfinite() & (high - low).isfinite()
+    total, result = _sums(value, (high - low) * ratio, gradient, microsaccades, surrogate, needed)
+    ratio_gradient = (-total * (high - low)).masked_fill_(~finite, 0)
+    if result is None:
+        return ratio_gradient, None
+    # theta depends on the largest and the smallest value. Pixels that share it share its gradient.
+    for extreme, share in ((high, -total * ratio), (low, total * ratio)):
+        # In the value's dtype, because bool masks are several times as slow to write and to add up.
+        equal = torch.eq(value, extreme[:, None, None], out=torch.empty_like(value))
+        result.addcmul_(equal, (share / equal.sum(dim=(1, 2)))[:, None, None])
+    if not bool(finite.all()):
+        result[~finite] = 0
+    return ratio_gradient, result
+
+
+def _sums(
+    value: Tensor,
+    theta: Tensor,
+    gradient: Tensor,
+    microsaccades: list[list[list[int]]],
+    surrogate: Surrogate,
+    needed: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the sum of an image's terms ``[N]`` and, if needed, the gradient for values without that of theta.
+
+    A term is the gradient for an event, times the derivative of the surrogate at this event.
+    """
+    count, height, width = value.shape
+    reach_y, reach_x = (
+        max(abs(d) for vectors in microsaccades for vector in vectors for d in vector[axis::2]) for axis in (0, 1)
+    )
     padded = F.pad(value[:, None], (reach_x, reach_x, reach_y, reach_y), mode="replicate")[:, 0]
-    result = torch.zeros_like(padded) if needed else None
+    result = torch.zeros_like(padded)
+    change, u = torch.empty_like(value), value.new_empty(2, *value.shape)
+    images = count // len(microsaccades)  # that share motion vectors
+    parts = list(zip(padded.split(images), result.split(images), change.split(images)))
 
     def at(planes: Tensor, dy: int, dx: int) -> Tensor:
         return planes.narrow(1, reach_y + dy, height).narrow(2, reach_x + dx, width)
 
-    theta_gradient = value.new_zeros(count)
-    for (dy0, dx0, dy1, dx1), timestep in zip(vectors, gradient):
-        difference = at(padded, dy1, dx1) - at(padded, dy0, dx0)
-        on = _terms(timestep[:, 0], difference - theta, surrogate)
-        off = _terms(timestep[:, 1], difference.add_(theta), surrogate)  # of -u: the derivatives are even functions
-        theta_gradient -= on.sum(dim=(1, 2)) + off.sum(dim=(1, 2))
-        if result is not None:
-            on -= off
-            at(result, dy1, dx1).add_(on)
-            at(result, dy0, dx0).sub_(on)
-    theta_gradient.masked_fill_(~finite, 0)
-    ratio_gradient = theta_gradient * (high - low).masked_fill(~finite, 0)
-    if result is None:
-        return ratio_gradient, None
-    result = _fold(_fold(result, 1, reach_y), 2, reach_x).masked_fill_(~finite[:, None, None], 0)
-    # theta depends on the largest and the smallest value. Pixels that share it share its gradient.
-    for extreme, share in ((high, theta_gradient * ratio), (low, -theta_gradient * ratio)):
-        equal = value == extreme[:, None, None]
-        result += equal * (share / equal.sum(dim=(1, 2)))[:, None, None]
-    return ratio_gradient, result
+    total = torch.zeros_like(theta)
+    thetas = torch.stack([theta, -theta])[..., None, None]
+    for vectors, timestep in zip(zip(*microsaccades), gradient.transpose(1, 2)):
+        for (dy0, dx0, dy1, dx1), (plane, _, part) in zip(vectors, parts):
+            torch.sub(at(plane, dy1, dx1), at(plane, dy0, dx0), out=part)
+        # The second half is -u of the OFF events. The derivatives are even functions.
+        terms = _terms(timestep, torch.sub(change, thetas, out=u), surrogate)
+        total += terms.sum(dim=(0, 2, 3))
+        if needed:
+            torch.sub(terms[0], terms[1], out=change)
+            for (dy0, dx0, dy1, dx1), (_, plane, part) in zip(vectors, parts):
+                at(plane, dy1, dx1).add_(part)
+                at(plane, dy0, dx0).sub_(part)
+    return total, _fold(_fold(result, 1, reach_y), 2, reach_x) if needed else None
 
 
 def _terms(gradient: Tensor, u: Tensor, surrogate: Surrogate) -> Tensor:
@@ -121,20 +161,6 @@ def _terms(gradient: Tensor, u: Tensor, surrogate: Surrogate) -> Tensor:
         torch.addcmul(u.new_tensor(2 / alpha), u, u, value=math.pi**2 * alpha / 2, out=u)
         return torch.div(gradient, u, out=u)
     return surrogate.derivative(u).mul_(gradient)
-
-
-def _value(pixels: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the value channels ``[N, H, W]`` of images, and whether all pixels of each image are finite ``[N]``.
-
-    The value channel of an image is 0 if they are not finite, or if its range is too large for ``dtype``.
-    """
-    value = cpu_arithmetic.channel_max(pixels)
-    if pixels.dtype == torch.uint8:
-        return value.to(dtype) * (1 / 255), torch.ones(len(pixels), dtype=torch.bool)
-    value = value.to(dtype)
-    lowest = pixels.amin(dim=(1, 2, 3))  # over all channels, because a larger channel hides a -inf
-    finite = lowest.isfinite() & (value.amax(dim=(1, 2)) - value.amin(dim=(1, 2))).isfinite()
-    return value.masked_fill(~finite[:, None, None], 0), finite
 
 
 def _fold(padded: Tensor, dim: int, reach: int) -> Tensor:
@@ -148,11 +174,8 @@ def _fold(padded: Tensor, dim: int, reach: int) -> Tensor:
     return inner
 
 
-def _channel_gradient(pixels: Tensor, value_gradient: Tensor) -> Tensor:
-    """Return the gradient for images ``[N, C, H, W]``. Channels that share a pixel's maximum share its gradient."""
-    if pixels.shape[1] == 1:
-        return value_gradient[:, None]
-    # As numbers, because PyTorch adds up bool several times as slowly.
-    largest = (pixels == cpu_arithmetic.channel_max(pixels)[:, None]).to(value_gradient.dtype)
+def _channel_gradient_into(out: Tensor, pixels: Tensor, value: Tensor, value_gradient: Tensor) -> None:
+    """Write the gradient for images ``[N, C, H, W]``. Channels that share a pixel's maximum share its gradient."""
+    torch.eq(pixels, value[:, None], out=out)
     # An image with NaN has no largest channel, and a gradient of 0.
-    return largest.mul_((value_gradient / largest.sum(dim=1).clamp_(min=1))[:, None])
+    out.mul_((value_gradient / out.sum(dim=1, dtype=value.dtype).clamp_(min=1))[:, None])

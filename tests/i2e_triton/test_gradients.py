@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from i2e_triton import Surrogate, canonical_shifts, convert, random_shifts, reference
+from i2e_triton.ops import cpu_backward
 from i2e_triton.surrogate import DEFAULT_ALPHAS
 from tests.augmented_cases import AugmentedCase
 from tests.cases import Case
@@ -40,10 +41,14 @@ def test_equals_reference(case: GradientCase) -> None:
     case.check(*gradients(case))
 
 
-@pytest.mark.parametrize("name", DEFAULT_ALPHAS)
-def test_several_chunks(name: str, generator: torch.Generator, one_thread: None) -> None:
-    images = noise((3, 3, 224, 160), torch.float32, generator)
-    case = gradient_case(Case(images, canonical_shifts(), 0.12), Surrogate(name), generator)
+@pytest.mark.parametrize("per_image", [False, True])
+def test_several_chunks(
+    per_image: bool, generator: torch.Generator, one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu_backward, "_CHUNK_PIXELS", 2 * 7 * 8)  # two images
+    images = noise((5, 3, 7, 8), torch.float32, generator)
+    shifts = random_shifts(5, generator) if per_image else canonical_shifts()
+    case = gradient_case(Case(images, shifts, torch.linspace(0.1, 0.3, 5)), ATAN, generator)
     case.check(*gradients(case))
 
 
