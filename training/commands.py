@@ -96,8 +96,8 @@ def train(**values: Any) -> None:
     With `--data` alone, the data are your own: their classes, size and channels are detected. `--dataset` and
     `--recipe` choose an experiment of the paper. Other options change values of the recipe; `--show` prints all.
 
-    The folder of the run contains best.pt (the weights with the best validation accuracy), last.pt (to resume, or the
-    last weights), logs (CSV and TensorBoard), curves.png and log.txt.
+    The folder of the run contains best.pt (the weights with the best validation accuracy), last.pt (to resume), logs
+    (CSV and TensorBoard), curves.png and log.txt.
     """
     dataset, recipe, show = values.pop("dataset"), values.pop("recipe"), values.pop("show")
     if values["data"] is None and dataset is None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import Subset
+from torch.utils.data import Subset, TensorDataset
 from torchvision import datasets
 from torchvision.transforms import v2
 
@@ -135,7 +135,7 @@ class DataModule(pl.LightningDataModule):
 
 def _open(recipe: Recipe, path: Path | None, download: bool) -> Splits:
     if recipe.dataset == "digits":
-        return _split({"train": Digits(False), "test": Digits(True)}, recipe, tuple(map(str, range(10))))
+        return _open_digits(recipe)
     if path is None:
         raise ValueError(
             f"{recipe.dataset} needs --data PATH, where it is; digits and fake are data sets without files"
@@ -166,6 +166,18 @@ def _split(found: dict[str, Any], recipe: Recipe, classes: tuple[str, ...], time
         others.insert(0, Subset(train, sorted(order[:count])))
         train = Subset(train, sorted(order[count:]))
     return Splits(train, others[0], others[-1], classes, timesteps)
+
+
+def _open_digits(recipe: Recipe) -> Splits:
+    """Return scikit-learn's handwritten digits, uint8 ``[1, 8, 8]``: every fifth one to test, the others to train."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy(digits.images * (255 / 16)).round().to(torch.uint8)[:, None]
+    test = torch.arange(len(images)) % 5 == 0
+    labels = torch.from_numpy(digits.target)
+    found = {name: TensorDataset(images[rows], labels[rows]) for name, rows in (("train", ~test), ("test", test))}
+    return _split(found, recipe, tuple(map(str, range(10))))
 
 
 def _open_images(path: Path, recipe: Recipe, download: bool) -> Splits:
@@ -308,24 +320,6 @@ class SourceImages:
         """The label of every image. All rows are read."""
         rows: Sequence[ImageRow] = list(self.source.read(0, len(self))) if self._rows is None else self._rows
         return [row.label for row in rows]
-
-
-class Digits:
-    """scikit-learn's handwritten digits, uint8 ``[1, 8, 8]``: every fifth one to test, the others to train."""
-
-    def __init__(self, test: bool):
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        chosen = (np.arange(len(digits.target)) % 5 == 0) == test
-        self.images = torch.from_numpy((digits.images[chosen] * (255 / 16)).round().astype(np.uint8))[:, None]
-        self.labels = torch.from_numpy(digits.target[chosen].astype(np.int64))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.images[index], int(self.labels[index])
 
 
 def training_transform(recipe: Recipe) -> v2.Transform:

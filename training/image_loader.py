@@ -28,7 +28,6 @@ from i2e_triton.training.loaders import ResumableLoader, Samples, seed_of
 
 #: Larger sets stay in host memory, and are copied to the device batch by batch.
 RESIDENT_BYTES = 8 * 2**30
-_CHUNK_ROWS = 2**16  #: rows for which random numbers are drawn at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +64,7 @@ class GPUImageLoader(ResumableLoader):
 
     A batch is ``(events, labels)`` with dense events ``[T, B, 2, H, W]`` or packed events ``[B, 2, H, W]``, or
     ``(images, labels, parameters)``, where ``convert(images, ratio, **parameters)`` returns the events. The host does
-    not wait for a GPU within 65,536 rows.
+    not wait for a GPU.
 
     Args:
         images: the data set.
@@ -137,18 +136,9 @@ class GPUImageLoader(ResumableLoader):
 
     def batches(self, epoch: int, step: int) -> Iterator[tuple[Any, ...]]:
         """Yield the batches of an epoch, from a step on."""
-        share = self._share
-        per_chunk = max(1, _CHUNK_ROWS // share)
-        order = self.rows(epoch)
-        shared = {"size"} if self.random or self.drop is not None else {"size", "shifts"}
-        for start in range(step, self._steps, per_chunk):
-            host_rows = order[start * share : min(start + per_chunk, self._steps) * share]
+        for host_rows in self.rows(epoch).split(self._share)[step : self._steps]:
             rows = _copied(host_rows, self.device)
-            drawn = self.parameters(rows, epoch)
-            for first in range(0, len(rows), share):
-                part = slice(first, first + share)
-                each = {name: value if name in shared else value[part] for name, value in drawn.items()}
-                yield self._batch(rows[part], host_rows[part], each)
+            yield self._batch(rows, host_rows, self.parameters(rows, epoch))
 
     def parameters(self, rows: Tensor, epoch: int) -> dict[str, Any]:
         """Draw the arguments of :func:`i2e_triton.convert`, besides the ratio, for rows of an epoch.

@@ -106,14 +106,12 @@ class ResumableLoader:
         """Go to the place at which :meth:`state_dict` was called, with the same or another number of processes.
 
         Raises:
-            ValueError: if the state belongs to other data or another order, or its place does not exist.
+            ValueError: if the state belongs to other data or another order.
         """
         for name in self._identity:
             if state.get(name) != (value := getattr(self, name)):
                 raise ValueError(f"the state has another {name}: {state.get(name)}; this loader's is {value}")
-        epoch, step = state.get("epoch"), state.get("step")
-        if type(epoch) is not int or type(step) is not int or epoch < 0 or not 0 <= step <= len(self):
-            raise ValueError(f"the state is at epoch {epoch}, step {step}; an epoch has {len(self)} steps")
+        epoch, step = state["epoch"], state["step"]
         self.epoch, self.step = (epoch, step) if step < len(self) else (epoch + 1, 0)
         self._resume_at = self.step
 
@@ -174,11 +172,10 @@ class SampleLoader(ResumableLoader):
         """Return the batches of an epoch, from a step on."""
         return self._loader  # its batch sampler reads the place
 
-    def numbers(self) -> Iterator[list[int]]:
-        """Yield the samples of the remaining batches, numbered over all epochs."""
+    def numbers(self) -> list[list[int]]:
+        """Return the samples of the remaining batches, numbered over all epochs."""
         numbers = self.rows(self.epoch) + self.epoch * self.samples
-        for batch in numbers.split(self._share)[self.step :]:
-            yield batch.tolist()
+        return [batch.tolist() for batch in numbers.split(self._share)[self.step :]]
 
 
 class _Numbers:
@@ -186,7 +183,7 @@ class _Numbers:
         self._loader = loader
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(list(self._loader.numbers()))
+        return iter(self._loader.numbers())
 
 
 class _Transformed(Dataset[tuple[Any, int]]):

@@ -14,19 +14,11 @@ import torch
 from filelock import FileLock, Timeout
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities import rank_zero_only
 
 from i2e_triton.analysis.plots import draw_training, save
 from i2e_triton.io.atomic import PARTIAL_FILES
-from i2e_triton.training.callbacks import (
-    BEST,
-    LAST,
-    PREVIOUS,
-    CheckpointFiles,
-    ResumePoints,
-    RunRecord,
-    is_first_process,
-    read_last,
-)
+from i2e_triton.training.callbacks import BEST, LAST, CheckpointFiles, ResumePoints, RunRecord
 from i2e_triton.training.data import DataModule
 from i2e_triton.training.models import convert_sync_batchnorm
 from i2e_triton.training.module import SpikingClassifier, average_weights
@@ -34,8 +26,6 @@ from i2e_triton.training.official import CheckpointError, find_weights, load_wei
 from i2e_triton.training.recipes import Recipe, RunOptions
 
 _PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
-#: Errors that Lightning raises when it restores a damaged checkpoint.
-_RESTORE_ERRORS = (LookupError, TypeError, AttributeError, OverflowError)
 
 
 def run(options: RunOptions) -> RunRecord:
@@ -80,20 +70,22 @@ def run(options: RunOptions) -> RunRecord:
 def _run(module: SpikingClassifier, data: DataModule, options: RunOptions, on_gpu: bool) -> RunRecord:
     record = RunRecord(options.out, options.out / options.log_file, options.log_every)
     record.say(f"{data.recipe}\n{data.splits}")
-    checkpoint, finished = _checkpoint_to_resume(options, data.recipe, record)
+    checkpoint = _checkpoint_to_resume(options, data.recipe, record)
     trainer = make_trainer(options, data.recipe, record, on_gpu)
     # Trainer has no argument for the first epoch.
     vars(trainer.fit_loop.epoch_progress.current).update(processed=options.start_epoch)
     try:
         if not options.evaluate:
-            if not finished:
-                trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             best = read_checkpoint(options.out / BEST)["state_dict"]
             module.network.load_state_dict({key.removeprefix("module."): value for key, value in best.items()})
         (test,) = trainer.test(module, data, verbose=False)
-    except (*_RESTORE_ERRORS, RuntimeError) as error:
-        # Before the first batch, only the checkpoint can be the cause.
-        _raise_known_cause(error, checkpoint if record.batches == 0 else None, data.recipe)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise MemoryError(
+                f"out of memory; compute the batch of {data.recipe.batch_size} in parts with --accumulate "
+                f"{2 * data.recipe.accumulate}, or lower --batch-size"
+            ) from error
         raise
     if trainer.is_global_zero and record.history:
         save(draw_training(record.history), options.out / "curves.png")
@@ -135,23 +127,21 @@ def make_trainer(options: RunOptions, recipe: Recipe, record: RunRecord, on_gpu:
     )
 
 
-def _checkpoint_to_resume(options: RunOptions, recipe: Recipe, record: RunRecord) -> tuple[Path | None, bool]:
-    """Return the checkpoint to resume from, or None, and whether the run is finished."""
+def _checkpoint_to_resume(options: RunOptions, recipe: Recipe, record: RunRecord) -> Path | None:
+    """Return the checkpoint to resume from, or None."""
+    path = options.out / LAST
     if not options.resume:
-        if (
-            is_first_process()
-        ):  # --overwrite deletes the files of the earlier run only after the options and data are checked
-            for name in () if options.evaluate else (LAST, PREVIOUS, BEST):
+        # --overwrite deletes the files of the earlier run only after the options and data are checked.
+        if _is_first_process() and not options.evaluate:
+            for name in (LAST, BEST):
                 (options.out / name).unlink(missing_ok=True)
-        return None, False
-    try:
-        path, state, problem = read_last(options.out)
-    except FileNotFoundError:
+        return None
+    if not path.exists():
         record.say(f"{options.out} contains no checkpoint; starting from the beginning")
-        return None, False
+        return None
     try:
-        found = Recipe(**state["recipe"]).as_dict()
-    except (TypeError, ValueError) as error:
+        found = Recipe(**read_checkpoint(path)["recipe"]).as_dict()
+    except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} was written by another version of i2e-triton ({error}); start a new run with --init {path}"
         ) from error
@@ -163,30 +153,8 @@ def _checkpoint_to_resume(options: RunOptions, recipe: Recipe, record: RunRecord
             f"{path} belongs to a run with {', '.join(differing)}; use the same settings, or start a new run from its "
             f"weights with --init {path} and another --out"
         )
-    if "loops" not in state:
-        record.say(f"the run in {options.out} is finished")
-        return None, True
-    record.say(f"{problem}; resuming from {path}" if problem else f"resuming from {path}")
-    return path, False
-
-
-def _raise_known_cause(error: Exception, start: Path | None, recipe: Recipe) -> None:
-    """Raise an error that says what to change, if the cause of ``error`` is known."""
-    text = " ".join(str(error).split())
-    if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in text:
-        raise MemoryError(
-            f"out of memory; compute the batch of {recipe.batch_size} in parts with --accumulate "
-            f"{2 * recipe.accumulate}, or lower --batch-size"
-        ) from error
-    if any(words in text for words in ("should be the same", "same dtype", "expected scalar type")):
-        raise ValueError(
-            f"the network and its events have different dtypes ({text}); after model.half() use "
-            "I2E(dtype=torch.float16), or train with --precision float16"
-        ) from error
-    if start is not None:
-        raise CheckpointError(
-            f"{start} is damaged or of another run ({error!r}); start again with --overwrite"
-        ) from error
+    record.say(f"resuming from {path}")
+    return path
 
 
 def _result(record: RunRecord, data: DataModule, test: Mapping[str, float]) -> str:
@@ -214,7 +182,7 @@ def _result(record: RunRecord, data: DataModule, test: Mapping[str, float]) -> s
 def _locked_folder(options: RunOptions) -> Iterator[None]:
     """Lock the folder of a run against other runs, and remove partial files of killed runs."""
     folder = options.out
-    if not is_first_process():
+    if not _is_first_process():
         yield
         return
     if options.new_folder and folder.exists():
@@ -226,7 +194,7 @@ def _locked_folder(options: RunOptions) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            found = any((folder / name).exists() for name in (LAST, PREVIOUS, BEST))
+            found = any((folder / name).exists() for name in (LAST, BEST))
             if found and not (options.resume or options.overwrite or options.evaluate):
                 raise ValueError(
                     f"{folder} contains a run; add --resume to continue it, or --overwrite, or change --out"
@@ -240,6 +208,11 @@ def _locked_folder(options: RunOptions) -> Iterator[None]:
         if created and {path.name for path in folder.iterdir()} <= {".lock"}:  # the run failed before it began
             (folder / ".lock").unlink(missing_ok=True)
             folder.rmdir()
+
+
+def _is_first_process() -> bool:
+    """Return whether this is the first process, also before Lightning has started the others."""
+    return bool(vars(rank_zero_only)["rank"] == 0)
 
 
 def quiet() -> None:

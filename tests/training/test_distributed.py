@@ -46,7 +46,7 @@ def test_a_killed_process_resumes(tmp_path: Path) -> None:
     environment_free = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*command, "-o", str(tmp_path / "whole")], check=True, timeout=600, **environment_free)  # type: ignore[call-overload]
     with subprocess.Popen([*command, "-o", str(tmp_path / "killed")], **environment_free) as process:  # type: ignore[call-overload]
-        while not (tmp_path / "killed" / "previous.pt").exists() and process.poll() is None:
+        while not (tmp_path / "killed" / "last.pt").exists() and process.poll() is None:
             pass
         process.kill()
     subprocess.run([*command, "-o", str(tmp_path / "killed"), "--resume"], check=True, timeout=600, **environment_free)  # type: ignore[call-overload]

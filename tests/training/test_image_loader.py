@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from i2e_triton import canonical_shifts, convert, row_shifts, unpack
 from i2e_triton.augmentation import RandomAugmentation, RandomCropResizeFlip, RandomResizedCropFlip, RandomTimestepDrop
-from i2e_triton.training import image_loader
 from i2e_triton.training.image_loader import GPUImageLoader, ImageSet
 from i2e_triton.training.loaders import seed_of
 from tests.samples import assert_same_events, noise, resized_photograph
@@ -65,13 +64,8 @@ class Events(Dataset[tuple[Tensor, int]]):
 @pytest.mark.parametrize("drop", [None, RandomTimestepDrop(0.3)])
 @pytest.mark.parametrize("kind", AUGMENTS)
 def test_batches_are_those_of_a_data_loader(
-    kind: str,
-    drop: RandomTimestepDrop | None,
-    resident_bytes: int,
-    generator: torch.Generator,
-    monkeypatch: pytest.MonkeyPatch,
+    kind: str, drop: RandomTimestepDrop | None, resident_bytes: int, generator: torch.Generator
 ) -> None:
-    monkeypatch.setattr(image_loader, "_CHUNK_ROWS", 9)  # two batches, and a row that makes none
     images, augment, epoch = mixed(generator), AUGMENTS[kind], 2
     settings: dict[str, Any] = {"ratio": 0.07, "timesteps": 5, "seed": 11, "resident_bytes": resident_bytes}
     loader = GPUImageLoader(images, 4, augment=augment, drop=drop, **settings)
@@ -212,9 +206,6 @@ def test_a_state_of_something_else_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             other.load_state_dict(state)
-    for wrong in ({"step": 4}, {"epoch": -1}, {"epoch": 1.0}, {"step": None}):
-        with pytest.raises(ValueError, match=r"the state is at epoch .*; an epoch has 3 steps"):
-            GPUImageLoader(numbered(10), 4).load_state_dict({**state, **wrong})
 
 
 def test_a_last_batch_that_is_too_small_for_the_processes_is_left_out() -> None:
