@@ -6,7 +6,7 @@ This needs NumPy, PyArrow and h5py, and torchvision for images: ``pip install 'i
 from i2e_triton.analysis.entropy import entropy, image_entropies
 from i2e_triton.analysis.events import ClassRate, EventStatistics, measure_events
 from i2e_triton.analysis.images import ImageStatistics, measure_images
-from i2e_triton.analysis.moments import Spread
+from i2e_triton.analysis.spread import Spread
 
 __all__ = [
     "ClassRate",

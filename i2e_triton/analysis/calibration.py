@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from i2e_triton.analysis.moments import Moments, Spread
+from i2e_triton.analysis.spread import Spread
 from i2e_triton.functional import convert
 from i2e_triton.sources import PreparedImages, Source, prepare_batch
 
@@ -70,12 +69,12 @@ class ImageSample:
 
     def measure(self, ratio: float) -> CurvePoint:
         """Convert the sample at ``ratio`` and return the point of the curve."""
-        moments = Moments()
+        rates: list[float] = []
         for values in self._values:
             packed = convert(values, ratio, shifts=self._shifts, packed=True).cpu().numpy()
-            events = np.array([np.count_nonzero(np.unpackbits(image)) for image in packed])
-            moments.add(events / (len(self._shifts) * packed[0].size))
-        return CurvePoint(ratio, moments.spread())
+            positions = len(self._shifts) * packed[0].size
+            rates += [np.count_nonzero(np.unpackbits(image)) / positions for image in packed]
+        return CurvePoint(ratio, Spread.of(rates))
 
 
 def sample_rows(rows: int, count: int) -> list[int]:
@@ -149,11 +148,6 @@ def read_sample(
     return sample
 
 
-def measure_curve(sample: ImageSample, ratios: Iterable[float] = RATIOS) -> list[CurvePoint]:
-    """Return the event rate of a sample at each ratio. The mean never increases with the ratio."""
-    return [sample.measure(ratio) for ratio in ratios]
-
-
 def find_ratio(sample: ImageSample, curve: Sequence[CurvePoint], rate: float) -> Calibration:
     """Return the ratio whose mean event rate is closest to ``rate``, by bisection between two points of the curve.
 
@@ -162,7 +156,7 @@ def find_ratio(sample: ImageSample, curve: Sequence[CurvePoint], rate: float) ->
 
     Args:
         sample: the images.
-        curve: result of :func:`measure_curve` for ``sample``, from ratio 0 to 1.
+        curve: the sample at several ratios, from 0 to 1.
         rate: target mean event rate, as a fraction of all event positions.
 
     Raises:
@@ -189,12 +183,3 @@ def find_ratio(sample: ImageSample, curve: Sequence[CurvePoint], rate: float) ->
     around = (measure(max(step - 1, first)), measure(step))
     nearest = min(around, key=lambda point: abs(point.event_rate.mean - rate))
     return Calibration(nearest, around)
-
-
-def curve_columns(curve: Sequence[CurvePoint]) -> dict[str, npt.NDArray[np.float64]]:
-    """Return the curve as columns: the ratios, and mean and standard deviation of the event rates over images."""
-    return {
-        "ratio": np.array([point.ratio for point in curve]),
-        "event_rate": np.array([point.event_rate.mean for point in curve]),
-        "std_over_images": np.array([point.event_rate.std for point in curve]),
-    }

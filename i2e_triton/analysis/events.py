@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from i2e_triton.analysis.entropy import Counts, binary_entropy, entropy
-from i2e_triton.analysis.moments import Moments, Spread
+from i2e_triton.analysis.spread import Spread
 from i2e_triton.datasets import EventDataset
 from i2e_triton.formats import encode_records
 
@@ -70,102 +69,63 @@ def measure_events(dataset: EventDataset, rows_done: Callable[[int], None]) -> E
         RecordError: if a record is damaged, has more than 8 timesteps, or has another number of timesteps than the
             first row.
     """
-    totals = _EventTotals(dataset.timesteps)
-    for start in range(0, len(dataset), _BATCH_ROWS):
-        rows = range(start, min(start + _BATCH_ROWS, len(dataset)))
-        packed, labels = zip(*dataset.__getitems__(rows))
-        totals.add(packed, labels)
+    images, timesteps = len(dataset), dataset.timesteps
+    # One row per image, about 200 bytes.
+    labels = np.zeros(images, np.int64)
+    sizes = np.zeros((images, 2), np.int64)
+    events = np.zeros((images, timesteps, 2), np.int64)
+    entropies = np.zeros((images, 3))
+    of_pixels: Counts = np.zeros((2, 0, 0), np.int64)  # events of each pixel in the images of the size of the first one
+    for start in range(0, images, _BATCH_ROWS):
+        rows = range(start, min(start + _BATCH_ROWS, images))
+        for row, (tensor, label) in zip(rows, dataset.__getitems__(rows)):
+            packed = tensor.numpy()
+            labels[row], sizes[row] = label, packed.shape[1:]
+            events[row], entropies[row] = _count(packed, timesteps)
+            if row == 0:
+                of_pixels = np.zeros(packed.shape, np.int64)
+            if packed.shape == of_pixels.shape:
+                of_pixels += _EVENTS_OF_BYTE[packed]
         rows_done(len(rows))
-    return totals.statistics(dataset.classes)
+
+    rates = events / sizes.prod(1)[:, None, None]
+    image_rates = rates.mean((1, 2))
+    names = dataset.classes
+    size_counts = Counter((height, width) for height, width in sizes.tolist())
+    return EventStatistics(
+        images=images,
+        timesteps=timesteps,
+        sizes=size_counts,
+        events=events.sum(0),
+        event_rate=Spread.of(image_rates),
+        timestep_rates=[Spread.of(rates[:, t].mean(1)) for t in range(timesteps)],
+        polarity_rates=[(Spread.of(rates[:, t, 0]), Spread.of(rates[:, t, 1])) for t in range(timesteps)],
+        classes={
+            label: ClassRate(
+                names[label] if names and label >= 0 else None, int(count), Spread.of(image_rates[labels == label])
+            )
+            for label, count in zip(*(found.tolist() for found in np.unique(labels, return_counts=True)))
+        },
+        event_entropy=Spread.of(entropies[:, 0]),
+        polarity_entropy=Spread.of(entropies[:, 1]),
+        pixel_entropy=Spread.of(entropies[:, 2]),
+        map=of_pixels / (timesteps * images) if len(size_counts) == 1 else None,
+        bytes=_bytes(size_counts, timesteps),
+    )
 
 
-class _EventTotals:
-    """Accumulates the statistics of batches."""
+def _count(packed: npt.NDArray[np.uint8], timesteps: int) -> tuple[Counts, tuple[float, float, float]]:
+    """Count the events ``[T, 2]`` of packed events ``[2, H, W]``.
 
-    def __init__(self, timesteps: int) -> None:
-        self._timesteps = timesteps
-        self._events: Counts = np.zeros((timesteps, 2), dtype=np.int64)
-        self._sizes: Counter[tuple[int, int]] = Counter()
-        self._rates = Moments((timesteps, 2))
-        self._timestep_rates = Moments((timesteps,))
-        self._rate = Moments()
-        self._entropies = Moments((3,))
-        self._classes: defaultdict[int, Moments] = defaultdict(Moments)
-        self._map: Counts | None = None
-
-    def add(self, packed: Sequence[Tensor], labels: Sequence[int]) -> None:
-        """Add a batch of packed events ``[2, H, W]``."""
-        arrays = [events.numpy() for events in packed]
-        byte_counts = [_count_bytes(events) for events in arrays]
-        counts = np.stack([_count_events(histograms, self._timesteps) for histograms in byte_counts])
-        rates = counts / np.array([events[0].size for events in arrays])[:, None, None]
-        image_rates = rates.mean(axis=(1, 2))
-        self._add_to_map(arrays)
-        self._sizes.update(events.shape[1:] for events in arrays)
-        self._events += counts.sum(axis=0)
-        self._rates.add(rates)
-        self._timestep_rates.add(rates.mean(axis=2))
-        self._rate.add(image_rates)
-        self._entropies.add(np.array([_entropies(*pair) for pair in zip(byte_counts, image_rates)]))
-        for label in set(labels):
-            self._classes[label].add(image_rates[np.array(labels) == label])
-
-    def statistics(self, names: list[str] | None) -> EventStatistics:
-        """Return the statistics of all added images. ``names`` are the class names."""
-        images = self._rate.count
-        steps = range(self._timesteps)
-        classes = {
-            label: ClassRate(names[label] if names and label >= 0 else None, moments.count, moments.spread())
-            for label, moments in sorted(self._classes.items())
-        }
-        one_size = len(self._sizes) == 1
-        return EventStatistics(
-            images=images,
-            timesteps=self._timesteps,
-            sizes=dict(self._sizes),
-            events=self._events,
-            event_rate=self._rate.spread(),
-            timestep_rates=[self._timestep_rates.spread(t) for t in steps],
-            polarity_rates=[(self._rates.spread(t, 0), self._rates.spread(t, 1)) for t in steps],
-            classes=classes,
-            event_entropy=self._entropies.spread(0),
-            polarity_entropy=self._entropies.spread(1),
-            pixel_entropy=self._entropies.spread(2),
-            map=self._map / (self._timesteps * images) if self._map is not None and one_size else None,
-            bytes=_bytes(self._sizes, self._timesteps),
-        )
-
-    def _add_to_map(self, arrays: list[npt.NDArray[np.uint8]]) -> None:
-        """Add the events of each pixel. Images that do not have the size of the first image are left out."""
-        if self._map is None:
-            self._map = np.zeros(arrays[0].shape, dtype=np.int64)
-        of_same_size = [_EVENTS_OF_BYTE[events] for events in arrays if events.shape == self._map.shape]
-        self._map += np.sum(of_same_size, axis=0, dtype=np.int64)
-
-
-class _ByteCounts(NamedTuple):
-    """Histograms of the bytes of an image's packed events."""
-
-    on: Counts  #: ``[256]``
-    off: Counts  #: ``[256]``
-    both: Counts  #: of the pairs (ON byte, OFF byte) of a pixel, ``[256 * 256]``
-
-
-def _count_bytes(events: npt.NDArray[np.uint8]) -> _ByteCounts:
-    """Count the bytes of packed events ``[2, H, W]``."""
-    on, off = events.astype(np.uint16)
-    both = np.bincount((on << 8 | off).ravel(), minlength=1 << 16)
-    return _ByteCounts(both.reshape(256, 256).sum(axis=1), both.reshape(256, 256).sum(axis=0), both)
-
-
-def _count_events(byte_counts: _ByteCounts, timesteps: int) -> Counts:
-    """Count events by timestep and polarity: ``[T, 2]``."""
-    return np.stack([byte_counts.on @ _BITS, byte_counts.off @ _BITS], axis=1)[:timesteps]
-
-
-def _entropies(byte_counts: _ByteCounts, rate: float) -> tuple[float, float, float]:
-    """Return the entropies of an event position, of a pixel in one polarity, and of a pixel, in bits."""
-    return binary_entropy(rate), (entropy(byte_counts.on) + entropy(byte_counts.off)) / 2, entropy(byte_counts.both)
+    Returns:
+        The counts, and the entropies of an event position, of a pixel in one polarity, and of a pixel, in bits.
+    """
+    on, off = packed.astype(np.uint16)
+    pairs = np.bincount((on << 8 | off).ravel(), minlength=1 << 16).reshape(256, 256)  # by ON byte and OFF byte
+    on_bytes, off_bytes = pairs.sum(1), pairs.sum(0)
+    events = np.stack([on_bytes @ _BITS, off_bytes @ _BITS], axis=1)[:timesteps]
+    rate = events.sum() / (timesteps * packed.size)
+    return events, (binary_entropy(rate), (entropy(on_bytes) + entropy(off_bytes)) / 2, entropy(pairs))
 
 
 def _bytes(sizes: Mapping[tuple[int, int], int], timesteps: int) -> dict[str, float]:
@@ -188,24 +148,19 @@ def as_json(statistics: EventStatistics) -> dict[str, Any]:
         "timesteps": statistics.timesteps,
         "sizes": [{"height": h, "width": w, "images": images} for (h, w), images in statistics.sizes.items()],
         "events": statistics.events.tolist(),
-        "event_rate": spread_as_json(statistics.event_rate),
+        "event_rate": statistics.event_rate.as_json(),
         "by_timestep": [
-            {**spread_as_json(both), "on": spread_as_json(on), "off": spread_as_json(off)}
+            {**both.as_json(), "on": on.as_json(), "off": off.as_json()}
             for both, (on, off) in zip(statistics.timestep_rates, statistics.polarity_rates)
         ],
         "by_class": [
-            {"label": label, "name": rate.name, "images": rate.images, **spread_as_json(rate.event_rate)}
+            {"label": label, "name": rate.name, "images": rate.images, **rate.event_rate.as_json()}
             for label, rate in statistics.classes.items()
         ],
         "entropy_bits": {
-            "event_position": spread_as_json(statistics.event_entropy),
-            "pixel_and_polarity": spread_as_json(statistics.polarity_entropy),
-            "pixel": spread_as_json(statistics.pixel_entropy),
+            "event_position": statistics.event_entropy.as_json(),
+            "pixel_and_polarity": statistics.polarity_entropy.as_json(),
+            "pixel": statistics.pixel_entropy.as_json(),
         },
         "bytes_per_image": dict(statistics.bytes),
     }
-
-
-def spread_as_json(spread: Spread) -> dict[str, float | None]:
-    """Return mean and standard deviation as JSON types. NaN becomes None."""
-    return {"mean": spread.mean, "std": None if np.isnan(spread.std) else spread.std}

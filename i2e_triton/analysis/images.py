@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from i2e_triton.analysis.calibration import sample_images
 from i2e_triton.analysis.entropy import image_entropies
-from i2e_triton.analysis.moments import Moments, Spread
+from i2e_triton.analysis.spread import Spread
 from i2e_triton.sources import Source
 
 
@@ -39,10 +37,10 @@ def measure_images(
         SourceError: if the source is damaged.
         OSError: if the source cannot be read.
     """
-    moments = Moments((2,))
+    entropies = []
     for prepared in sample_images(source, sample, size, rule, rows_done):
-        for _, images in prepared.groups:
-            moments.add(np.array([image_entropies(image) for image in images]))
-    if not moments.count:
+        entropies += [image_entropies(image) for _, images in prepared.groups for image in images]
+    if not entropies:
         raise ValueError("no image of the sample is readable")
-    return ImageStatistics(moments.count, moments.spread(0), moments.spread(1))
+    value, grey = map(Spread.of, zip(*entropies))
+    return ImageStatistics(len(entropies), value, grey)

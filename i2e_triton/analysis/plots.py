@@ -14,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
 from i2e_triton.analysis import Spread
-from i2e_triton.analysis.calibration import Calibration, CurvePoint, curve_columns
+from i2e_triton.analysis.calibration import Calibration, CurvePoint
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.visualize.drawing import BACKGROUND, OFF, ON
 
@@ -100,8 +100,9 @@ def draw_map(rates: npt.NDArray[np.float64]) -> Figure:
 
 def draw_curve(curve: Sequence[CurvePoint], calibration: Calibration) -> Figure:
     """Draw the mean event rate against the ratio, its standard deviation over images, and the calibrated ratio."""
-    columns = curve_columns(curve)
-    ratios, means, stds = columns["ratio"], 100 * columns["event_rate"], 100 * np.nan_to_num(columns["std_over_images"])
+    ratios = [point.ratio for point in curve]
+    means = np.array([100 * point.event_rate.mean for point in curve])
+    stds = np.nan_to_num([100 * point.event_rate.std for point in curve])
     found = calibration.found
     figure, axes = new_figure(6.0, 3.8)
     axes.plot(ratios, means, color=_DARK, marker=".", label="mean")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import shlex
 from collections.abc import Sequence
@@ -99,7 +97,7 @@ def calibrate(
     A sample of the images is read once and converted at several ratios from 0 to 1. A bisection then finds the ratio
     with a resolution of 0.0001. The printed event rate was measured at the printed ratio.
     """
-    from i2e_triton.analysis.calibration import RATIOS, find_ratio, measure_curve, read_sample
+    from i2e_triton.analysis.calibration import RATIOS, find_ratio, read_sample
 
     rule = check_rule(size, resize, interpolation)
     shifts, torch_device = canonical_shifts(order, timesteps), check_device(device)
@@ -116,7 +114,7 @@ def calibrate(
             device=torch_device,
             rows_done=lambda rows: progress.advance(task, rows),
         )
-        curve = measure_curve(image_sample, progress.track(RATIOS, description="converting"))
+        curve = [image_sample.measure(ratio) for ratio in progress.track(RATIOS, description="converting")]
         calibration = find_ratio(image_sample, curve, rate)
     console = Console()
     _print_result(console, calibration, rate, image_sample, len(images))
@@ -174,15 +172,11 @@ def _dataset_command(source: str, ratio: float, options: dict[str, object]) -> s
 
 def _write_curve(out: Path, curve: Sequence[CurvePoint], calibration: Calibration) -> None:
     from i2e_triton.analysis import plots
-    from i2e_triton.analysis.calibration import curve_columns
     from i2e_triton.io.atomic import write_whole
 
     measured = sorted({point.ratio: point for point in (*curve, calibration.found)}.values(), key=lambda p: p.ratio)
     plots.save(plots.draw_curve(measured, calibration), out / "calibration.png")
-    columns = curve_columns(measured)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(column.tolist() for column in columns.values())))
+    lines = ["ratio,event_rate,std_over_images"]
+    lines += [f"{point.ratio},{point.event_rate.mean},{point.event_rate.std}" for point in measured]
     with write_whole(out / "calibration.csv") as file:
-        file.write(text.getvalue().encode())
+        file.write("\n".join([*lines, ""]).encode())

@@ -152,7 +152,7 @@ def _measure_source(
 def _write_files(out: Path, data_set: dict[str, Any], statistics: EventStatistics, comparison: Comparison) -> None:
     """Write the plots and ``statistics.json``, which starts with the entries of ``data_set``."""
     from i2e_triton.analysis import plots
-    from i2e_triton.analysis.events import as_json, spread_as_json
+    from i2e_triton.analysis.events import as_json
     from i2e_triton.io.atomic import write_whole
 
     plots.save(plots.draw_timesteps(statistics.polarity_rates), out / "timesteps.png")
@@ -164,8 +164,8 @@ def _write_files(out: Path, data_set: dict[str, Any], statistics: EventStatistic
     figures = {**data_set, **as_json(statistics), "bytes_per_image": _bytes_per_image(statistics, comparison)}
     if comparison.images is not None:
         figures["entropy_bits"] |= {
-            "value_channel_pixel": spread_as_json(comparison.images.value_entropy),
-            "grey_pixel": spread_as_json(comparison.images.grey_entropy),
+            "value_channel_pixel": comparison.images.value_entropy.as_json(),
+            "grey_pixel": comparison.images.grey_entropy.as_json(),
             "images_sampled": comparison.images.images,
         }
     with write_whole(out / "statistics.json") as file:

@@ -15,10 +15,9 @@ from i2e_triton.analysis import calibration
 from i2e_triton.analysis.calibration import (
     RATIOS,
     STEPS,
+    CurvePoint,
     ImageSample,
-    curve_columns,
     find_ratio,
-    measure_curve,
     read_sample,
     sample_images,
     sample_rows,
@@ -37,6 +36,10 @@ def sample_of(images: Tensor, order: str = DEFAULT_ORDER, timesteps: int = 8) ->
     return sample
 
 
+def curve_of(sample: ImageSample) -> list[CurvePoint]:
+    return [sample.measure(ratio) for ratio in RATIOS]
+
+
 def photographs(size: int = 40) -> Tensor:
     return torch.stack([resized_photograph(name, size) for name in PHOTOGRAPHS])
 
@@ -50,7 +53,7 @@ def event_rates(images: Tensor, ratio: float, order: str = DEFAULT_ORDER, timest
 def test_found_ratio_gives_the_target_rate(rate: float) -> None:
     images = photographs()
     sample = sample_of(images)
-    calibrated = find_ratio(sample, measure_curve(sample), rate)
+    calibrated = find_ratio(sample, curve_of(sample), rate)
     found = calibrated.found
     rates = event_rates(images, found.ratio)
     assert found.event_rate.mean == pytest.approx(float(rates.mean()), abs=1e-14)
@@ -70,7 +73,7 @@ def test_no_other_ratio_is_closer_to_the_target_rate(rate: float, seed: int, lev
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, levels, (2, 3, 6, 7), dtype=torch.uint8, generator=generator)
     sample = sample_of(images)
-    curve = measure_curve(sample)
+    curve = curve_of(sample)
     means = [float(event_rates(images, step / STEPS).mean()) for step in range(0, STEPS + 1, 97)]
     if not curve[-1].event_rate.mean <= rate <= curve[0].event_rate.mean:
         with pytest.raises(ValueError, match="no ratio gives"):
@@ -84,18 +87,17 @@ def test_no_other_ratio_is_closer_to_the_target_rate(rate: float, seed: int, lev
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_curve_decreases_and_equals_the_reference(dtype: torch.dtype, generator: torch.Generator) -> None:
     images = noise((5, 1 if dtype == torch.float32 else 3, 12, 15), dtype, generator)
-    curve = measure_curve(sample_of(images, "alpha-beta-gamma", 5))
-    columns = curve_columns(curve)
-    assert columns["ratio"].tolist() == list(RATIOS)
+    curve = curve_of(sample_of(images, "alpha-beta-gamma", 5))
+    means = [point.event_rate.mean for point in curve]
     rates = torch.stack([event_rates(images, ratio, "alpha-beta-gamma", 5) for ratio in RATIOS])
-    assert columns["event_rate"].tolist() == pytest.approx(rates.mean(1).tolist(), abs=1e-14)
-    assert columns["std_over_images"].tolist() == pytest.approx(rates.std(1).tolist(), abs=1e-14)
-    assert all(before >= after for before, after in zip(columns["event_rate"], columns["event_rate"][1:]))
+    assert means == pytest.approx(rates.mean(1).tolist(), abs=1e-14)
+    assert [point.event_rate.std for point in curve] == pytest.approx(rates.std(1).tolist(), abs=1e-14)
+    assert means == sorted(means, reverse=True)
 
 
 def test_rates_at_the_ends_of_the_curve_are_possible() -> None:
     sample = sample_of(photographs())
-    curve = measure_curve(sample)
+    curve = curve_of(sample)
     for point in (curve[0], curve[-1]):
         assert find_ratio(sample, curve, point.event_rate.mean).found.event_rate == point.event_rate
 
@@ -108,13 +110,13 @@ def test_error_for_an_impossible_rate_states_the_possible_rates(rate: float) -> 
     with pytest.raises(
         ValueError, match=rf"event rate of {rate:.2%}; choose a rate from .* to {highest:.2%} \(at ratio 0\)$"
     ):
-        find_ratio(sample, measure_curve(sample), rate)
+        find_ratio(sample, curve_of(sample), rate)
 
 
 def test_flat_images_cannot_be_calibrated() -> None:
     sample = sample_of(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     with pytest.raises(ValueError, match=r"choose a rate from 0\.00% \(at ratio 1\) to 0\.00% \(at ratio 0\)"):
-        find_ratio(sample, measure_curve(sample), 0.0)
+        find_ratio(sample, curve_of(sample), 0.0)
 
 
 def read(source: MemorySource, count: int = 100, size: tuple[int, int] | None = (10, 12)) -> ImageSample:
@@ -169,10 +171,7 @@ def test_sample_rows_are_evenly_spaced(rows: int, count: int) -> None:
     assert abs(ends[0] - ends[1]) <= 1
     if count >= rows:
         assert chosen == list(range(rows))
-
-
-def test_empty_source_has_no_sample_rows() -> None:
-    assert sample_rows(0, 5) == []
+    assert sample_rows(0, count) == []
 
 
 def test_sample_images_are_prepared_in_row_order(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
