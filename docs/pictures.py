@@ -22,7 +22,7 @@ from torch import Tensor
 from i2e_triton import canonical_shifts, convert, event_rate, visualize
 from i2e_triton.io.pictures import read_picture
 from i2e_triton.shifts import DEFAULT_ORDER, ORDERS, candidate_shifts
-from i2e_triton.visualize.drawing import OFF, ON, draw_timestep
+from i2e_triton.visualize.drawing import OFF, ON, draw_events
 
 RATIO = 0.12
 DARK, LIGHT = "#222222", "#b8b8b8"
@@ -47,7 +47,7 @@ def draw_steps() -> Figure:
     for each, title, picture, look in zip(
         axes,
         ("image", "1. value: max of R, G, B", "2. difference of two shifts", f"3. threshold: {RATIO:.0%} of the range"),
-        (image.permute(1, 2, 0), value, difference[1:-1, 1:-1], draw_timestep(events).convert("RGB")),
+        (image.permute(1, 2, 0), value, difference[1:-1, 1:-1], draw_events(events)),
         looks,
     ):
         _show(each, np.asarray(picture), title, **look)
@@ -65,7 +65,7 @@ def draw_timesteps() -> Figure:
         length = _LENGTHS[(y1 - y0) ** 2 + (x1 - x0) ** 2]
         above.set_title(f"t = {t}\n{group}, {length}", fontsize=10, color=DARK)
         _draw_vectors(above, candidates[:, t].tolist())
-        _show(below, np.asarray(draw_timestep(events[t]).convert("RGB")))
+        _show(below, np.asarray(draw_events(events[t])))
     return figure
 
 
@@ -86,7 +86,7 @@ def draw_threshold() -> Figure:
         events = convert(image, ratio, dtype=torch.bool)
         rate = float(event_rate(events))
         curve.plot(ratio, rate, "o", color=_color(ON))
-        _show(each, np.asarray(draw_timestep(events[0]).convert("RGB")), f"ratio {ratio:g}: {rate:.1%}")
+        _show(each, np.asarray(draw_events(events[0])), f"ratio {ratio:g}: {rate:.1%}")
     return figure
 
 

@@ -17,6 +17,7 @@ from i2e_triton.analysis import Spread
 from i2e_triton.analysis.calibration import Calibration, CurvePoint
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.visualize.drawing import BACKGROUND, OFF, ON
+from i2e_triton.visualize.rates import draw_rate_bars
 
 #: Matplotlib settings of all plots in this module.
 _STYLE: Any = {
@@ -55,22 +56,11 @@ def save(figure: Figure, path: Path) -> None:
 def draw_timesteps(rates: Sequence[tuple[Spread, Spread]]) -> Figure:
     """Draw the ON and OFF event rates of each timestep as bars, with the standard deviation over images."""
     figure, axes = new_figure(0.7 * len(rates) + 1.6, 3.6)
-    for polarity, (name, offset, color) in enumerate((("ON", -0.2, _hex(ON)), ("OFF", 0.2, _hex(OFF)))):
-        spreads = [pair[polarity] for pair in rates]
-        axes.bar(
-            np.arange(len(spreads)) + offset,
-            [100 * spread.mean for spread in spreads],
-            0.38,
-            yerr=[100 * np.nan_to_num(spread.std) for spread in spreads],
-            color=color,
-            ecolor=_DARK,
-            capsize=2,
-            label=name,
-        )
-    axes.set(xlabel="timestep", ylabel="event rate, %", xticks=range(len(rates)), ylim=(0, None))
+    means = np.array([[spread.mean for spread in pair] for pair in rates])
+    stds = np.nan_to_num([[spread.std for spread in pair] for pair in rates])
+    draw_rate_bars(axes, means, np.stack([stds, stds], axis=-1))
     axes.set_title("mean and standard deviation over images", loc="left")
     axes.grid(axis="x", visible=False)
-    axes.legend(frameon=False, ncols=2)
     return figure
 
 

@@ -204,7 +204,7 @@ def _print_report(console: Console, converted: Sequence[ConvertedImage], options
 
 
 def _print_image(console: Console, image: ConvertedImage, options: ConvertOptions) -> None:
-    from i2e_triton.cli.convert_image import vector_labels
+    from i2e_triton.visualize.sheet import vector_labels
 
     height, width = image.size
     print_line(console, f"{image.path}: {height} x {width} pixels, {_ratios([image], options)}")

@@ -20,9 +20,8 @@ from i2e_triton.formats.npz import save_npz
 from i2e_triton.functional import convert
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.io.pictures import PictureError, read_picture
-from i2e_triton.shifts import convolution_weight, order_of_weight
-from i2e_triton.visualize.animation import check_gif_size, write_gif
-from i2e_triton.visualize.sheet import draw_contact_sheet, vector_label
+from i2e_triton.visualize.animation import check_gif_size, save_gif
+from i2e_triton.visualize.sheet import draw_contact_sheet
 
 _SIZE_CHECKS: dict[str, Callable[[int, int], None]] = {
     "gif": check_gif_size,
@@ -104,16 +103,6 @@ def suffix(format: str) -> str:
     return CAMERA_FORMATS[format].suffix if format in CAMERA_FORMATS else f".{format}"
 
 
-def vector_labels(shifts: Tensor) -> list[str]:
-    """Return a label such as ``e [9,4]`` for each of the paper's motion vectors ``[T, 4]``.
-
-    The letter is the paper's group. The numbers are the first and the last pixel of the vector in the 3x3 neighborhood,
-    numbered 1 to 9 in reading order.
-    """
-    groups = order_of_weight(convolution_weight(shifts))
-    return [f"{'abcdefgh'[group]} {vector_label(vector)}" for group, vector in zip(groups, shifts)]
-
-
 def _rate(events: Tensor) -> float:
     return int(events.count_nonzero()) / events.numel()
 
@@ -125,11 +114,11 @@ def _write(file: BinaryIO, format: str, image: Tensor, events: Tensor, options: 
         case "gif":
             beside = image if options.beside else None
             try:
-                write_gif(file, events, scale=options.scale, fps=options.fps, beside=beside)
+                save_gif(file, events, scale=options.scale, fps=options.fps, beside=beside)
             except ValueError as error:
                 raise PictureError(f"{error}; pass a smaller --scale, or leave gif out of --format") from error
         case "png":
-            draw_contact_sheet(image, events, options.shifts, vector_labels(options.shifts)).save(file, "PNG")
+            draw_contact_sheet(image, events[:, None], options.shifts).save(file, "PNG")
         case "npz":
             save_npz(file, events)
         case "npy":

@@ -10,6 +10,7 @@ import math
 import sys
 import tempfile
 import webbrowser
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -58,7 +59,7 @@ def show(
         ValueError: if an argument is not valid.
     """
     gif = io.BytesIO()
-    write_gif(gif, events, scale=scale, fps=fps, beside=beside, packed=packed)
+    save_gif(gif, events, scale=scale, fps=fps, beside=beside, packed=packed)
     if _in_notebook():
         from IPython import display
 
@@ -71,7 +72,7 @@ def show(
 
 
 def save_gif(
-    path: Path | str,
+    path: Path | str | BinaryIO,
     events: Tensor,
     *,
     scale: int | None = None,
@@ -84,7 +85,7 @@ def save_gif(
     ON events are red, OFF events are blue, and pixels with both are purple, on white.
 
     Args:
-        path: file to write. Missing folders are created; an existing file is replaced.
+        path: file to write. Missing folders are created; an existing file is replaced. Or a binary file.
         events: dense ``[T, 2, H, W]`` or ``[T, B, 2, H, W]``, or packed ``[2, H, W]`` or ``[B, 2, H, W]``; any device.
             A batch is shown as a grid.
         scale: integer factor by which the pictures are enlarged. Default: None, enlarge small events to at least 256
@@ -101,25 +102,12 @@ def save_gif(
         >>> events = i2e_triton.convert(image, packed=True)
         >>> i2e_triton.visualize.save_gif("events.gif", events, beside=image)
     """
-    with write_whole(Path(path)) as file:
-        write_gif(file, events, scale=scale, fps=fps, beside=beside, packed=packed)
-
-
-def write_gif(
-    file: BinaryIO,
-    events: Tensor,
-    *,
-    scale: int | None = None,
-    fps: float = FPS,
-    beside: Tensor | PIL.Image.Image | None = None,
-    packed: bool | None = None,
-) -> None:
-    """Write events as a GIF to a binary file that is open for writing. See :func:`save_gif`."""
     _check_fps(fps, maximum=50)
     first, *others = _frames(events, scale, beside, packed)
     check_gif_size(first.height, first.width)
     duration = 10 * round(100 / fps)
-    first.save(file, "GIF", save_all=True, append_images=others, loop=0, duration=duration, optimize=False)
+    with write_whole(Path(path)) if isinstance(path, (str, Path)) else nullcontext(path) as file:
+        first.save(file, "GIF", save_all=True, append_images=others, loop=0, duration=duration, optimize=False)
 
 
 def check_gif_size(height: int, width: int) -> None:

@@ -10,41 +10,26 @@ from torch import Tensor
 #: Colors of the events: a red and a blue that color-blind people can distinguish.
 ON = (0xD7, 0x19, 0x1C)
 OFF = (0x21, 0x66, 0xAC)
-BOTH = (0x7B, 0x32, 0x94)  #: ON and OFF, as in flat images, where the threshold is 0
+BOTH = (0x7B, 0x32, 0x94)  #: ON and OFF, as in the official code's events of flat images
 BACKGROUND = (0xFF, 0xFF, 0xFF)
-#: Color of each palette index of :func:`draw_timestep`.
+#: Colors of a pixel without events, with ON, with OFF and with both.
 PALETTE = (BACKGROUND, ON, OFF, BOTH)
 
 
-def draw_timestep(events: Tensor) -> PIL.Image.Image:
-    """Draw the events of one timestep: ON red, OFF blue, both purple, on white.
+def draw_events(events: Tensor, reduce: int = 1) -> PIL.Image.Image:
+    """Draw the events of one timestep in RGB: ON red, OFF blue, both between them, on white.
+
+    A line of events that is one pixel wide stays one pixel wide in full color when it is reduced. An average over the
+    blocks would reduce its contrast to 1 / reduce.
 
     Args:
         events: bool ``[2, H, W]`` on the CPU.
-
-    Returns:
-        A palette image of ``H`` x ``W`` pixels: index 0 is the background, 1 an ON event, 2 an OFF event, 3 both.
-    """
-    on, off = events.to(torch.uint8)
-    drawn = PIL.Image.fromarray((on + 2 * off).numpy())
-    drawn.putpalette([value for color in PALETTE for value in color])
-    return drawn
-
-
-def draw_reduced(events: Tensor, factor: int) -> PIL.Image.Image:
-    """Draw the events of one timestep in RGB, reduced by an integer factor.
-
-    A line of events that is one pixel wide stays one pixel wide in full color. An average over the blocks would reduce
-    its contrast to 1 / factor.
-
-    Args:
-        events: bool ``[2, H, W]`` on the CPU.
-        factor: height and width in pixels of the block of events that becomes one pixel.
+        reduce: height and width in pixels of the block of events that becomes one pixel.
     """
     masks = [PIL.Image.fromarray(polarity.to(torch.uint8).mul_(255).numpy()) for polarity in events]
-    on, off = (np.asarray(mask.reduce(factor), dtype=np.float32)[..., None] / 255 for mask in masks)
+    on, off = (np.asarray(mask.reduce(reduce), dtype=np.float32)[..., None] / 255 for mask in masks)
     color_change = on * np.subtract(BACKGROUND, ON) + off * np.subtract(BACKGROUND, OFF)
-    strength = 1 / np.maximum(on + off, 1 / factor)
+    strength = 1 / np.maximum(on + off, 1 / reduce)
     return PIL.Image.fromarray((BACKGROUND - strength * color_change).round().astype(np.uint8))
 
 

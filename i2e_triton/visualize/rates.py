@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from i2e_triton.install_hints import needs_extra
@@ -33,19 +36,25 @@ def plot_rates(events: Tensor, axes: Axes | None = None, *, packed: bool | None 
     """
     with needs_extra("plot_rates", "data"):
         from matplotlib import pyplot
-        from matplotlib.ticker import PercentFormatter
 
     rates = as_batch(events, packed).double().mean((-2, -1))  # [T, B, 2]
     axes = pyplot.subplots(figsize=(6, 3), layout="constrained")[1] if axes is None else axes
-    for polarity, (name, offset, color) in enumerate((("ON", -0.2, ON), ("OFF", 0.2, OFF))):
-        of_images = rates[..., polarity]
-        mean = of_images.mean(1)
-        ends = (mean - of_images.amin(1)).numpy(), (of_images.amax(1) - mean).numpy()
-        positions = [t + offset for t in range(len(mean))]
-        whiskers: dict[str, Any] = {} if rates.shape[1] == 1 else {"yerr": ends, "ecolor": "#404040"}
-        axes.bar(positions, mean.numpy(), 0.4, label=name, color=[value / 255 for value in color], **whiskers)
-    axes.set(xlabel="timestep", ylabel="event rate", xticks=range(len(rates)), ylim=(0, None))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, ncols=2)
+    mean = rates.mean(1)
+    errors = torch.stack([mean - rates.amin(1), rates.amax(1) - mean], dim=-1)  # [T, 2, 2]
+    draw_rate_bars(axes, mean.numpy(), errors.numpy() if rates.shape[1] > 1 else None)
     return axes
+
+
+def draw_rate_bars(axes: Axes, means: npt.NDArray[np.float64], errors: npt.NDArray[np.float64] | None) -> None:
+    """Draw the ON and OFF event rates ``[T, 2]`` as bars. ``errors`` ``[T, 2, 2]`` reach below and above them."""
+    from matplotlib.ticker import PercentFormatter
+
+    steps = np.arange(len(means))
+    for polarity, (name, offset, color) in enumerate((("ON", -0.2, ON), ("OFF", 0.2, OFF))):
+        whiskers: dict[str, Any] = {} if errors is None else {"yerr": errors[:, polarity].T, "ecolor": "#404040"}
+        hex_color = "#" + bytes(color).hex()
+        axes.bar(steps + offset, means[:, polarity], 0.38, label=name, color=hex_color, capsize=2, **whiskers)
+    axes.set(xlabel="timestep", ylabel="event rate", xticks=steps, ylim=(0, None))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)  # above the bars

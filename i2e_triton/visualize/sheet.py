@@ -16,8 +16,8 @@ from torch import Tensor
 
 from i2e_triton.functional import convert
 from i2e_triton.images import Images, as_image_tensor
-from i2e_triton.shifts import canonical_shifts
-from i2e_triton.visualize.drawing import BACKGROUND, OFF, ON, draw_image, draw_reduced
+from i2e_triton.shifts import canonical_shifts, convolution_weight, order_of_weight
+from i2e_triton.visualize.drawing import BACKGROUND, OFF, ON, draw_events, draw_image
 from i2e_triton.visualize.grid import as_batch, as_grid
 
 #: Maximum total width of the tiles of a row, and total height of the tiles of a column. Larger images are reduced.
@@ -62,40 +62,19 @@ def contact_sheet(
         shifts = canonical_shifts(device="cpu") if shifts is None else shifts.cpu()
         source = convert(image, ratio, shifts=shifts, dtype=torch.bool)
         packed = False
-    batch = as_batch(source, packed)
-    names = [] if shifts is None else [vector_label(vector) for vector in shifts]
-    return _draw(image, as_grid(batch.movedim(1, 0)), _rates(batch), shifts, names)
+    return draw_contact_sheet(image, as_batch(source, packed), shifts)
 
 
-def draw_contact_sheet(image: Tensor, events: Tensor, shifts: Tensor, names: Sequence[str]) -> PIL.Image.Image:
-    """Draw an image, its value channel and its events, one tile per timestep. All tensors are on the CPU.
+def draw_contact_sheet(image: Tensor | None, batch: Tensor, shifts: Tensor | None) -> PIL.Image.Image:
+    """Draw one tile per timestep and, if there is one, the image and its value channel. All tensors are on the CPU.
 
     Args:
         image: uint8 or floating point ``[1, H, W]`` or ``[3, H, W]``.
-        events: bool ``[T, 2, H, W]``, the result of :func:`i2e_triton.convert` for this image.
-        shifts: the motion vectors ``[T, 4]`` of the conversion.
-        names: a label for each motion vector, in ASCII.
-
-    Returns:
-        An RGB image.
+        batch: bool events ``[T, B, 2, H, W]``. Several images are drawn as a grid.
+        shifts: the motion vectors ``[T, 4]``, which are drawn in the captions.
     """
-    return _draw(image, events, _rates(events[:, None]), shifts, names)
-
-
-def _rates(events: Tensor) -> list[tuple[float, float]]:
-    """Return the ON and OFF event rates of each timestep, given events ``[T, B, 2, H, W]``."""
-    pixels = events[0, :, 0].numel()
-    return [(int(t[:, 0].count_nonzero()) / pixels, int(t[:, 1].count_nonzero()) / pixels) for t in events]
-
-
-def _draw(
-    image: Tensor | None,
-    events: Tensor,
-    rates: Sequence[tuple[float, float]],
-    shifts: Tensor | None,
-    names: Sequence[str],
-) -> PIL.Image.Image:
-    """Draw a contact sheet without the image or without the motion vectors, if these are None."""
+    rates = (batch.sum((1, 3, 4)).double() / batch[0, :, 0].numel()).tolist()
+    events = as_grid(batch.movedim(1, 0))
     height, width = events.shape[-2:]
     positions = tile_positions(len(events), height, width, with_image=image is not None)
     columns, rows = (1 + max(indices) for indices in zip(*positions))
@@ -108,7 +87,7 @@ def _draw(
     column_width, row_height = max(width, 14 * em) + em, height + 4 * em
     sheet = PIL.Image.new("RGB", (em + columns * column_width, em // 2 + rows * row_height), BACKGROUND)
     draw = PIL.ImageDraw.Draw(sheet)
-    captions = _captions(image, rates, shifts, names, enlarge, reduce)
+    captions = _captions(image, rates, shifts, enlarge, reduce)
     for (column, row), tile, caption in zip(positions, tiles, captions):
         x, y = em + column * column_width, em // 2 + row * row_height
         _draw_caption(draw, caption, x, y, em)
@@ -131,16 +110,18 @@ def tile_positions(timesteps: int, height: int, width: int, *, with_image: bool 
     return [(0, 0), (0, 1)] * first + [(first + t % columns, t // columns) for t in range(timesteps)]
 
 
-def vector_label(vector: Tensor) -> str:
-    """Return a label such as ``[9,4]`` for a motion vector: its first and last pixel in the 3x3 neighborhood.
+def vector_labels(shifts: Tensor) -> list[str]:
+    """Return a label such as ``e [9,4]`` for each motion vector of ``[T, 4]``.
 
-    The pixels are numbered 1 to 9 in reading order. Longer vectors have the label of their offsets.
+    The letter is the paper's group. The numbers are the first and the last pixel of the vector in the 3x3 neighborhood,
+    numbered 1 to 9 in reading order. Other vectors than the paper's have the label of their offsets.
     """
-    offsets = vector.tolist()
-    if max(map(abs, offsets)) > 1:
-        return str(offsets)
-    y0, x0, y1, x1 = offsets
-    return f"[{3 * y0 + x0 + 5},{3 * y1 + x1 + 5}]"
+    try:
+        groups = order_of_weight(convolution_weight(shifts))
+    except ValueError:
+        return [str(vector) for vector in shifts.tolist()]
+    cells = ((3 * y0 + x0 + 5, 3 * y1 + x1 + 5) for y0, x0, y1, x1 in shifts.tolist())
+    return [f"{'abcdefgh'[group]} [{start},{end}]" for group, (start, end) in zip(groups, cells)]
 
 
 def _tiles(image: Tensor | None, events: Tensor, enlarge: int, reduce: int) -> Iterator[PIL.Image.Image]:
@@ -148,7 +129,7 @@ def _tiles(image: Tensor | None, events: Tensor, enlarge: int, reduce: int) -> I
     for plane in () if image is None else (image, image.amax(0, keepdim=True)):
         yield _enlarged(draw_image(plane).reduce(reduce), enlarge)
     for timestep in events:
-        yield _enlarged(draw_reduced(timestep, reduce), enlarge)
+        yield _enlarged(draw_events(timestep, reduce), enlarge)
 
 
 def _enlarged(tile: PIL.Image.Image, factor: int) -> PIL.Image.Image:
@@ -159,7 +140,6 @@ def _captions(
     image: Tensor | None,
     rates: Sequence[tuple[float, float]],
     shifts: Tensor | None,
-    names: Sequence[str],
     enlarge: int,
     reduce: int,
 ) -> Iterator[_Caption]:
@@ -169,9 +149,9 @@ def _captions(
         yield "image", [(f"{height} x {width}{scaled}", _DARK_GREY)], ()
         yield "value channel", [("max of R, G, B" if channels == 3 else "the image is grey", _DARK_GREY)], ()
     vectors: list[list[int]] = [[]] * len(rates) if shifts is None else shifts.tolist()
-    for t, (vector, (on, off)) in enumerate(zip(vectors, rates)):
-        title = f"t = {t}" + (f"    {names[t]}" if names else "")
-        yield title, [(f"ON {on:.2%}", ON), (f"OFF {off:.2%}", OFF)], vector
+    labels = [""] * len(rates) if shifts is None else vector_labels(shifts)
+    for t, (vector, label, (on, off)) in enumerate(zip(vectors, labels, rates)):
+        yield f"t = {t}    {label}".rstrip(), [(f"ON {on:.2%}", ON), (f"OFF {off:.2%}", OFF)], vector
 
 
 def _draw_caption(draw: PIL.ImageDraw.ImageDraw, caption: _Caption, x: float, y: float, em: int) -> None:

@@ -45,7 +45,7 @@ def test_timesteps_are_drawn_as_on_and_off_bars(tmp_path: Path) -> None:
     rates = [(Spread(0.08, 0.02), Spread(0.07, 0.03)), (Spread(0.01, 0.01), Spread(0.02, math.nan))]
     figure = plots.draw_timesteps(rates)
     bars = bars_of(only_axes(figure))
-    assert [bar.get_height() for bar in bars] == pytest.approx([8, 1, 7, 2])
+    assert [bar.get_height() for bar in bars] == pytest.approx([0.08, 0.01, 0.07, 0.02])
     assert [color_of(bar) for bar in bars] == [ON, ON, OFF, OFF]
     assert_renders(figure, tmp_path / "timesteps.png")
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from i2e_triton import convert, visualize
-from i2e_triton.visualize.animation import check_gif_size, write_gif
+from i2e_triton.visualize.animation import check_gif_size, save_gif
 from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
 
 RED, BLUE, WHITE = (0xD7, 0x19, 0x1C), (0x21, 0x66, 0xAC), (255, 255, 255)
@@ -26,7 +26,7 @@ RED, BLUE, WHITE = (0xD7, 0x19, 0x1C), (0x21, 0x66, 0xAC), (255, 255, 255)
 def gif_of(events: Tensor, **options: Any) -> bytes:
     """Return a GIF, by default without enlarging."""
     buffer = io.BytesIO()
-    write_gif(buffer, events, **{"scale": 1, **options})
+    save_gif(buffer, events, **{"scale": 1, **options})
     return buffer.getvalue()
 
 
@@ -92,16 +92,6 @@ def test_gif_repeats_forever_with_120_ms_per_frame(timesteps: int) -> None:
     assert durations_of(gif) == [120] * timesteps
 
 
-@pytest.mark.parametrize("kind", ["none", "on", "off"])
-def test_eight_equal_timesteps_are_eight_frames(kind: str) -> None:
-    events = torch.zeros(8, 2, 5, 7, dtype=torch.bool)
-    if kind != "none":
-        events[:, 0 if kind == "on" else 1] = True
-    gif = gif_of(events)
-    assert_same_events(events_of(frames_of(gif)), events)
-    assert durations_of(gif) == [120] * 8
-
-
 @pytest.mark.parametrize("shape", [(1, 65536), (65536, 1)])
 def test_largest_gif_is_written_and_larger_ones_are_rejected(shape: tuple[int, int]) -> None:
     height, width = shape
@@ -110,7 +100,7 @@ def test_largest_gif_is_written_and_larger_ones_are_rejected(shape: tuple[int, i
         check_gif_size(height, width)
     buffer = io.BytesIO()
     with pytest.raises(ValueError, match="at most 65535"):
-        write_gif(buffer, torch.zeros(2, 2, height, width, dtype=torch.bool))
+        save_gif(buffer, torch.zeros(2, 2, height, width, dtype=torch.bool))
     assert buffer.getvalue() == b""
     widest = torch.zeros(2, 2, min(height, 65535), min(width, 65535), dtype=torch.bool)
     widest[1, 0, -1, -1] = True
@@ -134,7 +124,7 @@ def test_batch_is_drawn_as_a_grid(generator: torch.Generator) -> None:
 @pytest.mark.parametrize(("size", "scale"), [((20, 30), 9), ((256, 10), 1), ((300, 300), 1), ((1, 1), 256)])
 def test_small_events_are_enlarged_by_default(size: tuple[int, int], scale: int) -> None:
     buffer = io.BytesIO()
-    write_gif(buffer, torch.zeros(2, 2, *size, dtype=torch.bool))
+    save_gif(buffer, torch.zeros(2, 2, *size, dtype=torch.bool))
     with PIL.Image.open(buffer) as opened:
         assert opened.size == (scale * size[1], scale * size[0])
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from i2e_triton.visualize.drawing import BACKGROUND, OFF, ON, draw_image, draw_reduced, draw_timestep
-from tests.samples import noise, photograph
+from i2e_triton.visualize.drawing import BACKGROUND, OFF, ON, draw_events, draw_image
+from tests.samples import noise
 
 
 def pixels(drawn: object) -> Tensor:
@@ -37,10 +37,10 @@ def test_colors_are_red_and_blue_with_a_high_contrast_to_white() -> None:
     assert min(contrast(ON, BACKGROUND), contrast(OFF, BACKGROUND)) > 4.5
 
 
-def test_draw_timestep_has_one_pixel_per_position() -> None:
+def test_events_are_drawn_in_their_colors() -> None:
     events = torch.tensor([[[True, False, False], [False, False, True]], [[False, True, False], [False, False, False]]])
     expected = [[ON, OFF, BACKGROUND], [BACKGROUND, BACKGROUND, ON]]
-    assert pixels(draw_timestep(events).convert("RGB")).tolist() == torch.tensor(expected).tolist()
+    assert pixels(draw_events(events)).tolist() == torch.tensor(expected).tolist()
 
 
 def test_uint8_images_are_drawn_unchanged(generator: torch.Generator) -> None:
@@ -67,7 +67,7 @@ def test_float_images_of_extreme_range_are_scaled() -> None:
 def test_thin_line_keeps_its_color_when_reduced(factor: int, polarity: int) -> None:
     events = torch.zeros(2, 3 * factor, 4 * factor, dtype=torch.bool)
     events[polarity, factor + 1] = True
-    reduced = pixels(draw_reduced(events, factor))
+    reduced = pixels(draw_events(events, factor))
     assert reduced.shape == (3, 4, 3)
     color = torch.tensor(ON if polarity == 0 else OFF)
     assert int((reduced[1].int() - color).abs().max()) <= 2 * factor  # the mean of a block is rounded to 1/255
@@ -81,7 +81,7 @@ def test_reduced_blocks_have_the_expected_colors() -> None:
     events[0, :2, 12:16] = True  # half and half
     events[1, 2:, 12:16] = True
     events[0, 1, 17] = True  # one event: a quarter of a thin line
-    row = pixels(draw_reduced(events, 4))[0].tolist()
+    row = pixels(draw_events(events, 4))[0].tolist()
     assert row[:3] == [list(BACKGROUND), list(ON), list(OFF)]
     mixed = [(a + b) / 2 for a, b in zip(ON, OFF)]
     pale = [0.75 * a + 0.25 * b for a, b in zip(BACKGROUND, ON)]
@@ -92,12 +92,6 @@ def test_reduced_blocks_have_the_expected_colors() -> None:
 def test_incomplete_blocks_at_the_edges_are_kept() -> None:
     events = torch.zeros(2, 5, 7, dtype=torch.bool)
     events[0, 4], events[0, :, 6] = True, True
-    reduced = pixels(draw_reduced(events, 3))
+    reduced = pixels(draw_events(events, 3))
     assert reduced.shape == (2, 3, 3)
     assert reduced[1, 2].tolist() == list(ON)
-
-
-def test_reduction_by_1_equals_draw_timestep() -> None:
-    value = photograph("coffee").amax(0)
-    events = torch.stack([value > 200, value < 50])
-    assert torch.equal(pixels(draw_reduced(events, 1)), pixels(draw_timestep(events).convert("RGB")))

@@ -16,24 +16,24 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from i2e_triton import canonical_shifts, convert, pack
-from i2e_triton.visualize.drawing import draw_image, draw_reduced, draw_timestep
+from i2e_triton.visualize.drawing import draw_events, draw_image
 from i2e_triton.visualize.sheet import (
     MAX_SIDE,
     MIN_TILE,
     contact_sheet,
     draw_contact_sheet,
     tile_positions,
-    vector_label,
+    vector_labels,
 )
 from tests.samples import noise, photograph
 
-NAMES = [f"{letter} [9,4]" for letter in "efghabcd"]
+LABELS = ["e [9,4]", "f [4,3]", "g [3,8]", "h [8,1]", "a [5,6]", "b [5,2]", "c [5,3]", "d [5,1]"]
 
 
 def sheet_of(image: Tensor, timesteps: int = 8) -> tuple[np.ndarray, Tensor]:
     shifts = canonical_shifts(timesteps=timesteps)
     events = convert(image, shifts=shifts, dtype=torch.bool)
-    sheet = draw_contact_sheet(image, events, shifts, NAMES[:timesteps])
+    sheet = draw_contact_sheet(image, events[:, None], shifts)
     assert sheet.mode == "RGB"
     return np.asarray(sheet), events
 
@@ -79,7 +79,7 @@ def drawn_text(monkeypatch: pytest.MonkeyPatch) -> DrawnText:
 def test_photograph_sheet_shows_image_value_channel_and_timesteps(timesteps: int) -> None:
     image = photograph("chelsea")
     sheet, events = sheet_of(image, timesteps)
-    tiles = [draw_image(image), draw_image(image.amax(0, keepdim=True)), *map(draw_timestep, events)]
+    tiles = [draw_image(image), draw_image(image.amax(0, keepdim=True)), *map(draw_events, events)]
     found = [find_tile(tile, sheet) for tile in tiles]
     assert [len(places) for places in found] == [1] * (timesteps + 2)
     places = tile_positions(timesteps, *image.shape[1:])
@@ -93,7 +93,7 @@ def test_small_images_are_enlarged_by_an_integer_factor(generator: torch.Generat
     large = image.repeat_interleave(8, 1).repeat_interleave(8, 2)
     assert len(find_tile(draw_image(large), sheet)) == 1
     for timestep in events:
-        tile = draw_timestep(timestep).resize((256, 256), PIL.Image.Resampling.NEAREST)
+        tile = draw_events(timestep).resize((256, 256), PIL.Image.Resampling.NEAREST)
         assert len(find_tile(tile, sheet)) == 1
 
 
@@ -105,7 +105,7 @@ def test_large_images_are_reduced_by_an_integer_factor() -> None:
     assert factor > 1
     assert len(find_tile(draw_image(image).reduce(factor), sheet)) == 1
     for timestep in events[::3]:
-        assert len(find_tile(draw_reduced(timestep, factor), sheet)) == 1
+        assert len(find_tile(draw_events(timestep, factor), sheet)) == 1
 
 
 def test_value_channel_of_a_grey_float_image_equals_the_image(generator: torch.Generator) -> None:
@@ -130,7 +130,7 @@ def test_captions_contain_timestep_vector_and_event_rates(drawn_text: DrawnText)
     rates = events.double().mean((2, 3))
     expected = ["image", "427 x 640", "value channel", "max of R, G, B"]
     for t in range(8):
-        expected += [f"t = {t}    {NAMES[t]}", f"ON {rates[t, 0]:.2%}", f"OFF {rates[t, 1]:.2%}"]
+        expected += [f"t = {t}    {LABELS[t]}", f"ON {rates[t, 0]:.2%}", f"OFF {rates[t, 1]:.2%}"]
     assert [text for *_, text in drawn_text.texts] == expected
 
 
@@ -146,8 +146,8 @@ def test_image_caption_states_the_scale(size: tuple[int, int], words: str, drawn
 
 def test_captions_of_narrow_tiles_do_not_overlap(drawn_text: DrawnText) -> None:
     shifts = canonical_shifts()
-    events = torch.ones(8, 2, 600, 4, dtype=torch.bool)  # 100.00% is the widest rate
-    draw_contact_sheet(torch.zeros(3, 600, 4, dtype=torch.uint8), events, shifts, NAMES)
+    events = torch.ones(8, 1, 2, 600, 4, dtype=torch.bool)  # 100.00% is the widest rate
+    draw_contact_sheet(torch.zeros(3, 600, 4, dtype=torch.uint8), events, shifts)
     rows: dict[float, list[tuple[float, float]]] = {}
     for left, right, top, _ in drawn_text.texts:
         rows.setdefault(top, []).append((left, right))
@@ -159,10 +159,10 @@ def test_captions_of_narrow_tiles_do_not_overlap(drawn_text: DrawnText) -> None:
 def test_motion_vector_icon_has_its_disc_at_the_end() -> None:
     """The disc is in the cell of the 3x3 neighborhood where the vector ends. Each sheet has one timestep."""
     image = torch.zeros(3, 300, 300, dtype=torch.uint8)
-    events = torch.zeros(1, 2, 300, 300, dtype=torch.bool)
+    events = torch.zeros(1, 1, 2, 300, 300, dtype=torch.bool)
     drawn = {}
     for vector in [(0, 0, -1, 1), (0, 0, 1, -1), (1, 1, 0, -1)]:
-        sheet = np.asarray(draw_contact_sheet(image, events, torch.tensor([vector]), [""]))
+        sheet = np.asarray(draw_contact_sheet(image, events, torch.tensor([vector])))
         x = 16 + (300 + 16)  # the second tile of the first row
         icon = (sheet[8 : 8 + 42, x : x + 42] == 0x22).all(-1)
         drawn[vector] = icon
@@ -200,9 +200,9 @@ def test_contact_sheet_converts_an_image_with_the_canonical_vectors(drawn_text: 
     image = photograph("chelsea")
     sheet = contact_sheet(image, 0.2)
     events = convert(image, 0.2, dtype=torch.bool)
-    expected = draw_contact_sheet(image, events, canonical_shifts(), [vector_label(v) for v in canonical_shifts()])
+    expected = draw_contact_sheet(image, events[:, None], canonical_shifts())
     assert (np.asarray(sheet) == np.asarray(expected)).all()
-    assert "t = 0    [9,4]" in [text for *_, text in drawn_text.texts]
+    assert "t = 0    e [9,4]" in [text for *_, text in drawn_text.texts]
     pil = PIL.Image.fromarray(image.permute(1, 2, 0).numpy())
     assert (np.asarray(contact_sheet(pil, 0.2)) == np.asarray(sheet)).all()
 
@@ -224,8 +224,6 @@ def test_contact_sheet_of_another_shape_is_refused_with_the_shape(shape: tuple[i
         contact_sheet(torch.zeros(shape))
 
 
-@pytest.mark.parametrize(
-    ("vector", "label"), [([1, 1, 0, -1], "[9,4]"), ([-1, -1, 1, 1], "[1,9]"), ([2, 0, 0, 0], "[2, 0, 0, 0]")]
-)
-def test_label_of_a_motion_vector(vector: list[int], label: str) -> None:
-    assert vector_label(torch.tensor(vector)) == label
+def test_labels_of_motion_vectors() -> None:
+    assert vector_labels(canonical_shifts()) == LABELS
+    assert vector_labels(torch.tensor([[2, 0, 0, 0]])) == ["[2, 0, 0, 0]"]

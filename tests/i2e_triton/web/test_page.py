@@ -10,8 +10,8 @@ import torch
 from playwright.sync_api import Browser, Page, expect
 
 from i2e_triton import ORDERS, canonical_shifts, convert, event_rate
-from i2e_triton.cli.convert_image import vector_labels
 from i2e_triton.cli.web import new_server
+from i2e_triton.visualize.sheet import vector_labels
 from tests.i2e_triton.web.conftest import URL
 from tests.i2e_triton.web.helpers import events, from_base64, open_image, pixels, set_value, settle, shifts
 from tests.samples import noise
