@@ -22,7 +22,7 @@ def test_bars_are_the_mean_event_rates_of_a_batch(packed: bool, generator: torch
     rates = events.double().mean((1, 3, 4))
     heights = [[bar.get_height() for bar in bars] for bars in axes.containers if len(bars) == 8]
     torch.testing.assert_close(torch.tensor(heights, dtype=torch.float64), rates.T)
-    ranges = [lines.get_segments() for lines in axes.collections]  # x and y of both ends
+    ranges = [[path.vertices for path in lines.get_paths()] for lines in axes.collections]  # x and y of both ends
     expected = torch.stack([events.double().mean((3, 4)).amin(1), events.double().mean((3, 4)).amax(1)], dim=-1)
     torch.testing.assert_close(torch.tensor(np.array(ranges))[..., 1], expected.transpose(0, 1))
     legend = axes.get_legend()
