@@ -24,7 +24,6 @@ from i2e_triton.pipeline.plan import Shard
 ConvertShard = Callable[[Shard, Callable[[int], None]], ShardRecord]
 
 _POLL_S = 0.1
-PORTABLE_ERRORS = (MemoryError, OSError, ValueError)
 
 
 def convert_shards(
@@ -105,12 +104,6 @@ def run_shards(
                 failure = failure or error
     if failure is not None:
         raise failure
-
-
-def portable(error: BaseException) -> BaseException:
-    """Return an exception with the same message that any process can unpickle."""
-    kind: Any = next(kind for kind in PORTABLE_ERRORS if isinstance(error, kind))
-    return kind(str(error))
 
 
 class _Pool:
@@ -209,7 +202,4 @@ def _convert_in_worker(index: int, shard: Shard) -> ShardRecord:
         if abandoned.value:
             raise _Abandoned
 
-    try:
-        return convert(shard, rows_done)
-    except PORTABLE_ERRORS as error:
-        raise portable(error) from None
+    return convert(shard, rows_done)

@@ -15,7 +15,7 @@ from typing import Any
 import ray
 import torch
 
-from i2e_triton.pipeline.local_engine import PORTABLE_ERRORS, ConvertShard, portable, run_shards
+from i2e_triton.pipeline.local_engine import ConvertShard, run_shards
 from i2e_triton.pipeline.manifest import ShardRecord
 from i2e_triton.pipeline.plan import Shard
 
@@ -53,12 +53,11 @@ def convert_shards_with_ray(
 
     try:
         run_shards(shards, submit, _cpus, stopping, lambda: None, record_done)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error, PORTABLE_ERRORS):
-            raise portable(error.cause) from error
-        raise  # a bug: keep the traceback
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        if not isinstance(cause, ray.exceptions.RayError):
+            raise cause from error
+        reason = str(cause).strip().splitlines()[-1].strip()
         raise OSError(f"Ray: {reason}. Finished shards are kept; rerun the same command to resume") from error
 
 
@@ -68,20 +67,13 @@ def _cpus() -> int:
 
 def _convert(shared: list[Any], shard: Shard) -> ShardRecord:
     torch.set_num_threads(1)
-    try:
-        return _load(shared[0])(shard, lambda _rows: None)
-    except PORTABLE_ERRORS as error:
-        raise portable(error) from None
+    return _load(shared[0])(shard, lambda _rows: None)
 
 
 @lru_cache(maxsize=1)
 def _load(shared: Any) -> ConvertShard:
     """Return the object of a reference. The process keeps it, with its open sources, for the next shard."""
-    try:
-        convert: ConvertShard = ray.get(shared)
-    except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise OSError(f"Ray: {reason}. Finished shards are kept; rerun the same command to resume") from error
+    convert: ConvertShard = ray.get(shared)
     return convert
 
 

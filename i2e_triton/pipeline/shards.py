@@ -20,8 +20,6 @@ from i2e_triton.pipeline.plan import ConversionConfig, Shard
 from i2e_triton.pipeline.writers import EncodedRow, WrittenFiles, write_shard
 from i2e_triton.sources import ImageRow, Source
 
-_HISTOGRAM_BYTES = 2**20
-
 
 def convert_shard(
     source: Source, shard: Shard, config: ConversionConfig, out: Path, *, rows_done: Callable[[int], None]
@@ -148,16 +146,10 @@ def encode(packed: Tensor, config: ConversionConfig) -> list[bytes]:
 def count_events(packed: Tensor, timesteps: int) -> np.ndarray:
     """Count packed events ``[B, 2, H, W]`` by timestep and polarity: int64 ``[timesteps, 2]``."""
     bits = np.arange(256)[:, None] >> np.arange(timesteps) & 1
-    histograms = [_histogram(packed[:, polarity]) for polarity in (0, 1)]
+    histograms = [np.bincount(packed[:, polarity].flatten().numpy(), minlength=256) for polarity in (0, 1)]
     return np.stack([histogram @ bits for histogram in histograms], axis=1)
 
 
 def digest_labels(labels: npt.ArrayLike) -> str:
     """Return the SHA-256 of labels as little-endian int64."""
     return hashlib.sha256(np.asarray(labels, dtype="<i8").tobytes()).hexdigest()
-
-
-def _histogram(values: Tensor) -> np.ndarray:
-    """Count the values 0 to 255. np.bincount copies its argument as int64, so it gets a part of it at a time."""
-    parts = values.flatten().split(_HISTOGRAM_BYTES)
-    return sum((np.bincount(part.numpy(), minlength=256) for part in parts), np.zeros(256, dtype=np.int64))

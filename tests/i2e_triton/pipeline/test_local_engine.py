@@ -28,28 +28,20 @@ class Unreadable(MemorySource):
         yield from super().read(start, stop)
 
 
-class UnpicklableError(ValueError):
-    """An exception that cannot be unpickled."""
-
-    def __init__(self, first: str, second: str) -> None:
-        super().__init__(f"{first} {second}")
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
-    ("error", "kind"),
+    "error",
     [
-        (partial(FileNotFoundError, 2, "No such file or directory", "cat/9.png"), OSError),
-        (partial(SourceError, "a.tar ends before its member '9.png' does"), ValueError),
-        (partial(UnpicklableError, "not", "pickled"), ValueError),
+        partial(FileNotFoundError, 2, "No such file or directory", "cat/9.png"),
+        partial(SourceError, "a.tar ends before its member '9.png' does"),
     ],
 )
 def test_unreadable_source_raises_its_message(
-    tmp_path: Path, generator: torch.Generator, workers: int, error: Callable[[], Exception], kind: type[Exception]
+    tmp_path: Path, generator: torch.Generator, workers: int, error: Callable[[], Exception]
 ) -> None:
     source = Unreadable([png(image) for image in some_images(12, generator)], error)
     engine = partial(convert_shards, workers=workers)
-    with pytest.raises(kind) as raised:
+    with pytest.raises(type(error())) as raised:
         convert_dataset(
             {"train": source}, "memory", tmp_path, ConversionConfig(0.1, rows_per_shard=4), engine, RecordingObserver()
         )

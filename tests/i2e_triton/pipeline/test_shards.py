@@ -10,7 +10,7 @@ import torch
 
 from i2e_triton.formats import decode_record
 from i2e_triton.functional import unpack
-from i2e_triton.pipeline import batches, shards
+from i2e_triton.pipeline import batches
 from i2e_triton.pipeline.manifest import SkippedRow, finished_shards
 from i2e_triton.pipeline.plan import ConversionConfig, Shard
 from i2e_triton.pipeline.shards import convert_shard, count_events, encode
@@ -24,13 +24,6 @@ def test_events_are_counted_by_timestep_and_polarity(generator: torch.Generator,
     packed = torch.randint(0, 1 << timesteps, (5, 2, 7, 9), dtype=torch.uint8, generator=generator)
     expected = unpack(packed, timesteps, torch.bool).sum(dim=(1, 3, 4))
     assert count_events(packed, timesteps).tolist() == expected.tolist()
-
-
-def test_large_images_are_counted_in_parts(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = torch.randint(0, 256, (2, 2, 7, 9), dtype=torch.uint8, generator=generator)
-    whole = count_events(packed, 8)
-    monkeypatch.setattr(shards, "_HISTOGRAM_BYTES", 10)
-    assert count_events(packed, 8).tolist() == whole.tolist()
 
 
 def test_shard_contains_rows_in_order_and_is_recorded(
