@@ -1,12 +1,16 @@
-"""List the files of uncompressed tars and split their names as WebDataset does."""
+"""List the files and the samples of uncompressed tars, as WebDataset does."""
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import tarfile
-from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from i2e_triton.io import LARGEST_LABEL, NO_LABEL
 
 _BLOCK = tarfile.BLOCKSIZE
 _END_OF_ARCHIVE = bytes(2 * _BLOCK)
@@ -15,6 +19,7 @@ _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 _MAX_EXTENSION_BYTES = 2**20  # of a pax header or long name
 _MAX_DIGITS = 20
+_LARGEST_LABEL_FILE = 1024 * 1024  # bytes
 # Offset of the byte that says whether the map of a sparse file continues: in its header, and in the blocks after it.
 _SPARSE_CONTINUES = 482, 504
 
@@ -25,6 +30,39 @@ class TarMember(NamedTuple):
     name: str
     offset: int  #: offset of its content in the tar in bytes
     size: int  #: size of its content in bytes
+
+
+class TarSample(NamedTuple):
+    """A sample of a WebDataset tar: adjacent or scattered files whose names are equal up to the first dot."""
+
+    key: str  #: name of the sample
+    offset: int  #: offset of its data file in the tar in bytes
+    size: int  #: size of its data file in bytes
+    label: int  #: label in its ``.cls`` file, else in its ``.json`` file, else -1
+    metadata: dict[str, Any]  #: object in its ``.json`` file; empty without one
+
+
+def read_samples(path: Path, is_data: Callable[[str], bool]) -> Iterator[TarSample]:
+    """Yield the samples of a tar, in the order of their first files. Samples without a data file are left out.
+
+    Args:
+        path: the tar. All headers and label files are read.
+        is_data: returns whether an extension, in lower case and without the first dot, is that of a data file.
+
+    Raises:
+        ValueError: if the file is not an uncompressed tar or is damaged, if a sample has two data, ``.cls`` or
+            ``.json`` files, or if a label is invalid. The message names the file.
+        OSError: if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for key, files in _files_by_sample(file, is_data).items():
+                if "data" in files:
+                    yield _sample(file, key, files)
+    except tarfile.TarError as error:
+        raise ValueError(f"{path}: not an uncompressed tar, or damaged: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def visible_files(file: BinaryIO) -> Iterator[TarMember]:
@@ -83,6 +121,42 @@ def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
     """Return the ``size`` bytes at an offset, or fewer if the file ends before."""
     file.seek(offset)
     return file.read(size)
+
+
+def _files_by_sample(file: BinaryIO, is_data: Callable[[str], bool]) -> dict[str, dict[str, TarMember]]:
+    """Return the ``"data"``, ``"cls"`` and ``"json"`` files of each sample."""
+    samples: dict[str, dict[str, TarMember]] = {}
+    for member in visible_files(file):
+        key, extension = split_name(member.name)
+        kind = "data" if is_data(extension) else extension
+        if kind in ("data", "cls", "json"):
+            files = samples.setdefault(key, {})
+            if kind in files:
+                raise ValueError(f"the sample {key!r} has two {kind} files; the second is {member.name!r}")
+            files[kind] = member
+    return samples
+
+
+def _sample(file: BinaryIO, key: str, files: dict[str, TarMember]) -> TarSample:
+    content = _read_json(file, files["json"]) if "json" in files else {}
+    metadata = content if isinstance(content, dict) else {}
+    label = _read_json(file, files["cls"]) if "cls" in files else metadata.get("label", NO_LABEL)
+    if type(label) is not int or not NO_LABEL <= label <= LARGEST_LABEL:
+        raise ValueError(
+            f"the label of the sample {key!r} must be 0 to {LARGEST_LABEL}, or {NO_LABEL} without a label, "
+            f"got {label!r:.80}"
+        )
+    return TarSample(key, files["data"].offset, files["data"].size, label, metadata)
+
+
+def _read_json(file: BinaryIO, member: TarMember) -> Any:
+    """Return the content of a label file."""
+    if member.size > _LARGEST_LABEL_FILE:
+        raise ValueError(f"{member.name!r} is too large for a label ({member.size:,} bytes)")
+    try:
+        return json.loads(read_at(file, member.offset, member.size))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{member.name!r} contains no valid label ({error})") from error
 
 
 class _Extension(NamedTuple):

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from i2e_triton.io import NO_LABEL
 from i2e_triton.io.location import IMAGE_SUFFIXES, SPLIT_NAMES, is_data_file, sub_folders, walk_folders
-from i2e_triton.sources.source import NO_LABEL, WHOLE, ImageRow, SourceError
+from i2e_triton.sources.source import WHOLE, ImageRow, SourceError
 
 
 @dataclass(frozen=True)

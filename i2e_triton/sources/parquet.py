@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from i2e_triton.io import LARGEST_LABEL, NO_LABEL
 from i2e_triton.io.parquet import label_names, open_parquet, rows_per_batch
-from i2e_triton.sources.source import LARGEST_LABEL, NO_LABEL, ImageRow, SourceError
+from i2e_triton.sources.source import ImageRow, SourceError
 
 #: Names of the label column; the first one that exists is used. CIFAR-100 also has coarse labels.
 _LABEL_COLUMNS = ("label", "fine_label", "labels")

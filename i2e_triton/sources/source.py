@@ -11,10 +11,6 @@ import PIL.Image
 #: Name of the only split of a source without splits.
 WHOLE = "train"
 
-#: Label of an image that has no label.
-NO_LABEL = -1
-LARGEST_LABEL = 2**31 - 1
-
 
 class SourceError(ValueError):
     """A source does not exist or is invalid. The message names the file and says what is expected."""

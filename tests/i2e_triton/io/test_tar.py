@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import subprocess
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from i2e_triton.io.tar import visible_files
+from i2e_triton.datasets import EventDataset, RecordError
+from i2e_triton.io.tar import read_samples, visible_files
+from i2e_triton.sources import SourceError
+from i2e_triton.sources.tar import TarSource
 
 
 def listed(path: Path) -> list[tuple[str, bytes]]:
@@ -127,14 +130,105 @@ HOSTILE = {
 }
 
 
+#: The classes that read tars, and the error that each one raises.
+READERS: list[Any] = [(TarSource, SourceError), (EventDataset, RecordError)]
+
+
 @pytest.mark.parametrize("case", HOSTILE)
-@pytest.mark.parametrize("reader", ["i2e_triton.sources.tar.TarSource", "i2e_triton.datasets.EventDataset"])
-def test_hostile_tars_raise_within_two_seconds(case: str, reader: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("reader", "error"), READERS)
+def test_hostile_tars_raise_within_two_seconds(case: str, reader: Any, error: type[Exception], tmp_path: Path) -> None:
     """For these files, ``tarfile`` loops forever, takes a minute, or allocates any amount of memory."""
     (tmp_path / "a.tar").write_bytes(HOSTILE[case] + bytes(1024))
-    module, _, name = reader.rpartition(".")
-    open_tars = getattr(importlib.import_module(module), name)
     started = time.process_time()
-    with pytest.raises(ValueError, match=r"a\.tar"):
-        open_tars([tmp_path / "a.tar"])
+    with pytest.raises(error, match=r"a\.tar: not an uncompressed tar, or damaged: "):
+        reader([tmp_path / "a.tar"])
     assert time.process_time() - started < 2
+
+
+def is_png(extension: str) -> bool:
+    return extension == "png"
+
+
+def test_samples_have_the_files_of_one_name(tmp_path: Path) -> None:
+    """The first dot ends the name of a sample, and its files need not be adjacent."""
+    members = [
+        ("a/1.json", b'{"label": 5, "caption": "a dog"}'),
+        ("readme.txt", b"not a sample"),
+        ("a/2.cls", b" 7\n"),
+        ("a/1.PNG", b"one"),
+        ("a/1.seg.png", b"a mask"),
+        ("a/._1.png", b"of macOS"),
+        ("a/2.png", b"two"),
+        ("3.cls", b"1"),
+        ("a.b/4.json", b"[1, 2]"),
+        ("a.b/4.png", b"four"),
+        ("5.cls", b"-1"),
+        ("5.json", b'{"label": 2}'),
+        ("5.png", b""),
+    ]
+    path = written(tmp_path / "a.tar", members)
+    content = path.read_bytes()
+    found = [(key, content[offset : offset + size], *rest) for key, offset, size, *rest in read_samples(path, is_png)]
+    assert found == [
+        ("a/1", b"one", 5, {"label": 5, "caption": "a dog"}),
+        ("a/2", b"two", 7, {}),
+        ("a.b/4", b"four", -1, {}),
+        ("5", b"", -1, {"label": 2}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ([("1.png", b""), ("1.png", b"")], r"the sample '1' has two data files; the second is '1\.png'"),
+        ([("1.cls", b"1"), ("1.png", b""), ("1.cls", b"1")], r"the sample '1' has two cls files"),
+        ([("1.cls", b"dog")], r"'1\.cls' contains no valid label"),
+        ([("1.cls", "²".encode())], r"'1\.cls' contains no valid label"),
+        ([("1.json", b"{")], r"'1\.json' contains no valid label"),
+        ([("1.json", b"[" * 100_000)], r"'1\.json' contains no valid label"),
+        ([("1.cls", b"-2")], r"the label of the sample '1' must be 0 to 2147483647, or -1 .*, got -2$"),
+        ([("1.cls", b"9" * 30)], r"the label of the sample '1' must be .*, got 9+$"),
+        ([("1.json", b'{"label": 1.5}')], r"the label of the sample '1' must be .*, got 1\.5"),
+        ([("1.json", b'{"label": true}')], r"the label of the sample '1' must be .*, got True"),
+        ([("1.json", b" " * 2**20 + b"1")], r"'1\.json' is too large for a label \(1,048,577 bytes\)"),
+    ],
+)
+def test_invalid_samples_raise(members: list[tuple[str, bytes]], reason: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tar", [*members, ("1.png", b"")] if len(members) == 1 else members)
+    with pytest.raises(ValueError, match=rf"^{path}: {reason}"):
+        list(read_samples(path, is_png))
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_compressed_tar_raises(mode: str, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", mode):  # type: ignore[call-overload]
+        pass
+    with pytest.raises(ValueError, match=r"a\.tar: not an uncompressed tar, or damaged: the tar is compressed"):
+        list(read_samples(tmp_path / "a.tar", is_png))
+
+
+@pytest.mark.parametrize("kept", [0, 100, 512, 700, 1024, 1100, 2048, 2560])  # the archive ends in 1024 zeros
+def test_truncated_tar_raises(kept: int, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tar", [("1.png", b"one"), ("2.png", b"two")])
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"a\.tar: not an uncompressed tar, or damaged: "):
+        list(read_samples(path, is_png))
+
+
+def test_damaged_header_raises(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tar", [(f"{n}.png", b"content") for n in range(3)])
+    content = bytearray(path.read_bytes())
+    content[1024 + 3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged: the header at byte 1024 is damaged"):
+        list(read_samples(path, is_png))
+
+
+def test_links_and_folders_are_ignored(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tar", [("x/1.png", b"content")])
+    with tarfile.open(path, "a") as tar:
+        for name, kind in (("x.png", tarfile.DIRTYPE), ("2.png", tarfile.SYMTYPE), ("3.png", tarfile.LNKTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "/etc/passwd"
+            tar.addfile(member)
+    assert listed(path) == [("x/1.png", b"content")]
