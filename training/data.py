@@ -122,7 +122,7 @@ class DataModule(pl.LightningDataModule):
             return SampleLoader(samples, transform, batch_size, workers=workers, pin_memory=pinned, **shared)
         images = ImageSet.of(samples)
         shared |= {"ratio": recipe.ratio, "order": recipe.order, "timesteps": recipe.timesteps or PAPER_TIMESTEPS}
-        shared |= {"device": "cpu" if trainer is None else trainer.strategy.root_device, "output": "packed"}
+        shared |= {"device": "cpu" if trainer is None else trainer.strategy.root_device, "packed": True}
         if not shuffle or recipe.augmentation == "none":
             size, random = (recipe.size, recipe.size), recipe.random and shuffle
             return GPUImageLoader(images, batch_size, size=size, random=random, **shared)
@@ -194,9 +194,9 @@ def _open_images(path: Path, recipe: Recipe, download: bool) -> Splits:
 
 def _open_events(path: Path, recipe: Recipe) -> Splits:
     found, problem = {}, ""
-    for name in ("train", "validation", "val", "test"):
+    for name in ("train", "validation", "test"):
         try:
-            found["validation" if name == "val" else name] = EventDataset(path, name, packed=True)
+            found[name] = EventDataset(path, name, packed=True)
         except (FileNotFoundError, ValueError) as error:  # no such split; the message names those that exist
             problem = str(error)
     if not found:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,9 +62,8 @@ class ImageSet:
 class GPUImageLoader(ResumableLoader):
     """Batches of a data set in memory, as augmented events or as images, on the device.
 
-    A batch is ``(events, labels)`` with dense events ``[T, B, 2, H, W]`` or packed events ``[B, 2, H, W]``, or
-    ``(images, labels, parameters)``, where ``convert(images, ratio, **parameters)`` returns the events. The host does
-    not wait for a GPU.
+    A batch is ``(events, labels)`` with dense events ``[T, B, 2, H, W]`` or packed events ``[B, 2, H, W]``. The host
+    does not wait for a GPU.
 
     Args:
         images: the data set.
@@ -73,11 +72,11 @@ class GPUImageLoader(ResumableLoader):
         augment: draws boxes and flips. Default: None, no augmentation.
         drop: draws timesteps to drop. Default: None, all are kept.
         size: height and width of the events without ``augment``. Default: None, the images'.
-        output: ``"dense"``, ``"packed"`` or ``"images"``.
         ratio: event threshold as a fraction of the brightness range of an image.
         order: order of the timesteps; see :func:`i2e_triton.canonical_shifts`.
         timesteps: number of timesteps, 1 to 8.
         random: draw motion vectors for every image; else use the canonical ones.
+        packed: return packed events.
         dtype: type of dense events.
         seed: seed of the order and of all draws, 0 to 2^64 - 1.
         shuffle: a new order in every epoch; else every row once, in order.
@@ -100,11 +99,11 @@ class GPUImageLoader(ResumableLoader):
         augment: RandomAugmentation | None = None,
         drop: RandomTimestepDrop | None = None,
         size: tuple[int, int] | None = None,
-        output: Literal["dense", "packed", "images"] = "dense",
         ratio: float = 0.12,
         order: Order = DEFAULT_ORDER,
         timesteps: int = 8,
         random: bool = True,
+        packed: bool = False,
         dtype: torch.dtype = torch.float32,
         seed: int = 0,
         shuffle: bool = True,
@@ -117,59 +116,45 @@ class GPUImageLoader(ResumableLoader):
             raise TypeError(f"images must be an ImageSet, got {type(images).__name__}")
         check_integer("batch_size", batch_size, 1)
         super().__init__(len(images), batch_size, check_seed(seed), shuffle, rank, processes, drop_last)
-        if output not in ("dense", "packed", "images"):
-            raise ValueError(f"output must be dense, packed or images, got {output!r}")
         if size is not None:
             check_size(size)
             if augment is not None:
                 raise ValueError(f"size {size} is given twice: augment has the size {augment.size}")
-        check_format(dtype, output == "packed", timesteps)
+        check_format(dtype, packed, timesteps)
         self.device = torch.device(device)
-        self.augment, self.drop, self.size, self.output, self.dtype = augment, drop, size, output, dtype
+        self.augment, self.drop, self.size, self.packed, self.dtype = augment, drop, size, packed, dtype
         self.ratio, self.order, self.timesteps, self.random = check_ratio(ratio), order, timesteps, random
         self._canonical = canonical_shifts(order, timesteps, device=self.device)
         self._images = images.images.contiguous()
         if self._images.nbytes <= resident_bytes:
             self._images = self._images.to(self.device)
         self._labels = images.labels.to(self.device)
-        self.parameters(torch.zeros(1, dtype=torch.int64), 0)  # raises ValueError if boxes do not fit the images
+        # Raises ValueError if boxes do not fit the images.
+        self._parameters(self._images[:1], torch.zeros(1, dtype=torch.int64, device=self._images.device), 0)
 
-    def batches(self, epoch: int, step: int) -> Iterator[tuple[Any, ...]]:
+    def batches(self, epoch: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch, from a step on."""
         for host_rows in self.rows(epoch).split(self._share)[step : self._steps]:
             rows = _copied(host_rows, self.device)
-            yield self._batch(rows, host_rows, self.parameters(rows, epoch))
+            if self._images.device == rows.device:
+                images = self._images.index_select(0, rows)
+            else:
+                images = _copied(self._images.index_select(0, host_rows), self.device)
+            drawn = self._parameters(images, rows, epoch)
+            events = convert(images, self.ratio, dtype=self.dtype, packed=self.packed, **drawn)
+            yield events, self._labels.index_select(0, rows)
 
-    def parameters(self, rows: Tensor, epoch: int) -> dict[str, Any]:
-        """Draw the arguments of :func:`i2e_triton.convert`, besides the ratio, for rows of an epoch.
-
-        Args:
-            rows: row numbers, int64 ``[B]``; the result is on their device.
-            epoch: number of the epoch, from 0.
-        """
-        found: dict[str, Any] = {}
+    def _parameters(self, images: Tensor, rows: Tensor, epoch: int) -> dict[str, Any]:
+        """Draw boxes, flips and motion vectors for rows of an epoch: arguments of :func:`i2e_triton.convert`."""
+        found: dict[str, Any] = {"size": self.size}
         if self.augment is not None:
-            # Only the shape and the device are used; no image is read.
-            images = self._images.new_empty((), device=rows.device).expand(len(rows), *self._images.shape[1:])
             found.update(self.augment.for_rows(images, rows, self.seed, epoch))
-        elif self.size is not None:
-            found["size"] = self.size
         shifts = self._canonical.to(rows.device)
         if self.random:
             shifts = row_shifts(seed_of(self.seed, 2, epoch), rows, order=self.order, timesteps=self.timesteps)
         if self.drop is not None:
             shifts = self.drop.for_rows(shifts.expand(len(rows), -1, -1), rows, self.seed, epoch)
         return {**found, "shifts": shifts}
-
-    def _batch(self, rows: Tensor, host_rows: Tensor, drawn: dict[str, Any]) -> tuple[Any, ...]:
-        if self._images.device == rows.device:
-            images = self._images.index_select(0, rows)
-        else:
-            images = _copied(self._images.index_select(0, host_rows), self.device)
-        labels = self._labels.index_select(0, rows)
-        if self.output == "images":
-            return images, labels, drawn
-        return convert(images, self.ratio, dtype=self.dtype, packed=self.output == "packed", **drawn), labels
 
 
 def _copied(tensor: Tensor, device: torch.device) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +20,6 @@ HUB = "Ruichen0424/I2E"
 #: Prefixes that wrappers add to the names of parameters: data parallelism, compilation, :class:`SpikingClassifier`.
 _PREFIXES = ("module.", "_orig_mod.", "network.")
 _INPUTS: dict[int, Input] = {1: "value", 2: "events", 3: "rgb"}  # by channels of the first layer
-#: Errors that PyTorch and Python raise for damaged files.
-_READ_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    pickle.UnpicklingError,
-    EOFError,
-    LookupError,
-    AttributeError,
-    RuntimeError,
-)
 _FOLDER = 0x10  #: attribute of a folder in a zip file
 
 
@@ -49,7 +37,6 @@ class Weights:
     input: Input
     num_classes: int
     epoch: int | None  #: last finished epoch, from 0
-    best_top1: float | None  #: best accuracy of validation in percent
     recipe: dict[str, Any] | None
 
 
@@ -91,7 +78,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (*_READ_ERRORS, ValueError, TypeError, OSError) as error:
+    except Exception as error:  # PyTorch and Python raise a dozen types for damaged files
         if isinstance(error, OSError) and error.filename is not None:
             raise  # the file cannot be opened
         if "unsupported global" in str(error).lower():
@@ -129,18 +116,11 @@ def read_weights(path: str | Path) -> Weights:
         raise CheckpointError(f"{path} contains no 'state_dict' of tensors, but {', '.join(map(str, content))}")
     state = {_without_prefixes(str(key)): value for key, value in state.items()}
     try:
-        name, num_classes, input = (
-            _architecture(state),
-            state["fc.weight"].shape[0],
-            _INPUTS[state["conv1.weight"].shape[1]],
-        )
+        name, input = _architecture(state), _INPUTS[state["conv1.weight"].shape[1]]
+        num_classes = state["fc.weight"].shape[0]
     except (LookupError, ValueError) as error:
         raise CheckpointError(f"{path} contains the weights of another kind of network than MS-ResNet") from error
-    epoch, best = (_number(content.get(key), kind) for key, kind in (("epoch", int), ("best_acc1", float)))
-    recipe = content.get("recipe")
-    return Weights(
-        Path(path), state, name, input, num_classes, epoch, best, recipe if isinstance(recipe, dict) else None
-    )
+    return Weights(Path(path), state, name, input, num_classes, content.get("epoch"), content.get("recipe"))
 
 
 def load_weights(model: nn.Module, source: str | Path | Weights, *, fine_tune: bool = False) -> Weights:
@@ -211,10 +191,3 @@ def _without_prefixes(key: str) -> str:
     while key.startswith(_PREFIXES):
         key = key.split(".", 1)[1]
     return key
-
-
-def _number(value: Any, kind: type) -> Any:
-    """Return the value as ``kind``, or None if it is no number. A tensor with one element counts as a number."""
-    if isinstance(value, Tensor) and value.numel() == 1:
-        value = value.item()
-    return kind(value) if isinstance(value, int | float) and abs(value) < 2**53 else None

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from spikingjelly.datasets.cifar10_dvs import CIFAR10DVS
 from torch import Tensor
 from torchvision import datasets
@@ -166,7 +167,11 @@ def test_torchvision_sets_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_digits_and_fake_images_need_no_files() -> None:
-    assert counts(DataModule(find_recipe("digits"))) == (1293, 144, 360)
+    digits = DataModule(find_recipe("digits"))
+    assert counts(digits) == (1293, 144, 360)
+    image, label = digits.splits.test[1]
+    assert torch.equal(image, torch.from_numpy((load_digits().images[[5]] * 255 / 16).round().astype(np.uint8)))
+    assert int(label) == load_digits().target[5]
     data = DataModule(find_recipe("imagenet").changed(size=16), fake=True)
     assert counts(data) == (4096, 1024, 1024)
     assert len(data.splits.classes) == 1000

@@ -80,14 +80,13 @@ def test_batches_are_those_of_a_data_loader(
         assert labels.tolist() == expected_labels.tolist()
 
 
-def test_packed_events_and_raw_images_are_of_the_same_batches(generator: torch.Generator) -> None:
+def test_packed_events_are_those_of_dense_batches(generator: torch.Generator) -> None:
     settings: dict[str, Any] = {"augment": AUGMENTS["crop"], "ratio": 0.07, "seed": 3}
     images = mixed(generator)
-    dense, packed, raw = (GPUImageLoader(images, 3, output=kind, **settings) for kind in ("dense", "packed", "images"))
-    for (events, labels), (bits, _), (pixels, _, drawn) in zip(dense, packed, raw, strict=True):
+    dense, packed = (GPUImageLoader(images, 3, packed=packed, **settings) for packed in (False, True))
+    for (events, labels), (bits, same_labels) in zip(dense, packed, strict=True):
         assert_same_events(unpack(bits), events)
-        assert torch.equal(pixels, images.images[labels])
-        assert_same_events(convert(pixels, 0.07, **drawn), events)
+        assert torch.equal(same_labels, labels)
 
 
 def test_without_augmentation_images_are_resized_and_vectors_canonical(generator: torch.Generator) -> None:
@@ -101,33 +100,31 @@ def test_without_augmentation_images_are_resized_and_vectors_canonical(generator
 
 def test_canonical_vectors_are_left_out_by_image(generator: torch.Generator) -> None:
     images, drop = mixed(generator), RandomTimestepDrop(0.5)
-    loader = GPUImageLoader(images, 4, drop=drop, random=False, shuffle=False, seed=2, output="images")
+    loader = GPUImageLoader(images, 4, drop=drop, random=False, shuffle=False, seed=2)
     shifts = drop.for_rows(canonical_shifts().expand(10, -1, -1), range(10), 2)
     assert 20 < int(shifts.any(-1).sum()) < 60
-    for (pixels, _, drawn), part in zip(loader, shifts.split(4), strict=True):
-        assert torch.equal(drawn["shifts"], part)
-        silent = ~part.any(-1).T
-        assert not bool(convert(pixels, **drawn)[silent].any())
+    events = torch.cat([events for events, _ in loader], 1)
+    assert_same_events(events, convert(images.images, shifts=shifts))
+    assert not bool(events[~shifts.any(-1).T].any())
 
 
-def test_epochs_have_orders_and_parameters_of_their_own(generator: torch.Generator) -> None:
-    loader = GPUImageLoader(mixed(generator, 100), 100, augment=AUGMENTS["crop"], output="images", seed=1)
-    (_, first, drawn), (_, second, other) = next(iter(loader)), next(iter(loader))
+@pytest.mark.parametrize("settings", [{"augment": AUGMENTS["crop"], "random": False}, {"random": True}], ids=str)
+def test_epochs_have_orders_and_draws_of_their_own(settings: dict[str, Any], generator: torch.Generator) -> None:
+    images = mixed(generator, 100)
+    loader = GPUImageLoader(images, 100, seed=1, packed=True, **settings)
+    (events, first), (others, second) = next(iter(loader)), next(iter(loader))
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(100))
     assert first.tolist() != list(range(100)) != second.tolist()
     assert first.tolist() != second.tolist()
-    by_row, others_by_row = first.argsort(), second.argsort()
-    for name in ("crop", "flip", "shifts"):
-        assert not torch.equal(drawn[name][by_row], other[name][others_by_row])
+    assert not torch.equal(events[first.argsort()], others[second.argsort()])
     loader.set_epoch(0)
     assert next(iter(loader))[1].tolist() == first.tolist()
-    reseeded = GPUImageLoader(mixed(generator, 100), 100, augment=AUGMENTS["crop"], output="images", seed=2)
-    assert next(iter(reseeded))[1].tolist() != first.tolist()
+    assert next(iter(GPUImageLoader(images, 100, seed=2)))[1].tolist() != first.tolist()
 
 
 def test_every_order_is_as_likely() -> None:
-    loader = GPUImageLoader(numbered(3), 3, output="images")
-    orders = [tuple(labels_of(loader)[0]) for _ in range(1200)]
+    loader = GPUImageLoader(numbered(3), 3)
+    orders = [tuple(loader.rows(epoch).tolist()) for epoch in range(1200)]
     counts = [orders.count(order) for order in set(orders)]
     assert len(counts) == 6
     assert min(counts) > 140  # of 200 on average; a deviation of 12.9
@@ -135,10 +132,9 @@ def test_every_order_is_as_likely() -> None:
 
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_share_batches_without_overlap(processes: int) -> None:
-    whole = labels_of(GPUImageLoader(numbered(50), 12, output="images", seed=5))
+    whole = labels_of(GPUImageLoader(numbered(50), 12, seed=5))
     shares = [
-        labels_of(GPUImageLoader(numbered(50), 12, output="images", seed=5, rank=rank, processes=processes))
-        for rank in range(processes)
+        labels_of(GPUImageLoader(numbered(50), 12, seed=5, rank=rank, processes=processes)) for rank in range(processes)
     ]
     seen = [row for share in shares for batch in share for row in batch]
     assert len(seen) == len(set(seen)) == 50 - 50 % processes
@@ -149,8 +145,7 @@ def test_processes_share_batches_without_overlap(processes: int) -> None:
 
 def test_validation_sees_every_row_once() -> None:
     shares = [
-        GPUImageLoader(numbered(50), 12, output="images", random=False, shuffle=False, rank=rank, processes=3)
-        for rank in range(3)
+        GPUImageLoader(numbered(50), 12, random=False, shuffle=False, rank=rank, processes=3) for rank in range(3)
     ]
     rows = [[row for batch in labels_of(share) for row in batch] for share in shares]
     assert [len(share) for share in shares] == [5, 5, 4]
@@ -159,8 +154,8 @@ def test_validation_sees_every_row_once() -> None:
 
 
 def test_the_last_batch_can_be_left_out() -> None:
-    whole = GPUImageLoader(numbered(10), 4, output="images")
-    cut = GPUImageLoader(numbered(10), 4, output="images", drop_last=True)
+    whole = GPUImageLoader(numbered(10), 4)
+    cut = GPUImageLoader(numbered(10), 4, drop_last=True)
     assert (len(whole), len(cut)) == (3, 2)
     assert labels_of(whole)[:2] == labels_of(cut)
 
@@ -190,14 +185,14 @@ def test_it_goes_on_at_the_batch_where_it_was_cut(step: int, resident_bytes: int
 
 
 def test_a_pass_that_is_given_up_starts_anew() -> None:
-    loader = GPUImageLoader(numbered(10), 4, output="images")
+    loader = GPUImageLoader(numbered(10), 4)
     first = next(iter(loader))[1]
     assert next(iter(loader))[1].tolist() == first.tolist()
     assert loader.state_dict()["step"] == 1
 
 
 def test_a_state_of_something_else_is_refused() -> None:
-    state = GPUImageLoader(numbered(10), 4, output="images").state_dict()
+    state = GPUImageLoader(numbered(10), 4).state_dict()
     for other, message in (
         (GPUImageLoader(numbered(11), 4), "another samples: 10; this loader's is 11"),
         (GPUImageLoader(numbered(10), 4, seed=1), "another seed: 0; this loader's is 1"),
@@ -209,13 +204,13 @@ def test_a_state_of_something_else_is_refused() -> None:
 
 
 def test_a_last_batch_that_is_too_small_for_the_processes_is_left_out() -> None:
-    loader = GPUImageLoader(numbered(9), 4, output="images")
+    loader = GPUImageLoader(numbered(9), 4)
     batches = iter(loader)
     for _ in range(2):
         next(batches)
     state = loader.state_dict()
     assert (state["epoch"], state["step"]) == (0, 2)
-    resumed = GPUImageLoader(numbered(9), 4, output="images", rank=1, processes=2)
+    resumed = GPUImageLoader(numbered(9), 4, rank=1, processes=2)
     resumed.load_state_dict(state)
     assert (resumed.state_dict()["epoch"], resumed.state_dict()["step"]) == (1, 0)
 
@@ -230,7 +225,6 @@ def test_a_last_batch_that_is_too_small_for_the_processes_is_left_out() -> None:
         ({"size": (0, 3)}, r"size must be 1 to \d+ pixels a side, got \(0, 3\)"),
         ({"batch_size": 5, "processes": 2}, "a multiple of the 2 processes, got 5"),
         ({"batch_size": 11, "drop_last": True}, "10 samples are too few for 1 processes and a batch_size of 11"),
-        ({"output": "events"}, "output must be dense, packed or images, got 'events'"),
         ({"augment": AUGMENTS["crop"], "size": (8, 8)}, "is given twice"),
         ({"augment": RandomCropResizeFlip(8, crop=32)}, "is larger than images of"),
         ({"ratio": -1.0}, "ratio must"),
@@ -257,9 +251,9 @@ def test_settings_of_another_type_are_refused(settings: dict[str, Any], message:
 
 
 def test_sets_smaller_than_a_batch() -> None:
-    assert labels_of(GPUImageLoader(numbered(1), 1, output="images")) == [[0]]
-    assert labels_of(GPUImageLoader(numbered(3), 8, output="images", shuffle=False)) == [[0, 1, 2]]
-    assert labels_of(GPUImageLoader(numbered(3), 4, output="images", shuffle=False, rank=1, processes=2)) == [[1]]
+    assert labels_of(GPUImageLoader(numbered(1), 1)) == [[0]]
+    assert labels_of(GPUImageLoader(numbered(3), 8, shuffle=False)) == [[0, 1, 2]]
+    assert labels_of(GPUImageLoader(numbered(3), 4, shuffle=False, rank=1, processes=2)) == [[1]]
     with pytest.raises(ValueError, match="1 samples are too few for 2 processes"):
         GPUImageLoader(numbered(1), 2, processes=2)
 

@@ -204,6 +204,15 @@ def test_schedules_are_those_of_timm() -> None:
                 assert learning_rate(recipe, epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
 
 
+def test_the_learning_rate_rises_and_falls_once() -> None:
+    recipe = find_recipe("cifar10", "fast")
+    rates = [learning_rate(recipe, place) for place in (0, 3, 6, 30, 59.99)]
+    assert rates[0] == pytest.approx(0.4 / 25)
+    assert rates[2] == pytest.approx(0.4)
+    assert rates[0] < rates[1] < rates[2] > rates[3] > rates[4]
+    assert rates[4] == pytest.approx(0.4 / 25_000, rel=0.1)
+
+
 def test_the_average_moves_by_its_decay_and_copies_integers() -> None:
     network: Any = nn.BatchNorm1d(2)
     callback = average_weights(0.75)

@@ -50,15 +50,6 @@ def test_the_same_logits(official: OfficialNetwork, save: Save, generator: torch
     assert torch.equal(network(images), official(images))
 
 
-@pytest.mark.parametrize("best", [89.25, torch.tensor(89.25), torch.tensor([89.25], dtype=torch.float64)], ids=repr)
-def test_every_kind_of_number(best: Any, save: Save) -> None:
-    with torch.device("meta"):
-        network = build_model("resnet18", 10)
-    weights = read_weights(save(nn.Module(), state_dict=small_state(network), best_acc1=best, epoch=torch.tensor(7)))
-    assert weights.best_top1 == 89.25
-    assert weights.epoch == 7
-
-
 def small_state(network: nn.Module) -> dict[str, Tensor]:
     """Weights of a network, all of them one number in memory."""
     return {key: torch.zeros(()).expand(value.shape) for key, value in network.state_dict().items()}
@@ -70,7 +61,7 @@ def test_names_of_wrapped_networks(prefix: str, tmp_path: Path) -> None:
     torch.save({prefix + key: value for key, value in network.state_dict().items()}, tmp_path / "weights.pth")
     weights = read_weights(tmp_path / "weights.pth")
     assert list(weights.state) == list(network.state_dict())
-    assert (weights.epoch, weights.best_top1) == (None, None)
+    assert weights.epoch is None
 
 
 def test_the_order_of_timesteps_comes_with_the_weights(save: Save) -> None:

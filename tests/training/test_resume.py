@@ -113,7 +113,7 @@ def test_a_users_trainer_with_the_gpu_loader_resumes(tmp_path: Path, generator: 
 
     def fit(out: Path, stop: int = 100, resume: Path | None = None) -> list[float]:
         torch.manual_seed(0)
-        loader = GPUImageLoader(images, 4, augment=RandomCropResizeFlip(16, 16, 2), seed=3, output="packed")
+        loader = GPUImageLoader(images, 4, augment=RandomCropResizeFlip(16, 16, 2), seed=3, packed=True)
         recorder, points = Recorder(stop), ResumePoints(out, every=1)
         trainer = quiet_trainer(callbacks=[recorder, points], plugins=[CheckpointFiles()])
         with pytest.raises(KilledError) if stop < 10 else nullcontext():
