@@ -30,16 +30,6 @@ class CurvePoint:
     event_rate: Spread  #: mean and standard deviation over the images of the sample
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Result of :func:`find_ratio`."""
-
-    found: CurvePoint  #: the point whose mean event rate is closest to the target rate
-    #: Two points whose ratios differ by 1 / STEPS. The target rate is between their rates. They are the same point if
-    #: the target rate is the lowest rate of the curve.
-    around: tuple[CurvePoint, CurvePoint]
-
-
 class ImageSample:
     """A sample of images that is converted at several ratios.
 
@@ -148,10 +138,10 @@ def read_sample(
     return sample
 
 
-def find_ratio(sample: ImageSample, curve: Sequence[CurvePoint], rate: float) -> Calibration:
+def find_ratio(sample: ImageSample, curve: Sequence[CurvePoint], rate: float) -> CurvePoint:
     """Return the ratio whose mean event rate is closest to ``rate``, by bisection between two points of the curve.
 
-    The returned rates are measured, not interpolated. For images with few grey levels, the rate is a step function of
+    The returned rate is measured, not interpolated. For images with few grey levels, the rate is a step function of
     the ratio, so the closest rate may differ from ``rate``.
 
     Args:
@@ -180,6 +170,5 @@ def find_ratio(sample: ImageSample, curve: Sequence[CurvePoint], rate: float) ->
     below = min((point.ratio for point in curve if point.event_rate.mean < rate), default=above)
     first, last = round(above * STEPS), round(below * STEPS)
     step = bisect_left(range(STEPS), True, first, last, key=lambda step: measure(step).event_rate.mean < rate)
-    around = (measure(max(step - 1, first)), measure(step))
-    nearest = min(around, key=lambda point: abs(point.event_rate.mean - rate))
-    return Calibration(nearest, around)
+    around = measure(max(step - 1, first)), measure(step)
+    return min(around, key=lambda point: abs(point.event_rate.mean - rate))

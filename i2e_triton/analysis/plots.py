@@ -14,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
 from i2e_triton.analysis import Spread
-from i2e_triton.analysis.calibration import Calibration, CurvePoint
+from i2e_triton.analysis.calibration import CurvePoint
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.visualize.drawing import BACKGROUND, OFF, ON
 from i2e_triton.visualize.rates import draw_rate_bars
@@ -88,12 +88,11 @@ def draw_map(rates: npt.NDArray[np.float64]) -> Figure:
     return figure
 
 
-def draw_curve(curve: Sequence[CurvePoint], calibration: Calibration) -> Figure:
+def draw_curve(curve: Sequence[CurvePoint], found: CurvePoint) -> Figure:
     """Draw the mean event rate against the ratio, its standard deviation over images, and the calibrated ratio."""
     ratios = [point.ratio for point in curve]
     means = np.array([100 * point.event_rate.mean for point in curve])
     stds = np.nan_to_num([100 * point.event_rate.std for point in curve])
-    found = calibration.found
     figure, axes = new_figure(6.0, 3.8)
     axes.plot(ratios, means, color=_DARK, marker=".", label="mean")
     axes.fill_between(ratios, np.maximum(means - stds, 0), means + stds, color=_DARK, alpha=0.15, linewidth=0)

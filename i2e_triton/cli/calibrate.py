@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from i2e_triton.cli.dataset import open_sources
 from i2e_triton.cli.options import (
     INPUT,
     Device,
@@ -21,8 +22,6 @@ from i2e_triton.cli.options import (
     Resize,
     Size,
     Timesteps,
-    as_option_error,
-    check_choice,
     check_device,
     check_rule,
     checked_by,
@@ -32,8 +31,7 @@ from i2e_triton.cli.terminal import exit_on_errors, new_progress, print_line
 from i2e_triton.shifts import DEFAULT_ORDER, canonical_shifts
 
 if TYPE_CHECKING:
-    from i2e_triton.analysis.calibration import Calibration, CurvePoint, ImageSample
-    from i2e_triton.sources import Source
+    from i2e_triton.analysis.calibration import CurvePoint, ImageSample
 
 
 def _check_rate(rate: float) -> float:
@@ -98,12 +96,14 @@ def calibrate(
     with a resolution of 0.0001. The printed event rate was measured at the printed ratio.
     """
     from i2e_triton.analysis.calibration import RATIOS, find_ratio, read_sample
+    from i2e_triton.sources import PRESETS, find_kind
 
     rule = check_rule(size, resize, interpolation)
     shifts, torch_device = canonical_shifts(order, timesteps), check_device(device)
     errors = Console(stderr=True)
     with exit_on_errors(errors), new_progress(errors) as progress:
-        images = _open_split(source, kind, split, preset)
+        source_kind = kind or find_kind(source, PRESETS[preset].kind if preset else None)
+        images = next(iter(open_sources(source, source_kind, split).values()))
         task = progress.add_task("reading", total=min(sample, len(images)))
         image_sample = read_sample(
             images,
@@ -115,9 +115,9 @@ def calibrate(
             rows_done=lambda rows: progress.advance(task, rows),
         )
         curve = [image_sample.measure(ratio) for ratio in progress.track(RATIOS, description="converting")]
-        calibration = find_ratio(image_sample, curve, rate)
+        found = find_ratio(image_sample, curve, rate)
     console = Console()
-    _print_result(console, calibration, rate, image_sample, len(images))
+    _print_result(console, found, rate, image_sample, len(images))
     options: dict[str, object] = {
         "--preset": preset,
         "--kind": kind,
@@ -128,37 +128,20 @@ def calibrate(
         "--order": None if order == DEFAULT_ORDER else order,
         "--timesteps": None if timesteps == 8 else timesteps,
     }
-    print_line(console, f"next: {_dataset_command(source, calibration.found.ratio, options)}")
+    print_line(console, f"next: {_dataset_command(source, found.ratio, options)}")
     if out is not None:
         with exit_on_errors(errors):
-            _write_curve(out, curve, calibration)
+            _write_curve(out, curve, found)
         print_line(console, f"curve: {out / 'calibration.png'}, {out / 'calibration.csv'}")
 
 
-def _open_split(location: str, kind: str | None, split: str | None, preset: str | None) -> Source:
-    """Open one split of the source, by default the first."""
-    from i2e_triton.sources import PRESETS, find_kind, open_source, splits
-
-    kind = kind or find_kind(location, PRESETS[preset].kind if preset else None)
-    names = splits(location, kind)
-    with as_option_error("--split"):
-        split = check_choice(split or names[0], names)
-    return open_source(location, kind=kind, split=split)
-
-
-def _print_result(console: Console, calibration: Calibration, requested: float, sample: ImageSample, rows: int) -> None:
-    found, (above, below) = calibration.found, calibration.around
+def _print_result(console: Console, found: CurvePoint, requested: float, sample: ImageSample, rows: int) -> None:
     measured = f"mean event rate {found.event_rate.mean:.3%}, requested {requested:.3%}"
     print_line(console, f"ratio {found.ratio:g}: {measured}")
-    print_line(console, f"  adjacent ratios: {_rate_at(above)}, {_rate_at(below)}")
     error = found.event_rate.std / math.sqrt(sample.images)
     print_line(console, f"  from {sample.images:,} images of {rows:,}; standard error of the mean {error:.3%}")
     if sample.unreadable:
         print_line(console, f"  unreadable and skipped: {sample.unreadable} images of the sample")
-
-
-def _rate_at(point: CurvePoint) -> str:
-    return f"{point.event_rate.mean:.3%} at {point.ratio:g}"
 
 
 def _dataset_command(source: str, ratio: float, options: dict[str, object]) -> str:
@@ -170,12 +153,12 @@ def _dataset_command(source: str, ratio: float, options: dict[str, object]) -> s
     return shlex.join(words)
 
 
-def _write_curve(out: Path, curve: Sequence[CurvePoint], calibration: Calibration) -> None:
+def _write_curve(out: Path, curve: Sequence[CurvePoint], found: CurvePoint) -> None:
     from i2e_triton.analysis import plots
     from i2e_triton.io.atomic import write_whole
 
-    measured = sorted({point.ratio: point for point in (*curve, calibration.found)}.values(), key=lambda p: p.ratio)
-    plots.save(plots.draw_curve(measured, calibration), out / "calibration.png")
+    measured = sorted({point.ratio: point for point in (*curve, found)}.values(), key=lambda p: p.ratio)
+    plots.save(plots.draw_curve(measured, found), out / "calibration.png")
     lines = ["ratio,event_rate,std_over_images"]
     lines += [f"{point.ratio},{point.event_rate.mean},{point.event_rate.std}" for point in measured]
     with write_whole(out / "calibration.csv") as file:

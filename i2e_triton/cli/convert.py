@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 from rich.console import Console
 
@@ -159,7 +158,10 @@ def convert(
     if files.others:
         print_line(errors, describe_others(files.others))
     converted, unreadable = _convert_all(files.targets, options, errors)
-    _print_report(Console(), converted, options, out)
+    if len(converted) == 1:
+        _print_image(Console(), converted[0], options)
+    elif converted:
+        _print_images(Console(), converted, options, out)
     total = len(files.unreadable) + len(files.targets)
     if len(converted) < total:
         print_line(errors, f"{total - len(converted)} of {total} skipped")
@@ -195,14 +197,6 @@ def _convert_all(
     return converted, unreadable
 
 
-def _print_report(console: Console, converted: Sequence[ConvertedImage], options: ConvertOptions, out: Path) -> None:
-    """Print a table of the timesteps if there is one image, and a table of the images if there are several."""
-    if len(converted) == 1:
-        _print_image(console, converted[0], options)
-    elif converted:
-        _print_images(console, converted, options, out)
-
-
 def _print_image(console: Console, image: ConvertedImage, options: ConvertOptions) -> None:
     from i2e_triton.visualize.sheet import vector_labels
 
@@ -222,8 +216,7 @@ def _print_image(console: Console, image: ConvertedImage, options: ConvertOption
 def _print_images(console: Console, converted: Sequence[ConvertedImage], options: ConvertOptions, out: Path) -> None:
     from i2e_triton.cli.convert_image import suffix
 
-    device = _device_name(options.device)
-    print_line(console, f"{_ratios(converted, options)}, {len(options.shifts)} timesteps, converted on {device}")
+    print_line(console, f"{_ratios(converted, options)}, {len(options.shifts)} timesteps")
     table = new_table("name", "pixels", "ON", "OFF", "event rate")
     means = [_mean(image.rates) for image in converted]
     for image, rates in zip(converted, means):
@@ -251,10 +244,3 @@ def _mean(rates: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def _percentages(on: float, off: float) -> tuple[str, str, str]:
     """Return the ON rate, the OFF rate and their mean, which is the event rate of the paper."""
     return percent(on), percent(off), percent((on + off) / 2)
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"the CPU with {threads} thread{'s' * (threads > 1)}"

@@ -67,12 +67,9 @@ def convert_image(path: Path, target: Path, options: ConvertOptions) -> Converte
     """
     try:
         image = read_picture(path, options.size, options.rule)
-    except MemoryError as error:
-        raise PictureError("not enough memory to decode the image") from error
-    _, height, width = image.shape
-    _check_size(height, width, options.formats)
-    ratio = paper_ratio(height, width) if options.ratio is None else options.ratio
-    try:
+        _, height, width = image.shape
+        _check_size(height, width, options.formats)
+        ratio = paper_ratio(height, width) if options.ratio is None else options.ratio
         shifts = options.shifts.to(options.device)
         events = convert(image.to(options.device), ratio, shifts=shifts, dtype=torch.bool).cpu()
         files = output_paths(target, options.formats)
@@ -80,10 +77,9 @@ def convert_image(path: Path, target: Path, options: ConvertOptions) -> Converte
             with write_whole(file) as stream:
                 _write(stream, format, image, events, options)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if isinstance(error, RuntimeError) and "memory" not in str(error):  # PyTorch's allocators raise RuntimeErrors
             raise
-        reason = f"not enough memory on {options.device} to convert {height} x {width} pixels"
-        raise PictureError(f"{reason}; pass a smaller --size") from error
+        raise PictureError(f"not enough memory on {options.device}; pass a smaller --size") from error
     rates = [(_rate(on), _rate(off)) for on, off in events]
     return ConvertedImage(path, (height, width), ratio, rates, files)
 
@@ -140,8 +136,3 @@ def _check_size(height: int, width: int, formats: tuple[str, ...]) -> None:
                 _SIZE_CHECKS[format](height, width)
         except ValueError as error:
             raise PictureError(f"{error}; leave {format} out of --format") from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # PyTorch's CPU allocator raises a plain RuntimeError.
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)

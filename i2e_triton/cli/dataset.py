@@ -30,9 +30,9 @@ from i2e_triton.cli.options import (
     check_choice,
     check_rule,
     checked_by,
+    choice_option,
     completing,
     in_range,
-    one_of,
     option_error,
 )
 from i2e_triton.cli.terminal import exit_on_errors, print_line
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 CPUS = os.cpu_count() or 1
 CODECS = ("zstd", "snappy", "gzip", "lz4", "none")
 ENGINES = ("local", "ray")
-#: Exit statuses of a shell command after SIGINT (Ctrl-C) and SIGTERM.
-INTERRUPTED, _TERMINATED = 130, 143
 
 
 def _check_bits(bits: str) -> str:
@@ -132,10 +130,9 @@ def convert(
     ] = 0,
     format: Annotated[
         str,
-        typer.Option(
+        choice_option(
+            FORMATS,
             metavar="FORMAT",
-            callback=one_of(FORMATS),
-            autocompletion=completing(*FORMATS),
             rich_help_panel=OUTPUT,
             help="parquet (shards with the official schema), npz (files in class folders, as in the official data "
             "sets) or tar (WebDataset).",
@@ -153,10 +150,9 @@ def convert(
     ] = "official",
     compression: Annotated[
         str | None,
-        typer.Option(
+        choice_option(
+            CODECS,
             metavar="CODEC",
-            callback=one_of(CODECS),
-            autocompletion=completing(*CODECS),
             rich_help_panel=OUTPUT,
             show_default="zstd",
             help="Compression of Parquet: zstd, snappy, gzip, lz4 or none.",
@@ -172,18 +168,13 @@ def convert(
     ] = None,
     engine: Annotated[
         str,
-        typer.Option(
+        choice_option(
+            ENGINES,
             metavar="ENGINE",
-            callback=one_of(ENGINES),
-            autocompletion=completing(*ENGINES),
             rich_help_panel=MACHINE,
             help="local, or ray to use the nodes of a Ray cluster. The result is the same.",
         ),
     ] = "local",
-    log: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Append a log of JSON lines to this file.", rich_help_panel=MACHINE),
-    ] = None,
 ) -> None:
     """Convert a data set of images to events; `i2e dataset verify OUT` checks the result.
 
@@ -204,7 +195,7 @@ def convert(
     """
     from i2e_triton.cli.dataset_report import DatasetProgress, print_summary
     from i2e_triton.cli.image_files import describe_others
-    from i2e_triton.pipeline.dataset import Terminated, convert_dataset
+    from i2e_triton.pipeline.dataset import convert_dataset
     from i2e_triton.sources import PRESETS, find_kind
 
     if format == "npz" and bits != "official":
@@ -224,22 +215,15 @@ def convert(
     )
     convert_shards = shard_engine(engine, workers)
     errors = Console(stderr=True)
-    try:
-        with exit_on_errors(errors):
-            kind = kind or find_kind(source, PRESETS[preset].kind if preset else None)
-            _check_output(kind, source, out, log)
-            sources = open_sources(source, kind, split, download, preset)
-            with DatasetProgress(errors, log) as progress:
-                manifest = convert_dataset(sources, kind, out, config, convert_shards, progress)
-    except KeyboardInterrupt as error:
-        print_line(errors, "interrupted; finished shards are kept. Rerun the same command to resume")
-        raise typer.Exit(_TERMINATED if isinstance(error, Terminated) else INTERRUPTED) from error
-    print_summary(Console(), manifest, out)
+    with exit_on_errors(errors, interrupted="interrupted; finished shards are kept. Rerun the same command to resume"):
+        kind = kind or find_kind(source, PRESETS[preset].kind if preset else None)
+        _check_output(kind, source, out)
+        sources = open_sources(source, kind, split, download=download, preset=preset)
+        with DatasetProgress(errors) as progress:
+            manifest = convert_dataset(sources, kind, out, config, convert_shards, progress)
     if kind == "folder" and (others := _other_files(source)):
         print_line(errors, describe_others(others))
-    if not manifest.complete:
-        print_line(errors, "interrupted; rerun the same command to resume")
-        raise typer.Exit(INTERRUPTED)
+    print_summary(manifest, out)
     if any(record.skipped for record in manifest.shards) and not any(record.rows for record in manifest.shards):
         print_line(errors, "no image is readable: the result is empty")
         raise typer.Exit(1)
@@ -277,7 +261,9 @@ def shard_engine(name: str, workers: int) -> Engine:
     return convert_shards_with_ray
 
 
-def open_sources(location: str, kind: str, split: str | None, download: bool, preset: str | None) -> dict[str, Source]:
+def open_sources(
+    location: str, kind: str, split: str | None = None, *, download: bool = False, preset: str | None = None
+) -> dict[str, Source]:
     """Open the splits of the source, or one split, by the names that they have in the result."""
     from i2e_triton.sources import PRESETS, open_source, splits
     from i2e_triton.sources.torchvision_sets import FOLDERS
@@ -296,12 +282,10 @@ def open_sources(location: str, kind: str, split: str | None, download: bool, pr
     return {renamed[name]: open_source(path, kind=kind, split=name, download=download) for name in names}
 
 
-def _check_output(kind: str, location: str, out: Path, log: Path | None) -> None:
-    """Check that the result does not become a part of the source, nor the log a part of the result."""
+def _check_output(kind: str, location: str, out: Path) -> None:
+    """Check that the result does not become a part of the source."""
     from i2e_triton.sources.torchvision_sets import FOLDERS
 
     source, result = (Path(location).expanduser() / FOLDERS.get(kind, "")).resolve(), out.resolve()
     if source in (result, *result.parents):
         raise option_error("--out", f"must be outside of SOURCE, which it would change; got {out} in {location}")
-    if log is not None and result in log.resolve().parents:
-        raise option_error("--log", f"must be outside of OUT, which contains the data set only; got {log}")

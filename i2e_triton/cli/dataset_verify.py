@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from i2e_triton.cli.dataset import CPUS, INTERRUPTED, Workers, open_sources, shard_engine
+from i2e_triton.cli.dataset import CPUS, Workers, open_sources, shard_engine
 from i2e_triton.cli.terminal import exit_on_errors, new_progress, print_line
 from i2e_triton.pipeline.plan import ConversionConfig
 
@@ -29,16 +29,12 @@ def verify(
     from i2e_triton.pipeline.verify import verify_dataset
 
     errors = Console(stderr=True)
-    try:
-        with exit_on_errors(errors):
-            if repair is not None:
-                _repair(out, repair, workers, errors)
-            with new_progress(errors) as progress:
-                task = progress.add_task("verifying", total=None)
-                verified = verify_dataset(out, lambda done, shards: progress.update(task, completed=done, total=shards))
-    except KeyboardInterrupt as error:
-        print_line(errors, "interrupted")
-        raise typer.Exit(INTERRUPTED) from error
+    with exit_on_errors(errors):
+        if repair is not None:
+            _repair(out, repair, workers, errors)
+        with new_progress(errors) as progress:
+            task = progress.add_task("verifying", total=None)
+            verified = verify_dataset(out, lambda done, shards: progress.update(task, completed=done, total=shards))
     for problem in verified.problems:
         print_line(errors, problem)
     result = f"{len(verified.problems)} problems" if verified.problems else "no problems"
@@ -61,12 +57,12 @@ def _repair(out: Path, location: str, workers: int, errors: Console) -> None:
     if not damaged:
         return
     kind = manifest.source["kind"]
-    found = {source.fingerprint(): source for source in open_sources(location, kind, None, False, None).values()}
+    found = {source.fingerprint(): source for source in open_sources(location, kind).values()}
     fingerprints = manifest.source["fingerprints"]
     if missing := [split for split, fingerprint in fingerprints.items() if fingerprint not in found]:
         raise ManifestError(f"the split {missing[0]!r} of {out} was not converted from {location}, or it has changed")
     sources = {split: found[fingerprint] for split, fingerprint in fingerprints.items()}
     config = ConversionConfig.from_json(manifest.settings)
-    with DatasetProgress(errors, None) as progress:
+    with DatasetProgress(errors) as progress:
         convert_dataset(sources, kind, out, config, shard_engine("local", workers), progress, damaged)
     print_line(errors, f"repaired: {', '.join(damaged)}")

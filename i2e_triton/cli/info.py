@@ -14,8 +14,9 @@ import torch
 from rich.console import Console
 
 from i2e_triton import __version__
+from i2e_triton.cli.options import kernel_problem, why_no_cuda
 from i2e_triton.cli.terminal import print_line
-from i2e_triton.ops.operator import HAS_TRITON, load_kernels
+from i2e_triton.ops.operator import HAS_TRITON
 
 _PACKAGES = ("torchvision", "numpy", "pillow")
 _TIMEOUT_S = 300
@@ -37,7 +38,7 @@ def _facts() -> Iterator[tuple[str, str]]:
     yield "python", f"{platform.python_version()} ({platform.python_implementation()})"
     yield "platform", platform.platform()
     yield "torch", str(torch.__version__)
-    yield "triton", _triton_version() if HAS_TRITON else "not installed"
+    yield "triton", _triton_version()
     for package in _PACKAGES:
         yield package, _version(package)
     yield "CUDA runtime", torch.version.cuda or (f"none (ROCm {torch.version.hip})" if torch.version.hip else "none")
@@ -49,28 +50,13 @@ def _facts() -> Iterator[tuple[str, str]]:
         yield "CUDA devices", "none"
     yield "environment", _environment()
     yield "CPU code path", f"vectorised PyTorch, {torch.get_num_threads()} threads"
-    problem = _kernel_problem()
-    yield "CUDA code path", f"not available: {problem}" if problem else _kernel_status(devices)
-    yield "--device auto", "the CPU" if problem or not devices else "the GPU"
-    if problem is None:
-        yield "Triton compiles", _probe("compile")
-        for device in devices:
-            yield f"{device} converts", _probe(device)
-
-
-def _kernel_problem() -> str | None:
-    """Return why the kernels cannot be loaded, by the same check as a conversion; None if they can."""
-    try:
-        load_kernels()
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _kernel_status(devices: list[str]) -> str:
-    if not devices:
-        return "fused Triton kernel, not used: PyTorch finds no CUDA device"
-    return "fused Triton kernel" + (", never tested on an AMD GPU" if torch.version.hip else "")
+    problem = kernel_problem()
+    unused = "" if devices else ", not used: PyTorch finds no CUDA device"
+    untested = ", never tested on an AMD GPU" if torch.version.hip else ""
+    yield "CUDA code path", f"not available: {problem}" if problem else f"fused Triton kernel{unused}{untested}"
+    yield "--device auto", "the CPU" if why_no_cuda() else "the GPU"
+    for device in devices if problem is None else ():
+        yield f"{device} converts", _probe(device)
 
 
 def _version(package: str) -> str:
@@ -81,9 +67,11 @@ def _version(package: str) -> str:
 
 
 def _triton_version() -> str:
-    """Return version and name of each installed package that contains Triton. PyTorch has builds with other names."""
-    packages = importlib.metadata.packages_distributions().get("triton", [])
-    return ", ".join(f"{_version(package)} ({package})" for package in packages) or "unknown version"
+    if not HAS_TRITON:
+        return "not installed"
+    import triton  # the package may have another name, such as pytorch-triton
+
+    return str(triton.__version__)
 
 
 def _driver_version() -> str:
@@ -112,15 +100,12 @@ def _environment() -> str:
     return "\n".join(f"{name}={os.environ[name]}" for name in names) or "no TRITON_ or CUDA_ variables"
 
 
-def _probe(check: str) -> str:
-    """Run a check of :mod:`i2e_triton.cli.probe` in a subprocess. Return its status line, or how the process failed."""
-    command = [sys.executable, "-m", "i2e_triton.cli.probe", check]
-    # Triton's cache and interpreter would bypass the compiler.
-    environment = {**os.environ, "TRITON_ALWAYS_COMPILE": "1", "TRITON_INTERPRET": "0"}
+def _probe(device: str) -> str:
+    """Run :mod:`i2e_triton.cli.probe` in a subprocess. Return its status line, or how the process failed."""
+    command = [sys.executable, "-m", "i2e_triton.cli.probe", device]
+    environment = {**os.environ, "TRITON_ALWAYS_COMPILE": "1"}  # check the compiler as well
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=environment, check=False)
     except subprocess.TimeoutExpired:
         return f"no: no result after {_TIMEOUT_S} s"
-    if done.returncode == 0:
-        return done.stdout
-    return f"no: exit status {done.returncode}\n{done.stderr.strip()}"
+    return done.stdout if done.returncode == 0 else f"no: exit status {done.returncode}\n{done.stderr.strip()}"

@@ -1,13 +1,9 @@
-"""Options that several commands share. Each option is validated when it is parsed.
-
-The help texts repeat the names of kinds and presets. They are not imported from :mod:`i2e_triton.sources`, because
-``i2e --help`` must be fast and work without the ``data`` extra.
-"""
+"""Options that several commands share. Each option is validated when it is parsed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any
@@ -22,6 +18,9 @@ from i2e_triton.ops.operator import load_kernels
 from i2e_triton.shifts import ORDERS, canonical_shifts
 
 DEFAULT_RATIO = 0.12
+#: The names in :mod:`i2e_triton.sources`, which is slow to import and needs the ``data`` extra.
+KINDS = ("folder", "parquet", "tar", "cifar10", "cifar100", "mnist", "fashion-mnist", "caltech101", "caltech256")
+PRESETS = ("cifar10", "cifar100", "imagenet", "caltech101", "caltech256", "mini-imagenet", "mnist", "fashion-mnist")
 #: Groups of options in the help.
 INPUT, CONVERSION, OUTPUT, MACHINE = "Input", "Conversion", "Output", "Machine"
 
@@ -57,11 +56,6 @@ def check_choice(value: str, choices: Collection[str]) -> str:
     return value
 
 
-def one_of(choices: Collection[str]) -> Callable[[Any], Any]:
-    """Return an option callback that accepts only the choices."""
-    return checked_by(partial(check_choice, choices=choices))
-
-
 def in_range(minimum: int, maximum: float = math.inf) -> Callable[[Any], Any]:
     """Return an option callback that accepts numbers from ``minimum`` to ``maximum``."""
 
@@ -74,13 +68,15 @@ def in_range(minimum: int, maximum: float = math.inf) -> Callable[[Any], Any]:
     return checked_by(check)
 
 
-def completing(*choices: str, of: Callable[[], Iterable[str]] = tuple) -> Callable[[str], list[str]]:
-    """Return the shell completion of an option: the choices, or those that ``of`` returns when they are needed."""
+def completing(*choices: str) -> Callable[[str], list[str]]:
+    """Return the shell completion of an option."""
+    return lambda incomplete: [choice for choice in choices if choice.startswith(incomplete)]
 
-    def complete(incomplete: str) -> list[str]:
-        return [choice for choice in choices or of() if choice.startswith(incomplete)]
 
-    return complete
+def choice_option(choices: Collection[str], **options: Any) -> Any:
+    """Return an option that accepts only the choices, and completes them. ``options`` are those of ``typer.Option``."""
+    check = checked_by(partial(check_choice, choices=choices))
+    return typer.Option(**{"callback": check, "autocompletion": completing(*choices), **options})
 
 
 def check_device(name: str) -> torch.device:
@@ -109,8 +105,11 @@ def check_device(name: str) -> torch.device:
 
 def why_no_cuda() -> str | None:
     """Return why no CUDA device can convert, or None if one can."""
-    if torch.cuda.device_count() == 0:
-        return "PyTorch finds no CUDA device"
+    return "PyTorch finds no CUDA device" if torch.cuda.device_count() == 0 else kernel_problem()
+
+
+def kernel_problem() -> str | None:
+    """Return why the kernels cannot be loaded, by the same check as a conversion; None if they can."""
     try:
         load_kernels()
     except ValueError as error:
@@ -136,12 +135,6 @@ def _check_order(order: str) -> str:
     return tuple(ORDERS)[int(order)] if order.isdecimal() else order
 
 
-def _check_kind(kind: str) -> str:
-    from i2e_triton.sources import KINDS
-
-    return check_choice(kind, KINDS)
-
-
 def _check_resize(resize: str) -> str:
     return check_choice(resize, RESIZES if resize not in RESIZE_RULES else RESIZE_RULES)  # rules: as in version 0.1
 
@@ -154,26 +147,15 @@ def check_rule(size: tuple[int, int] | None, resize: str, interpolation: str) ->
     return rule
 
 
-def _kinds() -> Iterable[str]:
-    from i2e_triton.sources import KINDS
-
-    return KINDS
-
-
-def _presets() -> Iterable[str]:
-    from i2e_triton.sources import PRESETS
-
-    return PRESETS
-
-
 def _apply_preset(context: typer.Context, name: str | None) -> str | None:
     """Use the size and ratio of a preset as the defaults of these options."""
     if name is None:
         return None
-    from i2e_triton.sources import PRESETS
-
     with as_option_error():
-        preset = PRESETS[check_choice(name, PRESETS)]
+        check_choice(name, PRESETS)
+    from i2e_triton import sources
+
+    preset = sources.PRESETS[name]
     context.default_map = {"size": preset.size, "ratio": preset.ratio}
     return name
 
@@ -229,10 +211,10 @@ Size = Annotated[
 ]
 Resize = Annotated[
     str,
-    typer.Option(
-        metavar="|".join(RESIZES),
+    choice_option(
+        RESIZES,
         callback=checked_by(_check_resize),
-        autocompletion=completing(*RESIZES),
+        metavar="|".join(RESIZES),
         help="How images get the size: fit (keep the aspect ratio; fill the rest with border pixels), crop (keep the "
         "aspect ratio and the center) or stretch (ignore the aspect ratio, as in the official data sets).",
         rich_help_panel=CONVERSION,
@@ -240,10 +222,9 @@ Resize = Annotated[
 ]
 Interpolation = Annotated[
     str,
-    typer.Option(
+    choice_option(
+        INTERPOLATIONS,
         metavar="|".join(INTERPOLATIONS),
-        callback=one_of(INTERPOLATIONS),
-        autocompletion=completing(*INTERPOLATIONS),
         help="Interpolation of resized images: bicubic (the official data sets) or bilinear (the official notebooks).",
         rich_help_panel=CONVERSION,
     ),
@@ -263,12 +244,11 @@ Device = Annotated[
 ]
 Kind = Annotated[
     str | None,
-    typer.Option(
+    choice_option(
+        KINDS,
         metavar="KIND",
-        callback=checked_by(_check_kind),
-        autocompletion=completing(of=_kinds),
         show_default="detected",
-        help="Kind of SOURCE: folder, parquet, tar, cifar10, cifar100, mnist, fashion-mnist, caltech101 or caltech256.",
+        help=f"Kind of SOURCE: {', '.join(KINDS[:-1])} or {KINDS[-1]}.",
         rich_help_panel=INPUT,
     ),
 ]
@@ -277,9 +257,9 @@ Preset = Annotated[
     typer.Option(
         metavar="NAME",
         callback=_apply_preset,
-        autocompletion=completing(of=_presets),
+        autocompletion=completing(*PRESETS),
         is_eager=True,
-        help="Use the size and ratio of an official data set: cifar10, cifar100, imagenet, caltech101, "
-        "caltech256, mini-imagenet, mnist or fashion-mnist. Options given explicitly take precedence.",
+        help=f"Use the size and ratio of an official data set: {', '.join(PRESETS[:-1])} or {PRESETS[-1]}. Options "
+        "given explicitly take precedence.",
     ),
 ]

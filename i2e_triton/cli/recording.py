@@ -10,13 +10,10 @@ import typer
 from rich.console import Console
 
 from i2e_triton.cli.options import in_range, option_error
-from i2e_triton.cli.terminal import exit_on_errors, new_progress, print_line
+from i2e_triton.cli.terminal import exit_on_errors, new_progress
 
 if TYPE_CHECKING:
     from i2e_triton.recordings.importing import ImportConfig, RecordingSet
-
-#: Exit statuses of a shell command after SIGINT (Ctrl-C) and SIGTERM.
-_INTERRUPTED, _TERMINATED = 130, 143
 
 
 def import_recordings(
@@ -69,7 +66,7 @@ def import_recordings(
     Rerun the same command to resume after an interruption.
     """
     from i2e_triton.cli.dataset_report import DatasetProgress, print_summary
-    from i2e_triton.pipeline.dataset import Terminated, write_dataset
+    from i2e_triton.pipeline.dataset import write_dataset
     from i2e_triton.pipeline.local_engine import convert_shards
     from i2e_triton.recordings.importing import ROWS_PER_SHARD, ImportConfig, RecordingConverter
 
@@ -90,27 +87,20 @@ def import_recordings(
         whole=whole,
     )
     errors, out = Console(stderr=True), out.absolute()
-    try:
-        with exit_on_errors(errors):
-            sources = _open(recording, config, split, test_fraction, errors)
-            converters = {name: RecordingConverter(source, config, out) for name, source in sources.items()}
-            with DatasetProgress(errors, None) as progress:
-                manifest = write_dataset(
-                    sources,
-                    "recording",
-                    out,
-                    config,
-                    lambda shard, rows_done: converters[shard.split](shard, rows_done),
-                    partial(convert_shards, workers=0),  # in order, because a recording is read from its beginning
-                    progress,
-                )
-    except KeyboardInterrupt as error:
-        print_line(errors, "interrupted; rerun the same command to resume")
-        raise typer.Exit(_TERMINATED if isinstance(error, Terminated) else _INTERRUPTED) from error
-    print_summary(Console(), manifest, out)
-    if not manifest.complete:
-        print_line(errors, "interrupted; rerun the same command to resume")
-        raise typer.Exit(_INTERRUPTED)
+    with exit_on_errors(errors, interrupted="interrupted; rerun the same command to resume"):
+        sources = _open(recording, config, split, test_fraction, errors)
+        converters = {name: RecordingConverter(source, config, out) for name, source in sources.items()}
+        with DatasetProgress(errors) as progress:
+            manifest = write_dataset(
+                sources,
+                "recording",
+                out,
+                config,
+                lambda shard, rows_done: converters[shard.split](shard, rows_done),
+                partial(convert_shards, workers=0),  # in order, because a recording is read from its beginning
+                progress,
+            )
+    print_summary(manifest, out)
 
 
 def _open(

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from i2e_triton.cli.dataset import open_sources
 from i2e_triton.cli.options import INPUT, Kind, in_range, option_error
 from i2e_triton.cli.terminal import exit_on_errors, new_progress, new_table, percent, plain, print_line, printable
 
@@ -115,15 +116,14 @@ def _only_split(manifest: Manifest | None) -> str | None:
 
 def _open_images(location: str, kind: str | None, split: str | None) -> Source:
     """Open the split of the source images that has this name, or their only split."""
-    from i2e_triton.sources import find_kind, open_source, splits
+    from i2e_triton.sources import find_kind
 
-    kind = kind or find_kind(location)
-    names = splits(location, kind)
-    name = names[0] if len(names) == 1 else split
-    if name not in names:
-        found = f"{location} has the splits {', '.join(names)}, but not {split!r}"
+    sources = open_sources(location, kind or find_kind(location))
+    name = next(iter(sources)) if len(sources) == 1 else split
+    if name not in sources:
+        found = f"{location} has the splits {', '.join(sources)}, but not {split!r}"
         raise option_error("--source", f"{found}; pass the file or the folder of one split")
-    return open_source(location, kind=kind, split=name)
+    return sources[name]
 
 
 def _measure_source(

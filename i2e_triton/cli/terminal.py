@@ -14,6 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+#: Exit statuses of a shell command after SIGINT (Ctrl-C) and SIGTERM.
+INTERRUPTED, _TERMINATED = 130, 143
+
 
 def printable(text: str | Path) -> str:
     """Return the text with unprintable characters, such as control characters, replaced by U+FFFD."""
@@ -77,12 +80,20 @@ def new_progress(console: Console, *, auto_refresh: bool = True) -> Progress:
 
 
 @contextmanager
-def exit_on_errors(console: Console) -> Iterator[None]:
-    """Print an error of a file, of data or of memory as one line, and exit with status 1."""
+def exit_on_errors(console: Console, *, interrupted: str = "interrupted") -> Iterator[None]:
+    """Print an error of a file, of data or of memory as one line, and exit with status 1.
+
+    After Ctrl-C, print ``interrupted``, and exit with the status that a shell gives a process that a signal ends.
+    """
     from i2e_triton.pipeline.manifest import ManifestError
 
     try:
         yield
+    except KeyboardInterrupt as error:
+        from i2e_triton.pipeline.dataset import Terminated
+
+        print_line(console, interrupted)
+        raise typer.Exit(_TERMINATED if isinstance(error, Terminated) else INTERRUPTED) from error
     except (ManifestError, MemoryError, ValueError, OSError) as error:
         print_line(console, f"stopped: {' '.join(str(error).splitlines()) or 'out of memory'}")
         raise typer.Exit(1) from error

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -158,27 +158,6 @@ def integrate_events(
     return np.bincount(position, minlength=count * 2 * H * W).reshape(count, 2, H, W).astype(np.float32)
 
 
-def save_events_npz(file: str | os.PathLike[str] | BinaryIO, events: Tensor, timestep_us: int = TIMESTEP_US) -> None:
-    """Write the events of one image as an npz file with the arrays t, x, y and p, SpikingJelly's raw events.
-
-    Args:
-        file: a path, which is written atomically, or a binary file.
-        events: dense ``[T, 2, H, W]`` of any event type.
-        timestep_us: duration of a timestep in microseconds. Default: 1000.
-    """
-    _save(file, _columns(to_event_list(events, timestep_us)))
-
-
-def save_frames_npz(file: str | os.PathLike[str] | BinaryIO, events: Tensor) -> None:
-    """Write the timesteps of one image as the frames of an npz file, for SpikingJelly's ``load_npz_frames``.
-
-    Args:
-        file: a path, which is written atomically, or a binary file.
-        events: dense ``[T, 2, H, W]`` of any event type. The file contains ``events.flip(1)``.
-    """
-    _save(file, {"frames": dense_array(events)[:, ::-1]})
-
-
 def export_npz(
     dataset: Dataset[tuple[Any, Any]],
     folder: str | os.PathLike[str],
@@ -193,7 +172,8 @@ def export_npz(
         dataset: one of :mod:`i2e_triton.datasets`, with dense events in the layout ``"TCHW"``.
         folder: where the class folders are created. They have the names of the classes if these are WordNet ids, and
             otherwise the label numbers, because SpikingJelly numbers the folders in sorted order.
-        data_type: ``"event"`` for :func:`save_events_npz` or ``"frame"`` for :func:`save_frames_npz`.
+        data_type: ``"event"`` for the arrays t, x, y and p, or ``"frame"`` for the array frames ``[T, 2, H, W]``, which
+            is ``events.flip(1)``.
         timestep_us: duration of a timestep in microseconds. Default: 1000.
     """
     if data_type not in ("event", "frame"):
@@ -206,9 +186,11 @@ def export_npz(
             name = UNLABELLED if label < 0 else f"{label:05d}" if folders is None else folders[label]
             path = Path(folder) / name / f"{row:09d}.npz"
             if data_type == "event":
-                save_events_npz(path, events, timestep_us)
+                arrays = _columns(to_event_list(events, timestep_us))
             else:
-                save_frames_npz(path, events)
+                arrays = {"frames": dense_array(events)[:, ::-1]}
+            with write_whole(path, sync=False) as file:
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
             row += 1
 
 
@@ -231,11 +213,3 @@ def _frame_of(
 
 def _columns(events: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(events[name]) for name in "txyp"}
-
-
-def _save(file: str | os.PathLike[str] | BinaryIO, arrays: dict[str, np.ndarray]) -> None:
-    if isinstance(file, (str, os.PathLike)):
-        with write_whole(Path(file), sync=False) as opened:
-            np.savez_compressed(opened, **arrays)  # type: ignore[arg-type]
-    else:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

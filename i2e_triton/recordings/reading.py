@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,8 +26,6 @@ _EVT_BYTES = {"2": 4, "2.0": 4, "21": 8, "2.1": 8, "3": 2, "3.0": 2}  # bytes of
 _EVT_VERSION = re.compile(rb"^% *(?:evt|format) +(?:EVT)?([\d.]+)", re.MULTILINE | re.IGNORECASE)
 _LARGEST_HEADER = 2**20
 _AEDAT4_MAGIC = b"#!AER-DAT4.0\r\n"
-_AEDAT4_SIZE = struct.Struct("<i")
-_AEDAT4_PACKET = struct.Struct("<ii")  # stream and size
 
 
 class Recording:
@@ -62,8 +59,7 @@ class Recording:
         except BaseException as error:
             if not _is_from_faery(error):
                 raise
-            where = f"at byte {_end_of_packets(self.path):,}, " if self.path.suffix.lower() == ".aedat4" else ""
-            raise RecordingError(f"{self.path}: damaged or truncated {where}after {count:,} events: {error}") from error
+            raise RecordingError(f"{self.path}: damaged or truncated after {count:,} events: {error}") from error
         if not count:
             raise RecordingError(f"{self.path}: contains no events in {self.path.stat().st_size:,} bytes")
 
@@ -180,20 +176,3 @@ def _is_from_faery(error: BaseException) -> bool:
         or type(error) is Exception
         or type(error).__name__ == "PanicException"
     )
-
-
-def _end_of_packets(path: Path) -> int:
-    """Return the offset of the first packet of an AEDAT 4 file that is not complete."""
-    length = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(len(_AEDAT4_MAGIC))
-        position, header, found = len(_AEDAT4_MAGIC), _AEDAT4_SIZE, 0
-        content = file.read(header.size)
-        while len(content) == header.size:
-            found = position + header.size + header.unpack(content)[-1]
-            if not position < found <= length:
-                break
-            position, header = found, _AEDAT4_PACKET
-            file.seek(position)
-            content = file.read(header.size)
-    return position

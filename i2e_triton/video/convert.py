@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -112,14 +113,7 @@ def _pairs(frames: Iterable[Frame]) -> Iterator[_Step]:
 
 def _batches(steps: Iterable[_Step]) -> Iterator[list[_Step]]:
     """Yield consecutive images of equal shape and type, with at most :data:`BATCH_PIXELS` pixels or one image."""
-    batch: list[_Step] = []
-    for step in steps:
-        pixels = step.image.shape[-2] * step.image.shape[-1]
-        same = not batch or (step.image.shape, step.image.dtype) == (batch[0].image.shape, batch[0].image.dtype)
-        if not same or (len(batch) + 1) * pixels > BATCH_PIXELS:
-            if batch:
-                yield batch
-            batch = []
-        batch.append(step)
-    if batch:
-        yield batch
+    for (shape, _), group in groupby(steps, lambda step: (step.image.shape, step.image.dtype)):
+        size = max(1, BATCH_PIXELS // (shape[-2] * shape[-1]))
+        while batch := list(islice(group, size)):
+            yield batch

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from i2e_triton.analysis import Spread, plots
-from i2e_triton.analysis.calibration import Calibration, CurvePoint
+from i2e_triton.analysis.calibration import CurvePoint
 from i2e_triton.visualize.drawing import OFF, ON
 
 
@@ -88,7 +88,7 @@ def test_map_without_events_renders(tmp_path: Path) -> None:
 def test_curve_shows_the_calibrated_ratio(tmp_path: Path) -> None:
     curve = [CurvePoint(ratio, Spread(0.4 * (1 - ratio) ** 3, math.nan)) for ratio in (0, 0.1, 0.5, 1)]
     found = CurvePoint(0.4, Spread(0.0864, 0.01))
-    figure = plots.draw_curve(curve, Calibration(found, (found, found)))
+    figure = plots.draw_curve(curve, found)
     axes = only_axes(figure)
     assert axes.lines[0].get_xdata() == pytest.approx([0, 0.1, 0.5, 1])
     assert axes.lines[0].get_ydata() == pytest.approx([40, 40 * 0.9**3, 5, 0])

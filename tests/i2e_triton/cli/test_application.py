@@ -86,6 +86,7 @@ def test_help_fits_80_columns_and_shows_no_type_of_flags(i2e: I2E, command: str)
     assert max(map(len, finished.out.splitlines())) <= 80
     assert not re.search("<bool>|BOOLEAN", finished.out)
     assert re.search(r"--help +-h +Show this message", finished.out)
+    assert i2e(*command.split(), "-h").out == finished.out
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_table_of_several_images_has_one_line_each(
     on, off = torch.stack(rates).mean(0).tolist()
     (mean,) = (line for line in out.splitlines() if "mean of 3" in line)
     assert mean.split()[3:6] == [f"{on:.2%}", f"{off:.2%}", f"{(on + off) / 2:.2%}"]
-    assert out.splitlines()[0].startswith("ratio 0.07 (the paper's), 8 timesteps, converted on the CPU")
+    assert out.splitlines()[0].startswith("ratio 0.07 (the paper's), 8 timesteps")
     assert out.splitlines()[-1] == "written to out: .npz of each image"
 
 
@@ -228,29 +228,6 @@ def test_progress_is_shown_on_a_terminal_only(
     assert "converting" in i2e("convert", "photos", "-o", "out", "--format", "npz").err
 
 
-def test_version_and_help_are_printed(i2e: I2E) -> None:
+def test_version_is_printed(i2e: I2E) -> None:
     finished = i2e("--version")
     assert (finished.status, finished.out) == (0, f"i2e-triton {i2e_triton.__version__}\n")
-    finished = i2e("convert", "--help")
-    assert finished.status == 0
-    options = (
-        "--out",
-        "--size",
-        "--resize",
-        "--interpolation",
-        "--ratio",
-        "--order",
-        "--shuffle",
-        "--timesteps",
-        "--format",
-        "--timestep-us",
-        "--device",
-    )
-    for option in options:
-        assert option in finished.out
-    assert "the paper's ratio" in finished.out
-    assert "[default: gamma-alpha-beta]" in finished.out
-    assert max(map(len, finished.out.splitlines())) <= 80
-    assert i2e("convert", "-h").out == finished.out
-    assert "convert" in i2e("--help").out
-    assert "info" in i2e("--help").out

@@ -75,6 +75,8 @@ def test_calibrate(shown: Callable[..., int], images: Path) -> None:
 def test_info(shown: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("i2e_triton.cli.info._probe", lambda check: f"no: exit status 1\n{NAME}")
     monkeypatch.setenv("TRITON_CACHE_DIR", NAME)
+    monkeypatch.setattr("i2e_triton.cli.options.load_kernels", lambda: None)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert shown("info") >= 2
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,6 @@ from i2e_triton.integrations.spikingjelly import (
     NeuromorphicDataset,
     export_npz,
     integrate_events,
-    save_events_npz,
-    save_frames_npz,
 )
 from tests.i2e_triton.integrations.samples import event_dataset, events_with_gaps, every_gap
 from tests.samples import assert_same_events, photograph
@@ -201,26 +198,13 @@ def test_wrong_arguments_of_the_data_set_raise_errors(tmp_path: Path) -> None:
 # Files
 
 
-@every_gap
-def test_npz_files_are_read_by_spikingjelly(gap: str, tmp_path: Path) -> None:
-    events = events_with_gaps(gap)
-    save_frames_npz(tmp_path / "frames.npz", events.float())
-    assert_same_events(torch.from_numpy(utils.load_npz_frames(tmp_path / "frames.npz")), swapped(events))
-    file = io.BytesIO()
-    save_events_npz(file, events, 30)
-    with np.load(io.BytesIO(file.getvalue())) as columns:
-        assert sorted(columns) == ["p", "t", "x", "y"]
-        assert all(np.array_equal(columns[name], values) for name, values in by_column(events, 30).items())
-    with pytest.raises(ValueError, match=r"events must be \[T, 2, H, W\] of one image"):
-        save_frames_npz(file, events[0])
-
-
 def test_spikingjelly_data_set_reads_exported_events(tmp_path: Path) -> None:
     source, events = event_dataset(tmp_path)
     export_npz(source, tmp_path / "events_np" / "train")
     raw = FolderOf32x48(tmp_path, train=True)
     assert raw.targets == [0, 1, 2, 3]
-    assert all(np.array_equal(raw[3][0][name], values) for name, values in by_column(events[3]).items())
+    for (columns, _), image in zip(raw, events, strict=True):
+        assert all(np.array_equal(columns[name], values) for name, values in by_column(image).items())
 
     frames = FolderOf32x48(tmp_path, train=True, data_type="frame", custom_integrate_function=integrate_events)
     assert_same_events(torch.from_numpy(np.stack([frames[row][0] for row in range(4)])), swapped(events))

@@ -116,7 +116,7 @@ def test_nothing_is_written_if_one_recording_is_truncated(i2e: I2E, tmp_path: Pa
     broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
     done = i2e("import", tmp_path / "in", "-o", tmp_path / "out", "--whole")
     assert done.status == 1
-    assert "b/1.aedat4: damaged or truncated at byte" in done.err
+    assert "b/1.aedat4: damaged or truncated after" in done.err
     assert not (tmp_path / "out").exists()
 
 
