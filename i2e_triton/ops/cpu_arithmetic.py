@@ -27,7 +27,6 @@ class GreyLevels:
     """
 
     dtype = torch.uint8
-    planes = 2
 
     def __init__(self, images: Tensor, ratio: Tensor):
         self.value = channel_max(images)
@@ -43,12 +42,13 @@ class GreyLevels:
         self._silent_distance = torch.tensor(silent, dtype=torch.uint8, device="cpu").view(-1, 1, 1)
         self._highest_level = ~self._silent_distance  # 255 - silent
 
-    def complete(self, levels: Tensor, limits: Tensor) -> None:
-        """Write the limits of the levels ``[..., N, rows, W]``."""
+    def planes(self, levels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the levels ``[N, rows, W]`` and their limits."""
         # The limit is min(level + step - 1, 255), computed without overflow.
-        torch.minimum(levels, self._highest_level, out=limits).add_(self._silent_distance)
+        limits = torch.minimum(levels, self._highest_level).add_(self._silent_distance)
         for i, table in self._ties:
-            limits[..., i, :, :] = table[levels[..., i, :, :].int()]
+            limits[i] = table[levels[i].int()]
+        return levels, limits
 
     def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor, part: slice) -> None:
         """Write the events between two neighbours of some images; each is a pair of levels and limits."""
@@ -58,8 +58,6 @@ class GreyLevels:
 
 class Floats:
     """Arithmetic on a chunk of floating-point images ``[N, C, H, W]``. A neighbour has one plane of values."""
-
-    planes = 1
 
     def __init__(self, images: Tensor, ratio: Tensor):
         self.value = channel_max(images).to(ratio.dtype)
@@ -75,8 +73,9 @@ class Floats:
         self._above = torch.where(finite, bound, math.nan)[:, None, None]
         self._below = -self._above
 
-    def complete(self, values: Tensor) -> None:
-        """Do nothing: the comparison needs only the values ``[..., N, rows, W]``."""
+    def planes(self, values: Tensor) -> tuple[Tensor]:
+        """Return the values ``[N, rows, W]``; the comparison needs nothing else."""
+        return (values,)
 
     def compare(self, start: Sequence[Tensor], end: Sequence[Tensor], on: Tensor, off: Tensor, part: slice) -> None:
         """Write the events between two neighbours of some images; each is one plane of values."""
