@@ -109,20 +109,28 @@ class _ShortNeighbours(_Neighbours):
     """
 
     def __init__(self, chunk: Chunk, top: int, bottom: int, reach: int):
-        self._reach, self._rows = reach, bottom - top
+        self._reach = reach
         width = chunk.value.shape[2]
         padded = chunk.planes(_window(chunk.value, top - reach, bottom + reach, -reach, width + reach))
-        columns = range(-reach, reach + 1)
-        self._planes = {dx: [plane.narrow(2, reach + dx, width) for plane in padded] for dx in columns}
+        self._shape = (chunk.value.shape[0], bottom - top, width)
+        # For each dx: contiguous planes, and the column in which a neighbour starts.
+        self._planes: dict[int, tuple[Sequence[Tensor], int]] = {
+            dx: (padded, reach + dx) for dx in range(-reach, reach + 1)
+        }
         if width < _WIDE:
-            self._planes = {dx: [plane.contiguous() for plane in planes] for dx, planes in self._planes.items()}
+            for dx, (planes, column) in self._planes.items():
+                self._planes[dx] = [plane.narrow(2, column, width).contiguous() for plane in planes], 0
         self._views: dict[tuple[int, int], Sequence[Tensor]] = {}
         self._views_of_images: dict[tuple[int, int], list[tuple[Tensor, ...]]] = {}
 
     def at(self, dy: int, dx: int) -> Sequence[Tensor]:
         """Return the planes of all images, each ``[N, rows, W]``."""
         if (dy, dx) not in self._views:
-            self._views[dy, dx] = [plane.narrow(1, self._reach + dy, self._rows) for plane in self._planes[dx]]
+            planes, column = self._planes[dx]
+            strides = planes[0].stride()
+            first = (self._reach + dy) * strides[1] + column
+            # as_strided takes half the time of two calls of narrow.
+            self._views[dy, dx] = [plane.as_strided(self._shape, strides, first) for plane in planes]
         return self._views[dy, dx]
 
     def of_image(self, image: int, dy: int, dx: int) -> Sequence[Tensor]:
