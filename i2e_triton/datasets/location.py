@@ -87,14 +87,10 @@ def _open_shards(files: Sequence[Path], names: ClassNames | None) -> Records:
 
 
 def _of_one_split(files: Sequence[Path], split: str | None) -> list[Path]:
-    found: dict[tuple[Path, str], list[Path]] = {}
+    found: dict[str, list[Path]] = {}
     for path in files:
-        found.setdefault(_folder_and_split(path), []).append(path)
-    split = _chosen_split(files[0].parent, split, [name for _, name in found])
-    folders = [folder for folder, name in found if name == split]
-    if len(folders) > 1:
-        raise ValueError(f"more than one data set has a split {split!r}; pass one of {_listed(folders)}")
-    return found[folders[0], split]
+        found.setdefault(_split_of(path), []).append(path)
+    return found[_chosen_split(files[0].parent, split, found)]
 
 
 def _chosen_split(folder: Path, split: str | None, splits: Collection[str]) -> str:
@@ -122,15 +118,12 @@ def _has_class_folders(folder: Path) -> bool:
     return any(list_files(folder / name, (".npz",)) for name in sub_folders(folder))
 
 
-def _folder_and_split(path: Path) -> tuple[Path, str]:
-    """Return the folder of the data set and the split of a shard.
-
-    The split is in the name of the file, or, for ``train/0000.parquet``, the name of its folder.
-    """
+def _split_of(path: Path) -> str:
+    """Return the split in the name of a shard, or, for ``train/0000.parquet``, the name of its folder."""
     if NUMBERED.fullmatch(path.stem):
-        return path.parent.parent, path.parent.name
+        return path.parent.name
     shard = SHARD.fullmatch(path.stem)
-    return path.parent, shard["split"] if shard else path.stem
+    return shard["split"] if shard else path.stem
 
 
 def _hub_snapshot(folder: Path) -> Path:

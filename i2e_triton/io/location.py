@@ -86,13 +86,17 @@ def find_shards(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def check_shards(files: Sequence[Path]) -> None:
-    """Raise a ValueError if a shard of a split is missing.
+    """Raise a ValueError if the files of a split belong to more than one data set, or a shard is missing.
 
-    Only names like ``train-00000-of-00013`` contain the number of shards. Other files are not checked.
+    Only names like ``train-00000-of-00013`` contain the number of shards. Other files are not counted.
 
     Raises:
-        ValueError: if shards are missing. The message names the folder, the number of shards found and the total.
+        ValueError: the message names the folders, or the number of shards found and the total.
     """
+    # On the hub, each configuration of a data set has a folder, and a split may have a folder in it.
+    folders = {path.parent.parent if path.parent.name in SPLIT_NAMES else path.parent for path in files}
+    if len(folders) > 1:
+        raise ValueError(f"found more than one data set; choose one of {', '.join(map(str, sorted(folders)))}")
     shards = [SHARD.fullmatch(path.stem) for path in files]
     found = sorted(int(shard["index"]) for shard in shards if shard)
     counts = {int(shard["count"]) for shard in shards if shard}

@@ -58,6 +58,11 @@ def open_source(location: str, *, kind: str | None = None, split: str, download:
         return open_torchvision(kind, path, split, download)
     if kind in _SUFFIXES:
         files = files_by_split(path, _SUFFIXES[kind])[split]
+        if path.is_dir():
+            try:
+                check_shards(files)
+            except ValueError as error:
+                raise SourceError(str(error)) from error
         return ParquetSource(files) if kind == "parquet" else TarSource(files)
     return FolderSource(folder_splits(path)[split])
 
@@ -98,8 +103,7 @@ def files_by_split(location: Path, suffix: str) -> dict[str, list[Path]]:
         suffix: suffix of the files.
 
     Raises:
-        SourceError: if there are no files, if only some file names contain a split name, if a shard is missing, or if
-            the files belong to more than one data set.
+        SourceError: if there are no files, or if only some file names contain a split name.
     """
     found: dict[str | None, list[Path]] = {}
     paths = find_shards(location, (suffix,)) if location.is_dir() else [location]
@@ -113,8 +117,6 @@ def files_by_split(location: Path, suffix: str) -> dict[str, list[Path]]:
             f"the name of {nameless[0]} contains no split, but {next(iter(found.values()))[0]} does; "
             f"move or rename one (the names of splits are {', '.join(SPLIT_NAMES)})"
         )
-    if location.is_dir():
-        _check_complete([*found.values(), nameless])
     ordered = {split: found[split] for split in dict.fromkeys(SPLIT_NAMES.values()) if split in found}
     return ordered or {WHOLE: nameless}
 
@@ -129,18 +131,3 @@ def split_of(path: Path) -> str | None:
         return SPLIT_NAMES.get(path.parent.name)
     words = re.split(r"[-_.]", path.stem.lower())
     return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
-
-
-def _check_complete(splits: list[list[Path]]) -> None:
-    """Raise a SourceError if a shard is missing or the files belong to more than one data set."""
-    # On the hub, each configuration of a data set has a folder, and a split may have a folder in it.
-    folders = {
-        path.parent.parent if path.parent.name in SPLIT_NAMES else path.parent for files in splits for path in files
-    }
-    if len(folders) > 1:
-        raise SourceError(f"found more than one data set; choose one of {', '.join(map(str, sorted(folders)))}")
-    for files in splits:
-        try:
-            check_shards(files)
-        except ValueError as error:
-            raise SourceError(str(error)) from error

@@ -63,9 +63,7 @@ def test_numbered_shards_are_opened(tmp_path: Path) -> None:
             write_official(tmp_path / config / split / f"{first:04d}.parquet", random_events(3, generator), first)
     assert EventDataset(tmp_path / "I2E-CIFAR10", "train").targets == list(range(6))
     assert EventDataset(tmp_path / "I2E-CIFAR10" / "test").targets == list(range(3))
-    with pytest.raises(
-        ValueError, match=r"more than one data set has a split 'train'; pass one of .*I2E-CIFAR10, .*I2E-CIFAR100"
-    ):
+    with pytest.raises(ValueError, match=r"found more than one data set; choose one of .*I2E-CIFAR10, .*I2E-CIFAR100"):
         EventDataset(tmp_path, "train")
 
 

@@ -79,7 +79,7 @@ def test_missing_shards_raise(tmp_path: Path) -> None:
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / f"{name}-{index:05d}-of-00003.parquet").touch()
         with pytest.raises(SourceError, match=rf"found 2 of 3 shards like {name}-00000-of-00003\.parquet"):
-            files_by_split(tmp_path / name, ".parquet")
+            open_source(str(tmp_path / name), split="train")
         one = tmp_path / name / f"{name}-00002-of-00003.parquet"
         assert files_by_split(one, ".parquet") == {"train": [one]}
 
@@ -130,7 +130,7 @@ def test_kind_and_splits_are_found(
 def test_folder_with_two_data_sets_raises(tmp_path: Path, generator: torch.Generator) -> None:
     location = str(put(tmp_path, ["mnist/train.parquet", "fashion/train.parquet"], generator))
     with pytest.raises(SourceError, match=r"more than one data set; choose one of .*fashion, .*mnist$"):
-        splits(location)
+        open_source(location, split="train")
     assert splits(f"{location}/mnist") == ("train",)
 
 
