@@ -16,6 +16,7 @@ from benchmarks.harness.image_sets import like_cifar10
 from benchmarks.harness.workload import FORMATS, READING_METHODS, random_images
 from i2e_triton import convert, row_shifts
 from i2e_triton.datasets import EventDataset, ImageEventDataset
+from i2e_triton.datasets.decoding import SampleFormat
 from i2e_triton.formats import encode_records
 
 _ROWS = 1024
@@ -94,7 +95,7 @@ def test_on_the_fly(
 ) -> None:
     """Measure the conversion of 128 random rows by ``__getitems__``, or of 128 images by ``convert`` alone."""
     dataset = cached[vectors]
-    dataset._packed, dataset._dtype = format == "packed", FORMATS[format].get("dtype", torch.uint8)
+    dataset._format = SampleFormat(format == "packed", FORMATS[format].get("dtype", torch.uint8))
     assert dataset._cached is not None
     rows = torch.randperm(len(dataset))[:_BATCH].tolist()
     images = dataset._cached[0][rows]

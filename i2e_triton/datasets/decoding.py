@@ -22,19 +22,34 @@ _ZIP = b"PK"  # an npz file is a zip archive
 
 
 @dataclass(frozen=True)
-class RowDecoder:
-    """Decodes rows to events and labels."""
+class SampleFormat:
+    """In which form data sets return events and labels: the arguments that all of them have."""
 
     packed: bool
     dtype: torch.dtype
+    layout: str = "TCHW"
     transform: Callable[[Tensor], Any] | None = None
     target_transform: Callable[[int], Any] | None = None
-    layout: str = "TCHW"
 
     def __post_init__(self) -> None:
-        # The number of timesteps is not known yet; __call__ checks it for each row.
+        # The number of timesteps of stored events is not known yet; RowDecoder checks it for each row.
         check_format(self.dtype, self.packed, PACKED_TIMESTEPS)
         check_layout(self.layout)
+
+    def sample(self, events: Any, label: Any) -> tuple[Any, Any]:
+        """Return the sample of a row: its events in the layout and its label, after the transforms."""
+        if not self.packed and self.layout != "TCHW":
+            events = to_layout(events, self.layout)
+        if self.transform is not None:
+            events = self.transform(events)
+        if self.target_transform is not None:
+            label = self.target_transform(label)
+        return events, label
+
+
+@dataclass(frozen=True)
+class RowDecoder(SampleFormat):
+    """Decodes rows to events and labels."""
 
     def __call__(self, rows: Sequence[EventRow], timesteps: int | None) -> list[tuple[Any, Any]]:
         """Return events and label of each row.
@@ -50,7 +65,7 @@ class RowDecoder:
         """
         events = self._stacked(rows, timesteps) if self.packed and len(rows) > 1 else None
         return [
-            self._transformed(self._decode(row, timesteps) if events is None else events[number], row.label)
+            self.sample(self._decode(row, timesteps) if events is None else events[number], row.label)
             for number, row in enumerate(rows)
         ]
 
@@ -67,15 +82,6 @@ class RowDecoder:
             return self._decode_packed(row, timesteps) if self.packed else _dense_events(row).to(self.dtype)
         except RecordError as error:
             raise RecordError(f"{row.where}: {error}") from error
-
-    def _transformed(self, events: Any, label: Any) -> tuple[Any, Any]:
-        if not self.packed and self.layout != "TCHW":
-            events = to_layout(events, self.layout)
-        if self.transform is not None:
-            events = self.transform(events)
-        if self.target_transform is not None:
-            label = self.target_transform(label)
-        return events, label
 
     def _decode_packed(self, row: EventRow, expected: int | None) -> Tensor:
         packed, timesteps = _packed_events(row)

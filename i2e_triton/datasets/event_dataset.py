@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from i2e_triton.datasets.decoding import RowDecoder
 from i2e_triton.datasets.location import Location
 from i2e_triton.datasets.split import EventSplit
 
@@ -76,7 +77,7 @@ class EventDataset(EventSplit, Dataset[tuple[Any, Any]]):
         transform: Callable[[Tensor], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
-        super().__init__(location, split, packed, dtype, transform, target_transform, layout)
+        super().__init__(location, split, RowDecoder(packed, dtype, layout, transform, target_transform))
 
     @cached_property
     def targets(self) -> list[int]:

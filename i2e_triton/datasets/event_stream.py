@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from i2e_triton.checks import check_integer
+from i2e_triton.datasets.decoding import RowDecoder
 from i2e_triton.datasets.location import Location
 from i2e_triton.datasets.records import EventRow
 from i2e_triton.datasets.split import EventSplit
@@ -93,7 +94,7 @@ class EventStream(EventSplit, IterableDataset[tuple[Any, Any]]):
         transform: Callable[[Tensor], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
-        super().__init__(location, split, packed, dtype, transform, target_transform, layout)
+        super().__init__(location, split, RowDecoder(packed, dtype, layout, transform, target_transform))
         self._shuffle = shuffle
         self._buffer_size = check_integer("buffer_size", buffer_size, 1)
         self._seed = check_integer("seed", seed, 0)

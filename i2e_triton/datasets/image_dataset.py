@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from i2e_triton.checks import check_format, check_ratio, check_timesteps
+from i2e_triton.checks import check_ratio, check_timesteps
+from i2e_triton.datasets.decoding import SampleFormat
 from i2e_triton.datasets.event_dataset import check_rows
 from i2e_triton.draws import draw_shifts, source_of
 from i2e_triton.functional import convert
-from i2e_triton.layout import check_layout, to_layout
 from i2e_triton.shifts import DEFAULT_ORDER, Order, canonical_shifts, group_numbers
 from i2e_triton.sources import (
     ImageRow,
@@ -98,19 +98,14 @@ class ImageEventDataset(Dataset[tuple[Any, Any]]):
     ) -> None:
         rule = resize_rule(resize, interpolation)
         check_resize(size, rule)
-        check_layout(layout)
+        self._format = SampleFormat(packed, dtype, layout, transform, target_transform)
         self.timesteps = check_timesteps(timesteps)
-        check_format(dtype, packed, timesteps)
         if cache and size is None:
             raise ValueError("cache=True needs the size of the images, for example size=(128, 128)")
-        self._groups, self._canonical = (
-            group_numbers(order, timesteps),
-            canonical_shifts(order, timesteps, device="cpu"),
-        )
+        self._groups = group_numbers(order, timesteps)
+        self._canonical = canonical_shifts(order, timesteps, device="cpu")
         self._ratio, self._random = check_ratio(ratio), random
         self._size, self._rule = size, rule
-        self._packed, self._dtype, self._layout = packed, dtype, layout
-        self._transform, self._target_transform = transform, target_transform
         self._source = _open(os.fspath(location), split, kind, download)
         self._cached = self._read_all() if cache else None
 
@@ -149,19 +144,11 @@ class ImageEventDataset(Dataset[tuple[Any, Any]]):
         for positions, images, labels in self._batches(rows):
             drawn = draw_shifts(source_of(images.device), len(images), self._groups) if self._random else None
             shifts = self._canonical if drawn is None else drawn
-            events = convert(images, self._ratio, shifts=shifts, dtype=self._dtype, packed=self._packed)
-            for position, one, label in zip(positions, events.unbind(0 if self._packed else 1), labels):
-                samples[position] = self._transformed(one, label)
+            packed = self._format.packed
+            events = convert(images, self._ratio, shifts=shifts, dtype=self._format.dtype, packed=packed)
+            for position, one, label in zip(positions, events.unbind(0 if packed else 1), labels):
+                samples[position] = self._format.sample(one, label)
         return samples
-
-    def _transformed(self, events: Any, label: Any) -> tuple[Any, Any]:
-        if not self._packed and self._layout != "TCHW":
-            events = to_layout(events, self._layout)
-        if self._transform is not None:
-            events = self._transform(events)
-        if self._target_transform is not None:
-            label = self._target_transform(label)
-        return events, label
 
     def _batches(self, rows: Sequence[int]) -> Iterator[tuple[Sequence[int], Tensor, list[int]]]:
         """Yield positions in ``rows``, images ``[B, C, H, W]`` and labels. The images of a batch have one shape."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from i2e_triton.datasets.decoding import RowDecoder, timesteps_of
 from i2e_triton.datasets.location import Location, open_records
@@ -18,17 +15,8 @@ from i2e_triton.formats import RecordError
 class EventSplit:
     """The rows of one split of an event data set, and how they are decoded."""
 
-    def __init__(
-        self,
-        location: Location,
-        split: str | None,
-        packed: bool,
-        dtype: torch.dtype,
-        transform: Callable[[Tensor], Any] | None,
-        target_transform: Callable[[int], Any] | None,
-        layout: str,
-    ) -> None:
-        self._decoder = RowDecoder(packed, dtype, transform, target_transform, layout)
+    def __init__(self, location: Location, split: str | None, decoder: RowDecoder) -> None:
+        self._decoder = decoder
         self._records = open_records(location, split)
 
     @property
