@@ -14,13 +14,11 @@ import pyarrow.parquet as pq
 
 from i2e_triton.datasets.records import EventRow, Records, by_group
 from i2e_triton.formats import RecordError
-from i2e_triton.io.parquet import label_names, open_parquet, rows_per_batch
+from i2e_triton.io.parquet import DAMAGE, label_names, open_parquet, read_metadata, rows_per_batch
 
 _COLUMNS = ["data", "label"]
 _CACHED_BYTES = 64 * 2**20
 _CACHED_FILES = 16
-# Errors that PyArrow raises for a damaged file. Column names that are not UTF-8 raise ValueError.
-_DAMAGE = (pa.ArrowException, OSError, ValueError)
 # Limits of a row group, which is read as a whole, and of a file.
 _MAX_GROUP_ROWS = 2**20
 _MAX_GROUP_BYTES = 2 * 2**30
@@ -34,13 +32,12 @@ _BATCH_BYTES = 256 * 2**20
 class ParquetRecords(Records):
     """The rows of Parquet files, one file after the other, read by row group.
 
-    Opening reads only the metadata of the files. Each process caches the last row groups it read, up to 64 MiB, but at
-    least one.
+    Opening reads only the metadata of the files. Each process caches row groups until they have 64 MiB.
 
     A small file can take much memory, because Parquet stores repeated values once. Row groups with more than 2 GiB of
-    records or 2**20 rows raise an error, and so do files with more than 2**24 rows. At most one row group of more than
-    64 MiB is in memory at a time. Reading a row group takes its size, plus 256 MiB or the size of one record, whichever
-    is larger. If the sizes in the footer are false, PyArrow can exceed this limit.
+    records or 2**20 rows raise an error, and so do files with more than 2**24 rows. At most one row group and
+    64 MiB of others are in memory. Reading a row group takes its size, plus 256 MiB or the size of one record,
+    whichever is larger. If the sizes in the footer are false, PyArrow can exceed this limit.
 
     Args:
         paths: the Parquet files of one split, with the same class names and timesteps.
@@ -61,7 +58,7 @@ class ParquetRecords(Records):
         self._first_group = np.cumsum([0, *groups])
         sizes = np.concatenate([found.group_rows for found in metadata])
         self._offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._cache: dict[int, _RowGroup] = {}  # in the order of reading
+        self._cache: dict[int, _RowGroup] = {}
         self._file_metadata: dict[int, pq.FileMetaData] = {}
 
     def __len__(self) -> int:
@@ -94,19 +91,14 @@ class ParquetRecords(Records):
         return f"{self._paths[file]}: row {row - int(self._offsets[self._first_group[file]])}"
 
     def _group(self, group: int) -> _RowGroup:
-        """Return a row group from the cache, or read it. A full cache drops the row groups that were read first."""
+        """Return a row group from the cache, or read it. A full cache is emptied first."""
         cached = self._cache.get(group)
         if cached is not None:
             return cached
-        if sum(other.nbytes for other in list(self._cache.values())) > _CACHED_BYTES:
+        if sum(other.nbytes for other in list(self._cache.values())) >= _CACHED_BYTES:
             self._cache.clear()
-        content = self._read_group(group)
-        total = content.nbytes + sum(other.nbytes for other in list(self._cache.values()))
-        for oldest in list(self._cache):
-            if total <= _CACHED_BYTES:
-                break
-            dropped = self._cache.pop(oldest, None)  # another thread may have dropped it
-            total -= dropped.nbytes if dropped else 0
+        content = self._cache[group] = self._read_group(group)
+        return content
         self._cache[group] = content
         return content
 
@@ -120,7 +112,7 @@ class ParquetRecords(Records):
         try:
             with self._open(file) as opened:
                 content = _read_bounded(opened, group - int(self._first_group[file]))
-        except _DAMAGE as error:
+        except (*DAMAGE, RecordError) as error:
             raise RecordError(f"{where} and up to {rows - 1} rows after it: {error}") from error
         if len(content.labels) != rows:
             raise RecordError(f"{where}: its row group has {len(content.labels)} rows instead of {rows}")
@@ -140,7 +132,7 @@ class ParquetRecords(Records):
         try:
             with open_parquet(path) as opened:
                 column = opened.read(columns=["label"], use_threads=False)["label"].cast(pa.int64())
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise RecordError(f"{path}: the labels cannot be read: {error}") from error
         if len(column) != rows or column.null_count:
             raise RecordError(f"{path}: {rows} rows have {len(column)} labels, {column.null_count} of them null")
@@ -191,12 +183,10 @@ class _Metadata:
 
 def _read_metadata(path: Path) -> _Metadata:
     try:
-        with open_parquet(path) as file:
-            schema, metadata = file.schema_arrow, file.metadata
-    except FileNotFoundError:
-        raise
-    except _DAMAGE as error:
-        raise RecordError(f"{path}: not a Parquet file, or damaged: {error}") from error
+        schema, metadata = read_metadata(path)
+        classes = label_names(path, schema, "label")
+    except ValueError as error:
+        raise RecordError(str(error)) from error
     _check_columns(path, schema)
     # The metadata of columns is not read, because PyArrow aborts the process if column statistics are damaged.
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
@@ -211,7 +201,7 @@ def _read_metadata(path: Path) -> _Metadata:
         raise RecordError(f"{path}: the file has more than {_MAX_FILE_ROWS:,} rows; split it into several files")
     return _Metadata(
         group_rows=np.array([group.num_rows for group in groups], dtype=np.int64),
-        classes=_class_names(path, schema),
+        classes=classes,
         timesteps=_timesteps(path, schema),
     )
 
@@ -227,13 +217,6 @@ def _check_columns(path: Path, schema: pa.Schema) -> None:
         if kind is None or not is_valid(kind):
             columns = ", ".join(f"{field.name}: {field.type}" for field in schema)
             raise RecordError(f"{path}: the columns must be data: binary and label: int64, got {columns or 'none'}")
-
-
-def _class_names(path: Path, schema: pa.Schema) -> tuple[str, ...] | None:
-    try:
-        return label_names(schema.metadata, "label")
-    except ValueError as error:
-        raise RecordError(f"{path}: {error}") from error
 
 
 def _timesteps(path: Path, schema: pa.Schema) -> int:

@@ -21,7 +21,6 @@ from i2e_triton.io.atomic import write_whole
 File: TypeAlias = str | os.PathLike[str] | BinaryIO
 
 _MEMBER = "arr_0.npy"
-_ELEMENTS_PER_BLOCK = 2**17
 _MAX_DEFLATE_RATIO = 1032  # deflate expands one byte of the archive to at most 1032 bytes
 # Errors that a damaged or malicious zip archive raises.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, LookupError, OverflowError)
@@ -67,9 +66,8 @@ def save_packed_npz(file: BinaryIO, packed: Tensor, timesteps: int) -> None:
 def load_npz(file: File) -> Tensor:
     """Return the events of an npz file. Nothing is unpickled, and sizes are checked before memory is allocated.
 
-    Peak memory is the size of the file plus the size of the result (one byte per event position) plus 30 MiB. An array
-    in Fortran order needs the size of the result twice. The result has at most 1032 bytes per byte of the file, and at
-    most 2 GiB.
+    Peak memory is the size of the file plus the size of the array, three times the size of the result (one byte per
+    event position) and 30 MiB. The array has at most 1032 bytes per byte of the file, and at most 2 GiB.
 
     Args:
         file: a path, or a seekable binary file, which is read from its start. The file must contain one array,
@@ -121,8 +119,7 @@ def _read_archive(archive: zipfile.ZipFile) -> Tensor:
             f"{_MEMBER} is damaged: {member.compress_size:,} compressed bytes cannot expand to {member.file_size:,}"
         )
     with archive.open(member) as stream:
-        stream.read(header.size)
-        return _read_events(stream, header)
+        return _read_events(stream)
 
 
 def _check_header(header: NpyHeader, size: int) -> None:
@@ -139,24 +136,12 @@ def _check_header(header: NpyHeader, size: int) -> None:
         )
 
 
-def _read_events(stream: IO[bytes], header: NpyHeader) -> Tensor:
-    """Return the events of the array, bool.
-
-    The array is read in blocks, because float64 values take 8 times the memory of the bool result.
-    """
-    # A byte of a bool array in a file can have any value, so bool is read as uint8.
-    dtype = np.dtype(np.uint8) if header.dtype == np.bool_ else header.dtype
-    fired = np.empty(header.elements, np.bool_)
-    for start in range(0, header.elements, _ELEMENTS_PER_BLOCK):
-        count = min(_ELEMENTS_PER_BLOCK, header.elements - start)
-        # read() without a size may inflate far more than the size in the zip directory.
-        content = stream.read(count * dtype.itemsize)
-        if len(content) != count * dtype.itemsize:
-            read = header.size + start * dtype.itemsize + len(content)
-            raise RecordError(f"{_MEMBER} must have {header.size + header.nbytes:,} bytes, got {read:,}")
-        values = np.frombuffer(content, dtype)
-        block = np.not_equal(values, 0, out=fired[start : start + count])
-        if not np.array_equal(block, values):
-            raise RecordError("the values of the array must be 0 and 1")
-    shaped = fired.reshape(header.shape, order="F" if header.fortran_order else "C")
-    return torch.from_numpy(np.ascontiguousarray(shaped))
+def _read_events(stream: IO[bytes]) -> Tensor:
+    """Return the events of the array, bool. Its size has been checked."""
+    array = npy_format.read_array(stream, allow_pickle=False, max_header_size=LARGEST_HEADER)
+    # A byte of a bool array in a file can have any value.
+    values = array.view(np.uint8) if array.dtype == np.bool_ else array
+    fired = values.astype(np.bool_, order="C")
+    if not np.array_equal(fired, values):
+        raise RecordError("the values of the array must be 0 and 1")
+    return torch.from_numpy(fired)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+#: Errors that PyArrow raises for a damaged file. Column names that are not UTF-8 raise a UnicodeDecodeError.
+DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 def open_parquet(path: Path, buffer_size: int = 0, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
@@ -27,6 +29,22 @@ def open_parquet(path: Path, buffer_size: int = 0, metadata: pq.FileMetaData | N
     return pq.ParquetFile(pa.OSFile(os.fsencode(path)), buffer_size=buffer_size, metadata=metadata)
 
 
+def read_metadata(path: Path) -> tuple[pa.Schema, pq.FileMetaData]:
+    """Return the schema and the metadata of a Parquet file.
+
+    Raises:
+        ValueError: if the file is not a Parquet file or is damaged. The message names it.
+        FileNotFoundError: if the file does not exist.
+    """
+    try:
+        with open_parquet(path) as file:
+            return file.schema_arrow, file.metadata
+    except FileNotFoundError:
+        raise
+    except DAMAGE as error:
+        raise ValueError(f"{path}: not a Parquet file, or damaged: {error}") from error
+
+
 def rows_per_batch(group: pq.RowGroupMetaData, max_rows: int, max_bytes: int) -> int:
     """Return how many rows of a row group to read at once, so that a small file cannot take much memory.
 
@@ -41,27 +59,28 @@ def rows_per_batch(group: pq.RowGroupMetaData, max_rows: int, max_bytes: int) ->
     return max(1, min(max_rows, max_bytes // max(group.total_byte_size, 1)))
 
 
-def label_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:
+def label_names(path: Path, schema: pa.Schema, column: str) -> tuple[str, ...] | None:
     """Return the class names of a label column, or None if the file has no class names.
 
     Args:
-        metadata: metadata of the file's Arrow schema.
+        path: path of the file, for error messages.
+        schema: Arrow schema of the file.
         column: name of the label column.
 
     Raises:
         ValueError: if the metadata is damaged.
     """
-    text = (metadata or {}).get(b"huggingface")
+    text = (schema.metadata or {}).get(b"huggingface")
     if text is None:
         return None
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"the metadata 'huggingface' is not JSON: {error}") from error
+        raise ValueError(f"{path}: the metadata 'huggingface' is not JSON: {error}") from error
     for key in ("info", "features", column, "names"):
         value = value.get(key) if isinstance(value, dict) else None
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ValueError("the class names in the metadata 'huggingface' must be a list of strings")
+        raise ValueError(f"{path}: the class names in the metadata 'huggingface' must be a list of strings")
     return tuple(value)

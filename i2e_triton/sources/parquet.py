@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from i2e_triton.io import LARGEST_LABEL, NO_LABEL
-from i2e_triton.io.parquet import label_names, open_parquet, rows_per_batch
+from i2e_triton.io.parquet import DAMAGE, label_names, open_parquet, read_metadata, rows_per_batch
 from i2e_triton.sources.source import ImageRow, SourceError
 
 #: Names of the label column; the first one that exists is used. CIFAR-100 also has coarse labels.
@@ -69,11 +69,11 @@ class ParquetSource:
         columns = []
         for path in paths:
             try:
-                with _open(path) as file:
-                    columns.append(_columns(path, file.schema_arrow))
-                    self._add(path, file.metadata)
-            except UnicodeDecodeError as error:
-                raise SourceError(f"{path} is a damaged Parquet file (in the name of a column: {error})") from error
+                schema, metadata = read_metadata(path)
+                columns.append(_columns(path, schema))
+            except ValueError as error:
+                raise SourceError(str(error)) from error
+            self._add(path, metadata)
             digest.update(repr((path.name, path.stat().st_size, _footer(path))).encode())
             if columns[-1] != columns[0]:
                 raise SourceError(f"{path} and {paths[0]} differ in columns or classes: {columns[-1]}, {columns[0]}")
@@ -134,7 +134,7 @@ class _GroupReader:
         self._rows: pa.Table | None = None
         names = [f"{columns.image}.bytes", *([columns.label] if columns.label else [])]
         with self._as_source_error():
-            self._file = _open(group.path, buffer_size=_BUFFER_BYTES)
+            self._file = open_parquet(group.path, buffer_size=_BUFFER_BYTES)
             rows = rows_per_batch(self._file.metadata.row_group(group.index), _BATCH_ROWS, _BATCH_BYTES)
             self._batches = self._file.iter_batches(rows, [group.index], names, use_threads=False)
 
@@ -168,7 +168,7 @@ class _GroupReader:
     def _as_source_error(self) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, OSError) as error:
+        except DAMAGE as error:
             raise SourceError(f"{self.group.path}: row group {self.group.index} cannot be read ({error})") from error
 
 
@@ -178,15 +178,6 @@ def _check_labels(path: Path, labels: pa.ChunkedArray, classes: tuple[str, ...] 
     if highest is not None and (lowest < NO_LABEL or highest > limit):
         wrong = lowest if lowest < NO_LABEL else highest
         raise SourceError(f"{path}: labels must be 0 to {limit}, or {NO_LABEL} for no label, got {wrong}")
-
-
-def _open(path: Path, buffer_size: int = 0) -> pq.ParquetFile:
-    try:
-        return open_parquet(path, buffer_size)
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{path} is not a Parquet file, or is damaged ({error})") from error
 
 
 def _footer(path: Path) -> bytes:
@@ -208,17 +199,10 @@ def _columns(path: Path, schema: pa.Schema) -> _Columns:
     label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
     if label is not None and not pa.types.is_integer(schema.field(label).type):
         raise SourceError(f"{path}: the column {label!r} must contain integers, got {schema.field(label).type}")
-    return _Columns(images[0], label, _class_names(path, schema, label))
+    return _Columns(images[0], label, None if label is None else label_names(path, schema, label))
 
 
 def _is_image(kind: pa.DataType) -> bool:
     names = {kind.field(index).name: kind.field(index).type for index in range(kind.num_fields)}
     binary = (pa.binary(), pa.large_binary())
     return pa.types.is_struct(kind) and set(names) == {"bytes", "path"} and names["bytes"] in binary
-
-
-def _class_names(path: Path, schema: pa.Schema, label: str | None) -> tuple[str, ...] | None:
-    try:
-        return None if label is None else label_names(schema.metadata, label)
-    except ValueError as error:
-        raise SourceError(f"{path}: {error}") from error

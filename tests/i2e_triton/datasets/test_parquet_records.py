@@ -33,7 +33,7 @@ def test_batch_reads_each_row_group_once(
 
 
 @pytest.mark.parametrize(("groups_in_cache", "expected"), [(1, [0, 1, 2, 0, 2]), (2, [0, 1, 2, 0]), (3, [0, 1, 2])])
-def test_full_cache_drops_the_row_groups_read_first(
+def test_full_cache_is_emptied(
     groups_in_cache: int,
     expected: list[int],
     tmp_path: Path,

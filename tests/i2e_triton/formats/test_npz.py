@@ -208,7 +208,7 @@ def test_wrong_checksum_raises(side: int, compressed: bool) -> None:
 
 def test_size_larger_than_the_content_raises() -> None:
     content = npy(np.zeros((8, 2, 64, 64), bool))
-    with pytest.raises(RecordError, match="must have 65,664 bytes, got 1,128"):
+    with pytest.raises(RecordError, match=r"damaged \(ValueError: EOF: .*65536 bytes got 1000"):
         load(forged(len(content), content[:1128]))
 
 

@@ -165,7 +165,7 @@ def test_row_group_larger_than_its_file_takes_little_memory(tmp_path: Path) -> N
 def test_truncated_file_raises(kept: int, tmp_path: Path, images: list[bytes]) -> None:
     path = written(tmp_path / "train.parquet", images)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(SourceError, match=r"train\.parquet is not a Parquet file, or is damaged"):
+    with pytest.raises(SourceError, match=r"train\.parquet: not a Parquet file, or damaged"):
         ParquetSource([path])
 
 
@@ -193,7 +193,7 @@ def test_damaged_file_is_read_or_raises_source_error(
 def test_column_name_that_is_not_utf8_raises(bad: bytes, tmp_path: Path, images: list[bytes]) -> None:
     path = written(tmp_path / "train.parquet", images, unique_name=list(range(10)))
     path.write_bytes(path.read_bytes().replace(b"unique_name", bad + b"nique_name"))
-    with pytest.raises(SourceError, match=r"train\.parquet is (a damaged|not a) Parquet file"):
+    with pytest.raises(SourceError, match=r"train\.parquet: not a Parquet file, or damaged"):
         ParquetSource([path])
 
 
