@@ -17,12 +17,15 @@ function colorIndices({ on, off }, t) {
   return on.map((byte, i) => ((byte >> t) & 1) | (((off[i] >> t) & 1) << 1));
 }
 
+/** Sets the size of a canvas. Setting an equal size would clear it. */
+function resize(canvas, height, width) {
+  if (canvas.height !== height) canvas.height = height;
+  if (canvas.width !== width) canvas.width = width;
+}
+
 /** Draws the events of a timestep; the canvas gets their size. */
 function drawEvents(canvas, { on, off, height, width }, t, colors) {
-  if (canvas.height !== height || canvas.width !== width) {
-    canvas.height = height;
-    canvas.width = width;
-  }
+  resize(canvas, height, width);
   const words = new Uint32Array(new Uint8ClampedArray(colors.flatMap((color) => [...color, 255])).buffer);
   const image = new ImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);

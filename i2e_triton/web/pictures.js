@@ -55,10 +55,7 @@ function limitedSize([height, width]) {
 /** Draws the center of a picture so that it fills the canvas without distortion. Transparent pixels become white. */
 function drawCover(canvas, picture, [height, width], mirrored) {
   const [fullHeight, fullWidth] = naturalSize(picture);
-  if (canvas.height !== height || canvas.width !== width) {
-    canvas.height = height;
-    canvas.width = width;
-  }
+  resize(canvas, height, width);
   const scale = Math.max(height / fullHeight, width / fullWidth);
   const [cropHeight, cropWidth] = [height / scale, width / scale];
   const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });

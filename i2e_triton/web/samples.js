@@ -20,36 +20,6 @@ function drawStar(context, side) {
   }
 }
 
-/** Draws shapes with sharp and with soft edges. A soft edge has events only at a low ratio. */
-function drawShapes(context, side) {
-  context.fillStyle = "#d9e2ec";
-  context.fillRect(0, 0, side, side);
-  context.fillStyle = "#2f6f6b";
-  context.beginPath();
-  context.arc(0.3 * side, 0.3 * side, 0.19 * side, 0, 2 * Math.PI);
-  context.fill();
-  context.fillStyle = "#7c4d79";
-  context.beginPath();
-  context.moveTo(0.72 * side, 0.1 * side);
-  context.lineTo(0.92 * side, 0.48 * side);
-  context.lineTo(0.54 * side, 0.48 * side);
-  context.fill();
-  const soft = context.createLinearGradient(0.1 * side, 0, 0.5 * side, 0);
-  soft.addColorStop(0, "#1f2933");
-  soft.addColorStop(1, "#d9e2ec");
-  context.fillStyle = soft;
-  context.fillRect(0.1 * side, 0.58 * side, 0.38 * side, 0.32 * side);
-  const [light, center] = [0.68 * side, 0.74 * side];
-  const ball = context.createRadialGradient(light, light, 0.02 * side, center, center, 0.18 * side);
-  ball.addColorStop(0, "#fff3d6");
-  ball.addColorStop(0.8, "#c05640");
-  ball.addColorStop(1, "#5a2318");
-  context.fillStyle = ball;
-  context.beginPath();
-  context.arc(center, center, 0.18 * side, 0, 2 * Math.PI);
-  context.fill();
-}
-
 /** Draws a handwritten digit as in MNIST: white strokes on black. */
 function drawDigit(context, side) {
   context.fillStyle = "black";
@@ -80,6 +50,5 @@ const SAMPLES = [
   { title: "Astronaut", open: () => loadImage(PHOTOGRAPHS.astronaut) },
   { title: "Coffee", open: () => loadImage(PHOTOGRAPHS.coffee) },
   { title: "Star", open: async () => drawnSample(drawStar) },
-  { title: "Shapes", open: async () => drawnSample(drawShapes) },
   { title: "Digit", open: async () => drawnSample(drawDigit) },
 ];

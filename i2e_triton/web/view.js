@@ -45,10 +45,7 @@ function showTiles(result, colors) {
 /** Shows the picture, and its pixels enlarged if it is small. */
 function showPicture({ rgba, height, width }) {
   const canvas = element("picture");
-  if (canvas.height !== height || canvas.width !== width) {
-    canvas.height = height;
-    canvas.width = width;
-  }
+  resize(canvas, height, width);
   canvas.getContext("2d").putImageData(new ImageData(rgba, width, height), 0, 0);
   element("picture-size").textContent = `${height} × ${width} pixels`;
 }

@@ -28,69 +28,43 @@ def targets(*arguments: str, out: str = "out") -> dict[str, str]:
     return {str(image): str(target) for image, target in found.targets.items()}
 
 
-def test_file_target_drops_the_suffix() -> None:
-    touch("photos/2024/cat.jpg")
-    assert targets("photos/2024/cat.jpg") == {"photos/2024/cat.jpg": "out/cat"}
-
-
-def test_folder_targets_mirror_its_subfolders() -> None:
-    touch("photos/1.jpg", "photos/a/1.jpg", "photos/a/b/1.png")
-    expected = {"photos/1.jpg": "out/1", "photos/a/1.jpg": "out/a/1", "photos/a/b/1.png": "out/a/b/1"}
-    assert targets("photos") == expected
-    assert targets(os.path.abspath("photos")) == {os.path.abspath(k): v for k, v in expected.items()}
-    assert targets("photos/a/../") == {"photos/a/../" + k.removeprefix("photos/"): v for k, v in expected.items()}
-
-
-def test_targets_are_relative_to_an_argument_that_has_only_subfolders() -> None:
-    touch("photos/a/b/1.png")
-    assert targets("photos") == {"photos/a/b/1.png": "out/a/b/1"}
-
-
-def test_targets_of_two_folders_are_relative_to_their_parent() -> None:
-    touch("x/train/1.jpg", "x/test/1.jpg")
-    assert targets("x/train", "x/test") == {"x/train/1.jpg": "out/train/1", "x/test/1.jpg": "out/test/1"}
-    assert targets("x/train/1.jpg", "x/test/1.jpg") == {"x/train/1.jpg": "out/train/1", "x/test/1.jpg": "out/test/1"}
-
-
-def test_patterns_are_expanded() -> None:
-    touch("photos/a/1.jpg", "photos/b/1.jpg", "photos/b/c/2.jpg", "photos/b/note.txt")
-    assert targets("photos/*/1.jpg") == {"photos/a/1.jpg": "out/a/1", "photos/b/1.jpg": "out/b/1"}
-    assert targets("photos/**/*.jpg") == targets("photos")
-    assert targets("photos/?") == targets("photos")
-
-
-def test_existing_file_name_is_not_expanded_as_pattern() -> None:
-    touch("a[1].jpg", "a1.jpg", "what?.jpg")
-    assert targets("a[1].jpg") == {"a[1].jpg": "out/a[1]"}
-    assert targets("what?.jpg") == {"what?.jpg": "out/what?"}
-
-
-def test_image_named_twice_is_listed_once() -> None:
-    touch("photos/a.jpg", "photos/b.jpg")
-    assert targets("photos/a.jpg", "photos", "photos/./a.jpg", os.path.abspath("photos/b.jpg")) == {
-        "photos/a.jpg": "out/a",
-        os.path.abspath("photos/b.jpg"): "out/b",
-    }
-
-
-def test_targets_keep_the_suffix_if_names_differ_only_in_it() -> None:
-    touch("p/a.jpg", "p/a.png", "p/b.png", "q/a.png")
-    assert targets("p", "q") == {
-        "p/a.jpg": "out/p/a.jpg",
-        "p/a.png": "out/p/a.png",
-        "p/b.png": "out/p/b",
-        "q/a.png": "out/q/a",
-    }
-
-
-def test_targets_keep_the_suffix_if_names_differ_only_in_case() -> None:
-    touch("A.jpg", "a.png")
-    assert targets("A.jpg", "a.png") == {"A.jpg": "out/A.jpg", "a.png": "out/a.png"}
-
-
-def test_targets_are_unique_after_a_suffix_is_kept() -> None:
-    touch("a.jpg", "a.png", "a.png.bmp")
-    assert targets(".") == {"a.jpg": "out/a.jpg", "a.png": "out/a.png", "a.png.bmp": "out/a.png.bmp"}
+@pytest.mark.parametrize(
+    ("files", "arguments", "expected"),
+    [
+        (["photos/2024/cat.jpg"], ["photos/2024/cat.jpg"], ["cat"]),
+        # A folder is mirrored, whatever subfolders it has.
+        (["photos/1.jpg", "photos/a/1.jpg", "photos/a/b/1.png"], ["photos"], ["1", "a/1", "a/b/1"]),
+        (["photos/1.jpg", "photos/a/1.jpg"], ["photos/a/../"], ["1", "a/1"]),
+        (["photos/a/b/1.png"], ["photos"], ["a/b/1"]),
+        # Several arguments: relative to the deepest folder that contains them.
+        (["x/train/1.jpg", "x/test/1.jpg"], ["x/train", "x/test"], ["train/1", "test/1"]),
+        (["x/train/1.jpg", "x/test/1.jpg"], ["x/train/1.jpg", "x/test/1.jpg"], ["train/1", "test/1"]),
+        # Patterns, and files whose names look like patterns.
+        (["photos/a/1.jpg", "photos/b/1.jpg", "photos/b/2.txt"], ["photos/*/1.jpg"], ["a/1", "b/1"]),
+        (["photos/b/c/2.jpg", "photos/b/note.txt"], ["photos/**/*.jpg"], ["2"]),
+        (["photos/a/1.jpg", "photos/b/c/2.jpg"], ["photos/?"], ["a/1", "b/c/2"]),
+        (["a[1].jpg", "a1.jpg"], ["a[1].jpg"], ["a[1]"]),
+        # An image that is named twice.
+        (["photos/a.jpg", "photos/b.jpg"], ["photos/a.jpg", "photos", "photos/./b.jpg"], ["a", "b"]),
+        # Names that differ only in the suffix or in case keep it.
+        (["p/a.jpg", "p/a.png", "p/b.png", "q/a.png"], ["p", "q"], ["p/a.jpg", "p/a.png", "p/b", "q/a"]),
+        (["A.jpg", "a.png"], ["A.jpg", "a.png"], ["A.jpg", "a.png"]),
+        (["a.jpg", "a.png", "a.png.bmp"], ["."], ["a.jpg", "a.png", "a.png.bmp"]),
+        # A file that is named may have any suffix.
+        (["photo.backup", ".hidden.png"], ["photo.backup", ".hidden.png"], ["photo", ".hidden"]),
+        ([], [], []),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_targets(files: list[str], arguments: list[str], expected: list[str], absolute: bool) -> None:
+    touch(*files)
+    found = targets(*(os.path.abspath(argument) if absolute else argument for argument in arguments))
+    assert list(found.values()) == [f"out/{name}" for name in expected]
+    for image, name in zip(found, expected):
+        path = Path(os.path.normpath(image))
+        assert path.is_file()
+        assert str(path).endswith(name) or str(path.with_suffix("")).endswith(name)
 
 
 NAMES = st.text("aA.é", min_size=1, max_size=4).filter(lambda name: name.strip("."))
@@ -113,11 +87,6 @@ def test_folder_search_finds_images_only() -> None:
     others = ["notes.txt", "events.npz", "clip.mpg", "events.h5", "print.pdf", ".hidden.png", "._a.jpg", "noname"]
     touch(*(f"photos/{name}" for name in images + others), "photos/.cache/x.png")
     assert sorted(targets("photos")) == sorted(f"photos/{name}" for name in images)
-
-
-def test_named_file_is_listed_with_any_suffix() -> None:
-    touch("photo.backup", ".hidden.png")
-    assert targets("photo.backup", ".hidden.png") == {"photo.backup": "out/photo", ".hidden.png": "out/.hidden"}
 
 
 def test_output_folder_is_skipped_in_a_folder() -> None:
@@ -156,7 +125,3 @@ def test_unreadable_subfolder_is_reported(monkeypatch: pytest.MonkeyPatch) -> No
     found = find_image_files(["photos"], Path("out"))
     assert found.targets == {Path("photos/a.jpg"): Path("out/a")}
     assert found.unreadable == {Path("photos/locked"): "Permission denied"}
-
-
-def test_no_arguments_give_no_targets() -> None:
-    assert targets() == {}
