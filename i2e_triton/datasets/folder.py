@@ -62,7 +62,7 @@ class NpzRecords(Records):
     def __init__(self, root: Path, labels: dict[str, int], classes: tuple[str, ...] | None) -> None:
         self.classes = classes
         self._root = root
-        files = [(path, label) for name, label in labels.items() for path in npz_files(root, name)]
+        files = [(path, label) for name, label in labels.items() for path in _npz_files(root, name)]
         # An Arrow array is one block of memory. Forked workers would copy a list of strings, because reading a string
         # changes its reference count.
         self._files = pa.array([os.fsencode(path) for path, _ in files], pa.large_binary())
@@ -86,7 +86,7 @@ class NpzRecords(Records):
             yield position, EventRow(path, int(self._labels[row]), PACKED_TIMESTEPS, f"{path}: row {row}")
 
 
-def npz_files(root: Path, folder: str) -> Iterator[str]:
+def _npz_files(root: Path, folder: str) -> Iterator[str]:
     """Yield the paths of all npz files below ``root / folder``, relative to ``root``, sorted by folder and file name.
 
     Raises:

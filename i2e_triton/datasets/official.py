@@ -174,9 +174,7 @@ class OfficialDataset(Dataset[tuple[Any, Any]]):
                 f"Pass download=True, or {put_files(self.root, name, self.split)}{found}"
             )
         download_split(self.root, name, self.split)
-        dataset = self._checked(EventDataset(self.root / name, self.split, **options), self.root / name)
-        self._check_labels(dataset)
-        return dataset
+        return self._checked(EventDataset(self.root / name, self.split, **options), self.root / name)
 
     def _checked(self, dataset: EventDataset, folder: Path) -> EventDataset:
         """Compare the number of rows with the official one."""
@@ -191,14 +189,6 @@ class OfficialDataset(Dataset[tuple[Any, Any]]):
             )
         self.location = folder
         return dataset
-
-    def _check_labels(self, dataset: EventDataset) -> None:
-        count, labels = self._class_count(), dataset.targets
-        if labels and not 0 <= min(labels) <= max(labels) < count:
-            raise RecordError(
-                f"{self.location}: labels must be 0 to {count - 1}, but the files have {min(labels)} to {max(labels)}; "
-                "remove the folder and download it again"
-            )
 
     def _open_images(self, download: bool, options: Mapping[str, Any]) -> ImageEventDataset:
         preset = PRESETS[self.info.preset]

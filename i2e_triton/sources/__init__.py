@@ -9,8 +9,6 @@ from i2e_triton.sources.prepare import PreparedImages, prepare, prepare_batch
 from i2e_triton.sources.presets import PRESETS, Preset
 from i2e_triton.sources.source import ImageRow, Rows, Source, SourceError
 
-Row = ImageRow  #: former name
-
 __all__ = [
     "KINDS",
     "PRESETS",
@@ -18,7 +16,6 @@ __all__ = [
     "ImageRow",
     "PreparedImages",
     "Preset",
-    "Row",
     "Rows",
     "Source",
     "SourceError",

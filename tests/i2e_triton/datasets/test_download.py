@@ -15,9 +15,8 @@ from torch import Tensor
 
 from i2e_triton.datasets import RecordError
 from i2e_triton.datasets.download import REPOSITORY
-from i2e_triton.datasets.official import OfficialSet
 from tests.i2e_triton.datasets.hub_server import Hub
-from tests.i2e_triton.datasets.small_set import CLASSES, Small, write_small
+from tests.i2e_triton.datasets.small_set import Small, write_small
 from tests.samples import assert_same_events
 
 FILES = [f"I2E-Small/validation-{shard:05d}-of-00002.parquet" for shard in range(2)]
@@ -109,17 +108,6 @@ def test_changed_file_below_the_root_raises(hub: Hub, events: Tensor, tmp_path: 
         Small(root, train=False)
 
 
-def test_size_of_a_file_that_was_downloaded_earlier_is_checked(hub: Hub, events: Tensor, tmp_path: Path) -> None:
-    Small(tmp_path / "data", train=False, download=True)
-    path, other = (tmp_path / "data" / name for name in FILES)
-    other.unlink()
-    size, modified = path.stat().st_size, path.stat().st_mtime
-    path.write_bytes(path.read_bytes()[:-10])
-    os.utime(path, (modified, modified))
-    with pytest.raises(OSError, match=rf"{path.name} has {size - 10:,} bytes instead of {size:,}; remove it"):
-        Small(tmp_path / "data", train=False, download=True)
-
-
 @pytest.mark.parametrize(
     ("status", "message"), [(401, "401.*hf auth login, or set HF_TOKEN"), (404, "404"), (500, "500")]
 )
@@ -169,17 +157,6 @@ def test_offline_mode_uses_the_network_for_nothing(
     with pytest.raises(OSError, match=r"(?i)offline"):
         Small(tmp_path, train=False, download=True)
     assert hub.log == []
-
-
-def test_labels_are_checked_after_the_download(
-    hub: Hub, events: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
-) -> None:
-    write_small(tmp_path / "other", generator, names=None)
-    for path in FILES:
-        hub.repositories[REPOSITORY][path] = (tmp_path / "other" / path).read_bytes()
-    monkeypatch.setattr(Small, "info", OfficialSet("I2E-Small", "mnist", CLASSES[:2], 4))
-    with pytest.raises(RecordError, match=r"labels must be 0 to 1, but the files have 0 to 2"):
-        Small(tmp_path / "data", train=False, download=True)
 
 
 def test_missing_files_are_named(hub: Hub, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from i2e_triton.pipeline.local_engine import convert_shards
 from i2e_triton.pipeline.manifest import Manifest, ShardRecord
 from i2e_triton.pipeline.plan import ConversionConfig
 from i2e_triton.shifts import canonical_shifts
-from i2e_triton.sources import Row
+from i2e_triton.sources import ImageRow
 from tests.samples import noise, resized_photograph
 
 DAMAGED = b"\x89PNG\r\n\x1a\n and nothing else"
@@ -46,9 +46,9 @@ class MemorySource:
     def label(self, row: int) -> int:
         return -1 if self.classes is None else row % len(self.classes)
 
-    def read(self, start: int, stop: int) -> Iterator[Row]:
+    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
         for row in range(start, stop):
-            yield Row(str(row), self.images[row], self.label(row))
+            yield ImageRow(str(row), self.images[row], self.label(row))
 
     def fingerprint(self) -> str:
         return f"{len(self.images)} images of {self.nbytes()} bytes"

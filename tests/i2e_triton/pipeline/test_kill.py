@@ -29,7 +29,7 @@ from i2e_triton.pipeline.dataset import convert_dataset
 from i2e_triton.pipeline.local_engine import convert_shards
 from i2e_triton.pipeline.manifest import MANIFEST_NAME, read_manifest
 from i2e_triton.pipeline.plan import ConversionConfig
-from i2e_triton.sources import Row, open_source
+from i2e_triton.sources import ImageRow, open_source
 from tests.i2e_triton.pipeline.builders import (
     IN_PROCESS,
     MemorySource,
@@ -131,7 +131,7 @@ def test_ctrl_c_at_a_terminal_finishes_the_open_shard(tmp_path: Path, images: Pa
 class Fatal(MemorySource):
     """A source that kills the process that reads its last rows."""
 
-    def read(self, start: int, stop: int) -> Iterator[Row]:
+    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
         if start >= 8:
             os.kill(os.getpid(), signal.SIGKILL)
         yield from super().read(start, stop)
@@ -152,7 +152,7 @@ class Slow(MemorySource):
         super().__init__(images)
         self.folder = folder
 
-    def read(self, start: int, stop: int) -> Iterator[Row]:
+    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
         for row in super().read(start, stop):
             (self.folder / str(os.getpid())).touch()
             time.sleep(1)

@@ -11,7 +11,7 @@ from i2e_triton.pipeline.dataset import convert_dataset
 from i2e_triton.pipeline.local_engine import convert_shards
 from i2e_triton.pipeline.manifest import read_manifest
 from i2e_triton.pipeline.plan import ConversionConfig
-from i2e_triton.sources import Row, SourceError
+from i2e_triton.sources import ImageRow, SourceError
 from tests.i2e_triton.pipeline.builders import MemorySource, RecordingObserver, png, run, some_images
 
 
@@ -22,7 +22,7 @@ class Unreadable(MemorySource):
         super().__init__(images)
         self._error = error
 
-    def read(self, start: int, stop: int) -> Iterator[Row]:
+    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
         if start >= 8:
             raise self._error()
         yield from super().read(start, stop)
@@ -52,7 +52,7 @@ def test_unreadable_source_raises_its_message(
 class WithoutMemory(MemorySource):
     """A source that has no memory for its ninth row."""
 
-    def read(self, start: int, stop: int) -> Iterator[Row]:
+    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
         for row in super().read(start, stop):
             yield row
             if row.key == "8":

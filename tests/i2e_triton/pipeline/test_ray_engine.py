@@ -16,7 +16,7 @@ from i2e_triton.pipeline.dataset import convert_dataset  # noqa: E402
 from i2e_triton.pipeline.manifest import Manifest  # noqa: E402
 from i2e_triton.pipeline.plan import ConversionConfig  # noqa: E402
 from i2e_triton.pipeline.ray_engine import convert_shards_with_ray  # noqa: E402
-from i2e_triton.sources import Row, SourceError  # noqa: E402
+from i2e_triton.sources import ImageRow, SourceError  # noqa: E402
 from tests.i2e_triton.pipeline.builders import (  # noqa: E402  # noqa: E402
     DAMAGED,
     MemorySource,
@@ -48,7 +48,7 @@ class Held(MemorySource):
         super().__init__(images)
         self.folder = folder
 
-    def read(self, start: int, stop: int) -> Iterator[Row]:
+    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
         (self.folder / f"started-{start}").touch()
         while start >= 16 and not (self.folder / "go").exists():
             time.sleep(0.01)
@@ -86,7 +86,7 @@ def test_ray_writes_the_same_files_and_resumes(
 class CutOff(MemorySource):
     """A source whose rows cannot be read from the fifth on."""
 
-    def read(self, start: int, stop: int) -> Iterator[Row]:
+    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
         yield from super().read(start, min(stop, 4))
         if stop > 4:
             raise SourceError("a.tar ends before its member '9.png' does")
@@ -121,7 +121,7 @@ class FatalOnce(MemorySource):
         super().__init__(images)
         self._mark = mark
 
-    def read(self, start: int, stop: int) -> Iterator[Row]:
+    def read(self, start: int, stop: int) -> Iterator[ImageRow]:
         if stop > 8 and not self._mark.exists():
             self._mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
