@@ -24,13 +24,12 @@ from torchvision.datasets import DatasetFolder
 from i2e_triton import unpack
 from i2e_triton.checks import EVENT_DTYPES
 from i2e_triton.datasets import EventDataset
-from i2e_triton.formats import encode_records, save_npz
+from i2e_triton.formats import encode_records
 from tests.i2e_triton.datasets.builders import (
     SHAPE,
     official_record,
     packed,
     packed_record,
-    photograph_events,
     random_events,
     tar_members,
     write_npz,
@@ -151,14 +150,6 @@ def test_other_dtypes_raise(tmp_path: Path) -> None:
         EventDataset(tmp_path, dtype=torch.int64)
 
 
-def test_events_of_photographs(tmp_path: Path) -> None:
-    events = photograph_events()
-    assert 0.01 < events.float().mean() < 0.3
-    path = write_official(tmp_path / "photographs.parquet", events)
-    (batch, _) = next(iter(DataLoader(EventDataset(path), batch_size=4)))
-    assert_same_events(batch, events.float())
-
-
 @settings(max_examples=20, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 8), st.just(2), st.integers(1, 20), st.integers(1, 20)),
@@ -226,13 +217,6 @@ def test_official_npz_rows_equal_the_official_code(tmp_path: Path, generator: to
         for (found, label), (expected, target) in zip((dataset[row] for row in range(96)), official):
             assert label == target
             assert_same_events(found, expected)
-
-
-def test_npz_of_save_npz_is_read(tmp_path: Path, generator: torch.Generator) -> None:
-    events = random_events(1, generator)[0]
-    (tmp_path / "a").mkdir()
-    save_npz(tmp_path / "a" / "x.npz", events)
-    assert_same_events(EventDataset(tmp_path)[0][0], events.float())
 
 
 def test_opening_and_targets_read_no_events(

@@ -11,8 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from i2e_triton.datasets import EventDataset, EventStream, RecordError, parquet
 from tests.i2e_triton.datasets.builders import (
@@ -247,38 +245,3 @@ def test_damaged_npz_raises(tmp_path: Path, generator: torch.Generator) -> None:
     path.unlink()
     with pytest.raises(RecordError, match=rf"^{path}: row 2: cannot be read: No such file or directory"):
         dataset[2]
-
-
-@settings(max_examples=60, deadline=None)
-@given(suffix=st.sampled_from([".parquet", ".tar"]), seed=st.integers(0, 2**32 - 1), flips=st.integers(1, 20))
-def test_damaged_file_is_read_or_raises_record_error(
-    suffix: str, seed: int, flips: int, valid_files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    rng = np.random.default_rng(seed)
-    content = np.frombuffer(valid_files[suffix], np.uint8).copy()
-    # Half of the damage is in headers: at the end of a Parquet file, and in the first bytes of a tar's blocks.
-    ends = {".parquet": len(content) - 1500 + rng.integers(1500, size=flips), ".tar": rng.integers(9, size=flips) * 512}
-    positions = np.where(rng.random(flips) < 0.5, rng.integers(len(content), size=flips), ends[suffix])
-    content[positions % len(content)] = rng.integers(256, size=flips)
-    path = tmp_path_factory.mktemp("damaged") / f"a{suffix}"
-    path.write_bytes(content.tobytes())
-    try:
-        dataset = EventDataset(path)
-        assert len(dataset.targets) == len(dataset)
-        for row in range(len(dataset)):
-            assert dataset[row][0].dim() == 4
-    except RecordError as error:
-        message = str(error)
-    else:
-        message = str(path)
-    assert message.startswith(str(path))
-
-
-@pytest.fixture(scope="module")
-def valid_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder, events = tmp_path_factory.mktemp("valid"), random_events(4, torch.Generator().manual_seed(0))
-    files = [
-        write_official(folder / "a.parquet", events, row_group_size=2),
-        write_tar(folder / "a.tar", tar_members(events)),
-    ]
-    return {path.suffix: path.read_bytes() for path in files}

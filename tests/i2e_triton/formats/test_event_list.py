@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from i2e_triton.checks import EVENT_DTYPES
 from i2e_triton.formats import EVENT_DTYPE, RecordError, from_event_list, to_event_list
-from tests.i2e_triton.formats.events import dense_events, photograph_events
+from tests.i2e_triton.formats.events import dense_events
 from tests.samples import assert_same_events
 
 DURATIONS = st.sampled_from([1, 7, 1000, 12_345, 10**9])
@@ -43,12 +42,6 @@ def test_round_trip_of_dense_events(events: Tensor, timestep_us: int) -> None:
     assert len(listed) == int(events.sum())
     assert np.array_equal(listed, np.sort(listed, order=["t", "y", "x", "p"]))
     assert_same_events(from_event_list(listed, len(events), size_of(events), timestep_us), events)
-
-
-@pytest.mark.parametrize("dtype", EVENT_DTYPES)
-def test_every_event_dtype_gives_the_same_list(dtype: torch.dtype) -> None:
-    events = photograph_events("coffee", (20, 31))
-    assert np.array_equal(to_event_list(events.to(dtype)), to_event_list(events))
 
 
 @given(events=dense_events(), seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from(["u2", "i4", ">i8", "u8"]))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import tracemalloc
 import zipfile
@@ -12,15 +13,13 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
-from i2e_triton.checks import EVENT_DTYPES
 from i2e_triton.formats import RecordError, load_npz, save_npz
 from i2e_triton.formats.npz import save_packed_npz
 from i2e_triton.functional import pack
 from tests.i2e_triton.formats.events import dense_events, photograph_events
-from tests.samples import PHOTOGRAPHS, assert_same_events
+from tests.samples import assert_same_events
 
 EVENTS = photograph_events("chelsea", (13, 21))
 
@@ -79,20 +78,12 @@ def test_packed_events_give_the_same_file(events: Tensor) -> None:
     assert packed.getvalue() == dense.getvalue()
 
 
-@pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_round_trip_of_photographs(name: str, tmp_path: Path) -> None:
-    events = photograph_events(name)
-    save_npz(tmp_path / "class" / "any name", events)
-    assert [path.name for path in (tmp_path / "class").iterdir()] == ["any name"]
-    for path in (tmp_path / "class" / "any name", str(tmp_path / "class" / "any name")):
-        assert_same_events(load_npz(path), events)
-
-
-@pytest.mark.parametrize("dtype", EVENT_DTYPES)
-def test_every_event_dtype_gives_the_same_file(dtype: torch.dtype) -> None:
-    file = io.BytesIO()
-    save_npz(file, EVENTS.to(dtype))
-    assert file.getvalue() == savez(EVENTS.numpy())
+def test_round_trip_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "class" / "any name"
+    save_npz(path, EVENTS)
+    assert os.listdir(tmp_path / "class") == ["any name"]
+    for name in (path, str(path)):
+        assert_same_events(load_npz(name), EVENTS)
 
 
 @pytest.mark.parametrize("dtype", ["?", "u1", "i1", "i8", ">i4", "f2", "f4", "f8", ">f4"])
@@ -224,12 +215,6 @@ def test_too_large_file_raises(tmp_path: Path) -> None:
     assert_rejected(tmp_path / "a.npz", "has 2,147,483,649 bytes, more than the limit of 2,147,483,648")
 
 
-def test_open_file_is_read_from_its_start() -> None:
-    file = io.BytesIO()
-    save_npz(file, EVENTS)
-    assert_same_events(load_npz(file), EVENTS)
-
-
 def test_error_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     path.write_bytes(savez(EVENTS.numpy())[:-30])
@@ -238,23 +223,3 @@ def test_error_names_the_file(tmp_path: Path) -> None:
     assert str(error.value).startswith(f"{path}: not written by np.savez, or damaged")
     with pytest.raises(FileNotFoundError):
         load_npz(tmp_path / "missing.npz")
-
-
-@given(
-    events=dense_events(side=6),
-    compressed=st.booleans(),
-    cut=st.integers(0, 400),
-    changes=st.lists(st.tuples(st.integers(0, 999), st.integers(0, 255)), max_size=4),
-)
-def test_damaged_file_returns_its_events_or_raises_record_error(
-    events: Tensor, compressed: bool, cut: int, changes: list[tuple[int, int]]
-) -> None:
-    content = bytearray(savez(events.numpy(), compressed=compressed))
-    for position, byte in changes:
-        content[position % len(content)] = byte
-    try:
-        loaded = load(bytes(content[: len(content) - cut]))
-    except RecordError:
-        return
-    assert loaded.dtype == torch.bool
-    assert loaded.numel() == events.numel()  # the checksum protects the values

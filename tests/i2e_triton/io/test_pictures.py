@@ -12,8 +12,6 @@ import PIL.EpsImagePlugin
 import PIL.Image
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from i2e_triton.io.pictures import PictureError, decode_picture, read_picture
@@ -54,15 +52,7 @@ def assert_same(actual: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_photographs_equal_pillow(name: str) -> None:
     assert_same(read_picture(photograph_path(name)), photograph(name))
-
-
-def test_file_in_memory_is_read() -> None:
-    content = photograph_path("rocket").read_bytes()
-    assert_same(read_picture(io.BytesIO(content)), photograph("rocket"))
-    with pytest.raises(PictureError, match="truncated"):
-        read_picture(io.BytesIO(content[:40_000]))
-    with pytest.raises(PictureError, match="not an image"):
-        read_picture(io.BytesIO())
+    assert_same(read_picture(io.BytesIO(photograph_path(name).read_bytes())), photograph(name))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "F", "P", "CMYK"])
@@ -103,12 +93,8 @@ def test_exif_orientation_is_applied_before_resizing(tmp_path: Path) -> None:
 def test_grey_has_one_channel(tmp_path: Path, generator: torch.Generator) -> None:
     grey = noise((5, 9), torch.uint8, generator).numpy()
     assert_same(read_picture(saved(PIL.Image.fromarray(grey), tmp_path / "grey.png")), as_image(grey))
-
-
-def test_black_and_white_has_one_channel(tmp_path: Path, generator: torch.Generator) -> None:
-    levels = (noise((5, 9), torch.uint8, generator) > 127).to(torch.uint8) * 255
-    path = saved(PIL.Image.fromarray(levels.numpy()).convert("1"), tmp_path / "drawing.png")
-    assert_same(read_picture(path), levels[None])
+    levels = np.where(grey > 127, np.uint8(255), np.uint8(0))
+    assert_same(read_picture(saved(PIL.Image.fromarray(levels).convert("1"), tmp_path / "1.png")), as_image(levels))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
@@ -150,20 +136,18 @@ def test_cmyk_becomes_rgb(tmp_path: Path, generator: torch.Generator) -> None:
     np.testing.assert_allclose(image.numpy(), np.stack([red, green, blue]), atol=1)
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
 @pytest.mark.parametrize("upper_bound", [200, 65536])
 def test_grey_of_16_bits_keeps_its_values(
     suffix: str, upper_bound: int, tmp_path: Path, generator: torch.Generator
 ) -> None:
     grey16 = torch.randint(0, upper_bound, (9, 13), generator=generator).numpy().astype(np.uint16)
-    path = saved(PIL.Image.fromarray(grey16), tmp_path / f"grey.{suffix}")
+    path = tmp_path / f"grey.{suffix}"
+    if suffix == "pgm":  # big-endian
+        path.write_bytes(b"P5 13 9 65535\n" + grey16.astype(">u2").tobytes())
+    else:
+        saved(PIL.Image.fromarray(grey16), path)
     assert_same(read_picture(path), torch.from_numpy(grey16.astype(np.float32))[None])
-
-
-def test_big_endian_grey_of_16_bits_keeps_its_values(tmp_path: Path, generator: torch.Generator) -> None:
-    grey16 = torch.randint(0, 65536, (9, 13), generator=generator).numpy().astype(">u2")
-    (tmp_path / "grey.pgm").write_bytes(b"P5 13 9 65535\n" + grey16.tobytes())
-    assert_same(read_picture(tmp_path / "grey.pgm"), torch.from_numpy(grey16.astype(np.float32))[None])
 
 
 def test_grey_of_16_bits_is_resized_at_full_precision(tmp_path: Path) -> None:
@@ -217,8 +201,9 @@ def test_returned_image_is_writable(tmp_path: Path) -> None:
 def test_invalid_or_truncated_file_raises(content: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "photograph.png"
     path.write_bytes(content)
-    with pytest.raises(PictureError, match=reason):
-        read_picture(path)
+    for file in (path, io.BytesIO(content)):
+        with pytest.raises(PictureError, match=reason):
+            read_picture(file)
 
 
 def test_damage_in_the_middle_of_a_file_raises(tmp_path: Path, generator: torch.Generator) -> None:
@@ -257,23 +242,6 @@ def test_limit_of_pixels_depends_on_the_format(
     assert read_picture(tmp_path / f"{limit}.{format_name}").shape == (3, 1, limit)
     with pytest.raises(PictureError, match=f"too large: more than {limit} pixels"):
         read_picture(tmp_path / f"{limit + 1}.{format_name}")
-
-
-@pytest.mark.slow
-def test_small_webp_of_many_pixels_takes_little_memory(tmp_path: Path) -> None:
-    """Without the lower limit for WebP, decoding this file takes 1.4 GB. It is below Pillow's own limit."""
-    saved(PIL.Image.new("RGB", (9400, 9400)), tmp_path / "a.webp", lossless=True, quality=0, method=0)
-    assert (tmp_path / "a.webp").stat().st_size < 1000
-    taken = output_of(f"""
-        from i2e_triton.io.pictures import PictureError, read_picture
-        before = peak()
-        try:
-            read_picture(Path({str(tmp_path / "a.webp")!r}))
-        except PictureError as error:
-            assert "too large: more than 44,739,242 pixels, the limit for WEBP" in str(error)
-        print(peak() - before)
-    """)
-    assert int(taken) < 50 * 2**20
 
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
@@ -321,51 +289,6 @@ def test_warning_about_palette_transparency_is_suppressed(tmp_path: Path) -> Non
     pil.putpalette([10, 20, 30] * 2)
     image = read_picture(saved(pil, tmp_path / "half.png", transparency=b"\x00\x80"))
     assert image[:, 0, 0].tolist() == [10, 20, 30]
-
-
-def encoded(format_name: str, mode: str) -> bytes:
-    with PIL.Image.open(photograph_path("coffee")) as coffee:
-        pil = coffee.convert("RGB").resize((20, 14)).convert(mode)
-    exif = PIL.Image.Exif()
-    exif[0x0112] = 6
-    buffer = io.BytesIO()
-    pil.save(buffer, format_name, **({"exif": exif} if format_name in ("PNG", "JPEG", "TIFF") else {}))
-    return buffer.getvalue()
-
-
-FILES = [
-    encoded(*key)
-    for key in [
-        ("PNG", "RGB"),
-        ("PNG", "P"),
-        ("JPEG", "RGB"),
-        ("GIF", "P"),
-        ("TIFF", "RGB"),
-        ("BMP", "RGB"),
-        ("PPM", "L"),
-    ]
-]
-
-
-@settings(max_examples=300, deadline=None)
-@given(data=st.data(), file=st.sampled_from(FILES))
-def test_damaged_file_is_read_or_raises_picture_error(
-    data: st.DataObject, file: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    damaged = bytearray(file[: data.draw(st.integers(0, len(file)))] if data.draw(st.booleans()) else file)
-    changes = st.tuples(st.integers(0, max(0, len(damaged) - 1)), st.integers(0, 255))
-    if damaged:
-        for position, value in data.draw(st.lists(changes, max_size=8)):
-            damaged[position] = value
-    path = tmp_path_factory.getbasetemp() / "damaged"
-    path.write_bytes(damaged)
-    try:
-        image = read_picture(path)
-    except PictureError as error:
-        assert str(error)  # noqa: PT017  # either outcome is right
-    else:
-        assert image.dim() == 3
-        assert 0 not in image.shape
 
 
 def test_false_size_in_a_header_takes_no_memory(tmp_path: Path) -> None:

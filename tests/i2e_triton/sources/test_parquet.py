@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from i2e_triton.sources.parquet import ParquetSource
 from i2e_triton.sources.source import ImageRow, SourceError
@@ -167,26 +164,6 @@ def test_truncated_file_raises(kept: int, tmp_path: Path, images: list[bytes]) -
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(SourceError, match=r"train\.parquet: not a Parquet file, or damaged"):
         ParquetSource([path])
-
-
-@settings(max_examples=200, deadline=None)
-@given(data=st.data())
-def test_damaged_file_is_read_or_raises_source_error(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = written(tmp_path_factory.getbasetemp() / "train.parquet", [b"1" * 40] * 9, label=list(range(9)))
-    content = bytearray(path.read_bytes())
-    # Only the pages are damaged, because PyArrow may abort the process if the footer is damaged.
-    end = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
-    changes = st.tuples(st.integers(4, end - 1), st.integers(0, 255))
-    for position, value in data.draw(st.lists(changes, min_size=1, max_size=4)):
-        content[position] = value
-    path.write_bytes(content)
-    source = ParquetSource([path])
-    try:
-        assert len(list(source.read(0, 9))) == 9
-    except SourceError as error:
-        assert re.search(r"train\.parquet: (row group \d|labels)", str(error))  # noqa: PT017  # either outcome is right
 
 
 @pytest.mark.parametrize("bad", [b"\xff", b"\xe2"])

@@ -98,31 +98,12 @@ def test_modes_of_pil_images(mode: str, generator: torch.Generator) -> None:
     assert_same(prepare(image, (224, 224)), official(image, "bicubic"))
 
 
-@pytest.mark.parametrize(
-    ("format_name", "mode"),
-    [("JPEG", "CMYK"), ("PNG", "P"), ("PNG", "LA"), ("PNG", "RGBA"), ("PNG", "L"), ("GIF", "P")],
-)
-def test_modes_of_image_files(format_name: str, mode: str) -> None:
-    with PIL.Image.open(photograph_path("coffee")) as coffee:
-        image = coffee.convert("RGB").resize((90, 60)).convert(mode)
-    content = encoded(image, format_name)
-    with PIL.Image.open(io.BytesIO(content)) as stored:
-        assert stored.mode == mode
-    assert_same(prepare(content, (224, 224)), official(content, "bicubic"))
-
-
 def test_grey_of_16_bits_keeps_its_values(generator: torch.Generator) -> None:
     grey16 = torch.randint(0, 65536, (50, 40), generator=generator)
     content = encoded(PIL.Image.fromarray(grey16.numpy().astype(np.uint16)))
     assert_same(prepare(content, None), grey16.float()[None])
     expected = v2.functional.resize(grey16.float()[None], [30, 20], InterpolationMode.BICUBIC, antialias=True)
     assert_same(prepare(content, (30, 20)), expected)
-
-
-def test_first_frame_of_an_animation_is_used() -> None:
-    frames = [PIL.Image.new("RGB", (6, 4), colour) for colour in ((200, 0, 0), (0, 200, 0))]
-    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert_same(prepare(content, (8, 8)), torch.tensor([200, 0, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 8, 8))
 
 
 def test_exif_orientation_is_ignored(generator: torch.Generator) -> None:
@@ -143,35 +124,19 @@ def png_of_size(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def damaged_png() -> bytes:
-    content = bytearray(photograph_path("coffee").read_bytes())
-    content[len(content) // 2 : len(content) // 2 + 4000] = bytes(4000)
-    return bytes(content)
-
-
 DAMAGED = {
-    "zero bytes": (b"", "not an image of a supported format"),
     "text": (b"404 Not Found", "not an image of a supported format"),
-    "truncated PNG": (photograph_path("coffee").read_bytes()[:40_000], "truncated"),
-    "truncated JPEG": (photograph_path("rocket").read_bytes()[:40_000], "truncated"),
-    "corrupt PNG": (damaged_png(), "unrecognized data stream"),
     "decompression bomb": (png_of_size(50_000, 50_000), "too large: more than 89,478,485 pixels"),
     "large": (png_of_size(10_000, 10_000), "too large: more than 89,478,485 pixels"),
 }
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_damaged_images_raise(case: str) -> None:
+def test_damaged_or_too_large_image_is_not_decoded(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
     content, reason = DAMAGED[case]
     with pytest.raises(PictureError, match=reason):
         prepare(content, (224, 224))
-
-
-@pytest.mark.parametrize("case", ["decompression bomb", "large"])
-def test_too_large_image_is_not_decoded(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
-    with pytest.raises(PictureError, match="too large"):
-        prepare(DAMAGED[case][0], (224, 224))
 
 
 def test_narrow_image_is_not_enlarged_before_cropping() -> None:
