@@ -158,32 +158,11 @@ def test_row_group_larger_than_its_file_takes_little_memory(tmp_path: Path) -> N
     assert source._reader._rows.nbytes < 10_000_000 < 50_000 * rows
 
 
-@pytest.mark.parametrize("kept", [0, 3, 11, -1, -9])
-def test_truncated_file_raises(kept: int, tmp_path: Path, images: list[bytes]) -> None:
-    path = written(tmp_path / "train.parquet", images)
-    path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(SourceError, match=r"train\.parquet: not a Parquet file, or damaged"):
-        ParquetSource([path])
-
-
-@pytest.mark.parametrize("bad", [b"\xff", b"\xe2"])
-def test_column_name_that_is_not_utf8_raises(bad: bytes, tmp_path: Path, images: list[bytes]) -> None:
-    path = written(tmp_path / "train.parquet", images, unique_name=list(range(10)))
-    path.write_bytes(path.read_bytes().replace(b"unique_name", bad + b"nique_name"))
-    with pytest.raises(SourceError, match=r"train\.parquet: not a Parquet file, or damaged"):
-        ParquetSource([path])
-
-
 def test_file_name_that_is_not_utf8_is_read(tmp_path: Path, images: list[bytes]) -> None:
     path = written(tmp_path / "train.parquet", images).rename(tmp_path / os.fsdecode(b"caf\xe9.parquet"))
     source = ParquetSource([path])
     assert [row.image for row in source.read(0, 10)] == images
     assert source.fingerprint() != ParquetSource([path.rename(tmp_path / "train.parquet")]).fingerprint()
-
-
-def test_missing_file_raises(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"train\.parquet"):
-        ParquetSource([tmp_path / "train.parquet"])
 
 
 def test_invalid_columns_raise(tmp_path: Path, images: list[bytes]) -> None:
@@ -204,37 +183,6 @@ def test_files_with_different_columns_raise(tmp_path: Path, images: list[bytes])
     paths = [written(tmp_path / f"{n}.parquet", images[:1], label=[0], metadata=names[n]) for n in (0, 1)]
     with pytest.raises(SourceError, match=r"1\.parquet and .*0\.parquet differ in columns or classes"):
         ParquetSource(paths)
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        {"huggingface": "{"},
-        {"huggingface": "[" * 100_000},
-        features(label={"names": "ab"}),
-        features(label={"names": [1, 2]}),
-    ],
-)
-def test_damaged_class_names_raise(metadata: dict[str, str], tmp_path: Path, images: list[bytes]) -> None:
-    path = written(tmp_path / "train.parquet", images[:1], label=[0], metadata=metadata)
-    with pytest.raises(SourceError, match=r"train\.parquet: .* metadata 'huggingface'"):
-        ParquetSource([path])
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        {"huggingface": "[]"},
-        {"huggingface": '{"info": {}}'},
-        features(),
-        features(label=["a"]),
-        features(label={"dtype": "int64", "_type": "Value"}),
-    ],
-)
-def test_metadata_without_class_names_is_accepted(
-    metadata: dict[str, str], tmp_path: Path, images: list[bytes]
-) -> None:
-    assert ParquetSource([written(tmp_path / "a.parquet", images[:1], label=[0], metadata=metadata)]).classes is None
 
 
 def test_fingerprint_changes_with_the_files(tmp_path: Path, images: list[bytes]) -> None:
