@@ -146,7 +146,7 @@ def test_duplicate_column_raises(tmp_path: Path) -> None:
 @pytest.mark.parametrize("timesteps", ["0", "9", "many"])
 def test_invalid_number_of_timesteps_raises(timesteps: str, records: list[bytes], tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", records, range(9), metadata={"i2e.timesteps": timesteps})
-    with pytest.raises(RecordError, match="'i2e.timesteps' must be 1 to 8"):
+    with pytest.raises(RecordError, match=r"'i2e\.timesteps' must be 1 to 8"):
         EventDataset(tmp_path)
 
 
