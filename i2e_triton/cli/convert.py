@@ -55,7 +55,9 @@ def convert(
             metavar="IMAGE", help="Image files, folders (with subfolders), and patterns such as 'photos/*.jpg'."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Output folder; created if missing.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="OUT", file_okay=False, help="Output folder; created if missing.")
+    ],
     size: Size = None,
     resize: Resize = "stretch",
     interpolation: Interpolation = "bicubic",
@@ -142,7 +144,6 @@ def convert(
         fps=fps,
         beside=beside,
     )
-    _check_folder(out)
     files = find_image_files(images, out)
     originals = {os.path.realpath(image) for image in files.targets}
     for image, target in files.targets.items():
@@ -168,13 +169,6 @@ def convert(
     unreadable_in_folders = unreadable - files.named
     if len(converted) + len(unreadable_in_folders) < total or not converted:
         raise typer.Exit(1)
-
-
-def _check_folder(out: Path) -> None:
-    """Check that ``out`` is a folder or can be created."""
-    existing = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
-    if not existing.is_dir():
-        raise option_error("--out", f"{printable(existing)} exists and is not a folder; choose another name")
 
 
 def _convert_all(

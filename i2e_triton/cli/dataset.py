@@ -163,9 +163,6 @@ def convert(
         typer.Option(metavar="N", callback=in_range(1), help="Images per shard.", rich_help_panel=OUTPUT),
     ] = ROWS_PER_SHARD,
     workers: Workers = CPUS,
-    batch_size: Annotated[
-        int | None, typer.Option(hidden=True, help="Ignored: memory limits the number of images in a batch.")
-    ] = None,
     engine: Annotated[
         str,
         choice_option(

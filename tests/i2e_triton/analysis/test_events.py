@@ -104,7 +104,7 @@ def test_images_of_different_sizes_have_equal_weight(generator: torch.Generator,
         "dense float32": sum(image.numel() * 4 for image in images) / 6,
         "dense bool": sum(image.numel() for image in images) / 6,
         "packed": sum(packed(image).numel() for image in images) / 6,
-        "published record": sum(records) / 6,
+        "official record": sum(records) / 6,
     }
 
 

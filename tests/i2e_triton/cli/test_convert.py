@@ -137,27 +137,6 @@ def test_order_accepts_the_official_number(
     assert_same_events(saved_events("out/a.npy"), expected)
 
 
-def test_16_bit_grey_keeps_its_precision(i2e: I2E, generator: torch.Generator) -> None:
-    deep = torch.randint(0, 250, (30, 40), generator=generator)  # black if reduced to 8 bits
-    PIL.Image.fromarray(deep.numpy().astype(np.uint16)).save("deep.png")
-    assert i2e("convert", "deep.png", "-o", "out").status == 0
-    events = saved_events("out/deep.npz")
-    assert_same_events(events, i2e_triton.convert(deep[None].float(), 0.07, dtype=torch.bool))
-    assert float(events.double().mean()) > 0.2
-
-
-def test_exif_orientation_is_applied(i2e: I2E) -> None:
-    exif = PIL.Image.Exif()
-    exif[0x0112] = 8
-    with PIL.Image.open(photograph_path("coffee")) as coffee:
-        small = coffee.convert("RGB").resize((30, 20))
-    small.transpose(PIL.Image.Transpose.ROTATE_270).save("turned.png", exif=exif)
-    small.save("upright.png")
-    assert i2e("convert", "turned.png", "upright.png", "-o", "out", "--format", "npz").status == 0
-    assert saved_events("out/turned.npz").shape == (8, 2, 20, 30)
-    assert_same_events(saved_events("out/turned.npz"), saved_events("out/upright.npz"))
-
-
 @pytest.mark.parametrize("size", [(1, 1), (1, 17), (3, 5), (5, 3)])
 def test_tiny_images_are_converted(size: tuple[int, int], i2e: I2E, generator: torch.Generator) -> None:
     image = noise((3, *size), torch.uint8, generator)
@@ -177,13 +156,6 @@ def test_folders_are_mirrored_without_overwriting_results(i2e: I2E, write_image:
     for path, name in zip(paths, names):
         expected = i2e_triton.convert(read_picture(path), 0.07, dtype=torch.bool)
         assert_same_events(saved_events(f"new/out/{name}.npz"), expected)
-
-
-def test_results_inside_the_input_folder_are_not_converted(i2e: I2E, write_image: Callable[[str], Path]) -> None:
-    write_image("photos/a.png")
-    for _ in range(2):
-        assert i2e("convert", "photos", "-o", "photos/out").status == 0
-        assert files_in("photos") == ["a.png", "out/a.gif", "out/a.npz", "out/a.png"]
 
 
 def test_unreadable_files_are_reported_skipped_and_counted(
@@ -244,23 +216,6 @@ def test_full_disk_is_reported_and_leaves_no_partial_file(
     assert finished.status == 1
     assert finished.err.splitlines()[0] == "skipped photos/a.png: cannot write out/a: No space left on device"
     assert files_in("out") == ["b.gif", "b.npz"]
-
-
-def test_interrupted_run_leaves_no_partial_file(
-    i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_image("a.png")
-    Path("out").mkdir()
-    Path("out/a.npz").write_bytes(b"from an earlier run")
-
-    def interrupt(file: Any, events: np.ndarray) -> None:
-        file.write(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(np, "savez_compressed", interrupt)
-    assert i2e("convert", "a.png", "-o", "out", "--format", "gif,npz,npy").status != 0
-    assert files_in("out") == ["a.gif", "a.npz"]
-    assert Path("out/a.npz").read_bytes() == b"from an earlier run"
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_convert(shown: Callable[..., int], images: Path) -> None:
     image = images / f"a{NAME}" / f"{NAME}.png"
     assert shown("convert", image, "-o", f"out{NAME}", "--format", "npz") >= 2, "image and written file"
     assert shown("convert", images / NAME, "-o", "out", status=1) >= 1, "missing image"
-    assert shown("convert", images, "-o", image, status=2) >= 1, "output is a file"
+    assert shown("convert", image, "-o", image.parent, "--format", "png", status=2) >= 1, "image is overwritten"
 
 
 def test_dataset_stats_and_verify(shown: Callable[..., int], images: Path) -> None:

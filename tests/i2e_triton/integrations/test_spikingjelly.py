@@ -141,21 +141,6 @@ def test_events_outside_of_the_frames_raise_errors() -> None:
         integrate_events(events, 32, 48, 8, 1000)
 
 
-def test_integration_functions_of_spikingjelly_work_as_documented() -> None:
-    events = events_with_gaps("no timestep is empty")
-    columns, frames = by_column(events), swapped(events).double()
-    by_duration = utils.integrate_events_by_fixed_duration(columns, 999, 32, 48)
-    assert_same_events(torch.from_numpy(by_duration), frames)
-    second = utils.integrate_events_segment_to_frame(*(columns[name][columns["t"] == 1000] for name in "xyp"), 32, 48)
-    assert_same_events(torch.from_numpy(second), frames[1])
-
-    gaps = by_column(events_with_gaps("several are empty"))
-    for listed in (columns, gaps):
-        with pytest.raises(IndexError):
-            utils.integrate_events_by_fixed_frames_number(listed, "time", 8, 32, 48)
-    assert len(utils.integrate_events_by_fixed_duration(gaps, 999, 32, 48)) < 8
-
-
 # The data set
 
 

@@ -56,16 +56,6 @@ def test_frames_keep_empty_timesteps(gap: str, timestep_us: int) -> None:
     assert_frames(to_frame(events, timestep_us)(to_event_list(events, timestep_us)), events)
 
 
-def test_frames_that_lose_timesteps_as_documented() -> None:
-    events = events_with_gaps("no timestep is empty")
-    bins = tonic.transforms.ToFrame(sensor_size=(48, 32, 2), n_time_bins=8)(to_event_list(events))
-    assert int(bins.sum()) == int(events[:7].sum())
-    gaps = events_with_gaps("several are empty")
-    window = tonic.transforms.ToFrame(sensor_size=(48, 32, 2), time_window=1000)(to_event_list(gaps))
-    assert len(window) < 8
-    assert to_frame(events, 1000)(to_event_list(torch.zeros_like(events))).shape == (1, 2, 48, 32)
-
-
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_transform_lists_the_events_of_an_image(name: str) -> None:
     image = photograph(name)[:, :90, :70]

@@ -5,9 +5,9 @@ import sys
 import tempfile
 import webbrowser
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import IPython.display
 import numpy as np
 import PIL.Image
 import pytest
@@ -222,23 +222,10 @@ def test_show_displays_an_animation_in_a_notebook(monkeypatch: pytest.MonkeyPatc
     class ZMQInteractiveShell:
         pass
 
-    class Display(ModuleType):
-        def __init__(self) -> None:
-            super().__init__("IPython.display")
-            self.shown: list[dict[str, Any]] = []
-
-        def Image(self, **arguments: Any) -> dict[str, Any]:  # noqa: N802
-            return arguments
-
-        def display(self, image: dict[str, Any]) -> None:
-            self.shown.append(image)
-
-    ipython: Any = ModuleType("IPython")
-    ipython.get_ipython = ZMQInteractiveShell
-    ipython.display = Display()
-    monkeypatch.setitem(sys.modules, "IPython", ipython)
-    monkeypatch.setitem(sys.modules, "IPython.display", ipython.display)
+    shown: list[IPython.display.Image] = []
+    monkeypatch.setattr(IPython, "get_ipython", ZMQInteractiveShell)
+    monkeypatch.setattr(IPython.display, "display", shown.append)
     assert visualize.show(torch.zeros(8, 2, 4, 4)) is None
-    (image,) = ipython.display.shown
-    assert image["format"] == "gif"
-    assert image["data"].startswith(b"GIF89a")
+    (image,) = shown
+    assert image.format == "gif"
+    assert image.data.startswith(b"GIF89a")
