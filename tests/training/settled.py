@@ -33,9 +33,11 @@ def build_settled(recipe: Recipe) -> nn.Module:
     return network.double()
 
 
+def options(out: Path, devices: int) -> RunOptions:
+    return RunOptions(RECIPE, out=out, device="cpu", devices=devices, workers=0, max_steps=3, log_every=1)
+
+
 if __name__ == "__main__":
     module.build_network = build_settled
     torch.set_num_threads(1)
-    out, devices = Path(sys.argv[1]), int(sys.argv[2])
-    options = RunOptions(RECIPE, out=out, device="cpu", devices=devices, workers=0, max_steps=3, log_every=1)
-    run.run(options)
+    run.run(options(Path(sys.argv[1]), int(sys.argv[2])))

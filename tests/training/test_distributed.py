@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 
+from i2e_triton.training import module
+from i2e_triton.training.run import run
+from tests.training import settled
 from tests.training.tiny import losses
 
 ROOT = Path(__file__).parents[2]
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
-def run(out: Path, devices: int, *launcher: str) -> None:
-    command = [sys.executable, *launcher, "-m", "tests.training.settled", str(out), str(devices)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=600)
+def run_under_torchrun(out: Path, rank: int, port: int) -> None:
+    """Run as a process that torchrun has started."""
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "none"}
+    os.environ |= {name: str(value) for name, value in (ranks | address).items()}
+    vars(rank_zero_only)["rank"] = rank  # Lightning reads RANK when it is imported
+    run(settled.options(out, 2))
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(tmp_path: Path) -> None:
-    run(tmp_path / "one", 1)
-    run(tmp_path / "torchrun", 2, *TORCHRUN)  # gloo
-    run(tmp_path / "lightning", 2)  # as --multiprocessing_distributed and --devices 2 start processes
+def test_two_processes_equal_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With gloo, as torchrun and as Lightning (``--devices 2``, ``--multiprocessing_distributed``) start processes."""
+    command = [sys.executable, "-m", "tests.training.settled", str(tmp_path / "lightning"), "2"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as lightning:
+        monkeypatch.setattr(module, "build_network", settled.build_settled)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        fork = multiprocessing.get_context("fork").Process  # everything is imported already
+        processes = [fork(target=run_under_torchrun, args=(tmp_path / "torchrun", rank, port)) for rank in range(2)]
+        for process in processes:
+            process.start()
+        run(settled.options(tmp_path / "one", 1))
+        for process in processes:
+            process.join(300)
+            assert process.exitcode == 0
+        assert lightning.wait(300) == 0
     weights = torch.load(tmp_path / "one" / "last.pt", weights_only=True)["state_dict"]
     expected = {step: float(loss) for step, loss in losses(tmp_path / "one").items()}
     assert len(expected) == 3
@@ -35,21 +58,3 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         others = torch.load(tmp_path / name / "last.pt", weights_only=True)["state_dict"]
         for key, value in weights.items():
             torch.testing.assert_close(others[key], value, rtol=1e-9, atol=1e-12, msg=key)
-
-
-@pytest.mark.slow
-def test_a_killed_process_resumes(tmp_path: Path) -> None:
-    """SIGKILL in the middle of an epoch, through the command line, with workers."""
-    shared = ["--dataset", "digits", "--device", "cpu", "--size", "16", "--timesteps", "1", "--batch-size", "4"]
-    shared += ["--max-steps", "6", "--epochs", "1", "--log-every", "1", "--checkpoint-every", "2", "--workers", "2"]
-    command = [sys.executable, "-m", "i2e_triton", "train", *shared]
-    environment_free = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([*command, "-o", str(tmp_path / "whole")], check=True, timeout=600, **environment_free)  # type: ignore[call-overload]
-    with subprocess.Popen([*command, "-o", str(tmp_path / "killed")], **environment_free) as process:  # type: ignore[call-overload]
-        while not (tmp_path / "killed" / "last.pt").exists() and process.poll() is None:
-            pass
-        process.kill()
-    subprocess.run([*command, "-o", str(tmp_path / "killed"), "--resume"], check=True, timeout=600, **environment_free)  # type: ignore[call-overload]
-    states = [torch.load(tmp_path / name / "last.pt", weights_only=True)["state_dict"] for name in ("whole", "killed")]
-    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-    assert not list((tmp_path / "killed").glob(".i2e-*"))

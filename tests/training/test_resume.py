@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import shutil
+import signal
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -28,7 +32,11 @@ CROP = FAKE.changed(augmentation="crop", mixup=True, ema=0.9, accumulate=2)
 OPTIONS: dict[str, Any] = {"max_steps": STEPS, "checkpoint_every": 2}
 
 
-def kill_after(forwards: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def raise_killed() -> None:
+    raise KilledError
+
+
+def kill_after(forwards: int, monkeypatch: pytest.MonkeyPatch, kill: Callable[[], None] = raise_killed) -> None:
     """Let the network end the run in a training forward pass."""
 
     class Killed(TinyNetwork):
@@ -37,7 +45,7 @@ def kill_after(forwards: int, monkeypatch: pytest.MonkeyPatch) -> None:
         def forward(self, x: Tensor) -> Tensor:
             Killed.left -= self.training
             if Killed.left < 0:
-                raise KilledError
+                kill()
             return super().forward(x)
 
     monkeypatch.setattr(module, "build_network", Killed)
@@ -76,6 +84,20 @@ def test_a_killed_run_resumes_to_the_same_losses(
     assert losses(tmp_path) == losses(whole)
     assert_equal_weights(tmp_path, whole)
     assert len(record.history) == 2
+
+
+def test_a_process_that_is_killed_by_a_signal_resumes(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_after(10, monkeypatch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    fork = multiprocessing.get_context("fork").Process
+    process = fork(target=train, args=(tmp_path, CROP), kwargs={"workers": 2, **OPTIONS})
+    process.start()
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
+    monkeypatch.setattr(module, "build_network", TinyNetwork)
+    train(tmp_path, CROP, resume=True, workers=2, **OPTIONS)
+    assert_equal_weights(tmp_path, whole)
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])

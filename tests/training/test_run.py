@@ -12,7 +12,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from i2e_triton.training import module
-from i2e_triton.training.models import ARCHITECTURES, BASIC, build_model
+from i2e_triton.training.models import build_model
 from i2e_triton.training.official import load_weights, save_weights
 from i2e_triton.training.recipes import Recipe, RunOptions, find_recipe
 from i2e_triton.training.run import run
@@ -192,8 +192,7 @@ def test_layout_and_deterministic_mode_change_nothing(tiny: None, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_compiled_network_trains_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "resnet18", (BASIC, (1, 1, 1, 1)))
+def test_a_compiled_network_trains_alike(tiny: None, tmp_path: Path) -> None:
     recipe = FAKE.changed(batch_size=2, timesteps=2, epochs=1)
     torch._dynamo.reset()
     train(tmp_path / "plain", recipe, max_steps=2)
