@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -110,13 +109,12 @@ class NeuromorphicDataset(AdaptedDataset):
 
     def adapt(self, events: Tensor) -> dict[str, np.ndarray] | np.ndarray:
         """Return dense events as a dict of arrays, or as frames."""
+        listed = to_event_list(events, self.timestep_us)
         if self.data_type == "event":
-            return _columns(to_event_list(events, self.timestep_us))
+            return _columns(listed)
+        height, width = events.shape[-2:]
         end_time = len(events) * self.timestep_us
-        times = np.arange(0, end_time, self.timestep_us)
-        frame, count = _frame_of(times, self.frames_number, self.duration, end_time)
-        frames = torch.zeros(count, *events.shape[1:])
-        return frames.index_add_(0, torch.from_numpy(frame), events.flip(1).float()).numpy()
+        return integrate_events(listed, height, width, self.frames_number, self.duration, end_time)
 
 
 def integrate_events(
@@ -153,7 +151,11 @@ def integrate_events(
     for name, values, limit in (("t", t, end_time), ("x", x, W), ("y", y, H), ("p", p, 2)):
         if len(values) and not 0 <= values.min() <= values.max() < limit:
             raise ValueError(f"{name} must be 0 to {limit - 1}, got {values.min()} to {values.max()}")
-    frame, count = _frame_of(t, frames_number, duration, end_time)
+    if duration is not None:
+        frame, count = t // duration, -(-end_time // duration)
+    else:
+        assert frames_number is not None
+        frame, count = t * frames_number // end_time, frames_number
     position = ((frame * 2 + p) * H + y) * W + x
     return np.bincount(position, minlength=count * 2 * H * W).reshape(count, 2, H, W).astype(np.float32)
 
@@ -199,16 +201,6 @@ def _check_frames(frames_number: int | None, duration: int | None) -> None:
         raise ValueError(f"pass either frames_number or duration, got {frames_number} and {duration}")
     name, value = ("duration", duration) if frames_number is None else ("frames_number", frames_number)
     check_integer(name, value, 1)
-
-
-def _frame_of(
-    times: np.ndarray, frames_number: int | None, duration: int | None, end_time: int
-) -> tuple[np.ndarray, int]:
-    """Return the frame of each time, and the number of frames from 0 to ``end_time``."""
-    if duration is not None:
-        return times // duration, -(-end_time // duration)
-    assert frames_number is not None
-    return times * frames_number // end_time, frames_number
 
 
 def _columns(events: np.ndarray) -> dict[str, np.ndarray]:

@@ -113,10 +113,10 @@ class RecordingSet:
         self._rules: list[WindowRule] = []
         rows = []
         for recording in self._recordings:
-            found = measure(_reported(recording, events_read), config.rule)
-            duration = found.last_us - found.first_us + 1
+            number, first_us, last_us = measure(_reported(recording, events_read), config.rule)
+            duration = last_us - first_us + 1
             self._rules.append(replace(config.rule, window_us=duration) if config.whole else config.rule)
-            rows.append(found.windows)
+            rows.append(number)
         self._starts = [0, *accumulate(rows)]  # row number of the first window of each recording, then of the end
 
     def __len__(self) -> int:

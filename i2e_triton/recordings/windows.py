@@ -80,25 +80,16 @@ def windows(packets: Iterable[np.ndarray], size: tuple[int, int], rule: WindowRu
         yield Window(current.time_us, pack(torch.from_numpy(dense)))
 
 
-class Extent(NamedTuple):
-    """What a pass over a recording finds."""
-
-    windows: int
-    events: int
-    first_us: int
-    last_us: int
-
-
-def measure(packets: Iterable[np.ndarray], rule: WindowRule) -> Extent:
-    """Count the windows of a recording with at least one event."""
-    number, events, first, last, current = 0, 0, 0, 0, None
+def measure(packets: Iterable[np.ndarray], rule: WindowRule) -> tuple[int, int, int]:
+    """Return the number of windows of a recording that have events, and the times of its first and its last event."""
+    number, current, last = 0, None, 0
+    first: int | None = None
     for part in _parts(packets, rule):
-        first = first if events else int(part.events["t"][0])
-        events += len(part.events)
+        first = int(part.events["t"][0]) if first is None else first
         last = max(last, int(part.events["t"].max()))
         number += part.window != current
         current = part.window
-    return Extent(number, events, first, last)
+    return number, first or 0, last
 
 
 def _parts(packets: Iterable[np.ndarray], rule: WindowRule) -> Iterator[_Part]:

@@ -159,7 +159,7 @@ def test_data_set_of_events(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_data_set_of_frames_in_a_data_loader(workers: int, tmp_path: Path) -> None:
     source, events = event_dataset(tmp_path)
-    dataset = NeuromorphicDataset(source, data_type="frame", frames_number=8, split_by="time")
+    dataset = NeuromorphicDataset(source, data_type="frame", frames_number=8, split_by="time", timestep_us=10)
     frames, labels = next(iter(DataLoader(dataset, batch_size=4, num_workers=workers)))
     assert_same_events(frames, swapped(events))
     assert labels.tolist() == [0, 1, 2, 3]

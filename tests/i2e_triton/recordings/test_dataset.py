@@ -9,11 +9,11 @@ import pytest
 import tonic.datasets
 import torch
 from spikingjelly.datasets.base import NeuromorphicDatasetFolder
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from i2e_triton import unpack
 from i2e_triton.formats import from_event_list
-from i2e_triton.recordings import RecordedEvents, hashed_split
+from i2e_triton.recordings import RecordedEvents
 from tests.i2e_triton.recordings.files import HEIGHT, WIDTH, random_events, write_recording
 
 SIZE = HEIGHT, WIDTH
@@ -74,17 +74,6 @@ def test_spikingjelly(tmp_path: Path) -> None:
     found, labels = next(iter(DataLoader(RecordedEvents(rows, SIZE, dtype=torch.bool), batch_size=2)))
     assert labels.tolist() == [0, 1]
     assert torch.equal(found, torch.stack([expected_of(recording(seed=label)) for label in (0, 1)]))
-
-
-def test_cifar10_dvs_is_split_by_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("cat", "dog"):
-        for number in range(10):
-            write_recording(tmp_path / "CIFAR10DVS" / name / f"cifar10_{name}_{number}.aedat4", recording(number))
-    monkeypatch.setattr(tonic.datasets.CIFAR10DVS, "_check_exists", lambda self: True)
-    dataset = tonic.datasets.CIFAR10DVS(save_to=str(tmp_path))
-    test_names = set(hashed_split(dataset.data, 0.2)[1])
-    test = Subset(RecordedEvents(dataset, SIZE), [n for n, name in enumerate(dataset.data) if name in test_names])
-    assert sorted(test[n][1] for n in range(len(test))) == [3, 3, 5, 5]
 
 
 def test_a_wrong_sensor_is_refused() -> None:

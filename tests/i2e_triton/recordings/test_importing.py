@@ -4,15 +4,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from torch import nn
-from torch.utils.data import DataLoader
 
 from i2e_triton.datasets import EventDataset
-from i2e_triton.layout import collate_time_first
 from i2e_triton.recordings import WindowRule, importing, windows
 from tests.i2e_triton.cli.conftest import I2E, files_in, i2e, plain
 from tests.i2e_triton.recordings.files import FORMATS, HEIGHT, WIDTH, random_events, write_recording
@@ -166,25 +162,3 @@ def test_i2e_train_reads_an_imported_data_set(i2e: I2E, tmp_path: Path) -> None:
     training = ("--epochs", 1, "--batch-size", 8, "--workers", 0, "--out", tmp_path / "run")
     assert i2e("train", "--data", tmp_path / "out", *training).status == 0
     assert (tmp_path / "run" / "best.pt").is_file()
-
-
-def test_a_network_learns_from_a_recording(i2e: I2E, tmp_path: Path) -> None:
-    for name, rows in (("top", slice(0, HEIGHT // 2)), ("bottom", slice(HEIGHT // 2, HEIGHT))):
-        for number in range(4):
-            events = random_events(4000, 100_000, seed=number)
-            inside = (events["y"] >= rows.start) & (events["y"] < rows.stop)
-            write_recording(tmp_path / "in" / name / f"{number}.raw", events[inside])
-    i2e("import", tmp_path / "in", "-o", tmp_path / "out", "--window-us", 10_000)
-    loader = DataLoader(EventDataset(tmp_path / "out", "train"), 40, shuffle=True, collate_fn=collate_time_first)
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(2), nn.Linear(2 * HEIGHT * WIDTH, 2))
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
-    losses = []
-    for _ in range(5):
-        for events, labels in loader:
-            loss = nn.functional.cross_entropy(network(events).mean(0), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-    assert np.mean(losses[-2:]) < 0.1 < 0.5 < losses[0]

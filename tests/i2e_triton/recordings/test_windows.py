@@ -25,7 +25,7 @@ def test_windows_of_equal_duration(packets: int, timesteps: int) -> None:
         members["t"] -= window.time_us
         expected = from_event_list(members, timesteps, SIZE, 4_000 // timesteps)
         assert torch.equal(unpack(window.packed, timesteps, torch.bool), expected)
-    assert measure(np.array_split(events, packets), rule)[:3] == (5, 600, 500)
+    assert measure(np.array_split(events, packets), rule) == (5, 500, int(events["t"][-1]))
 
 
 @pytest.mark.parametrize("packets", [1, 7])
@@ -54,7 +54,7 @@ def test_windows_without_events_are_left_out() -> None:
     events["t"] = [100, 150, 10**15]
     found = list(windows([events], SIZE, WindowRule(window_us=100)))
     assert [window.time_us for window in found] == [100, 10**15]
-    assert measure([events], WindowRule(window_us=100)).windows == 2
+    assert measure([events], WindowRule(window_us=100))[0] == 2
 
 
 def test_an_event_that_is_too_early_gets_the_time_of_the_one_before() -> None:

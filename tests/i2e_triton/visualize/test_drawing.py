@@ -17,26 +17,6 @@ def pixels(drawn: object) -> Tensor:
     return torch.from_numpy(np.array(drawn))
 
 
-def contrast(first: tuple[int, ...], second: tuple[int, ...]) -> float:
-    """Return the contrast ratio of two colors as defined in WCAG 2."""
-
-    def luminance(color: tuple[int, ...]) -> float:
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in color)]
-        return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear))
-
-    low, high = sorted((luminance(first), luminance(second)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def test_colors_are_red_and_blue_with_a_high_contrast_to_white() -> None:
-    assert BACKGROUND == (255, 255, 255)
-    assert ON[0] > 4 * max(ON[1:])
-    assert OFF[2] > max(OFF[:2]) > 0
-    assert ON[0] > 4 * OFF[0]  # the blue part also differs, which color-blind people see well
-    assert OFF[2] > 4 * ON[2]
-    assert min(contrast(ON, BACKGROUND), contrast(OFF, BACKGROUND)) > 4.5
-
-
 def test_events_are_drawn_in_their_colors() -> None:
     events = torch.tensor([[[True, False, False], [False, False, True]], [[False, True, False], [False, False, False]]])
     expected = [[ON, OFF, BACKGROUND], [BACKGROUND, BACKGROUND, ON]]
