@@ -47,7 +47,7 @@ class EventDataset(EventSplit, Dataset[tuple[Any, Any]]):
 
             - a folder that ``i2e dataset`` wrote: Parquet files, tars, or npz files in class folders,
             - a data set of the Hugging Face hub: a downloaded folder with shards in itself, in ``data/`` or in a folder
-              per configuration, or the folder ``datasets--<owner>--<name>`` of the Hugging Face cache,
+              per configuration,
             - official npz files: ``<location>/<split>/<class>/<name>.npz`` or ``<location>/<class>/<name>.npz``,
             - Parquet files or uncompressed tars (WebDataset): a path, a sequence of paths, or a glob.
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from i2e_triton.checks import PACKED_TIMESTEPS
-from i2e_triton.datasets.records import EventRow, Records, even_group_offsets
+from i2e_triton.datasets.records import EventRow, Records
 from i2e_triton.io.location import is_data_file, walk_folders
 
 #: Folder of the rows without a label. :func:`label_folders` never returns this name.
@@ -74,10 +74,6 @@ class NpzRecords(Records):
     def labels(self) -> npt.NDArray[np.int64]:
         """Return the label of each file."""
         return self._labels
-
-    def group_offsets(self) -> npt.NDArray[np.int64]:
-        """Return row-group offsets. Folders have no row groups, so files are divided into groups of equal size."""
-        return even_group_offsets(len(self))
 
     def read(self, rows: Sequence[int]) -> Iterator[tuple[int, EventRow]]:
         """Yield ``(position in rows, row)`` for each of ``rows``, in the given order."""

@@ -45,7 +45,7 @@ def open_records(location: Location, split: str | None) -> Records:
     if path.is_file():
         return _open_files([path], split)
     if path.is_dir():
-        return _open_folder(_hub_snapshot(path), split)
+        return _open_folder(path, split)
     matches = sorted(Path(match) for match in glob.glob(os.fspath(location), recursive=True))
     if not matches:
         raise FileNotFoundError(f"{location}: no such file or folder, and no file matches this pattern")
@@ -124,20 +124,6 @@ def _split_of(path: Path) -> str:
         return path.parent.name
     shard = SHARD.fullmatch(path.stem)
     return shard["split"] if shard else path.stem
-
-
-def _hub_snapshot(folder: Path) -> Path:
-    """Return the current snapshot if the folder is a repository in the Hugging Face cache, else the folder itself."""
-    snapshots = folder / "snapshots"
-    if not snapshots.is_dir():
-        return folder
-    revisions = sorted(path.name for path in snapshots.iterdir())
-    main = folder / "refs" / "main"
-    if main.is_file() and main.read_text().strip() in revisions:
-        return snapshots / main.read_text().strip()
-    if len(revisions) != 1:
-        raise ValueError(f"refs/main names no folder of {snapshots}; pass one of its folders {_listed(revisions)}")
-    return snapshots / revisions[0]
 
 
 def _listed(names: Iterable[object]) -> str:

@@ -39,9 +39,12 @@ class Records(ABC):
     def labels(self) -> npt.NDArray[np.int64]:
         """Return the label of every row. No events are read."""
 
-    @abstractmethod
     def group_offsets(self) -> npt.NDArray[np.int64]:
-        """Return row-group offsets, ending with the row count. Reading all rows of a group in one call is fastest."""
+        """Return row-group offsets, ending with the row count. Reading all rows of a group in one call is fastest.
+
+        Tars and folders have no row groups, so their rows are divided into groups of equal size.
+        """
+        return np.append(np.arange(0, len(self), ROWS_PER_GROUP, dtype=np.int64), np.int64(len(self)))
 
     @abstractmethod
     def read(self, rows: Sequence[int]) -> Iterator[tuple[int, EventRow]]:
@@ -50,11 +53,6 @@ class Records(ABC):
         Raises:
             RecordError: if a file is missing or damaged. The message names the file.
         """
-
-
-def even_group_offsets(rows: int) -> npt.NDArray[np.int64]:
-    """Return the offsets of groups of :data:`ROWS_PER_GROUP` rows, ending with the row count."""
-    return np.append(np.arange(0, rows, ROWS_PER_GROUP, dtype=np.int64), np.int64(rows))
 
 
 def by_group(rows: Sequence[int], offsets: npt.NDArray[np.int64]) -> Iterable[tuple[int, list[int]]]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from i2e_triton.checks import PACKED_TIMESTEPS
-from i2e_triton.datasets.records import EventRow, Records, by_group, even_group_offsets
+from i2e_triton.datasets.records import EventRow, Records, by_group
 from i2e_triton.formats import RecordError
 from i2e_triton.io.tar import read_at, read_samples
 
@@ -44,10 +44,6 @@ class TarRecords(Records):
     def labels(self) -> npt.NDArray[np.int64]:
         """Return the label of every sample."""
         return self._samples[:, 2]
-
-    def group_offsets(self) -> npt.NDArray[np.int64]:
-        """Return row-group offsets. Tars have no row groups, so samples are divided into groups of equal size."""
-        return even_group_offsets(len(self))
 
     def read(self, rows: Sequence[int]) -> Iterator[tuple[int, EventRow]]:
         """Yield ``(position in rows, row)``, one tar after the other."""

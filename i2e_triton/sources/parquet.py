@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +63,11 @@ class ParquetSource:
         self._groups: list[_RowGroup] = []
         self._rows = 0
         self._bytes = 0
-        self._reader: _GroupReader | None = None
+        # The row group that was read last, its remaining batches, the last batch and the number of its first row.
+        self._group: _RowGroup | None = None
+        self._batches: Iterator[pa.Table] | None = None
+        self._batch: pa.Table | None = None
+        self._start = 0
         digest = hashlib.sha256()
         columns = []
         for path in paths:
@@ -87,8 +90,7 @@ class ParquetSource:
     def read(self, start: int, stop: int) -> Iterator[ImageRow]:
         """Yield the rows from ``start`` to ``stop`` (exclusive). The image of a row without bytes is empty."""
         while start < stop:
-            group = self._groups[bisect_right(self._groups, start, key=lambda group: group.start) - 1]
-            rows = self._reader_at(group, start).rows_from(start).slice(0, stop - start)
+            rows = self._rows_from(start).slice(0, stop - start)
             labels = rows["label"].to_pylist() if self._columns.label else [None] * len(rows)
             for image, label in zip(rows["image"], labels):  # copies one image at a time
                 yield ImageRow(str(start), image.as_py() or b"", NO_LABEL if label is None else label)
@@ -103,7 +105,7 @@ class ParquetSource:
         return self._bytes
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_reader": None}
+        return {**self.__dict__, "_group": None, "_batches": None, "_batch": None}
 
     def _add(self, path: Path, metadata: pq.FileMetaData) -> None:
         # The sizes of columns are not read, because PyArrow aborts the process if the metadata of a column is damaged.
@@ -117,59 +119,53 @@ class ParquetSource:
         if self._rows > _MAX_SPLIT_ROWS:
             raise SourceError(f"{path} is a damaged Parquet file ({self._rows:,} rows)")
 
-    def _reader_at(self, group: _RowGroup, row: int) -> _GroupReader:
-        """Return the last reader if it can reach a row, otherwise a new one."""
-        if self._reader is None or self._reader.group != group or self._reader.start > row:
-            self._reader = _GroupReader(group, self._columns)
-        return self._reader
+    def _rows_from(self, row: int) -> pa.Table:
+        """Return one or more rows, starting with ``row``. The batches of a row group are read in order."""
+        group = self._groups[bisect_right(self._groups, row, key=lambda group: group.start) - 1]
+        if self._batches is None or self._group is not group or row < self._start:
+            self._group, self._start, self._batch = group, group.start, None
+            self._batches = _batches(group, self._columns)
+        while self._batch is None or row >= self._start + self._batch.num_rows:
+            self._start += 0 if self._batch is None else self._batch.num_rows
+            self._batch = None  # frees the memory before the next batch is read
+            try:
+                self._batch = next(self._batches)
+            except SourceError:
+                self._batches = None  # the next call starts again
+                raise
+        return self._batch.slice(row - self._start)
 
 
-class _GroupReader:
-    """Reads a row group from start to end in batches, because a row group may not fit into memory."""
+def _batches(group: _RowGroup, columns: _Columns) -> Iterator[pa.Table]:
+    """Yield the rows of a row group in batches, because a row group may not fit into memory.
 
-    def __init__(self, group: _RowGroup, columns: _Columns) -> None:
-        self.group = group
-        self.start = group.start  #: number of the first row in memory
-        self._columns = columns
-        self._rows: pa.Table | None = None
-        names = [f"{columns.image}.bytes", *([columns.label] if columns.label else [])]
-        with self._as_source_error():
-            self._file = open_parquet(group.path, buffer_size=_BUFFER_BYTES)
-            rows = rows_per_batch(self._file.metadata.row_group(group.index), _BATCH_ROWS, _BATCH_BYTES)
-            self._batches = self._file.iter_batches(rows, [group.index], names, use_threads=False)
+    Raises:
+        SourceError: if the row group is damaged, or does not have the rows that the footer states.
+    """
+    names = [f"{columns.image}.bytes", *([columns.label] if columns.label else [])]
+    found = 0
+    try:
+        with open_parquet(group.path, buffer_size=_BUFFER_BYTES) as file:
+            rows = rows_per_batch(file.metadata.row_group(group.index), _BATCH_ROWS, _BATCH_BYTES)
+            for batch in file.iter_batches(rows, [group.index], names, use_threads=False):
+                found += batch.num_rows
+                if found > group.rows:
+                    break
+                yield _as_table(group.path, batch, columns)
+                del batch  # so that only one batch is in memory
+    except DAMAGE as error:
+        raise SourceError(f"{group.path}: row group {group.index} cannot be read ({error})") from error
+    raise SourceError(f"{group.path}: row group {group.index} must have {group.rows} rows, got {found}")
 
-    def rows_from(self, row: int) -> pa.Table:
-        """Return one or more rows, starting with ``row``, which must be at least ``start``.
 
-        Raises:
-            SourceError: if the row group is damaged.
-        """
-        while self._rows is None or row >= self.start + self._rows.num_rows:
-            self.start += 0 if self._rows is None else self._rows.num_rows
-            self._rows = None  # frees the memory before the next batch is read
-            self._rows = self._next()
-        return self._rows.slice(row - self.start)
-
-    def _next(self) -> pa.Table:
-        with self._as_source_error():
-            batch = next(self._batches, None)
-        rows_read, end = self.start - self.group.start, self.group.rows
-        if batch is None or rows_read + batch.num_rows > end:
-            found = rows_read if batch is None else f"{rows_read + batch.num_rows} or more"
-            raise SourceError(f"{self.group.path}: row group {self.group.index} must have {end} rows, got {found}")
-        table = pa.Table.from_batches([batch])
-        images = pc.struct_field(table[self._columns.image], "bytes")
-        if self._columns.label is None:
-            return pa.table({"image": images})
-        _check_labels(self.group.path, table[self._columns.label], self._columns.classes)
-        return pa.table({"image": images, "label": table[self._columns.label]})
-
-    @contextmanager
-    def _as_source_error(self) -> Iterator[None]:
-        try:
-            yield
-        except DAMAGE as error:
-            raise SourceError(f"{self.group.path}: row group {self.group.index} cannot be read ({error})") from error
+def _as_table(path: Path, batch: pa.RecordBatch, columns: _Columns) -> pa.Table:
+    """Return the images and labels of a batch."""
+    table = pa.Table.from_batches([batch])
+    images = pc.struct_field(table[columns.image], "bytes")
+    if columns.label is None:
+        return pa.table({"image": images})
+    _check_labels(path, table[columns.label], columns.classes)
+    return pa.table({"image": images, "label": table[columns.label]})
 
 
 def _check_labels(path: Path, labels: pa.ChunkedArray, classes: tuple[str, ...] | None) -> None:

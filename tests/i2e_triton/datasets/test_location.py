@@ -41,21 +41,6 @@ def test_hub_folder_is_opened(inner: str, suffix: str, tmp_path: Path) -> None:
         EventDataset(tmp_path, "test")
 
 
-def test_hub_cache_is_opened(tmp_path: Path) -> None:
-    repository = tmp_path / "datasets--Someone--I2E"
-    for number, revision in enumerate(("aaa", "bbb"), 1):
-        for path in write_shards(repository / "blobs" / revision, "train", [number]):
-            link = repository / "snapshots" / revision / "I2E-CIFAR10" / path.name
-            link.parent.mkdir(parents=True)
-            link.symlink_to(path)
-    with pytest.raises(ValueError, match="pass one of its folders aaa, bbb"):
-        EventDataset(repository)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("bbb")
-    assert len(EventDataset(repository, "train")) == 2
-    assert len(EventDataset(repository / "snapshots" / "aaa")) == 1
-
-
 def test_numbered_shards_are_opened(tmp_path: Path) -> None:
     generator = torch.Generator()
     for config in ("I2E-CIFAR10", "I2E-CIFAR100"):

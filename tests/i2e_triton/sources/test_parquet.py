@@ -112,9 +112,11 @@ def test_invalid_labels_raise(
 
 def test_changed_file_raises(tmp_path: Path, images: list[bytes]) -> None:
     source = ParquetSource([written(tmp_path / "train.parquet", images, group=10)])
-    written(tmp_path / "train.parquet", images[:3])
-    with pytest.raises(SourceError, match=r"train\.parquet: row group 0 must have 10 rows, got 3"):
-        list(source.read(0, 10))
+    for changed in (images[:3], [*images, *images]):
+        written(tmp_path / "train.parquet", changed, group=20)
+        for start in (0, 5):
+            with pytest.raises(SourceError, match=rf"t: row group 0 must have 10 rows, got {len(changed)}"):
+                list(source.read(start, 10))
     (tmp_path / "train.parquet").unlink()
     with pytest.raises(SourceError, match=r"train\.parquet: row group 0 cannot be read \(.*No such file"):
         list(source.read(0, 10))
@@ -153,9 +155,8 @@ def test_row_group_larger_than_its_file_takes_little_memory(tmp_path: Path) -> N
     source = ParquetSource([written(tmp_path / "train.parquet", [bytes(50_000)] * rows, group=rows)])
     assert (tmp_path / "train.parquet").stat().st_size < 200_000
     assert [row.image for row in source.read(rows - 1, rows)] == [bytes(50_000)]
-    assert source._reader is not None
-    assert source._reader._rows is not None
-    assert source._reader._rows.nbytes < 10_000_000 < 50_000 * rows
+    assert source._batch is not None
+    assert source._batch.nbytes < 10_000_000 < 50_000 * rows
 
 
 def test_file_name_that_is_not_utf8_is_read(tmp_path: Path, images: list[bytes]) -> None:
