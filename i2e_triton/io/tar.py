@@ -19,9 +19,8 @@ _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 _MAX_EXTENSION_BYTES = 2**20  # of a pax header or long name
 _MAX_DIGITS = 20
+_SPARSE = "sparse files cannot be read; write the tar without --sparse"
 _LARGEST_LABEL_FILE = 1024 * 1024  # bytes
-# Offset of the byte that says whether the map of a sparse file continues: in its header, and in the blocks after it.
-_SPARSE_CONTINUES = 482, 504
 
 
 class TarMember(NamedTuple):
@@ -66,7 +65,7 @@ def read_samples(path: Path, is_data: Callable[[str], bool]) -> Iterator[TarSamp
 
 
 def visible_files(file: BinaryIO) -> Iterator[TarMember]:
-    """Yield the regular files in a tar. Hidden files, sparse files, links and folders are left out.
+    """Yield the regular files in a tar. Hidden files, links and folders are left out.
 
     Names are normalized: ``/a.jpg`` and ``./a.jpg``, which ``tar -C FOLDER -cf FILE .`` writes, become ``a.jpg``.
 
@@ -77,33 +76,44 @@ def visible_files(file: BinaryIO) -> Iterator[TarMember]:
         file: the open tar file. The caller may seek and read in it while the generator is suspended.
 
     Raises:
-        tarfile.TarError: if the file is not a tar, or is compressed, damaged or truncated.
+        tarfile.TarError: if the file is not a tar, is compressed, damaged or truncated, or contains a sparse file.
     """
     end = os.fstat(file.fileno()).st_size
     if read_at(file, 0, 6).startswith(_COMPRESSED):
         raise tarfile.ReadError("the tar is compressed, so files cannot be read by offset; decompress it first")
-    position, extension = 0, _Extension()
+    position = 0
+    name: str | None = None  # of the next file, from pax headers and long names before its own header
+    size: int | None = None
     while any(block := read_at(file, position, _BLOCK)):
         header = _header(block, position)
-        offset = position + _BLOCK
-        if header.type == tarfile.GNUTYPE_SPARSE:
-            offset = _skip_sparse_map(file, offset, block)
-        name = extension.name or header.name
-        size = header.size if extension.size is None else extension.size
+        is_extension = header.type in (*_PAX, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE)
+        stored = header.size if size is None or is_extension else size
         if header.type in _WITHOUT_DATA:
-            size = 0
-        if not 0 <= size <= end - offset:
-            raise tarfile.ReadError(f"the file {name!r} has {size:,} bytes, but the tar ends before its end")
-        position = offset + -(-size // _BLOCK) * _BLOCK
-        if header.type in (*_PAX, tarfile.GNUTYPE_LONGNAME):
-            extension = extension.updated(header.type, _extension_content(file, offset, size))
-        elif header.type not in (tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE):
-            name = posixpath.normpath(name).lstrip("/")
-            sparse = extension.sparse or header.type == tarfile.GNUTYPE_SPARSE
-            if header.isreg() and not sparse and not posixpath.basename(name).startswith("."):
-                yield TarMember(name, offset, size)
-            extension = _Extension()
-    if read_at(file, position, len(_END_OF_ARCHIVE)) != _END_OF_ARCHIVE or extension != _Extension():
+            stored = 0
+        offset = position + _BLOCK
+        if not 0 <= stored <= end - offset:
+            raise tarfile.ReadError(
+                f"the file {name or header.name!r} has {stored:,} bytes, but the tar ends before its end"
+            )
+        position = offset + -(-stored // _BLOCK) * _BLOCK
+        if header.type in _PAX:
+            for keyword, value in _pax_records(_extension_content(file, offset, stored)):
+                if keyword == b"path":
+                    name = _text(value)
+                elif keyword == b"size":
+                    size = _number(value)
+                elif keyword.startswith(b"GNU.sparse."):
+                    raise tarfile.ReadError(_SPARSE)
+        elif header.type == tarfile.GNUTYPE_LONGNAME:
+            name = _text(_extension_content(file, offset, stored).partition(b"\0")[0])
+        elif header.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError(_SPARSE)
+        elif not is_extension:
+            path = posixpath.normpath(name or header.name).lstrip("/")
+            if header.isreg() and not posixpath.basename(path).startswith("."):
+                yield TarMember(path, offset, stored)
+            name = size = None
+    if read_at(file, position, len(_END_OF_ARCHIVE)) != _END_OF_ARCHIVE or (name, size) != (None, None):
         raise tarfile.ReadError(f"the end-of-archive mark at byte {position} is missing")
 
 
@@ -159,28 +169,6 @@ def _read_json(file: BinaryIO, member: TarMember) -> Any:
         raise ValueError(f"{member.name!r} contains no valid label ({error})") from error
 
 
-class _Extension(NamedTuple):
-    """Name, size and kind of a file from the pax headers and long names before its own header."""
-
-    name: str | None = None
-    size: int | None = None
-    sparse: bool = False
-
-    def updated(self, kind: bytes, content: bytes) -> _Extension:
-        """Return this extension, updated by the content of another pax header or long name."""
-        if kind == tarfile.GNUTYPE_LONGNAME:
-            return self._replace(name=_text(content.partition(b"\0")[0]))
-        extension = self
-        for keyword, value in _pax_records(content):
-            if keyword == b"path":
-                extension = extension._replace(name=_text(value))
-            elif keyword == b"size":
-                extension = extension._replace(size=_number(value))
-            elif keyword.startswith(b"GNU.sparse."):
-                extension = extension._replace(sparse=True)
-        return extension
-
-
 def _header(block: bytes, position: int) -> tarfile.TarInfo:
     try:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
@@ -205,17 +193,6 @@ def _pax_records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise tarfile.ReadError("a pax header is damaged")
         yield keyword, value[:-1]
         start = stop
-
-
-def _skip_sparse_map(file: BinaryIO, offset: int, header: bytes) -> int:
-    """Return the offset after the blocks that continue the map of a sparse file."""
-    in_header, in_block = _SPARSE_CONTINUES
-    continues = header[in_header]
-    while continues:
-        block = read_at(file, offset, _BLOCK)
-        offset += _BLOCK
-        continues = len(block) == _BLOCK and block[in_block]
-    return offset
 
 
 def _number(digits: bytes) -> int:
