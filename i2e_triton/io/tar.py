@@ -86,8 +86,7 @@ def visible_files(file: BinaryIO) -> Iterator[TarMember]:
     size: int | None = None
     while any(block := read_at(file, position, _BLOCK)):
         header = _header(block, position)
-        is_extension = header.type in (*_PAX, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE)
-        stored = header.size if size is None or is_extension else size
+        stored = header.size if size is None else size
         if header.type in _WITHOUT_DATA:
             stored = 0
         offset = position + _BLOCK
@@ -108,7 +107,7 @@ def visible_files(file: BinaryIO) -> Iterator[TarMember]:
             name = _text(_extension_content(file, offset, stored).partition(b"\0")[0])
         elif header.type == tarfile.GNUTYPE_SPARSE:
             raise tarfile.ReadError(_SPARSE)
-        elif not is_extension:
+        elif header.type not in (tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE):
             path = posixpath.normpath(name or header.name).lstrip("/")
             if header.isreg() and not posixpath.basename(path).startswith("."):
                 yield TarMember(path, offset, stored)
