@@ -88,8 +88,8 @@ class RunRecord(Callback):
         self._folder, self._log_file, self._every = folder, log_file, every
         self._console = Console(stderr=True)
         self._started = self._seconds = 0.0
-        self.batches = 0  #: trained on by this process since the last epoch
-        self.history: list[dict[str, float]] = []  #: losses and accuracies (0 to 1) of each epoch
+        self._batches = 0  # trained on by this process since the last validation
+        self.history: list[dict[str, float]] = []  #: losses and accuracies (0 to 1) of each validated epoch
         self.best: tuple[float, int] = (-1.0, 0)  #: best accuracy of validation, and its epoch
 
     @rank_zero_only
@@ -110,12 +110,12 @@ class RunRecord(Callback):
         self.history, self.best = state_dict["history"], state_dict["best"]
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Start the clock at the first batch of this process in an epoch."""
+        """Start the clock at the first batch of this process after a validation."""
         self._started = self._started or time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
         """Raise a ValueError if the loss is not a finite number."""
-        self.batches += 1
+        self._batches += 1
         if (index + 1) % self._every == 0 and not math.isfinite(loss := float(outputs["loss"])):
             raise ValueError(
                 f"the loss of epoch {trainer.current_epoch}, step {index} is {loss}; lower --lr, or use --precision "
@@ -137,16 +137,13 @@ class RunRecord(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Remember, log and print the result of an epoch."""
+        if not self._seconds:
+            return  # an epoch without validation; the metrics are of an earlier one
         names = [f"{split}/{name}" for split in ("train", "val") for name in ("loss", "top1", "top5")]
-        if "val/top1" not in trainer.callback_metrics:
-            return  # an epoch without validation
         row = {name.replace("/", "_"): float(trainer.callback_metrics[name]) for name in names}
-        images = self.batches * module.recipe.batch_size / module.recipe.accumulate
-        row |= {
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "images_per_second": images / max(self._seconds, 1e-9),
-        }
-        self.batches = 0
+        images = self._batches * module.recipe.batch_size / module.recipe.accumulate
+        row |= {"lr": trainer.optimizers[0].param_groups[0]["lr"], "images_per_second": images / self._seconds}
+        self._batches, self._seconds = 0, 0.0
         self.history.append(row)
         module.log_dict({name: row[name] for name in ("lr", "images_per_second")})
         self.say(

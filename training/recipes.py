@@ -180,6 +180,10 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.validate_every > self.recipe.epochs:
+            raise ValueError(
+                f"validate_every must be at most the {self.recipe.epochs} epochs of the run, got {self.validate_every}"
+            )
 
 
 def kind_of(value: Any) -> type:

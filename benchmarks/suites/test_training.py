@@ -24,10 +24,11 @@ from benchmarks.harness.timing import device_param
 from benchmarks.harness.workload import TRAINING_STAGES, random_images
 from i2e_triton import reference
 from i2e_triton.sources import open_source
-from i2e_triton.training.data import SourceImages, training_transform
+from i2e_triton.training.data import training_transform
 from i2e_triton.training.loaders import SampleLoader
 from i2e_triton.training.module import SpikingClassifier
 from i2e_triton.training.recipes import find_recipe
+from i2e_triton.training.splits import SourceImages
 
 _BATCH = {"cpu": 4, "cuda": 128}
 # Steps per measured call: enough that starting Lightning's loop takes no time in comparison.

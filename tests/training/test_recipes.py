@@ -88,6 +88,8 @@ def test_run_options_are_checked() -> None:
         RunOptions(CIFAR10, precision="half")
     with pytest.raises(ValueError, match="workers must be at least 0, got -1"):
         RunOptions(CIFAR10, workers=-1)
+    with pytest.raises(ValueError, match="validate_every must be at most the 256 epochs of the run, got 257"):
+        RunOptions(CIFAR10, validate_every=257)
 
 
 @pytest.mark.parametrize("order", [4, "gamma-alpha-beta", "γαβ", (4, 5, 6, 7, 0, 1, 2, 3), [4, 5, 6, 7, 0, 1, 2, 3]])

@@ -39,15 +39,15 @@ def test_a_run_learns_digits_and_leaves_what_its_help_says(
     assert "Tip" not in printed
 
 
-def test_the_recipe_fast_learns_and_is_validated_once(tiny: None, tmp_path: Path) -> None:
+def test_the_recipe_fast_learns_and_is_validated_every_two_epochs(tiny: None, tmp_path: Path) -> None:
     fast = find_recipe("cifar10", "fast")
     changes = {name: getattr(fast, name) for name in ("scheduler", "holdout")}
     recipe = find_recipe("digits").changed(**changes, augmentation="flip", size=16, epochs=4, lr=0.15, ema=0.9)
-    record = train(tmp_path, recipe, in_memory=True, validate_every=4, max_steps=None)
-    (row,) = record.history
-    assert record.best == (row["val_top1"], 3)
-    assert row["val_top1"] > 0.5  # 0.1 is chance
-    assert row["images_per_second"] > 0
+    record = train(tmp_path, recipe, in_memory=True, validate_every=2, max_steps=None)
+    first, last = record.history
+    assert record.best == (last["val_top1"], 3)
+    assert last["val_top1"] > first["val_top1"] > 0.3  # 0.1 is chance
+    assert last["images_per_second"] > 0
 
 
 def test_recipes_that_select_on_the_test_split_say_so(
