@@ -62,7 +62,13 @@ class NpzRecords(Records):
     def __init__(self, root: Path, labels: dict[str, int], classes: tuple[str, ...] | None) -> None:
         self.classes = classes
         self._root = root
-        files = [(path, label) for name, label in labels.items() for path in _npz_files(root, name)]
+        files = [
+            (os.path.join(path, entry.name), label)
+            for name, label in labels.items()
+            for path, entries in sorted(walk_folders(root, name), key=lambda found: found[0])
+            for entry in sorted(entries, key=lambda entry: entry.name)
+            if is_data_file(entry, (".npz",))
+        ]
         # An Arrow array is one block of memory. Forked workers would copy a list of strings, because reading a string
         # changes its reference count.
         self._files = pa.array([os.fsencode(path) for path, _ in files], pa.large_binary())
@@ -80,14 +86,3 @@ class NpzRecords(Records):
         for position, row in enumerate(rows):
             path = self._root / os.fsdecode(self._files[row].as_py())
             yield position, EventRow(path, int(self._labels[row]), PACKED_TIMESTEPS, f"{path}: row {row}")
-
-
-def _npz_files(root: Path, folder: str) -> Iterator[str]:
-    """Yield the paths of all npz files below ``root / folder``, relative to ``root``, sorted by folder and file name.
-
-    Raises:
-        ValueError: if symbolic links form a cycle.
-    """
-    for path, entries in sorted(walk_folders(root, folder), key=lambda found: found[0]):
-        for name in sorted(entry.name for entry in entries if is_data_file(entry, (".npz",))):
-            yield os.path.join(path, name)

@@ -34,7 +34,8 @@ def find_kind(path: Path) -> str | None:
     The suffix of a file decides. In a folder, the first of these that exists decides:
 
     1. sub-folders with npz files,
-    2. folders ``train`` and ``val`` with image files (the folder may also contain the archives of the data set),
+    2. folders ``train`` and ``val`` or ``test`` with image files (the folder may also contain the archives of the
+       data set),
     3. Parquet files in the folder or in ``data/`` (a data set of the Hugging Face hub may also have folders with
        example images),
     4. other sub-folders with image files,
@@ -47,7 +48,8 @@ def find_kind(path: Path) -> str | None:
     if not path.is_dir():
         return _SHARD_KINDS.get(path.suffix)
     in_folders = _kind_of_class_folders(path, _DEPTH)
-    if in_folders == "npz" or (in_folders and has_train_and_validation(path)):
+    splits = {SPLIT_NAMES[name] for name in sub_folders(path) if name in SPLIT_NAMES}
+    if in_folders == "npz" or (in_folders and "train" in splits and len(splits) > 1):
         return in_folders
     if list_files(path, (".parquet",)) or list_files(path / _DATA_FOLDER, (".parquet",)):
         return "parquet"
@@ -57,12 +59,6 @@ def find_kind(path: Path) -> str | None:
         if find_shards(path, (suffix,)):
             return kind
     return "folder" if sub_folders(path) or list_files(path, IMAGE_SUFFIXES) else None
-
-
-def has_train_and_validation(folder: Path) -> bool:
-    """Return whether a folder contains ``train`` and one of ``val``, ``valid``, ``validation`` and ``test``."""
-    found = {SPLIT_NAMES[name] for name in sub_folders(folder) if name in SPLIT_NAMES}
-    return "train" in found and len(found) > 1
 
 
 def find_shards(folder: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -73,7 +73,7 @@ def as_tar_of_npz_and_packed(folder: Path, events: Tensor) -> None:
         else:
             metadata = json.dumps({"label": row, "timesteps": len(sample)}).encode()
             # The files of a sample need not be adjacent.
-            members = [(f"./{row}.json", metadata), *members, (f"./{row}.npy", packed_record(sample))]
+            members = [(f"./{row}.json", metadata), *members, (f"./{row}.i2e.npy", packed_record(sample))]
     write_tar(folder / "train.tar", members)
 
 
@@ -120,22 +120,6 @@ def test_tar_with_npz_packed_records_and_scattered_members(tmp_path: Path, gener
     for (found, label), target in zip((dataset[row] for row in range(ROWS)), dataset.targets):
         assert label == target
         assert_same_events(found, packed(events[label]))
-
-
-def test_other_files_of_a_sample_are_ignored(tmp_path: Path, generator: torch.Generator) -> None:
-    """In WebDataset, the first dot ends the name of the sample."""
-    events = random_events(2, generator)
-    members: list[tuple[str, bytes]] = []
-    for row, sample in enumerate(events):
-        members += [(f"a.b/{row}.i2e.npy", official_record(sample)), (f"a.b/{row}.cls", b"%d" % (row + 5))]
-        members += [
-            (f"a.b/{row}.boxes.json", b"[1, 2]"),
-            (f"a.b/{row}.JPG", b"an image"),
-            (f"a.b/._{row}.npy", b"of macOS"),
-        ]
-    dataset = EventDataset(write_tar(tmp_path / "a.tar", members), dtype=torch.bool)
-    assert dataset.targets == [5, 6]
-    assert_same_events(dataset[1][0], events[1])
 
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES)

@@ -120,22 +120,10 @@ def test_file_names_that_are_not_utf8(tmp_path: Path) -> None:
 
 
 def test_cycle_of_links_raises(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_npz(tmp_path / "events" / name / "x.npz", random_events(1, torch.Generator())[0])
-    (tmp_path / "events" / "a" / "more").symlink_to(tmp_path / "events" / "b")
-    assert EventDataset(tmp_path / "events").targets == [0, 0, 1]
-    (tmp_path / "events" / "b" / "back").symlink_to(tmp_path / "events" / "a")
-    with pytest.raises(ValueError, match=r"a/more/back is the same folder as .*/events/a, which contains it; remove"):
+    write_npz(tmp_path / "events" / "a" / "x.npz", random_events(1, torch.Generator())[0])
+    (tmp_path / "events" / "a" / "back").symlink_to(tmp_path / "events")
+    with pytest.raises(ValueError, match=r"a/back is the same folder as .*/events, which contains it; remove"):
         EventDataset(tmp_path / "events")
-
-
-def test_npz_suffix_may_be_upper_case(tmp_path: Path) -> None:
-    write_npz(tmp_path / "a" / "x.npz", random_events(1, torch.Generator())[0]).rename(tmp_path / "a" / "x.NPZ")
-    (tmp_path / "a" / "folder.npz").mkdir()
-    assert EventDataset(tmp_path).targets == [0]
-    (tmp_path / "a" / "x.NPZ").unlink()
-    with pytest.raises(FileNotFoundError, match="contains no events"):
-        EventDataset(tmp_path)
 
 
 def write_manifest(folder: Path, classes: list[str] | None, complete: bool = True) -> None:

@@ -12,7 +12,6 @@ from i2e_triton.io.location import (
     check_shards,
     find_kind,
     find_shards,
-    has_train_and_validation,
     list_files,
     sub_folders,
     walk_folders,
@@ -64,6 +63,9 @@ def test_find_kind_of_one_layout(names: list[str], kind: str | None, tmp_path: P
     [
         # The folder also contains archives or tables from which the class folders were made.
         (["train/a/1.png", "val/a/1.png", "train.parquet", "ILSVRC2012_img_val.tar"], "folder"),
+        (["train/a/1.png", "test/a/1.png", "extra/", "train.parquet"], "folder"),
+        (["train/a/1.png", "train.parquet"], "parquet"),
+        (["val/a/1.png", "test/a/1.png", "train.parquet"], "parquet"),
         (["a/1.png", "a.tar"], "folder"),
         (["a/1.png", "annotations/boxes.parquet"], "folder"),
         # A hub data set with example images in another folder.
@@ -107,14 +109,6 @@ def test_check_shards_raises_if_a_shard_is_missing(indices: list[int], complete:
     else:
         with pytest.raises(ValueError, match="found 2 of 3 shards like train-00000-of-00003"):
             check_shards(files)
-
-
-@pytest.mark.parametrize(
-    ("folders", "expected"),
-    [(["train", "val"], True), (["train", "test", "x"], True), (["train"], False), (["val", "test"], False)],
-)
-def test_has_train_and_validation(folders: list[str], expected: bool, tmp_path: Path) -> None:
-    assert has_train_and_validation(write_empty(tmp_path, [f"{folder}/" for folder in folders])) == expected
 
 
 def test_hidden_entries_are_ignored(tmp_path: Path) -> None:

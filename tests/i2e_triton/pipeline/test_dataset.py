@@ -197,14 +197,10 @@ def test_run_that_ends_while_another_one_removes_its_records_is_complete(
     assert run(source, tmp_path).complete
 
 
-def test_partial_files_of_a_killed_run_are_removed(tmp_path: Path, source: MemorySource) -> None:
-    run(source, tmp_path, observer=RecordingObserver(1, lambda: os.kill(os.getpid(), signal.SIGINT)))
-    (tmp_path / ".i2e-0123456789abcdef.part").write_bytes(b"half")
-    run(source, tmp_path)
-    assert not list(tmp_path.rglob("*.part"))
-
-
-def test_run_killed_while_it_writes_the_first_manifest_is_resumed(tmp_path: Path, source: MemorySource) -> None:
+@pytest.mark.parametrize("killed_early", [True, False])  # while it writes the first manifest
+def test_partial_files_of_a_killed_run_are_removed(tmp_path: Path, source: MemorySource, killed_early: bool) -> None:
+    if not killed_early:
+        run(source, tmp_path, observer=RecordingObserver(1, lambda: os.kill(os.getpid(), signal.SIGINT)))
     (tmp_path / ".i2e-0123456789abcdef.part").write_bytes(b"half")
     assert run(source, tmp_path).complete
     assert not list(tmp_path.rglob("*.part"))

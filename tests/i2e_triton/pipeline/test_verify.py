@@ -34,19 +34,10 @@ def rewrite(out: Path, change: Callable[[Manifest], Manifest]) -> None:
     change(manifest).write(out)
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        CONFIG,
-        replace(CONFIG, bits="packed", timesteps=5),
-        replace(CONFIG, format="tar"),
-        replace(CONFIG, format="tar", bits="packed"),
-        replace(CONFIG, format="npz"),
-    ],
-)
-def test_converted_data_set_has_no_problems(converted: Converter, config: ConversionConfig) -> None:
+@pytest.mark.parametrize("format", ["parquet", "tar", "npz"])
+def test_converted_data_set_has_no_problems(converted: Converter, format: str) -> None:
     progress: list[tuple[int, int]] = []
-    verified = verify_dataset(converted(config), lambda *counts: progress.append(counts))
+    verified = verify_dataset(converted(replace(CONFIG, format=format)), lambda *counts: progress.append(counts))
     assert (verified.shards, verified.rows, verified.problems) == (3, 10, ())
     assert progress == [(1, 3), (2, 3), (3, 3)]
 
