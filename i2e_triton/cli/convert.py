@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import torch
 import typer
 from rich.console import Console
+from torch import Tensor
 
 from i2e_triton.cli.options import (
     OUTPUT,
@@ -198,9 +200,9 @@ def _print_image(console: Console, image: ConvertedImage, options: ConvertOption
     print_line(console, f"{image.path}: {height} x {width} pixels, {_ratios([image], options)}")
     table = new_table("t", "motion vector", "ON", "OFF", "event rate", text_columns=2)
     for t, (label, rates) in enumerate(zip(vector_labels(options.shifts), image.rates)):
-        table.add_row(str(t), plain(label), *_percentages(*rates))
+        table.add_row(str(t), plain(label), *_percentages(rates))
     table.add_section()
-    table.add_row("", "mean", *_percentages(*_mean(image.rates)), style="bold")
+    table.add_row("", "mean", *_percentages(image.rates.mean(0)), style="bold")
     console.print(table)
     print_line(console, "written:")
     for path in image.files:
@@ -212,13 +214,13 @@ def _print_images(console: Console, converted: Sequence[ConvertedImage], options
 
     print_line(console, f"{_ratios(converted, options)}, {len(options.shifts)} timesteps")
     table = new_table("name", "pixels", "ON", "OFF", "event rate")
-    means = [_mean(image.rates) for image in converted]
+    means = torch.stack([image.rates.mean(0) for image in converted])
     for image, rates in zip(converted, means):
         height, width = image.size
         name = image.files[0].relative_to(out).with_suffix("")
-        table.add_row(plain(name), f"{height} x {width}", *_percentages(*rates))
+        table.add_row(plain(name), f"{height} x {width}", *_percentages(rates))
     table.add_section()
-    table.add_row(f"mean of {len(converted)}", "", *_percentages(*_mean(means)), style="bold")
+    table.add_row(f"mean of {len(converted)}", "", *_percentages(means.mean(0)), style="bold")
     console.print(table)
     suffixes = ", ".join(suffix(format) for format in options.formats)
     print_line(console, f"written to {out}: {suffixes} of each image")
@@ -230,11 +232,7 @@ def _ratios(converted: Sequence[ConvertedImage], options: ConvertOptions) -> str
     return f"ratio {ratios}" if options.ratio is not None else f"ratio {ratios} (the paper's)"
 
 
-def _mean(rates: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    on, off = zip(*rates)
-    return sum(on) / len(on), sum(off) / len(off)
-
-
-def _percentages(on: float, off: float) -> tuple[str, str, str]:
+def _percentages(rates: Tensor) -> tuple[str, str, str]:
     """Return the ON rate, the OFF rate and their mean, which is the event rate of the paper."""
+    on, off = rates.tolist()
     return percent(on), percent(off), percent((on + off) / 2)

@@ -17,7 +17,7 @@ from i2e_triton.formats.camera_files import CAMERA_FORMATS, check_camera_size, w
 from i2e_triton.formats.event_files import write_csv, write_h5
 from i2e_triton.formats.event_list import check_event_list_size, to_event_list
 from i2e_triton.formats.npz import save_npz
-from i2e_triton.functional import convert
+from i2e_triton.functional import convert, event_rate
 from i2e_triton.io.atomic import write_whole
 from i2e_triton.io.pictures import PictureError, read_picture
 from i2e_triton.visualize.animation import check_gif_size, save_gif
@@ -54,7 +54,7 @@ class ConvertedImage:
     path: Path
     size: tuple[int, int]  #: height and width of the converted image
     ratio: float
-    rates: list[tuple[float, float]]  #: ON and OFF event rate of each timestep
+    rates: Tensor  #: ON and OFF event rate of each timestep, ``[T, 2]``
     files: list[Path]  #: the written files
 
 
@@ -80,8 +80,7 @@ def convert_image(path: Path, target: Path, options: ConvertOptions) -> Converte
         if isinstance(error, RuntimeError) and "memory" not in str(error):  # PyTorch's allocators raise RuntimeErrors
             raise
         raise PictureError(f"not enough memory on {options.device}; pass a smaller --size") from error
-    rates = [(_rate(on), _rate(off)) for on, off in events]
-    return ConvertedImage(path, (height, width), ratio, rates, files)
+    return ConvertedImage(path, (height, width), ratio, event_rate(events, dim=(2, 3)), files)
 
 
 def paper_ratio(height: int, width: int) -> float:
@@ -97,10 +96,6 @@ def output_paths(target: Path, formats: tuple[str, ...]) -> list[Path]:
 def suffix(format: str) -> str:
     """Return the suffix of the files of a format: ``.raw`` for evt2, ``.bin`` for nmnist, else its name."""
     return CAMERA_FORMATS[format].suffix if format in CAMERA_FORMATS else f".{format}"
-
-
-def _rate(events: Tensor) -> float:
-    return int(events.count_nonzero()) / events.numel()
 
 
 def _write(file: BinaryIO, format: str, image: Tensor, events: Tensor, options: ConvertOptions) -> None:
