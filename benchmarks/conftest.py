@@ -12,8 +12,8 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.harness.machine import environment
-from benchmarks.harness.rows import RESULTS, Row, make_row, write_rows
-from benchmarks.harness.timing import cpu_seconds, peak_memory, rounds_and_iterations, timing_fields, warm_up
+from benchmarks.harness.rows import RESULTS, Row, write_rows
+from benchmarks.harness.timing import cpu_seconds, measured_fields, peak_memory, rounds_and_iterations, warm_up
 from benchmarks.harness.workload import PHOTOGRAPHS, photograph_path
 
 _ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
@@ -64,7 +64,7 @@ def image_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads: int) -> Callable[..., None]:
+def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Callable[..., None]:
     """Return the function that measures a case and records its row."""
 
     def run(
@@ -90,7 +90,7 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads
             per_call: how often one call of ``call`` does the work. Times are divided by it.
             memory_call: does the work once, to measure its peak memory. By default, memory is not measured.
             once: measure a single call without warm-up, for work that takes long.
-            more: other fields of the row. ``bytes_moved`` is the size of the images plus the size of the events.
+            more: other fields of the row.
         """
         kind = torch.device(device).type
         rounds, iterations = (1, 1) if once else rounds_and_iterations(warm_up(call, kind), kind)
@@ -99,16 +99,8 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads
         cpu_s = (cpu_seconds() - start) / (rounds * iterations * per_call)
         if benchmark.stats is None:  # with --benchmark-disable
             return
-        measured = {
-            "images": images,
-            **timing_fields(benchmark.stats.stats, per_call),
-            "cpu_s": cpu_s,
-            "iterations": iterations * per_call,
-            "bytes_moved": None,
-            "peak_memory": peak_memory(memory_call, kind) if memory_call else None,
-            "threads": threads,
-            **more,
-        }
-        request.config.stash[_ROWS].append(make_row(environment(device), suite, case, measured))
+        fields = {"cpu_s": cpu_s, "peak_memory": memory_call and peak_memory(memory_call, kind), **more}
+        measured = measured_fields(benchmark.stats.stats.data, images=images, per_call=per_call, **fields)
+        request.config.stash[_ROWS].append({"suite": suite, "case": case, **measured, **environment(device)})
 
     return run

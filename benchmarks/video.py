@@ -10,7 +10,6 @@ The clip is a photograph that the camera passes on a circle, encoded as H.264. N
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -29,50 +28,49 @@ from i2e_triton import video
 from i2e_triton.video.writing import write_video_events
 
 RATE = 30  # frames per second of the clip
+_FRAMES, _HEIGHT, _WIDTH = 150, 480, 640
 _RUNS = 5
 _CIRCLE_FRAMES = 90  # duration of a circle
 
 
-def write_clip(path: Path, frames: int, size: tuple[int, int]) -> None:
-    """Write the clip. ``size`` is height and width."""
-    height, width = size
+def write_clip(path: Path) -> None:
+    """Write the clip."""
     with PIL.Image.open(photograph_path("astronaut.png")) as image:
-        photograph = np.asarray(image.convert("RGB").resize((3 * width // 2, 3 * height // 2)))
+        photograph = np.asarray(image.convert("RGB").resize((3 * _WIDTH // 2, 3 * _HEIGHT // 2)))
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=RATE)
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        for angle in np.arange(frames) * (2 * np.pi / _CIRCLE_FRAMES):
-            top, left = (
-                round(side / 4 * (1 + turn)) for side, turn in ((height, np.sin(angle)), (width, np.cos(angle)))
-            )
-            picture = np.ascontiguousarray(photograph[top:, left:][:height, :width])
+        stream.height, stream.width, stream.pix_fmt = _HEIGHT, _WIDTH, "yuv420p"
+        for angle in np.arange(_FRAMES) * (2 * np.pi / _CIRCLE_FRAMES):
+            top, left = round(_HEIGHT / 4 * (1 + np.sin(angle))), round(_WIDTH / 4 * (1 + np.cos(angle)))
+            picture = np.ascontiguousarray(photograph[top:, left:][:_HEIGHT, :_WIDTH])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
 
 
-def decode_with_pyav(path: Path) -> int:
-    """Decode a video to RGB arrays, and return the number of frames."""
+def decode_with_pyav(path: Path) -> None:
+    """Decode a video to RGB arrays."""
     with av.open(str(path)) as container:
         container.streams.video[0].thread_type = "AUTO"
-        return sum(len(frame.to_ndarray(format="rgb24")) > 0 for frame in container.decode(video=0))
+        for frame in container.decode(video=0):
+            frame.to_ndarray(format="rgb24")
 
 
-def convert_frames(path: Path) -> int:
-    """Convert a video to packed events in memory, and return the number of frames."""
+def convert_frames(path: Path) -> None:
+    """Convert a video to packed events in memory."""
     with video.VideoReader(path) as reader:
-        return sum(1 for _ in video.events(reader))
+        for _ in video.events(reader):
+            pass
 
 
-def convert_to_parquet(path: Path) -> int:
-    """Convert a video to a Parquet file of packed events, and return the number of frames."""
+def convert_to_parquet(path: Path) -> None:
+    """Convert a video to a Parquet file of packed events."""
     with video.VideoReader(path) as reader:
         write_video_events(path.with_suffix(".parquet"), video.events(reader))
-    return 0
 
 
-def print_speed(path: Path, frames: int) -> None:
+def print_speed(path: Path) -> None:
     """Measure and print frames per second, and their ratio to PyAV's in the same run."""
-    calls: dict[str, Callable[[Path], int]] = {
+    calls: dict[str, Callable[[Path], None]] = {
         "PyAV, decode to RGB": decode_with_pyav,
         "i2e video, packed events": convert_frames,
         "i2e video, Parquet file": convert_to_parquet,
@@ -88,8 +86,8 @@ def print_speed(path: Path, frames: int) -> None:
     walls, cpus = ([statistics.median(run[clock] for run in runs) for runs in seconds.values()] for clock in (0, 1))
     for name, wall, cpu in zip(calls, walls, cpus):
         print(  # noqa: T201
-            f"{name:26} {frames / wall:7.0f} frames/s ({walls[0] / wall:.2f} of PyAV), "
-            f"CPU time {1000 * cpu / frames:5.2f} ms/frame ({cpus[0] / cpu:.2f} of PyAV)"
+            f"{name:26} {_FRAMES / wall:7.0f} frames/s ({walls[0] / wall:.2f} of PyAV), "
+            f"CPU time {1000 * cpu / _FRAMES:5.2f} ms/frame ({cpus[0] / cpu:.2f} of PyAV)"
         )
 
 
@@ -114,18 +112,12 @@ def _counts(found: Iterable[video.FrameEvents]) -> Iterable[int]:
 
 def main() -> None:
     """Make the clip, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=150)
-    parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("H", "W"))
-    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    height, width = options.size
-    print(f"{options.frames} frames of {height} x {width}, {options.threads} thread(s) of PyTorch")  # noqa: T201
+    torch.set_num_threads(1)
+    print(f"{_FRAMES} frames of {_HEIGHT} x {_WIDTH}, one thread of PyTorch")  # noqa: T201
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
-        write_clip(clip, options.frames, (height, width))
-        print_speed(clip, options.frames)
+        write_clip(clip)
+        print_speed(clip)
         print_event_rates(clip)
 
 

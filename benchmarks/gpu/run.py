@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.harness.machine import device_name, environment
-from benchmarks.harness.rows import DeviceRows, Row, make_row, read_rows, write_rows
-from benchmarks.harness.timing import peak_memory, warm_up
+from benchmarks.harness.rows import DeviceRows, Row, read_rows, write_rows
+from benchmarks.harness.timing import cuda_time, measured_fields, peak_memory, rounds_and_iterations, warm_up
 
 #: Suite of the rows that say how a section ended.
 SUITE = "gpu run"
 _ROUNDS = 7
-_ROUND_S = 10e-3  # seconds of a round, so that the time to wait for the GPU is negligible
-_MAX_CALLS = 500
 # Calls that the launch queue of a GPU can hold: more would wait for the GPU, and their host time would be too long.
 _QUEUED_CALLS = 50
 
@@ -79,27 +74,16 @@ class Run:
             OutOfTimeError: if the time budget is used up; the call is not measured.
         """
         self.remaining()
-        seconds, iterations = self._times(call, wait=case.get("clock") != "host")
-        quartiles = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else [seconds[0]] * 3
-        measured = {
-            "images": images,
-            "median_s": statistics.median(seconds) / per_call,
-            "iqr_s": (quartiles[2] - quartiles[0]) / per_call,
-            "min_s": min(seconds) / per_call,
-            "rounds": len(seconds),
-            "iterations": iterations * per_call,
-            "bytes_moved": None,
-            "peak_memory": peak_memory(memory_call, "cuda") if memory_call and not self.dry else None,
-            "threads": torch.get_num_threads(),
-            **more,
-        }
+        seconds = self._seconds(call, wait=case.get("clock") != "host")
+        memory = peak_memory(memory_call, "cuda") if memory_call and not self.dry else None
+        measured = measured_fields(seconds, images=images, per_call=per_call, peak_memory=memory, **more)
         self.add(suite, case, measured)
         values = ", ".join(str(value) for value in case.values())
         say(f"  {suite}: {values}: {measured['median_s'] * 1e6:.2f} µs")
 
     def add(self, suite: str, case: dict[str, Any], measured: dict[str, Any]) -> None:
         """Add a row."""
-        self._rows.append(make_row(environment(self.device), suite, case, measured))
+        self._rows.append({"suite": suite, "case": case, **measured, **environment(self.device)})
 
     def write(self) -> None:
         """Write the rows that were added since the last call."""
@@ -111,27 +95,22 @@ class Run:
         self.write()
         return DeviceRows(device_name(self.device), read_rows(self._results))
 
-    def _times(self, call: Callable[[], object], *, wait: bool) -> tuple[list[float], int]:
-        """Return the seconds of a call in each round, and the number of calls per round.
-
-        With ``wait``, a round ends when the GPU has finished.
-        """
+    def _seconds(self, call: Callable[[], object], *, wait: bool) -> list[float]:
+        """Return the seconds of a call in each round. With ``wait``, a round ends when the GPU has finished."""
         if self.dry:
             start = time.perf_counter()
             call()
-            return [time.perf_counter() - start], 1
-        estimate = warm_up(call, "cuda")
-        calls = min(max(1, round(_ROUND_S / estimate)), _MAX_CALLS if wait else _QUEUED_CALLS)
+            return [time.perf_counter() - start]
+        _, calls = rounds_and_iterations(warm_up(call, "cuda"), "cuda")
+        calls = calls if wait else min(calls, _QUEUED_CALLS)
         seconds = []
         for _ in range(_ROUNDS):
-            torch.cuda.synchronize()
-            start = time.perf_counter()
+            start = cuda_time()
             for _ in range(calls):
                 call()
-            if wait:
-                torch.cuda.synchronize()
-            seconds.append((time.perf_counter() - start) / calls)
-        return seconds, calls
+            end = cuda_time() if wait else time.perf_counter()
+            seconds.append((end - start) / calls)
+        return seconds
 
 
 def say(text: str) -> None:

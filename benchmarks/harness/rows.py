@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,47 +11,28 @@ from benchmarks.harness.machine import slug
 from i2e_triton.io.atomic import write_whole
 
 RESULTS = Path(__file__).parents[1] / "results"
-# Old names -> current names, replaced in the text of a result file when it is read. A key with only an opening quote
-# also matches the start of longer names.
-_RENAMED = {'"published': '"official', '"races"': '"comparison"', '"face"': '"clock"', '"pieces of': '"crops of'}
 
+#: One measurement: the suite, the case (values that identify it within the suite), and measured and environment fields.
 Row = dict[str, Any]
 
 
-def make_row(environment: dict[str, Any], suite: str, case: dict[str, Any], measured: dict[str, Any]) -> Row:
-    """Return a row. Its key identifies the device, the suite and the case."""
-    return {"key": _key(environment["device"], suite, case), "suite": suite, "case": case, **measured, **environment}
-
-
-def _key(device: str, suite: str, case: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps([device, suite, case], sort_keys=True).encode()).hexdigest()[:8]
-
-
 def write_rows(rows: Iterable[Row], folder: Path = RESULTS) -> None:
-    """Add rows to the files of their devices. A new row replaces the one with the same key."""
+    """Add rows to the files of their devices. A new row replaces the one of the same suite and case."""
     by_device: dict[str, list[Row]] = {}
     for row in rows:
         by_device.setdefault(row["device"], []).append(row)
     for device, new in by_device.items():
         path = folder / f"{slug(device)}.json"
-        merged = {row["key"]: row for row in [*_read(path), *new]}
-        ordered = sorted(merged.values(), key=lambda row: (row["suite"], json.dumps(row["case"], sort_keys=True)))
-        lines = ",\n".join(json.dumps(row) for row in ordered)
+        old = json.loads(path.read_text()) if path.exists() else []
+        merged = {(row["suite"], json.dumps(row["case"], sort_keys=True)): row for row in [*old, *new]}
+        lines = ",\n".join(json.dumps(merged[key]) for key in sorted(merged))
         with write_whole(path) as file:
             file.write(f"[\n{lines}\n]\n".encode())
 
 
 def read_rows(folder: Path = RESULTS) -> list[Row]:
     """Return all rows of all devices."""
-    return [row for path in sorted(folder.glob("*.json")) for row in _read(path)]
-
-
-def _read(path: Path) -> list[Row]:
-    text = path.read_text() if path.exists() else "[]"
-    for old, new in _RENAMED.items():
-        text = text.replace(old, new)
-    # Compute the keys again: a key is a hash of the case, which can contain a replaced name.
-    return [{**row, "key": _key(row["device"], row["suite"], row["case"])} for row in json.loads(text)]
+    return [row for path in sorted(folder.glob("*.json")) for row in json.loads(path.read_text())]
 
 
 class DeviceRows:
@@ -84,7 +64,7 @@ class DeviceRows:
         return found[0] if found else None
 
 
-def rows_by_device(rows: Sequence[Row]) -> list[DeviceRows]:
+def rows_by_device(rows: list[Row]) -> list[DeviceRows]:
     """Return the rows of each device, sorted by name."""
     return [DeviceRows(device, rows) for device in sorted({row["device"] for row in rows})]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import resource
+import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,18 +93,26 @@ def peak_memory(call: Callable[[], object], device_type: str) -> int:
     return peak
 
 
-def timing_fields(stats: Any, per_call: int) -> dict[str, Any]:
-    """Return the timing fields of a row: seconds per operation, and the number of rounds.
+def measured_fields(seconds: Sequence[float], *, images: int, per_call: int, **more: Any) -> dict[str, Any]:
+    """Return the measured fields of a row.
 
     Args:
-        stats: pytest-benchmark's statistics of the timed calls.
-        per_call: operations in one timed call, for example the conversions of a CUDA graph.
+        seconds: seconds of one call, in each round.
+        images: number of images that the work converts.
+        per_call: how often one call does the work, for example the conversions of a CUDA graph.
+        more: other fields. ``bytes_moved`` is the size of the images plus the size of the events.
     """
+    quartiles = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else [0.0, 0.0, 0.0]
     return {
-        "median_s": stats.median / per_call,
-        "iqr_s": stats.iqr / per_call,
-        "min_s": stats.min / per_call,
-        "rounds": stats.rounds,
+        "images": images,
+        "median_s": statistics.median(seconds) / per_call,
+        "iqr_s": (quartiles[2] - quartiles[0]) / per_call,
+        "min_s": min(seconds) / per_call,
+        "rounds": len(seconds),
+        "bytes_moved": None,
+        "peak_memory": None,
+        "threads": torch.get_num_threads(),
+        **more,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import triton
@@ -12,7 +11,7 @@ from benchmarks.harness.workload import MAIN_PAIRS
 from benchmarks.report.plots import Plots
 from benchmarks.report.sections import SECTIONS
 from benchmarks.report.tables import NOT_MEASURED, image_time, significant, speed_up_text, table
-from benchmarks.roofline.estimate import H100, Gpu, copy_seconds, issue_seconds, kernel_costs
+from benchmarks.roofline.estimate import H100, copy_seconds, issue_seconds, kernel_costs
 from i2e_triton.io.atomic import write_whole
 
 _FOLDER = Path(__file__).parents[1]
@@ -25,13 +24,12 @@ _PAPER_ODG, _PAPER_I2E = 29.47, 0.1
 
 def main() -> None:
     """Write the report of all rows, and its plots."""
-    with tempfile.TemporaryDirectory() as folder:
-        text = report(read_rows(), _FOLDER / "plots", roofline(H100, Path(folder)))
+    text = report(read_rows(), _FOLDER / "plots", roofline())
     with write_whole(_FOLDER / "REPORT.md") as file:
         file.write(text.encode())
 
 
-def report(rows: list[Row], plots: Path, roofline_table: str, gpu: Gpu = H100) -> str:
+def report(rows: list[Row], plots: Path, roofline_table: str) -> str:
     """Write the plots to the folder ``plots`` and return the report as Markdown, which links to ``plots/``."""
     by_device = rows_by_device(rows)
     sections = []
@@ -46,10 +44,10 @@ def report(rows: list[Row], plots: Path, roofline_table: str, gpu: Gpu = H100) -
         paper_ratio=significant(_PAPER_ODG / _PAPER_I2E),
         claim=claim(by_device),
         by_device="\n".join(sections).rstrip(),
-        limits=gpu,
+        limits=H100,
         triton=triton.__version__,
-        clock=gpu.clock / 1e9,
-        copy_rate=gpu.copy_rate / 1e12,
+        clock=H100.clock / 1e9,
+        copy_rate=H100.copy_rate / 1e12,
         roofline=roofline_table,
     )
 
@@ -90,13 +88,13 @@ def claim(by_device: list[DeviceRows]) -> str:
     return table(["device", "method", "time per image", "speed-up over ODG"], body)
 
 
-def roofline(gpu: Gpu, folder: Path) -> str:
-    """Compile the kernels and return a table of lower bounds on their times. Temporary files go to ``folder``."""
+def roofline() -> str:
+    """Compile the kernels for an H100 and return a table of lower bounds on their times."""
     body = []
     for input, format in sorted({*MAIN_PAIRS, ("uint8", "bfloat16")}):
-        (kernel,) = kernel_costs(input, format, 128, gpu, folder)
+        (kernel,) = kernel_costs(input, format, 128, H100)
         instructions = (kernel.reading or 0) + (kernel.writing or 0)
-        issue, copy = issue_seconds(instructions, gpu), copy_seconds(input, format, gpu)
+        issue, copy = issue_seconds(instructions, H100), copy_seconds(input, format, H100)
         memory = [str(kernel.registers), f"{kernel.shared} B", f"{kernel.spilled} B"]
         bounds = [f"{issue * 1e6:.3f} µs", f"{copy * 1e6:.3f} µs", f"{copy / max(issue, copy):.0%}"]
         body.append([f"{input} → {format}", *memory, significant(instructions), *bounds])

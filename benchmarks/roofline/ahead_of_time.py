@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 from unittest import mock
 
@@ -99,24 +100,25 @@ class TargetDriver:
         return self.target
 
 
-def machine_code(kernel: CompiledKernel, folder: Path) -> list[str]:
-    """Return the instructions of a kernel compiled for an NVIDIA GPU; temporary files go to ``folder``."""
-    listing = run_nvidia_tool("cuobjdump", ["-sass"], kernel, folder)
+def machine_code(kernel: CompiledKernel) -> list[str]:
+    """Return the instructions of a kernel compiled for an NVIDIA GPU."""
+    listing = run_nvidia_tool(kernel, "cuobjdump", "-sass")
     return re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(.*?)\s*;", listing, flags=re.MULTILINE)
 
 
-def resources(kernel: CompiledKernel, folder: Path) -> dict[str, int]:
+def resources(kernel: CompiledKernel) -> dict[str, int]:
     """Return the registers (``REG``) and the bytes of ``STACK``, ``SHARED`` and ``LOCAL`` memory of a kernel.
 
-    The kernel must be compiled for an NVIDIA GPU. Temporary files go to ``folder``.
+    The kernel must be compiled for an NVIDIA GPU.
     """
-    usage = run_nvidia_tool("cuobjdump", ["-res-usage"], kernel, folder).split("Function", 1)[1]
+    usage = run_nvidia_tool(kernel, "cuobjdump", "-res-usage").split("Function", 1)[1]
     return {name: int(number) for name, number in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", usage)}
 
 
-def run_nvidia_tool(name: str, flags: list[str], kernel: CompiledKernel, folder: Path) -> str:
-    """Write a kernel's binary to ``folder``, run an NVIDIA tool that Triton ships on it, and return the output."""
+def run_nvidia_tool(kernel: CompiledKernel, name: str, *flags: str) -> str:
+    """Run an NVIDIA tool that Triton ships on a kernel's binary, and return the output."""
     tool = Path(triton.__file__).parent / "backends/nvidia/bin" / name
-    binary = folder / f"{kernel.hash}.cubin"
-    binary.write_bytes(kernel.asm["cubin"])
-    return subprocess.run([tool, *flags, binary], check=True, capture_output=True, text=True).stdout
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as binary:
+        binary.write(kernel.asm["cubin"])
+        binary.flush()
+        return subprocess.run([tool, *flags, binary.name], check=True, capture_output=True, text=True).stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -62,12 +61,10 @@ class KernelCosts:
     writing: float | None
 
 
-def kernel_costs(
-    input: str, format: str, batch: int, gpu: Gpu, folder: Path, shifts: Tensor | None = None
-) -> list[KernelCosts]:
+def kernel_costs(input: str, format: str, batch: int, gpu: Gpu, shifts: Tensor | None = None) -> list[KernelCosts]:
     """Compile the kernels that convert a batch of 224x224 images, and return the costs of each kernel.
 
-    The motion vectors are the canonical ones, or ``shifts``. Temporary files go to ``folder``.
+    The motion vectors are the canonical ones, or ``shifts``.
     """
     images = torch.zeros(1, _CHANNELS, _SIZE, _SIZE, dtype=getattr(torch, input)).expand(batch, -1, -1, -1)
     packed = format == "packed"
@@ -78,7 +75,7 @@ def kernel_costs(
     )
     for launch in recorded:
         kernel = compile_launch(launch, TARGETS[gpu.target])
-        used, outermost = resources(kernel, folder), loops(kernel, folder)
+        used, outermost = resources(kernel), loops(kernel)
         counts = reading_instructions(outermost, input), writing_instructions(outermost, format)
         found.append(KernelCosts(used["REG"], used["SHARED"], used["STACK"] + used["LOCAL"], *counts))
     return found

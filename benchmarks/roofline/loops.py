@@ -51,9 +51,9 @@ class Loop:
         return [next((_WIDTHS[part] for part in suffix if part in _WIDTHS), 4) for suffix in suffixes]
 
 
-def loops(kernel: CompiledKernel, folder: Path) -> list[Loop]:
-    """Disassemble a kernel and return its outermost loops in code order; temporary files go to ``folder``."""
-    return parse_loops(run_nvidia_tool("nvdisasm", ["-gi", "-c"], kernel, folder))
+def loops(kernel: CompiledKernel) -> list[Loop]:
+    """Disassemble a kernel and return its outermost loops in code order."""
+    return parse_loops(run_nvidia_tool(kernel, "nvdisasm", "-gi", "-c"))
 
 
 def parse_loops(listing: str) -> list[Loop]:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.harness.rows import Row, make_row
+from benchmarks.harness.rows import Row
 
 CPU, GPU = "Test CPU, 2 cores", "Test GPU 9000"
 
 
-def environment(device: str = CPU, **changes: Any) -> dict[str, Any]:
-    """Return the environment fields of a row."""
-    fields = {
+def row(suite: str, case: dict[str, Any], seconds: float, *, device: str = CPU, images: int = 1, **more: Any) -> Row:
+    """Return a row with a median time of ``seconds``; ``more`` replaces or adds fields."""
+    return {
+        "suite": suite,
+        "case": case,
+        "images": images,
+        "median_s": seconds,
+        "iqr_s": seconds / 10,
+        "rounds": 7,
+        "bytes_moved": 1000,
+        "peak_memory": None,
         "device": device,
         "kind": "cuda" if device == GPU else "cpu",
         "cpu": CPU,
@@ -25,25 +33,8 @@ def environment(device: str = CPU, **changes: Any) -> dict[str, Any]:
         "date": "2026-01-02T03:04:05+00:00",
         "commit": "0123456789abcdef",
         "dirty": False,
-    }
-    return {**fields, **changes}
-
-
-def row(suite: str, case: dict[str, Any], seconds: float, *, device: str = CPU, images: int = 1, **more: Any) -> Row:
-    """Return a row with a median time of ``seconds``; ``more`` replaces or adds measured fields."""
-    measured = {
-        "images": images,
-        "median_s": seconds,
-        "iqr_s": seconds / 10,
-        "min_s": seconds / 2,
-        "rounds": 7,
-        "iterations": 1,
-        "bytes_moved": 1000,
-        "peak_memory": None,
-        "threads": 1,
         **more,
     }
-    return make_row(environment(device), suite, case, measured)
 
 
 def comparison(method: str, input: str, format: str | None, seconds: float, device: str = CPU, **more: Any) -> Row:

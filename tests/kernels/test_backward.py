@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,11 +161,11 @@ COMPILED = [
 
 @pytest.mark.parametrize(("image_dtype", "name", "interpolation"), COMPILED, ids=str)
 @pytest.mark.parametrize("target", [*SOME_SLOW, "gfx942"])
-def test_no_spill(target: str, image_dtype: torch.dtype, name: str, interpolation: str | None, tmp_path: Path) -> None:
+def test_no_spill(target: str, image_dtype: torch.dtype, name: str, interpolation: str | None) -> None:
     for launch in backward_launches(image_dtype, name, interpolation, target)[1:]:
         kernel = compile_launch(launch, TARGETS[target])
         if target in NVIDIA:
-            usage = resources(kernel, tmp_path)
+            usage = resources(kernel)
             # On sm_80, ptxas spills up to 16 bytes of some transpose kernels, to fit more programs on a multiprocessor.
             allowed = 16 if (launch.kernel.__name__, target) == ("transpose_kernel", "sm_80") else 0
             assert usage["LOCAL"] == 0
@@ -177,10 +176,10 @@ def test_no_spill(target: str, image_dtype: torch.dtype, name: str, interpolatio
             assert re.findall(r"\.vgpr_spill_count: *(\d+)", assembly) == ["0"]
 
 
-def test_64_bit_offsets(tmp_path: Path) -> None:
+def test_64_bit_offsets() -> None:
     small = backward_launches(torch.float32, "atan", None, "sm_90")
     large = backward_launches(torch.float32, "atan", None, "sm_90", size=65536)
     offsets = [{launch.arguments["OFFSET_DTYPE"] for launch in each} for each in (small, large)]
     assert offsets == [{tl.int32}, {tl.int64}]
     for launch in large[1:]:
-        assert resources(compile_launch(launch, TARGETS["sm_90"]), tmp_path)["STACK"] == 0
+        assert resources(compile_launch(launch, TARGETS["sm_90"]))["STACK"] == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,13 +54,13 @@ def augmented_launches_for(
         yield launches(batch, torch.float32, size=size, nearest=nearest, warp_size=warp_size)[0]
 
 
-def assert_no_spill_and_no_fusion(launch: Launch, kernel: CompiledKernel, folder: Path) -> list[str]:
+def assert_no_spill_and_no_fusion(launch: Launch, kernel: CompiledKernel) -> list[str]:
     """Check a kernel for an NVIDIA GPU, and return its machine code."""
-    usage = resources(kernel, folder)
+    usage = resources(kernel)
     assert usage["LOCAL"] == 0
     assert usage["STACK"] == 0, "registers are spilled"
     assert usage["REG"] * 32 * launch.arguments["num_warps"] <= 65536
-    code = machine_code(kernel, folder)
+    code = machine_code(kernel)
     assert len(code) > 100
     assert not matching(code, r"\b(LDL|STL)\b"), "local memory is used"
     assert not matching(code, r"\b(FFMA|FFMA2|DFMA)\b"), "a product and a sum are fused, or there is a division"
@@ -99,9 +98,9 @@ def constants_and_dtypes(value: Any) -> Any:
 @pytest.mark.parametrize("events", FORMATS, ids=str)
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("target", [pytest.param(t, marks=[] if t == "sm_90" else pytest.mark.slow) for t in NVIDIA])
-def test_nvidia(target: str, image_dtype: torch.dtype, events: torch.dtype | str, tmp_path: Path) -> None:
+def test_nvidia(target: str, image_dtype: torch.dtype, events: torch.dtype | str) -> None:
     for launch in launches_for(target, image_dtype, events):
-        code = assert_no_spill_and_no_fusion(launch, compile_launch(launch, TARGETS[target]), tmp_path)
+        code = assert_no_spill_and_no_fusion(launch, compile_launch(launch, TARGETS[target]))
         if events == torch.float32 and "events" in launch.arguments:
             assert matching(code, r"\bSTG\.E\.128\b"), "events are not written with the widest stores"
             # Planes are written, too, with the dtype of the images.
@@ -113,13 +112,13 @@ def test_nvidia(target: str, image_dtype: torch.dtype, events: torch.dtype | str
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("target", NVIDIA)
 def test_augmented_on_nvidia(
-    target: str, image_dtype: torch.dtype, interpolation: str, tmp_path: Path, request: pytest.FixtureRequest
+    target: str, image_dtype: torch.dtype, interpolation: str, request: pytest.FixtureRequest
 ) -> None:
     if triton.__version__.startswith("3.6.") and (target, image_dtype, interpolation) == SPILLED_BY_TRITON_3_6:
         reason = "ptxas spills 16 bytes per thread to fit three programs on a multiprocessor"
         request.applymarker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=True))
     for launch in augmented_launches_for(target, image_dtype, interpolation):
-        code = assert_no_spill_and_no_fusion(launch, compile_launch(launch, TARGETS[target]), tmp_path)
+        code = assert_no_spill_and_no_fusion(launch, compile_launch(launch, TARGETS[target]))
         if "events" in launch.arguments:
             assert matching(code, r"\bSTG\.E\.128\b"), "events are not written with the widest stores"
 
@@ -169,7 +168,7 @@ def test_augmented_sizes_that_triton_specialises(target: str, size: tuple[int, i
     [("sm_90", torch.float32), *((target, torch.uint8) for target in TARGETS)],
     ids=str,
 )
-def test_kernels_for_many_channels_are_compiled_once(target: str, image_dtype: torch.dtype, tmp_path: Path) -> None:
+def test_kernels_for_many_channels_are_compiled_once(target: str, image_dtype: torch.dtype) -> None:
     """A kernel that grows with the number of channels would take minutes to compile for a few hundred of them."""
     binaries: list[list[bytes]] = []
     for channels in (5, 64, 1000):
@@ -179,9 +178,9 @@ def test_kernels_for_many_channels_are_compiled_once(target: str, image_dtype: t
             for launch in launches(batch, torch.float32, warp_size=TARGETS[target].warp_size):
                 kernel = compile_launch(launch, TARGETS[target])
                 if target in NVIDIA:
-                    usage = resources(kernel, tmp_path)
+                    usage = resources(kernel)
                     assert usage["LOCAL"] == usage["STACK"] == 0
-                    assert not matching(machine_code(kernel, tmp_path), r"\b(FFMA|FFMA2|DFMA)\b")
+                    assert not matching(machine_code(kernel), r"\b(FFMA|FFMA2|DFMA)\b")
                 binaries[-1].append(kernel.asm["cubin" if target in NVIDIA else "hsaco"])
     assert [len(binary) for binary in binaries[0]] == [len(binary) for binary in binaries[2]]
     assert binaries[1] == binaries[2], "compiled again for another number of channels"
@@ -200,10 +199,10 @@ def test_augmented_kernels_for_many_channels_are_compiled_once() -> None:
 
 
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
-def test_64_bit_offsets(image_dtype: torch.dtype, tmp_path: Path) -> None:
+def test_64_bit_offsets(image_dtype: torch.dtype) -> None:
     images = torch.zeros(1, 3, 1, 1, dtype=image_dtype).expand(1, 3, 16384, 16384)
     for launch in launches(images, torch.float32):
-        usage = resources(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
+        usage = resources(compile_launch(launch, TARGETS["sm_90"]))
         assert usage["STACK"] == usage["LOCAL"] == 0
 
 
@@ -217,13 +216,13 @@ def packed_events(layout: str) -> torch.Tensor:
 @pytest.mark.parametrize("layout", ["contiguous", "gaps"])
 @pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
 @pytest.mark.parametrize("target", NVIDIA)
-def test_unpacking_on_nvidia(target: str, dtype: torch.dtype, layout: str, tmp_path: Path) -> None:
+def test_unpacking_on_nvidia(target: str, dtype: torch.dtype, layout: str) -> None:
     (launch,) = unpack_launches(packed_events(layout), dtype)
     kernel = compile_launch(launch, TARGETS[target])
-    usage = resources(kernel, tmp_path)
+    usage = resources(kernel)
     assert usage["LOCAL"] == usage["STACK"] == usage["SHARED"] == 0
     assert usage["REG"] <= 32, "too many registers for full occupancy"
-    code = machine_code(kernel, tmp_path)
+    code = machine_code(kernel)
     width = 16 // dtype.itemsize
     assert len(matching(code, r"\bLDG\.E")) == 1, "a byte is read more than once"
     assert len(matching(code, rf"\bLDG\.E{READS[width]}\b")) == 1
@@ -259,14 +258,14 @@ def _product_and_difference(a_ptr, b_ptr, c_ptr):
     tl.store(c_ptr, tl.load(a_ptr) * (1 / 255) - tl.load(b_ptr))
 
 
-def test_fusion_is_detected_if_allowed(tmp_path: Path) -> None:
+def test_fusion_is_detected_if_allowed() -> None:
     """Without enable_fp_fusion=False the compiler fuses operations: the assertions above can fail."""
     number = torch.zeros(1)
     arguments = {"a_ptr": number, "b_ptr": number, "c_ptr": number}
     found = []
     for fusion in (False, True):
         launch = Launch(_product_and_difference, (1, 1, 1), {**arguments, "enable_fp_fusion": fusion})
-        code = machine_code(compile_launch(launch, TARGETS["sm_90"]), tmp_path)
+        code = machine_code(compile_launch(launch, TARGETS["sm_90"]))
         found.append(bool(matching(code, r"\bFFMA\b")))
     assert found == [False, True]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -57,17 +56,17 @@ def test_compiled_kernel_equals_cpu_path(target: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("target", TARGETS)
-def test_compiles_without_spills_and_fusion(target: str, name: str, tmp_path: Path) -> None:
+def test_compiles_without_spills_and_fusion(target: str, name: str) -> None:
     recorded = launch_of(name)
     kernel = compile_launch(recorded, TARGETS[target])
     # A product and a sum that the compiler may fuse would differ from the CPU's in the last bit.
     assert not matching(kernel.asm["llir"].splitlines(), r"\bcontract\b|fmuladd|llvm\.fma")
     if target.startswith("sm_"):
         assert "fma" not in kernel.asm["ptx"]
-        usage = resources(kernel, tmp_path)
+        usage = resources(kernel)
         assert (usage["STACK"], usage["LOCAL"]) == (0, 0)
         assert usage["REG"] * 32 * recorded.arguments["num_warps"] <= 65536
-        assert not matching(machine_code(kernel, tmp_path), r"\b(LDL|STL|FFMA)\b")
+        assert not matching(machine_code(kernel), r"\b(LDL|STL|FFMA)\b")
     else:
         assert "scratch_" not in kernel.asm["amdgcn"]
 

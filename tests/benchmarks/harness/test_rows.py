@@ -1,4 +1,4 @@
-"""Tests of benchmark rows: keys, files, look-up and ratios."""
+"""Benchmark rows: files, look-up and ratios."""
 
 from __future__ import annotations
 
@@ -9,41 +9,22 @@ import pytest
 
 from benchmarks.harness.rows import (
     bandwidth_ratio,
-    make_row,
     read_rows,
     rows_by_device,
     seconds_per_image,
     speed_up,
     write_rows,
 )
-from tests.benchmarks.builders import CPU, GPU, comparison, environment, row
+from tests.benchmarks.builders import CPU, GPU, comparison, row
 
 
-def test_key_depends_on_device_suite_and_case_only() -> None:
-    key = make_row(environment(), "comparison", {"a": 1, "b": 2}, {"median_s": 1.0})["key"]
-    later = environment(date="2030-01-01", torch="3.0", commit=None)
-    assert make_row(later, "comparison", {"b": 2, "a": 1}, {"median_s": 2.0})["key"] == key
-    others = [
-        make_row(environment(GPU), "comparison", {"a": 1, "b": 2}, {}),
-        make_row(environment(), "limits", {"a": 1, "b": 2}, {}),
-        make_row(environment(), "comparison", {"a": 1, "b": 3}, {}),
-    ]
-    assert len({key, *(other["key"] for other in others)}) == 4
-
-
-def test_new_rows_replace_rows_with_the_same_key(tmp_path: Path) -> None:
-    first = [row("s", {"n": n}, seconds=1.0) for n in range(3)]
-    write_rows(first, tmp_path)
-    write_rows([row("s", {"n": 1}, seconds=9.0), row("t", {"n": 1}, seconds=5.0)], tmp_path)
-    found = {(r["suite"], r["case"]["n"]): r["median_s"] for r in read_rows(tmp_path)}
-    assert found == {("s", 0): 1.0, ("s", 1): 9.0, ("s", 2): 1.0, ("t", 1): 5.0}
-
-
-def test_old_names_in_files_are_replaced_by_new_names(tmp_path: Path) -> None:
-    old = row("races", {"method": "published, tf32", "face": "host", "data": "pieces of 32×32"}, 1.0)
-    (tmp_path / "old.json").write_text(json.dumps([old], ensure_ascii=False))
-    (new,) = read_rows(tmp_path)
-    assert new == row("comparison", {"method": "official, tf32", "clock": "host", "data": "crops of 32×32"}, 1.0)
+def test_new_rows_replace_rows_of_the_same_case(tmp_path: Path) -> None:
+    write_rows([row("s", {"n": n, "m": 0}, seconds=1.0) for n in range(3)], tmp_path)
+    later = row("s", {"m": 0, "n": 1}, 9.0, date="2030-01-01", commit=None)
+    write_rows([later, row("t", {"n": 1, "m": 0}, 5.0), row("s", {"n": 1, "m": 0}, 7.0, device=GPU)], tmp_path)
+    found = {(r["device"], r["suite"], r["case"]["n"]): r["median_s"] for r in read_rows(tmp_path)}
+    on_cpu = {("s", 0): 1.0, ("s", 1): 9.0, ("s", 2): 1.0, ("t", 1): 5.0}
+    assert found == {**{(CPU, *key): seconds for key, seconds in on_cpu.items()}, (GPU, "s", 1): 7.0}
 
 
 def test_each_device_has_one_file_with_one_line_per_row(tmp_path: Path) -> None:

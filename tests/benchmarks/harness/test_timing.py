@@ -1,4 +1,4 @@
-"""Tests of pytest parameters, repetitions, peak memory and timing fields of a measurement."""
+"""Clocks, repetitions, peak memory and fields of a measurement."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import statistics
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,28 +15,19 @@ from benchmarks.harness.timing import (
     cpu_seconds,
     cuda_time,
     device_param,
+    measured_fields,
     peak_memory,
     rounds_and_iterations,
-    timing_fields,
     warm_up,
 )
 
 
-def test_cpu_cases_have_no_marks() -> None:
+def test_cuda_cases_are_skipped_without_a_gpu_and_wait_for_it() -> None:
     case = device_param("cpu", "graph", 3)
-    assert case.values == ("cpu", "graph", 3)
-    assert not case.marks
-
-
-def test_cuda_cases_wait_for_the_gpu_and_are_skipped_without_one() -> None:
+    assert (case.values, case.marks) == (("cpu", "graph", 3), [])
     skip, clock = device_param("cuda", 3).marks
-    assert skip.name == "skipif"
-    assert skip.args == (not torch.cuda.is_available(),)
-    assert skip.kwargs == {"reason": "no CUDA device"}
+    assert (skip.name, skip.args) == ("skipif", (not torch.cuda.is_available(),))
     assert clock.kwargs == {"timer": cuda_time}
-
-
-def test_cuda_cases_without_wait_use_the_default_clock() -> None:
     assert [mark.name for mark in device_param("cuda", 3, use_cuda_timer=False).marks] == ["skipif"]
 
 
@@ -85,23 +75,25 @@ def test_warm_up_returns_the_time_of_one_call(monkeypatch: pytest.MonkeyPatch) -
     assert calls == 1 + 13  # until 50 ms have passed
 
 
-def test_peak_memory_is_the_largest_sum_of_allocations() -> None:
+def test_peak_memory_is_the_largest_sum_of_new_allocations() -> None:
+    existing = torch.ones(3_000_000)
+
     def call() -> torch.Tensor:
         first = torch.ones(1_000_000)
         second = torch.ones(2_000_000)
         del first
         third = torch.ones(500_000)
+        existing.add_(1)
         return second[:1] + third[:1]
 
     assert peak_memory(call, "cpu") == pytest.approx(12_000_000, rel=0.01)
 
 
-def test_peak_memory_excludes_earlier_allocations() -> None:
-    existing = torch.ones(3_000_000)
-    assert peak_memory(lambda: torch.add(existing, 1, out=existing), "cpu") < 10_000
-
-
-def test_timing_fields_are_divided_by_the_repetitions_per_call() -> None:
+def test_measured_fields_are_of_one_repetition_of_the_work() -> None:
     rounds = [8.0, 10.0, 12.0, 20.0]
-    stats = SimpleNamespace(median=statistics.median(rounds), iqr=6.0, min=min(rounds), rounds=len(rounds))
-    assert timing_fields(stats, 4) == {"median_s": 2.75, "iqr_s": 1.5, "min_s": 2.0, "rounds": 4}
+    fields = measured_fields(rounds, images=3, per_call=4, bytes_moved=7)
+    quarter, _, three_quarters = statistics.quantiles(rounds, n=4)
+    expected = {"median_s": 2.75, "iqr_s": (three_quarters - quarter) / 4, "min_s": 2.0, "rounds": 4}
+    threads = torch.get_num_threads()
+    assert fields == {**expected, "images": 3, "bytes_moved": 7, "peak_memory": None, "threads": threads}
+    assert measured_fields([1.0], images=1, per_call=1)["iqr_s"] == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from benchmarks.roofline.estimate import H100, kernel_costs
@@ -22,9 +20,9 @@ BOUNDS = {
 
 @pytest.mark.parametrize("vectors", ["default", "random"])
 @pytest.mark.parametrize(("input", "format"), BOUNDS)
-def test_instructions_per_pixel_stay_below_their_bound(input: str, format: str, vectors: str, tmp_path: Path) -> None:
+def test_instructions_per_pixel_stay_below_their_bound(input: str, format: str, vectors: str) -> None:
     shifts = random_shifts() if vectors == "random" else None
-    (kernel,) = kernel_costs(input, format, 128, H100, tmp_path, shifts)
+    (kernel,) = kernel_costs(input, format, 128, H100, shifts)
     assert kernel.spilled == 0
     assert kernel.writing is not None
     assert kernel.writing <= BOUNDS[input, format][vectors == "random"]
