@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -35,13 +36,13 @@ class Case:
         events = reference.convert(self.images, self.ratio, self.shifts)
         return pack(events) if packed else events.to(dtype)
 
-    def on(self, device: torch.device | str) -> Case:
-        """Return a copy on a device; the images keep their strides."""
-        images = self.images
-        extent = 1 + sum((size - 1) * stride for size, stride in zip(images.shape, images.stride()))
-        flat = images.as_strided((extent,), (1,)).to(device)
-        ratio = self.ratio.to(device) if isinstance(self.ratio, Tensor) else self.ratio
-        return Case(flat.as_strided(images.shape, images.stride()), self.shifts.to(device), ratio)
+
+def on_device(value: Any, device: str) -> Any:
+    """Return a tensor on a device, with the same strides and alignment, and anything else unchanged."""
+    if not isinstance(value, Tensor):
+        return value
+    memory = value.new_empty(0).set_(value.untyped_storage())
+    return memory.to(device).as_strided(value.shape, value.stride(), value.storage_offset())
 
 
 def pack(events: Tensor) -> Tensor:
@@ -103,7 +104,9 @@ def arrange(images: Tensor, layout: str) -> Tensor:
 
 
 def filled(shape: tuple[int, ...], dtype: torch.dtype, content: str, generator: torch.Generator) -> Tensor:
-    """Return images with one of :data:`CONTENTS`; uint8 images are always finite."""
+    """Return images with one of :data:`CONTENTS`, or with ``"few levels"``; uint8 images are always finite."""
+    if content == "few levels":
+        return noise((6,), dtype, generator)[torch.randint(6, shape, generator=generator)]
     if content == "flat":
         return noise((shape[0], 1, 1, 1), dtype, generator).expand(shape).contiguous()
     if dtype == torch.uint8 or content == "noise":
@@ -116,6 +119,25 @@ def filled(shape: tuple[int, ...], dtype: torch.dtype, content: str, generator: 
     return images
 
 
+def pairs_at(distances: Tensor) -> Tensor:
+    """Return an image ``[1, 3, 512]`` for each distance of grey levels: uint8 ``[N, 1, 3, 512]``.
+
+    All pairs of levels that have this distance, or one less or more, are adjacent. Thresholds that round to the
+    distance decide only about these pairs.
+    """
+    start = torch.arange(256).view(1, 1, 256)
+    end = start + distances[:, None, None] + torch.tensor([-1, 0, 1])[:, None]
+    return torch.stack([start.expand_as(end), end.clamp(0, 255)], dim=3).flatten(2)[:, None].to(torch.uint8)
+
+
+def ratio_on_a_tie(images: Tensor, generator: torch.Generator) -> float:
+    """Return a ratio for which theta is, except for rounding, a difference of two pixels of the first image."""
+    value = reference.scale(images[:1]).amax(1).flatten().double()
+    spread = float(value.max() - value.min())
+    first, second = value[torch.randint(len(value), (2,), generator=generator)].tolist()
+    return abs(first - second) / spread if 0 < spread < torch.inf else 0.5
+
+
 @st.composite
 def cases(draw: st.DrawFn, side: int = 40, batch: int = 3) -> Case:
     """Draw the arguments of a conversion of up to ``batch`` images that are at most ``side`` pixels high and wide."""
@@ -125,9 +147,9 @@ def cases(draw: st.DrawFn, side: int = 40, batch: int = 3) -> Case:
     )
     shape = (draw(st.integers(1, batch)), draw(st.integers(1, 4)), draw(size), draw(size))
     dtype = draw(st.sampled_from(IMAGE_DTYPES) | st.just(torch.uint8))
-    images = filled(shape, dtype, draw(st.sampled_from(CONTENTS)), generator)
+    images = filled(shape, dtype, draw(st.sampled_from([*CONTENTS, "few levels"])), generator)
     images = arrange(images, draw(st.sampled_from(LAYOUTS)))
-    return Case(images, _draw_shifts(draw, shape, generator), _draw_ratio(draw, shape[0], generator))
+    return Case(images, _draw_shifts(draw, shape, generator), _draw_ratio(draw, images, generator))
 
 
 def _draw_shifts(draw: st.DrawFn, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -152,11 +174,13 @@ def _draw_shifts(draw: st.DrawFn, shape: tuple[int, ...], generator: torch.Gener
     return torch.randint(-reach, reach + 1, size, generator=generator).to(integer)
 
 
-def _draw_ratio(draw: st.DrawFn, batch: int, generator: torch.Generator) -> float | Tensor:
-    kind = draw(st.sampled_from(["usual", "any", "per image", "per image, double"]))
+def _draw_ratio(draw: st.DrawFn, images: Tensor, generator: torch.Generator) -> float | Tensor:
+    kind = draw(st.sampled_from(["usual", "any", "tie", "per image", "per image, double"]))
     if kind == "usual":
         return draw(st.sampled_from([0.0, 0.07, 0.1, 0.12, 0.15, 0.25, 0.5, 1.0]))
     if kind == "any":
         return draw(st.floats(0, 1))
-    ratios = torch.rand(batch, generator=generator, dtype=torch.float64) * 0.5
+    if kind == "tie":
+        return ratio_on_a_tie(images, generator)
+    ratios = torch.rand(len(images), generator=generator, dtype=torch.float64) * 0.5
     return ratios if kind == "per image, double" else ratios.float()

@@ -14,7 +14,7 @@ from torch import Tensor
 from i2e_triton import Surrogate, reference
 from i2e_triton.surrogate import DEFAULT_ALPHAS
 from tests.augmented_cases import AugmentedCase, augmented_cases
-from tests.cases import Case, cases
+from tests.cases import Case, cases, launched_ratio
 
 #: Tolerance in units of eps, relative to the sum of the magnitudes of all terms that are added up.
 UNITS = 64
@@ -37,6 +37,13 @@ class GradientCase:
     def nearest(self) -> bool:
         """Whether the operator uses nearest interpolation."""
         return not isinstance(self.case, AugmentedCase) or self.case.nearest
+
+    def launched(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of ``launch_backward.gradients_into`` after the results."""
+        surrogate = (self.surrogate.name, float(self.surrogate.alpha or 0))
+        arguments = (self.gradient, self.case.images, self.case.shifts, *launched_ratio(self.case.ratio), *surrogate)
+        boxes = {name: getattr(self.case, name, None) for name in ("crop", "flip")}
+        return arguments, {**boxes, "nearest": isinstance(self.case, AugmentedCase) and self.nearest}
 
     def ratios(self) -> Tensor:
         """Return one ratio per image, in the arithmetic dtype of the images."""

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
+    ROOT / "README.md",
     ROOT / "SECURITY.md",
     ROOT / "kernels" / "NOTES.md",
     *sorted((ROOT / "docs").glob("*.md")),

@@ -101,10 +101,3 @@ def test_extras_are_declared(command: str) -> None:
     extras = re.findall(r"\w+", target)
     declared = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
     assert set(extras) <= set(declared)
-
-
-def test_linked_files_exist() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README) + re.findall(r"`(\w+/[\w/.]+\.\w+)`", README)
-    assert "docs/events.gif" in links
-    missing = [link for link in links if not (ROOT / link).exists()]
-    assert missing == []

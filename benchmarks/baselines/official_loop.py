@@ -74,21 +74,6 @@ class Images(Dataset[tuple[Tensor, int]]):
         return self._transform(image), label
 
 
-class Meter:
-    """A running mean of numbers or tensors."""
-
-    def __init__(self) -> None:
-        self._sum: Tensor | float = 0.0
-        self._count = 0
-        self.mean: Tensor | float = 0.0
-
-    def update(self, value: Tensor | float, count: int) -> None:
-        """Add ``count`` values whose mean is ``value``."""
-        self._sum += value * count
-        self._count += count
-        self.mean = self._sum / self._count
-
-
 class OfficialLoop:
     """The official training loop, called once per step.
 
@@ -112,7 +97,7 @@ class OfficialLoop:
         self._device = next(network.parameters()).device
         self._label_smoothing = label_smoothing
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=precision is not None)
-        self.losses, self.top1, self.top5 = Meter(), Meter(), Meter()
+        self.totals: list[Tensor | float] = [0.0, 0.0, 0.0]  # of the loss, and of the top-1 and top-5 accuracies
 
     def step(self, images: Tensor, labels: Tensor) -> float:
         """Train on a batch in host memory and return its loss."""
@@ -121,11 +106,9 @@ class OfficialLoop:
         with torch.autocast(self._device.type, self.precision, enabled=self.precision is not None):
             logits = self.network(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
-        top1, top5 = accuracy(logits, labels, (1, 5))
         value = loss.item()
-        self.losses.update(value, len(images))
-        self.top1.update(top1, len(images))
-        self.top5.update(top5, len(images))
+        means = (value, *accuracy(logits, labels, (1, 5)))
+        self.totals = [total + len(images) * mean for total, mean in zip(self.totals, means)]
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)

@@ -20,13 +20,15 @@ _TOOLS = ("memcheck", "racecheck", "synccheck")
 
 def gpu_tests(run: Run) -> str:
     """Run the tests that are marked ``gpu``, in several processes if pytest-xdist is installed."""
+    workers = ["-n", str(_PROCESSES)] if util.find_spec("xdist") and not run.dry else []
+    return run_tests(run, [], *workers, *(["tests/kernels"] if run.dry else []))
+
+
+def run_tests(run: Run, tool: list[str], *arguments: str, **environment: str) -> str:
+    """Run tests that are marked ``gpu`` (a dry run only collects them), and return the last line of pytest's output."""
     require("hypothesis", "numpy", "PIL", "skimage")
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
-    if run.dry:
-        command += ["--collect-only", "tests/kernels"]
-    elif util.find_spec("xdist"):
-        command += ["-n", str(_PROCESSES)]
-    output = run_command(run, command)
+    options = ["-q", "-m", "gpu", "-p", "no:cacheprovider", *arguments, *(["--collect-only"] if run.dry else [])]
+    output = run_command(run, [*tool, sys.executable, "-m", "pytest", *options], **environment)
     return output.strip().splitlines()[-1].strip("= ")
 
 
@@ -42,18 +44,16 @@ def host_time(run: Run) -> str:
 
 
 def sanitizer(run: Run) -> str:
-    """Run compute-sanitizer on small conversions of every kind."""
+    """Run compute-sanitizer on tests with small images, because it makes kernels many times slower."""
     tool = shutil.which("compute-sanitizer")
-    prefixes: list[list[str]] = (
-        [[]] if run.dry else [[tool, "--tool", name, "--error-exitcode=3"] for name in _TOOLS if tool]
-    )
-    if not prefixes:
+    if not tool and not run.dry:
         raise SkippedError("needs compute-sanitizer, which is part of the CUDA toolkit")
-    for prefix in prefixes:
+    files = [f"tests/kernels/test_{name}.py" for name in ("convert", "augmented", "unpack")]
+    for name in _TOOLS[:1] if run.dry else _TOOLS:
+        command = [tool, "--tool", name, "--error-exitcode=3"] if tool and not run.dry else []
         # PyTorch's caching allocator would hide accesses beyond the end of a tensor.
-        command = [*prefix, sys.executable, "-m", "benchmarks.gpu.small_cases", run.device]
-        run_command(run, command, PYTORCH_NO_CUDA_MEMORY_CACHING="1")
-    return "equal" if run.dry else f"no errors: {', '.join(_TOOLS)}"
+        text = run_tests(run, command, "-k", "every", *files, PYTORCH_NO_CUDA_MEMORY_CACHING="1")
+    return f"{', '.join(_TOOLS)}: {text}"
 
 
 def require(*modules: str) -> None:

@@ -252,5 +252,5 @@ SECTIONS = {
     "augmentation": Section("augmentation and random draws", augmentation),
     "tests": Section("tests marked gpu", gpu_tests),
     "training": Section("training steps", training),
-    "sanitizer": Section("compute-sanitizer on small cases", sanitizer),
+    "sanitizer": Section("compute-sanitizer on small images", sanitizer),
 }

@@ -117,22 +117,20 @@ def build_loops(folder: Path, device: str) -> dict[str, Loop]:
     scaler = torch.amp.GradScaler(device, enabled=device == "cuda")
     module = SpikingClassifier(recipe).to(device)
     loader = SampleLoader(samples, training_transform(recipe), recipe.batch_size)
-    ours = Loop(
-        "ours", fit(module, batches, device), module.network, module.configure_optimizers(), scaler, batches, loader
-    )
+    fitted = fit(module, batches, device)
+    ours = Loop("ours", fitted, module.network, module.configure_optimizers(), scaler, batches, loader)
     network = copy.deepcopy(module.network)
     optimizer = SpikingClassifier(recipe, network).configure_optimizers()
-    bare = Loop("bare", None, network, optimizer, scaler, batches, loader)  # type: ignore[arg-type]
-    bare.steps = partial(bare_steps, bare, device)
+    steps = partial(bare_steps, network, optimizer, scaler, batches, device)
+    bare = Loop("bare", steps, network, optimizer, scaler, batches, loader)
     network = copy.deepcopy(module.network)
     network.register_module("i2e", Conversion(recipe.ratio).to(device))
     optimizer = SpikingClassifier(recipe, network).configure_optimizers()
-    precision = torch.float16 if device == "cuda" else None
-    steps = OfficialLoop(network, optimizer, recipe.label_smoothing, precision)
+    theirs = OfficialLoop(network, optimizer, recipe.label_smoothing, torch.float16 if device == "cuda" else None)
     floats = [pin((reference.scale(batch), batch_labels), device) for batch, batch_labels in zip(images, labels)]
-    theirs = DataLoader(Images(samples), recipe.batch_size, shuffle=True, pin_memory=device == "cuda")
-    official = Loop("official", None, network, optimizer, steps.scaler, floats, theirs)  # type: ignore[arg-type]
-    official.steps = lambda: [steps.step(*batch) for batch in floats]
+    their_loader = DataLoader(Images(samples), recipe.batch_size, shuffle=True, pin_memory=device == "cuda")
+    their_steps = partial(official_steps, theirs, floats)
+    official = Loop("official", their_steps, network, optimizer, theirs.scaler, floats, their_loader)
     check_equal(ours, official, device)
     return {"ours": ours, "bare": bare, "official": official}
 
@@ -159,16 +157,28 @@ def fit(module: SpikingClassifier, batches: list[Batch], device: str) -> Callabl
     return call
 
 
-def bare_steps(loop: Loop, device: str) -> None:
+def bare_steps(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    batches: list[Batch],
+    device: str,
+) -> None:
     """Train on the batches without any loop around the network: no metrics, no logs, no callbacks."""
-    for images, labels in loop.batches:
+    for images, labels in batches:
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         with torch.autocast(device, torch.float16, enabled=device == "cuda"):
-            loss = F.cross_entropy(loop.network(images), labels, label_smoothing=0.1)
-        loop.optimizer.zero_grad()
-        loop.scaler.scale(loss).backward()
-        loop.scaler.step(loop.optimizer)
-        loop.scaler.update()
+            loss = F.cross_entropy(network(images), labels, label_smoothing=0.1)
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+
+def official_steps(loop: OfficialLoop, batches: list[Batch]) -> None:
+    """Train on the batches with the official loop."""
+    for images, labels in batches:
+        loop.step(images, labels)
 
 
 def pin(batch: Batch, device: str) -> Batch:

@@ -10,9 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from i2e_triton import canonical_shifts, convert, random_shifts, reference
+from i2e_triton import convert, random_shifts, reference
 from i2e_triton.ops import cpu_augmented, operator
 from tests.augmented_cases import AugmentedCase, augmented_cases, boxes, flips
 from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, poisoned
@@ -43,36 +42,10 @@ def test_equals_reference(case: AugmentedCase, dtype: torch.dtype, packed: bool,
     assert_same_events(out, expected)
 
 
-@settings(max_examples=80, deadline=None)
-@given(
-    case=augmented_cases(),
-    length=st.integers(1, 9),
-    factor=st.sampled_from([1, 2, 3, 4, 5, 8, 11]),
-    extreme=st.booleans(),
-    values=st.sampled_from([1, 700, 2**20]),
-)
-def test_equals_reference_if_boxes_are_enlarged_by_an_integer_factor(
-    case: AugmentedCase, length: int, factor: int, extreme: bool, values: int
-) -> None:
-    case.crop = boxes(len(case.images), torch.Generator().manual_seed(length)) if case.crop is None else case.crop
-    case.crop[:, 2] = length
-    case.size = (length * factor, case.size[1] if case.size else 1)
-    if extreme and case.images.is_floating_point():  # differences of these values overflow
-        case.images = torch.where(case.images > 0.5, 1, -1) * torch.finfo(case.images.dtype).max
-    expected = case.expected()
-    out = poisoned(expected, "contiguous")
-    with mock.patch.object(cpu_augmented, "_CHUNK_VALUES", values):
-        events_of(case, dtype=torch.bool, out=out)
-    assert_same_events(out, expected)
-
-
-@settings(max_examples=80, deadline=None)
-@given(case=augmented_cases(), factor=st.sampled_from([1, 2, 3, 4, 8]))
-def test_value_channels_equal_the_reference(case: AugmentedCase, factor: int) -> None:
+@settings(max_examples=80)
+@given(case=augmented_cases())
+def test_value_channels_equal_the_reference(case: AugmentedCase) -> None:
     """The value channels are compared, because a different rounding of them rarely changes an event."""
-    if case.crop is not None and factor > 1:
-        case.crop[:, 2] = case.crop[0, 2]
-        case.size = (int(case.crop[0, 2]) * factor, case.size[1] if case.size else 1)
     images, crop, size, flip = case.images, case.crop, case.size, case.flip
     augmented = reference.augment(images, crop, size, flip, case.interpolation)
     expected = augmented.amax(dim=1)
@@ -227,44 +200,6 @@ def test_out_must_not_share_memory_with_boxes() -> None:
         convert(IMAGES, crop=inside, dtype=torch.uint8, out=out)
 
 
-OPERATOR = torch.ops.i2e_triton.convert
-KINDS = ("all", "crop", "flip", "size", "nearest packed", "empty")
-
-
-def arguments(kind: str, generator: torch.Generator) -> tuple[Any, ...]:
-    images = noise((2, 3, 9, 8), torch.uint8, generator)
-    crop, flip = boxes(2, generator), flips(2, generator)
-    rest = (canonical_shifts(), torch.tensor([0.1, 0.2]), 0.0, 8, torch.float32, False)
-    return {
-        "all": (images.float(), *rest, crop, flip, (12, 11), False),
-        "crop": (images.mT, None, None, 0.12, 5, torch.bool, False, crop),
-        "flip": (images, *rest, None, flip, None, True),
-        "size": (images.double(), *rest, None, None, (4, 30)),
-        "nearest packed": (images, None, None, 0.1, 8, torch.uint8, True, crop, flip, (20, 3), True),
-        "empty": (images[:0], None, None, 0.1, 8, torch.float32, False, crop[:0], flip[:0], (5, 6), False),
-    }[kind]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_operator_passes_opcheck(kind: str, generator: torch.Generator) -> None:
-    given = arguments(kind, generator)
-    results = torch.library.opcheck(OPERATOR.default, given)
-    assert results == dict.fromkeys(results, "SUCCESS")
-    results = torch.library.opcheck(OPERATOR.out, given, {"out": torch.zeros_like(OPERATOR(*given))})
-    assert results == dict.fromkeys(results, "SUCCESS")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_fake_result_has_shape_strides_and_dtype_of_the_real_one(kind: str, generator: torch.Generator) -> None:
-    given = arguments(kind, generator)
-    real = OPERATOR(*given)
-    with FakeTensorMode() as mode:
-        fake = OPERATOR(*(mode.from_tensor(a) if isinstance(a, Tensor) else a for a in given))
-    meta = OPERATOR(*(a.to("meta") if isinstance(a, Tensor) else a for a in given))
-    for other in (fake, meta):
-        assert (other.shape, other.stride(), other.dtype) == (real.shape, real.stride(), real.dtype)
-
-
 @pytest.mark.parametrize("dynamic", [None, True])
 def test_compiles_as_one_graph(dynamic: bool | None, generator: torch.Generator) -> None:
     def call(images: Tensor, crop: Tensor, flip: Tensor) -> Tensor:
@@ -276,8 +211,3 @@ def test_compiles_as_one_graph(dynamic: bool | None, generator: torch.Generator)
         images = noise(shape, torch.uint8, generator)
         crop, flip = boxes(shape[0], generator), flips(shape[0], generator)
         assert_same_events(compiled(images, crop, flip), call(images, crop, flip))
-
-
-def test_augmented_events_have_no_gradient() -> None:
-    leaf = IMAGES.clone().requires_grad_()
-    assert not convert(leaf, size=(8, 8)).requires_grad

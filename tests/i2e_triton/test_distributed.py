@@ -18,7 +18,8 @@ NAMES = ("astronaut", "chelsea", "coffee", "rocket")
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(I2E(), nn.Flatten(2), nn.Linear(2 * 16 * 16, 3))
+    encoder = I2E(0.1, learn_ratio=True, surrogate=Surrogate("atan", 20))
+    return nn.Sequential(encoder, nn.Flatten(2), nn.Linear(2 * 16 * 16, 3))
 
 
 def loss_of(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -38,7 +39,8 @@ def train_two_steps(rank: int, folder: str) -> None:
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     loss_of(model, images()[2 * rank : 2 * rank + 2]).backward()
     optimiser.step()
-    result = {"canonical": module.state_dict()["2.weight"].clone()}
+    learned = {"canonical": "2.weight", "ratio": "0.ratio"}
+    result = {name: module.get_parameter(key).detach().clone() for name, key in learned.items()}
 
     model.train()
     torch.manual_seed(rank)  # each process draws different vectors
@@ -54,7 +56,7 @@ def train_two_steps(rank: int, folder: str) -> None:
 def test_two_processes_train_the_same_model(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(train_two_steps, args=(str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    for key in ("canonical", "random", "motion vectors"):
+    for key in ("canonical", "ratio", "random", "motion vectors"):
         assert torch.equal(first[key], second[key])
 
     # One process that takes a step on the mean loss of both halves gets the same weights.
@@ -64,33 +66,8 @@ def test_two_processes_train_the_same_model(tmp_path: Path) -> None:
     ((loss_of(module, first_half) + loss_of(module, second_half)) / 2).backward()
     optimiser.step()
     torch.testing.assert_close(first["canonical"], module.state_dict()["2.weight"])
+    torch.testing.assert_close(first["ratio"], module.get_parameter("0.ratio").detach())
+    assert first["ratio"] != network().get_parameter("0.ratio")
     assert not torch.equal(first["canonical"], network().state_dict()["2.weight"])
     assert not torch.equal(first["random"], first["canonical"])
     assert torch.equal(first["motion vectors"], I2E().weight)
-
-
-def learn_ratio(rank: int, folder: str) -> None:
-    """Take a step of the ratio and of the weights as one of two processes, on its half of the images."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    torch.set_num_threads(1)
-    module = network()
-    module[0] = I2E(0.1, learn_ratio=True, surrogate=Surrogate("atan", 20))
-    model = DistributedDataParallel(module.eval())
-    loss_of(model, images()[2 * rank : 2 * rank + 2]).backward()
-    torch.save(module[0].ratio.grad, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_two_processes_have_the_mean_gradient_of_the_ratio(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(learn_ratio, args=(str(tmp_path),), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert torch.equal(first, second)
-    module = network()
-    encoder = I2E(0.1, learn_ratio=True, surrogate=Surrogate("atan", 20))
-    module[0] = encoder
-    module.eval()
-    first_half, second_half = images().chunk(2)
-    ((loss_of(module, first_half) + loss_of(module, second_half)) / 2).backward()
-    assert isinstance(encoder.ratio, nn.Parameter)
-    torch.testing.assert_close(first, encoder.ratio.grad)

@@ -15,11 +15,8 @@ from torchvision import tv_tensors
 
 import i2e_triton
 from i2e_triton import canonical_shifts, convert, event_rate, random_shifts, reference, unpack
-from tests.cases import pack
+from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, pack
 from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph, poison_for, resized_photograph
-
-IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
-EVENT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
 
 
 def expected_events(images: Tensor, ratio: float | Tensor = 0.12, shifts: Tensor | None = None) -> Tensor:
@@ -141,12 +138,6 @@ def test_out_may_be_a_view_of_a_larger_tensor(generator: torch.Generator) -> Non
     convert(images, out=larger[:, 1:3, ..., :8])
     assert_same_events(larger[:, 1:3, ..., :8].contiguous(), expected)
     assert int(larger.isnan().sum()) == larger.numel() - expected.numel()  # nothing else is written
-
-
-def test_packed_events_are_uint8_for_every_dtype(generator: torch.Generator) -> None:
-    image = noise((3, 6, 8), torch.uint8, generator)
-    for dtype in EVENT_DTYPES:
-        assert_same_events(convert(image, packed=True, dtype=dtype), pack(expected_events(image[None])[:, 0]))
 
 
 def test_result_never_requires_a_gradient(generator: torch.Generator) -> None:

@@ -222,7 +222,3 @@ def test_refused_arguments() -> None:
         convert(images, surrogate=ATAN, out=torch.empty(8, 2, 2, 8, 8))
     with pytest.raises(TypeError, match=r"surrogate must be an i2e_triton.Surrogate, got str 'atan'; use"):
         convert(images, surrogate="atan")  # type: ignore[arg-type]
-
-
-def test_no_surrogate_no_gradient(generator: torch.Generator) -> None:
-    assert not convert(arguments(generator)[0]).requires_grad

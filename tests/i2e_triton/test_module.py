@@ -14,10 +14,8 @@ from torch import Tensor, nn
 
 from i2e_triton import I2E, ORDERS, random_shifts, reference
 from i2e_triton.transforms import ImageToEvents
-from tests.cases import pack
+from tests.cases import IMAGE_DTYPES, pack
 from tests.samples import assert_same_events, canonical_events, events_of_each_candidate, noise, resized_photograph
-
-DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @pytest.fixture
@@ -152,7 +150,7 @@ def test_timesteps_dtype_and_packed(images: Tensor) -> None:
     assert_same_events(I2E(packed=True).eval()(images), pack(expected.bool()))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 def test_autocast_and_half_do_not_change_the_events(dtype: torch.dtype) -> None:
     images = torch.stack([resized_photograph(name, 64) for name in ("astronaut", "coffee")])
     images = images if dtype == torch.uint8 else reference.scale(images).to(dtype)

@@ -12,9 +12,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from i2e_triton import ORDERS, canonical_shifts, reference
+from tests.cases import IMAGE_DTYPES
 from tests.samples import PHOTOGRAPHS, assert_same_events, extremes, noise, photograph, resized_photograph
 
-DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 #: Pair [p, q] of each group, a to h, as the two cells (row, column) of a 3x3 kernel that contain -1 and +1.
 OFFICIAL_CELLS = (
     ((1, 1), (1, 2)),
@@ -71,7 +71,7 @@ def official(images: Tensor, ratio: float) -> Tensor:
     return torch.stack([difference >= theta, -difference >= theta], dim=2).transpose(0, 1)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_equals_loops_over_pixels(dtype: torch.dtype, data: st.DataObject) -> None:
@@ -127,14 +127,14 @@ def test_order_permutes_the_timesteps_of_the_official_code(order: str) -> None:
     assert_same_events(reference.convert(image, 0.12, canonical_shifts(order)), expected)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 def test_flat_image_has_no_events_but_in_the_official_code_all(dtype: torch.dtype, generator: torch.Generator) -> None:
     images = noise((3, 3, 1, 1), dtype, generator).expand(3, 3, 5, 6)
     assert reference.convert(images, 0.12, canonical_shifts()).sum() == 0
     assert official(reference.scale(images).float(), 0.12).all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES[1:], ids=str)
 @pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
 def test_image_with_a_non_finite_pixel_has_no_events(
     dtype: torch.dtype, number: float, generator: torch.Generator

@@ -19,9 +19,7 @@ from triton.compiler import CompiledKernel
 from triton.runtime.driver import driver
 
 from benchmarks.roofline.ahead_of_time import TARGETS, TargetDriver
-from i2e_triton.kernels import launch, launch_backward
-from tests.augmented_cases import AugmentedCase, launched_augmentation
-from tests.cases import Case, launched_ratio, launched_shifts, poisoned
+from i2e_triton.kernels import launch
 from tests.ptx.instructions import parse
 from tests.ptx.machine import WARP, Memory
 
@@ -132,46 +130,3 @@ def _bytes(storage: torch.UntypedStorage, writeable: bool) -> np.ndarray:
     array = np.frombuffer(array_type.from_address(storage.data_ptr()), dtype=np.uint8)
     array.flags.writeable = writeable
     return array
-
-
-def convert(
-    case: Case | AugmentedCase,
-    dtype: torch.dtype = torch.bool,
-    *,
-    packed: bool = False,
-    multiprocessors: int = 1,
-    layout: str = "contiguous",
-    target: str = "sm_90",
-    constant: bool = True,
-) -> Tensor:
-    """Convert a case into a poisoned output, as on a GPU with that many multiprocessors.
-
-    If ``constant``, the motion vectors are compiled into the kernel where this is possible.
-    """
-    shifts = launched_shifts(case.shifts, constant)
-    out = poisoned(case.expected(dtype, packed=packed), layout)
-    with gpu(target, multiprocessors):
-        launch.convert_into(
-            out, case.images, shifts, *launched_ratio(case.ratio), packed=packed, **launched_augmentation(case)
-        )
-    return out
-
-
-def gradients(
-    arguments: tuple[Any, ...], need_images: bool, multiprocessors: int, target: str, **options: Any
-) -> tuple[Tensor | None, Tensor]:
-    """Return the gradients for the images (None if they are not needed) and for the ratios, as on a GPU."""
-    images = arguments[1]
-    dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
-    for_images = torch.full_like(images, torch.nan) if need_images else None
-    for_ratios = torch.full((len(images),), torch.nan, dtype=dtype)
-    with gpu(target, multiprocessors):
-        launch_backward.gradients_into(for_images, for_ratios, *arguments, **options)
-    return for_images, for_ratios
-
-
-def unpack_into(out: Tensor, packed: Tensor, target: str = "sm_90") -> Tensor:
-    """Unpack events into ``out`` as on a GPU, and return it."""
-    with gpu(target):
-        launch.unpack_into(out, packed)
-    return out

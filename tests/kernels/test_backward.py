@@ -1,19 +1,14 @@
-"""The kernels of the backward pass equal the reference, interpreted and compiled, up to rounding."""
+"""The kernels of the backward pass equal the reference up to rounding, on each backend, and compile without spills."""
 
 from __future__ import annotations
-
-import re
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
 
 import pytest
 import torch
 import triton.language as tl
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
-from benchmarks.roofline.ahead_of_time import TARGETS, compile_launch, resources
+from benchmarks.roofline.ahead_of_time import TARGETS
 from i2e_triton import Surrogate, canonical_shifts, convert, random_shifts, reference
 from i2e_triton.kernels import launch_backward
 from i2e_triton.kernels.plan import Launch, Layout
@@ -22,95 +17,64 @@ from tests.augmented_cases import AugmentedCase
 from tests.cases import Case
 from tests.gradient_cases import GradientCase, gradient_case, gradient_cases
 from tests.kernels import compiled
-from tests.kernels.test_compile import NVIDIA
+from tests.kernels.conftest import GPU, MANY, ONE, Backend
+from tests.kernels.test_compile import NVIDIA, code_without_spills
+from tests.kernels.test_convert import PHASES, interpreted_or_gpu
 from tests.samples import noise
 
-#: Multiprocessors of the device: with ONE, a few programs share an image; with MANY, more.
-ONE, MANY = 1, 132
 ATAN = Surrogate("atan")
 SOME_SLOW = [pytest.param(target, marks=[] if target == "sm_90" else pytest.mark.slow) for target in NVIDIA]
-PHASES = tuple(phase for phase in Phase if phase != Phase.shrink)
 
 
-def arguments(case: GradientCase) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of ``launch_backward.gradients_into`` after the results."""
-    conversion = case.case
-    ratio = conversion.ratio
-    ratios, number = (ratio, 0.0) if isinstance(ratio, Tensor) else (None, ratio)
-    surrogate = (case.surrogate.name, float(case.surrogate.alpha or 0))
-    options: dict[str, Any] = {"crop": None, "flip": None, "nearest": False}
-    if isinstance(conversion, AugmentedCase):
-        options = {"crop": conversion.crop, "flip": conversion.flip, "nearest": case.nearest}
-    return (case.gradient, conversion.images, conversion.shifts, ratios, number, *surrogate), options
+@interpreted_or_gpu
+def test_equals_reference(backend: Backend) -> None:
+    @settings(max_examples=12, phases=PHASES)
+    @given(
+        case=gradient_cases(side=12),
+        multiprocessors=st.sampled_from([ONE, MANY]),
+        offset_dtype=st.sampled_from(["int32", "int64"]),
+    )
+    def check(case: GradientCase, multiprocessors: int, offset_dtype: str) -> None:
+        case.check(*backend.gradients(case, multiprocessors, offset_dtype=offset_dtype))
 
-
-def interpreted(
-    interpreter: ProcessPoolExecutor, case: GradientCase, multiprocessors: int = ONE, offset_dtype: str = "int32"
-) -> tuple[Tensor | None, Tensor]:
-    # Only to send the function's name: it runs in the other process.
-    from tests.kernels.interpreted import gradients
-
-    positional, options = arguments(case)
-    need_images = case.case.images.is_floating_point()
-    return interpreter.submit(gradients, positional, need_images, multiprocessors, offset_dtype, **options).result()
-
-
-@settings(max_examples=12, phases=PHASES)
-@given(case=gradient_cases(side=12), multiprocessors=st.sampled_from([ONE, MANY]), wide=st.booleans())
-def test_interpreted(interpreter: ProcessPoolExecutor, case: GradientCase, multiprocessors: int, wide: bool) -> None:
-    case.check(*interpreted(interpreter, case, multiprocessors, "int64" if wide else "int32"))
-
-
-@pytest.mark.parametrize("name", DEFAULT_ALPHAS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_interpreted_surrogates(
-    interpreter: ProcessPoolExecutor, name: str, dtype: torch.dtype, generator: torch.Generator
-) -> None:
-    images = noise((2, 3, 17, 19), dtype, generator)
-    case = gradient_case(Case(images, canonical_shifts(), torch.tensor([0.1, 0.3])), Surrogate(name), generator)
-    case.check(*interpreted(interpreter, case))
+    check()
 
 
 @pytest.mark.parametrize("name", DEFAULT_ALPHAS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64, torch.uint8], ids=str)
-def test_compiled(name: str, dtype: torch.dtype, generator: torch.Generator) -> None:
-    if (name, dtype) == ("sigmoid", torch.float64):
+def test_every_surrogate(backend: Backend, name: str, dtype: torch.dtype, generator: torch.Generator) -> None:
+    if (backend.name, name, dtype) == ("compiled", "sigmoid", torch.float64):
         pytest.skip("the PTX machine does not execute libdevice's exp; the interpreted test covers this")
-    images = noise((2, 3, 9, 11), dtype, generator)
-    case = gradient_case(
-        Case(images, random_shifts(2, generator), torch.tensor([0.1, 0.3])), Surrogate(name), generator
-    )
-    positional, options = arguments(case)
-    case.check(*compiled.gradients(positional, dtype != torch.uint8, MANY, "sm_90", **options))
+    images, ratios = noise((2, 3, 9, 11), dtype, generator), torch.tensor([0.1, 0.3])
+    case = gradient_case(Case(images, random_shifts(2, generator), ratios), Surrogate(name), generator)
+    case.check(*backend.gradients(case, ONE if backend.name == "interpreted" else MANY))
 
 
 @pytest.mark.parametrize("target", SOME_SLOW)
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
-def test_compiled_augmented(interpolation: str, target: str, generator: torch.Generator) -> None:
+@pytest.mark.parametrize("backend", ["compiled"], indirect=True)
+def test_augmented(backend: Backend, interpolation: str, target: str, generator: torch.Generator) -> None:
     crop, flip = torch.tensor([[-2, 1, 5, 6], [3, -2, 9, 4]]), torch.tensor([True, False])
     images = noise((2, 2, 6, 7), torch.float32, generator)
     augmented = AugmentedCase(images, canonical_shifts(timesteps=3), crop, (9, 5), flip, interpolation)
-    case = gradient_case(augmented, Surrogate("atan"), generator)
-    positional, options = arguments(case)
-    case.check(*compiled.gradients(positional, True, ONE, target, **options))
+    case = gradient_case(augmented, ATAN, generator)
+    case.check(*backend.gradients(case, target=target))
 
 
-def test_compiled_long_vectors(generator: torch.Generator) -> None:
+def test_long_vectors(backend: Backend, generator: torch.Generator) -> None:
     shifts = torch.tensor([[0, 0, -3, 2], [100, -100, 1, 0], [5, 5, 5, 5]])
-    case = gradient_case(
-        Case(noise((1, 2, 6, 7), torch.float32, generator), shifts, 0.12), Surrogate("rect"), generator
-    )
-    positional, options = arguments(case)
-    case.check(*compiled.gradients(positional, True, ONE, "sm_90", **options))
+    conversion = Case(noise((1, 2, 6, 7), torch.float32, generator), shifts, 0.12)
+    case = gradient_case(conversion, Surrogate("rect"), generator)
+    case.check(*backend.gradients(case))
 
 
-def test_results_do_not_change(generator: torch.Generator) -> None:
-    """The order of the programs and warps, which is random in these tests, does not change a bit."""
-    case = gradient_case(
-        Case(noise((1, 1, 19, 21), torch.float32, generator), canonical_shifts(), 0.12), ATAN, generator
-    )
-    positional, options = arguments(case)
-    first, second = (compiled.gradients(positional, True, MANY, "sm_90", **options) for _ in range(2))
+@pytest.mark.parametrize("backend", ["compiled", GPU], indirect=True)
+def test_results_do_not_change(backend: Backend, generator: torch.Generator) -> None:
+    """The order of the programs and warps, which is random in compiled code, does not change a bit."""
+    size = (19, 21) if backend.name == "compiled" else (224, 224)
+    conversion = Case(noise((1, 1, *size), torch.float32, generator), canonical_shifts(), 0.12)
+    case = gradient_case(conversion, ATAN, generator)
+    first, second = (backend.gradients(case, MANY) for _ in range(2))
     assert all(map(torch.equal, first, second))  # type: ignore[arg-type]
 
 
@@ -163,17 +127,9 @@ COMPILED = [
 @pytest.mark.parametrize("target", [*SOME_SLOW, "gfx942"])
 def test_no_spill(target: str, image_dtype: torch.dtype, name: str, interpolation: str | None) -> None:
     for launch in backward_launches(image_dtype, name, interpolation, target)[1:]:
-        kernel = compile_launch(launch, TARGETS[target])
-        if target in NVIDIA:
-            usage = resources(kernel)
-            # On sm_80, ptxas spills up to 16 bytes of some transpose kernels, to fit more programs on a multiprocessor.
-            allowed = 16 if (launch.kernel.__name__, target) == ("transpose_kernel", "sm_80") else 0
-            assert usage["LOCAL"] == 0
-            assert usage["STACK"] <= allowed, f"{launch.kernel.__name__} spills"
-        else:
-            assembly = kernel.asm["amdgcn"]
-            assert re.findall(r"\.private_segment_fixed_size: (\d+)", assembly) == ["0"]
-            assert re.findall(r"\.vgpr_spill_count: *(\d+)", assembly) == ["0"]
+        # On sm_80, ptxas spills up to 16 bytes of some transpose kernels, to fit more programs on a multiprocessor.
+        allowed = 16 if (launch.kernel.__name__, target) == ("transpose_kernel", "sm_80") else 0
+        code_without_spills(launch, target, allowed)
 
 
 def test_64_bit_offsets() -> None:
@@ -182,4 +138,4 @@ def test_64_bit_offsets() -> None:
     offsets = [{launch.arguments["OFFSET_DTYPE"] for launch in each} for each in (small, large)]
     assert offsets == [{tl.int32}, {tl.int64}]
     for launch in large[1:]:
-        assert resources(compile_launch(launch, TARGETS["sm_90"]))["STACK"] == 0
+        code_without_spills(launch, "sm_90")

@@ -1,18 +1,22 @@
-"""The kernels on a GPU equal the reference on the CPU."""
+"""What only a GPU shows: large sizes, memory, streams, CUDA graphs, threads, synchronisation and compilation.
+
+The tests of each kernel (``test_convert.py``, ``test_augmented.py``, ``test_unpack.py``) also run on a GPU.
+"""
 
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 import i2e_triton
-from i2e_triton import canonical_shifts, convert, random_shifts, unpack
-from tests.cases import CONTENTS, EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, cases, filled, poisoned
+from i2e_triton import Surrogate, canonical_shifts, convert, random_shifts, unpack
+from i2e_triton.augmentation import RandomCropResizeFlip, RandomResizedCropFlip
+from tests.augmented_cases import AugmentedCase, boxes, flips
+from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, Case, arrange, on_device, poisoned
 from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
 
 pytestmark = [
@@ -22,31 +26,19 @@ pytestmark = [
 
 
 def convert_on_gpu(
-    case: Case, dtype: torch.dtype = torch.bool, *, packed: bool = False, layout: str = "contiguous"
+    case: Case | AugmentedCase, dtype: torch.dtype = torch.bool, *, packed: bool = False, layout: str = "contiguous"
 ) -> Tensor:
     """Convert a case on the GPU into a poisoned output."""
     out = poisoned(case.expected(dtype, packed=packed).to("cuda"), layout)
-    on_gpu = case.on("cuda")
-    result = convert(on_gpu.images, on_gpu.ratio, shifts=on_gpu.shifts, dtype=dtype, packed=packed, out=out)
+    images, ratio, shifts = (on_device(value, "cuda") for value in (case.images, case.ratio, case.shifts))
+    augmentation = case.augmentation if isinstance(case, AugmentedCase) else {}
+    options = {name: on_device(value, "cuda") for name, value in augmentation.items()}
+    result = convert(images, ratio, shifts=shifts, dtype=dtype, packed=packed, out=out, **options)
     assert result is out
     return out
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    case=cases(side=70, batch=3) | cases(side=12, batch=200),
-    dtype=st.sampled_from(EVENT_DTYPES),
-    packed=st.booleans(),
-    layout=st.sampled_from(["contiguous", "strided"]),
-)
-def test_equals_reference(case: Case, dtype: torch.dtype, packed: bool, layout: str) -> None:
-    packed = packed and case.packable
-    dtype = torch.uint8 if packed else dtype
-    events = convert_on_gpu(case, dtype, packed=packed, layout=layout)
-    assert_same_events(events, case.expected(dtype, packed=packed))
-
-
-@pytest.mark.parametrize("batch", [1, 7, 128, 300])
+@pytest.mark.parametrize("batch", [1, 128])
 @pytest.mark.parametrize("dtype", [*EVENT_DTYPES, "packed"], ids=str)
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
 def test_every_dtype_at_full_size(
@@ -60,11 +52,23 @@ def test_every_dtype_at_full_size(
     assert_same_events(events, case.expected(event_dtype, packed=packed))
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 1, 977), (2, 1, 977, 1), (1, 2, 37, 41), (3, 3, 1080, 1919)])
-def test_every_shape(shape: tuple[int, ...], generator: torch.Generator) -> None:
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, 977), (2, 1, 977, 1), (7, 3, 64, 66), (300, 3, 33, 36), (3, 3, 1080, 1919)]
+)
+def test_large_shapes(shape: tuple[int, ...], generator: torch.Generator) -> None:
     for dtype in (torch.uint8, torch.float32):
         case = Case(noise(shape, dtype, generator), canonical_shifts(), 0.07)
         assert_same_events(convert_on_gpu(case, packed=True, dtype=torch.uint8), case.expected(packed=True))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_augmented_at_full_size(interpolation: str, generator: torch.Generator) -> None:
+    for batch, raw, size in ((128, (32, 32), (128, 128)), (3, (500, 375), (224, 224))):
+        images, crop = noise((batch, 3, *raw), torch.uint8, generator), boxes(batch, generator, 200, 400)
+        shifts, flip = random_shifts(batch, generator), flips(batch, generator)
+        case = AugmentedCase(images, shifts, crop, size, flip, interpolation)
+        for dtype, packed in ((torch.float32, False), (torch.bfloat16, False), (torch.uint8, True)):
+            assert_same_events(convert_on_gpu(case, dtype, packed=packed), case.expected(dtype, packed=packed))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -73,32 +77,16 @@ def test_every_layout_without_a_copy(layout: str, batch: int, generator: torch.G
     images = arrange(noise((batch, 3, 64, 80), torch.float32, generator), layout)
     case = Case(images, canonical_shifts(), 0.12)
     expected = case.expected()
-    on_gpu = case.on("cuda")
+    on_gpu = on_device(images, "cuda")
     out = poisoned(expected.to("cuda"))
-    convert(on_gpu.images, 0.12, dtype=torch.bool, out=out)  # compiles; the memory for this must not count
+    convert(on_gpu, 0.12, dtype=torch.bool, out=out)  # compiles; the memory for this must not count
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    convert(on_gpu.images, 0.12, dtype=torch.bool, out=out)
+    convert(on_gpu, 0.12, dtype=torch.bool, out=out)
     planes = batch * 66 * 96 * 4 + 2**20  # bytes of the float32 planes with halos, and 1 MiB
     assert torch.cuda.max_memory_allocated() - before <= planes
     assert_same_events(out, expected)
-
-
-@pytest.mark.parametrize("content", CONTENTS)
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("batch", [2, 150])
-def test_every_content(content: str, dtype: torch.dtype, batch: int, generator: torch.Generator) -> None:
-    case = Case(filled((batch, 3, 40, 40), dtype, content, generator), canonical_shifts(), 0.12)
-    assert_same_events(convert_on_gpu(case), case.expected())
-
-
-@pytest.mark.parametrize("ratio", [k / 51 for k in range(52)])
-def test_ties_on_whole_grey_levels(ratio: float) -> None:
-    levels = torch.arange(256, dtype=torch.uint8)
-    pairs = torch.stack([levels[:, None].expand(256, 256), levels.expand(256, 256)], dim=2).reshape(1, 1, 256, 512)
-    case = Case(pairs, torch.tensor([[0, 0, 0, 1]]), ratio)
-    assert_same_events(convert_on_gpu(case), case.expected())
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
@@ -157,36 +145,71 @@ def test_another_stream(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 128])
-def test_convert_and_unpack_do_not_synchronize(batch: int) -> None:
-    images = torch.rand(batch, 3, 64, 64, device="cuda")
+def test_no_function_synchronizes(batch: int) -> None:
+    images = torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8, device="cuda")
     ratios = torch.full((batch,), 0.1, device="cuda")
     shifts = random_shifts(batch, device="cuda")
-    convert(images, ratios, shifts=shifts)
-    unpack(convert(images, 0.12, packed=True))
+    rows, generator = torch.arange(batch, device="cuda"), torch.Generator("cuda")
     module = i2e_triton.I2E().cuda().train()
-    module(images)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    augments = RandomCropResizeFlip(128), RandomResizedCropFlip(128)
+
+    def call_all() -> None:
         convert(images, ratios, shifts=shifts)
         unpack(convert(images, 0.12, packed=True))
         module(images)
+        for augment in augments:
+            for augmentation in (augment(images), augment(images, generator), augment.for_rows(images, rows, 1, 2)):
+                convert(images, 0.07, **augmentation)
+
+    call_all()  # compiles, and copies tables to the GPU
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        call_all()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.parametrize("augmented", [False, True])
 @pytest.mark.parametrize("batch", [1, 128])
-def test_cuda_graph(batch: int, generator: torch.Generator) -> None:
-    first, second = (noise((batch, 3, 64, 96), torch.uint8, generator) for _ in range(2))
-    images = first.cuda()
-    convert(images, 0.12, packed=True)
+def test_cuda_graph(batch: int, augmented: bool, generator: torch.Generator) -> None:
+    def draw() -> dict[str, Any]:
+        images = noise((batch, 3, 32, 32), torch.uint8, generator)
+        return {"images": images, "crop": boxes(batch, generator), "flip": flips(batch, generator)}
+
+    size = (64, 48) if augmented else None
+    inputs = {name: tensor.cuda() for name, tensor in draw().items() if augmented or name == "images"}
+    convert(**inputs, size=size, packed=True)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        events = convert(images, 0.12, packed=True)
-    for fresh in (second, first):
-        images.copy_(fresh)
+        events = convert(**inputs, size=size, packed=True)
+    for _ in range(2):
+        fresh = {name: tensor for name, tensor in draw().items() if name in inputs}
+        for name, tensor in fresh.items():
+            inputs[name].copy_(tensor)
         events.fill_(0x5A)
         graph.replay()
-        assert_same_events(events, Case(fresh, canonical_shifts(), 0.12).expected(packed=True))
+        assert_same_events(events, convert(**fresh, size=size, packed=True))
+
+
+def test_cuda_graph_of_gradients(generator: torch.Generator) -> None:
+    images = torch.rand(4, 3, 32, 32, generator=generator).cuda().requires_grad_()
+    weight = torch.rand(8, 4, 2, 32, 32, generator=generator).cuda()
+
+    def step() -> Tensor:
+        return torch.autograd.grad((convert(images, surrogate=Surrogate("atan", 20)) * weight).sum(), images)[0]
+
+    step()
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    images.data.copy_(torch.rand(4, 3, 32, 32, generator=generator))
+    graph.replay()
+    assert torch.equal(captured, step())
 
 
 def test_several_threads_convert_at_once(generator: torch.Generator) -> None:
@@ -216,36 +239,35 @@ def test_second_device(generator: torch.Generator) -> None:
 @pytest.mark.parametrize("backend", ["inductor", "cudagraphs"])
 def test_torch_compile(backend: str, generator: torch.Generator) -> None:
     images = noise((4, 3, 64, 64), torch.uint8, generator)
-    compiled = torch.compile(lambda x: convert(x, 0.1) * 2, fullgraph=True, backend=backend)
-    expected = Case(images, canonical_shifts(), 0.1).expected(torch.float32) * 2
-    assert_same_events(compiled(images.cuda()), expected)
+    compiled = torch.compile(
+        lambda x: convert(x, 0.1) * 2 + unpack(convert(x, 0.2, packed=True)), fullgraph=True, backend=backend
+    )
+    dense, sparse = (Case(images, canonical_shifts(), ratio).expected(torch.float32) for ratio in (0.1, 0.2))
+    assert_same_events(compiled(images.cuda()), dense * 2 + sparse)
 
 
-def test_operator() -> None:
+def test_operators(generator: torch.Generator) -> None:
     images = torch.rand(2, 3, 16, 16, device="cuda")
-    shifts = canonical_shifts(device="cuda")
-    torch.library.opcheck(torch.ops.i2e_triton.convert.default, (images, shifts, None, 0.12, 8, torch.float32, False))
-    ratios = torch.tensor([0.1, 0.2], device="cuda")
-    torch.library.opcheck(torch.ops.i2e_triton.convert.default, (images, None, ratios, 0.0, 8, torch.uint8, True))
+    shifts, ratios = canonical_shifts(device="cuda"), torch.tensor([0.1, 0.2], device="cuda")
+    boxes_and_flips = (boxes(2, generator).cuda(), flips(2, generator).cuda(), (12, 11), False)
+    for given in (
+        (images, shifts, None, 0.12, 8, torch.float32, False),
+        (images, None, ratios, 0.0, 8, torch.uint8, True),
+        (images, None, None, 0.1, 8, torch.float32, False, *boxes_and_flips),
+    ):
+        torch.library.opcheck(torch.ops.i2e_triton.convert.default, given)
+    packed = noise((3, 2, 16, 16), torch.uint8, generator).cuda()
+    torch.library.opcheck(torch.ops.i2e_triton.unpack.default, (packed, 8, torch.float32))
 
 
 @pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
-@pytest.mark.parametrize("shape", [(2, 1, 1), (1, 2, 37, 41), (3, 2, 977, 1), (128, 2, 224, 224), (2, 2, 1080, 1919)])
+@pytest.mark.parametrize("shape", [(3, 2, 977, 1), (128, 2, 224, 224), (2, 2, 1080, 1919)])
 def test_unpack(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> None:
     packed = noise(shape, torch.uint8, generator)
-    # The second tensor is not contiguous: it has gaps between its rows.
-    for on_gpu in (packed.cuda(), torch.cat([packed, packed], dim=-1).cuda()[..., : shape[-1]]):
-        for timesteps in (1, 5, 8):
-            # The allocator reuses this memory for the result: elements that are not written stay 77.
-            torch.full((timesteps, *shape), 77, device="cuda").to(dtype)
-            assert_same_events(unpack(on_gpu, timesteps, dtype), unpack(packed, timesteps, dtype))
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_unpack_of_every_layout(layout: str, generator: torch.Generator) -> None:
-    packed = noise((3, 2, 35, 33), torch.uint8, generator)
-    on_gpu = arrange(packed.cuda(), layout)
-    assert_same_events(unpack(on_gpu), unpack(arrange(packed, layout)))
+    for timesteps in (1, 5, 8):
+        # The allocator reuses this memory for the result: elements that are not written stay 77.
+        torch.full((timesteps, *shape), 77, device="cuda").to(dtype)
+        assert_same_events(unpack(packed.cuda(), timesteps, dtype), unpack(packed, timesteps, dtype))
 
 
 def test_unpack_to_more_than_2_to_the_31_events(generator: torch.Generator) -> None:
@@ -256,13 +278,6 @@ def test_unpack_to_more_than_2_to_the_31_events(generator: torch.Generator) -> N
     assert events.numel() > 2**31
     expected = unpack(packed[0], 8, torch.uint8)
     assert all(torch.equal(events[:, b], expected) for b in range(520))
-
-
-def test_unpack_as_an_operator(generator: torch.Generator) -> None:
-    packed = noise((3, 2, 16, 16), torch.uint8, generator)
-    torch.library.opcheck(torch.ops.i2e_triton.unpack.default, (packed.cuda(), 8, torch.float32))
-    compiled = torch.compile(lambda packed: unpack(packed, 5) * 2, fullgraph=True)
-    assert_same_events(compiled(packed.cuda()), unpack(packed, 5) * 2)
 
 
 def test_wrong_device_is_rejected() -> None:

@@ -7,9 +7,7 @@ names its seed; ``--only SECTION --seed N`` repeats it at once. The exit status 
 from __future__ import annotations
 
 import argparse
-import json
 import secrets
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,30 +20,15 @@ from rich.table import Table
 
 from tests.torture.conversions import try_conversions, try_threads
 from tests.torture.faults import try_faults
+from tests.torture.fuzz_readers import try_readers
 from tests.torture.runs import try_runs
-
-
-def try_readers(seed: int, seconds: float, folder: Path) -> tuple[int, list[str]]:
-    """Read mutated files with every reader, in a child process with limited time and memory."""
-    command = [sys.executable, "-m", "tests.torture.fuzz_readers", "--seconds", f"{seconds:.1f}", "--seed", str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    try:
-        counts = json.loads(done.stdout.splitlines()[-1])
-        tried = sum(reader["tried"] for reader in counts.values())
-    except (IndexError, ValueError, KeyError, TypeError, AttributeError):
-        return 0, [f"seed {seed}: exit status {done.returncode}: {done.stderr[-2000:]}"]
-    failed = [f"seed {seed}: {name}: {reader['failures']}" for name, reader in counts.items() if reader["failures"]]
-    if done.returncode and not failed:
-        failed = [f"seed {seed}: exit status {done.returncode}: {done.stderr[-2000:]}"]
-    return tried, failed
-
 
 #: What each section tries, its function, and its share of the time.
 SECTIONS = {
     "faults": ("file operations x SIGKILL, ENOSPC, EIO", try_faults, 0.3),
     "runs": ("interrupted and concurrent runs", try_runs, 0.3),
     "readers": ("mutated files, every reader", try_readers, 0.2),
-    "conversions": ("random conversions, bit for bit", try_conversions, 0.1),
+    "conversions": ("25 random conversions, bit for bit", try_conversions, 0.1),
     "threads": ("the same in 8 threads", try_threads, 0.1),
 }
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import torch
@@ -16,34 +13,51 @@ from i2e_triton import convert
 from tests.augmented_cases import AugmentedCase, augmented_cases
 from tests.cases import EVENT_DTYPES, Case, cases, poisoned
 from tests.samples import assert_same_events
+from tests.torture.repeat import try_cases
 
-_EXAMPLES = 25
+Conversion = tuple[Case | AugmentedCase, torch.dtype, bool, str | None]
+
 _THREADS = 8
+#: All settings of Hypothesis for one case of a section: 25 conversions, or 25 times 8 in threads.
+_SETTINGS = hypothesis.settings(
+    max_examples=25,
+    database=None,
+    deadline=None,
+    phases=[hypothesis.Phase.generate],
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
 
 
 def try_conversions(seed: int, seconds: float, folder: Path) -> tuple[int, list[str]]:
     """Convert random images of every dtype, layout and content, with random options, one after the other."""
-    return _until(seed, seconds, check_conversion, conversion=conversions())
+
+    @_SETTINGS
+    @hypothesis.given(conversions())
+    def check(conversion: Conversion) -> None:
+        check_conversion(conversion)
+
+    return try_cases(seed, seconds, lambda seed: hypothesis.seed(seed)(check)())
 
 
 def try_threads(seed: int, seconds: float, folder: Path) -> tuple[int, list[str]]:
     """Convert random images in 8 threads at once."""
-    with ThreadPoolExecutor(_THREADS) as threads:
 
-        def check_all(several: list[tuple[Any, ...]]) -> None:
+    @_SETTINGS
+    @hypothesis.given(st.lists(conversions(), min_size=_THREADS, max_size=_THREADS))
+    def check(several: list[Conversion]) -> None:
+        with ThreadPoolExecutor(_THREADS) as threads:
             list(threads.map(check_conversion, several))
 
-        tried, failed = _until(seed, seconds, check_all, several=st.lists(conversions(), min_size=_THREADS, max_size=9))
-    return tried * _THREADS, failed
+    return try_cases(seed, seconds, lambda seed: hypothesis.seed(seed)(check)())
 
 
-def conversions() -> st.SearchStrategy[tuple[Any, ...]]:
+def conversions() -> st.SearchStrategy[Conversion]:
     """Return the strategy of conversions: arguments, dtype of the events, packed or dense, layout of ``out``."""
     layouts = st.sampled_from([None, "contiguous", "strided"])
     return st.tuples(cases() | augmented_cases(), st.sampled_from(EVENT_DTYPES), st.booleans(), layouts)
 
 
-def check_conversion(conversion: tuple[Case | AugmentedCase, torch.dtype, bool, str | None]) -> None:
+def check_conversion(conversion: Conversion) -> None:
     """Convert and compare every bit with the specification; ``out`` is filled with wrong values before."""
     case, dtype, packed, layout = conversion
     packed = packed and case.shifts.shape[-2] <= 8
@@ -52,30 +66,3 @@ def check_conversion(conversion: tuple[Case | AugmentedCase, torch.dtype, bool, 
     out = None if layout is None else poisoned(expected, layout)
     events = convert(case.images, case.ratio, shifts=case.shifts, dtype=dtype, packed=packed, out=out, **augmentation)
     assert_same_events(events, expected)
-
-
-def _until(
-    seed: int, seconds: float, check: Callable[..., None], **strategies: st.SearchStrategy[Any]
-) -> tuple[int, list[str]]:
-    """Check examples of the strategies until the time is over. Every 25 examples have a seed of their own."""
-    settings = hypothesis.settings(
-        max_examples=_EXAMPLES,
-        database=None,
-        deadline=None,
-        phases=[hypothesis.Phase.generate],
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    tried, failed, end = 0, [], time.monotonic() + seconds
-
-    def counted(**example: Any) -> None:
-        nonlocal tried
-        tried += 1
-        check(**example)
-
-    while time.monotonic() < end:
-        try:
-            hypothesis.seed(seed)(settings(hypothesis.given(**strategies)(counted)))()
-        except Exception as error:
-            failed.append(f"seed {seed}: {type(error).__name__}: {error}")
-        seed += 1
-    return tried, failed

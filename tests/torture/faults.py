@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import time
 from pathlib import Path
 
 from tests.torture.commands import (
@@ -23,31 +22,26 @@ from tests.torture.commands import (
     partial_files,
 )
 from tests.torture.inject import KINDS, Fault
+from tests.torture.repeat import try_cases
 
 
 def try_faults(seed: int, seconds: float, folder: Path) -> tuple[int, list[str]]:
     """Inject random faults: one or two runs of a data set with a fault each, then a run without."""
     data = DataSet(folder)
     counts = {format: len(operations(data, format)) for format in FORMATS}
-    tried, failed, end = 0, [], time.monotonic() + seconds
-    while time.monotonic() < end:
-        choices = random.Random(seed + tried)
-        out = folder / f"out-{tried}"
+
+    def check(seed: int) -> None:
+        choices = random.Random(seed)
+        out = folder / f"out-{seed}"
         format = choices.choice(FORMATS)
         workers = choices.choice((0, 0, 0, 1))
-        faults = [
-            random_fault(choices, counts[format] // (1 + workers), data, out) for _ in range(choices.choice((1, 1, 2)))
-        ]
-        try:
-            for fault in faults:
-                check_fault(data, out, format, fault, workers)
-            check_resume(data, out, "--format", format, workers=choices.choice((0, 0, 0, 2)))
-        except AssertionError as error:
-            happened = ", ".join(f"{fault.kind} at operation {fault.at}" for fault in faults)
-            failed.append(f"seed {seed + tried}: {format}, {workers} workers, {happened}: {error}")
-        shutil.rmtree(out, ignore_errors=True)
-        tried += 1
-    return tried, failed
+        for _ in range(choices.choice((1, 1, 2))):
+            fault = random_fault(choices, counts[format] // (1 + workers), data, out)
+            check_fault(data, out, format, fault, workers)
+        check_resume(data, out, "--format", format, workers=choices.choice((0, 0, 0, 2)))
+        shutil.rmtree(out)
+
+    return try_cases(seed, seconds, check)
 
 
 def random_fault(choices: random.Random, operations: int, data: DataSet, out: Path) -> Fault:

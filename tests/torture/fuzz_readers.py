@@ -1,19 +1,16 @@
 """Mutate valid files, and check that every reader accepts or refuses them with a documented error.
 
-``python -m tests.torture.fuzz_readers --seconds 5 --seed 0`` prints one line of JSON: for each reader the number of
-files that were tried, accepted and refused, and its failures. The files are read in one child process with limited
-memory and processor time. A file that ends the child (a crash, a hang) is a failure as well. The exit status is 1 if
-there are failures. A file depends only on the seed and its number, which a failure names::
+The files are read in a child process with limited memory and processor time. A file that ends the child (a crash, a
+hang) is a failure as well. A file depends only on the seed and its number, which a failure names. To read it again::
 
-    python -m tests.torture.fuzz_readers --seed 0 --reader parquet_events --number 1234
+    python -m tests.torture.fuzz_readers SEED parquet_events 1234
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import multiprocessing
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -99,84 +96,62 @@ def try_file(reader: Reader, content: bytes, path: Path) -> str:
     return result if taken < _SECONDS_A_FILE else f"it took {taken:.1f} seconds"
 
 
-def fuzz(seconds: float, seed: int, names: list[str] | None = None, files: int | None = None) -> dict[str, Any]:
-    """Try mutated files in child processes, and return the counts of each reader.
+def try_readers(seed: int, seconds: float, folder: Path) -> tuple[int, list[str]]:
+    """Read mutated files with every reader."""
+    counts = fuzz(seed, seconds, folder)
+    failed = [f"seed {seed}: {name}: {reader['failures']}" for name, reader in counts.items() if reader["failures"]]
+    return sum(reader["tried"] for reader in counts.values()), failed
+
+
+def fuzz(seed: int, seconds: float, folder: Path) -> dict[str, dict[str, Any]]:
+    """Try mutated files in a child process, and return the counts of each reader.
 
     Args:
-        seconds: time for all readers together, without the start of a child.
         seed: seed of the mutations.
-        names: readers to try. Default: None, all.
-        files: files to try for each reader, whatever time it takes. Default: None, as many as the time allows.
+        seconds: time for all readers together, without the start of the child.
+        folder: for temporary files.
 
     Returns:
-        For each reader ``tried``, ``accepted``, ``refused`` and ``failures``, a list of ``{"number", "error"}``.
+        For each reader ``tried``, ``accepted``, ``refused`` and ``failures``, a list of ``{"number", "error"}``. If a
+        file ends the child, the readers after it are missing.
     """
-    results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        first: dict[str, int] = {}
-        end = time.monotonic() + seconds + 60
-        while True:
-            request = {"seconds": seconds, "seed": seed, "names": names, "files": files, "first": first}
-            child = subprocess.run(
-                [sys.executable, "-m", "tests.torture.fuzz_readers", "--child", json.dumps(request), "--in", folder],
-                capture_output=True,
-                text=True,
-                timeout=seconds * 2 + 120,
-            )
-            lines = [json.loads(line) for line in child.stdout.splitlines() if line.startswith("{")]
-            for line in lines:
-                counts = results.setdefault(line["reader"], {"tried": 0, "accepted": 0, "refused": 0, "failures": []})
-                counts["tried"] += line["tried"]
-                counts["accepted"] += line["accepted"]
-                counts["refused"] += line["refused"]
-                counts["failures"] += line["failures"]
-            if child.returncode == 0:
-                return results
-            # The child notes each file before it reads it.
-            note = Path(folder, "current")
-            if not note.is_file() or time.monotonic() > end:
-                raise RuntimeError(f"the child ended with status {child.returncode}: {child.stderr[-2000:]}")
-            current = json.loads(note.read_text())
-            counts = results.setdefault(current["reader"], {"tried": 0, "accepted": 0, "refused": 0, "failures": []})
-            counts["tried"] += 1
-            error = f"the process ended with status {child.returncode}: {child.stderr[-1000:]}"
-            counts["failures"].append({"number": current["number"], "error": error})
-            seconds = max(seconds - current["spent"], 0.0)
-            first = {**first, **dict.fromkeys(current["done"], -1), current["reader"]: current["number"] + 1}
-            note.unlink()
+    child = multiprocessing.get_context("spawn").Process(target=_try_all, args=(seed, seconds, folder))
+    child.start()
+    child.join(2 * seconds + 120)
+    child.kill()
+    child.join()
+    counts: dict[str, dict[str, Any]] = json.loads((folder / "counts.json").read_text())
+    if child.exitcode != 0:
+        reader = list(counts.values())[-1]
+        reader["failures"].append({"number": reader["tried"], "error": f"it ended the process: {child.exitcode}"})
+        reader["tried"] += 1
+    return counts
 
 
-def _child(request: dict[str, Any], folder: Path) -> None:
-    """Try files of all readers in turn, and print the counts of each reader."""
+def _try_all(seed: int, seconds: float, folder: Path) -> None:
+    """Try files of all readers in turn. The counts are written before each file, because it may end the process."""
     from tests.torture.readers import readers
 
-    known = readers()
-    names = [name for name in request["names"] or known if request["first"].get(name, 0) >= 0]
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY + _address_space(), resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    started = time.monotonic()
-    done: list[str] = []
-    for index, name in enumerate(names):
-        reader, first = known[name], request["first"].get(name, 0)
-        share = (request["seconds"] - (time.monotonic() - started)) / (len(names) - index)
-        counts: dict[str, Any] = {"reader": name, "tried": 0, "accepted": 0, "refused": 0, "failures": []}
-        end, number = time.monotonic() + share, first
-        while number < request["files"] if request["files"] is not None else time.monotonic() < end:
-            spent = time.monotonic() - started
-            note = {"reader": name, "number": number, "done": done, "spent": spent}
-            (folder / "current").write_text(json.dumps(note))
+    counts: dict[str, dict[str, Any]] = {}
+    end, remaining = time.monotonic() + seconds, readers()
+    for left, (name, reader) in zip(range(len(remaining), 0, -1), remaining.items()):
+        count: dict[str, Any] = {"tried": 0, "accepted": 0, "refused": 0, "failures": []}
+        counts[name] = count
+        until = time.monotonic() + (end - time.monotonic()) / left
+        while time.monotonic() < until:
+            (folder / "counts.json").write_text(json.dumps(counts))
             cpu = int(time.process_time() + 2 * _SECONDS_A_FILE) + 1
             resource.setrlimit(resource.RLIMIT_CPU, (cpu, resource.RLIM_INFINITY))
-            result = try_file(reader, file_of(reader, request["seed"], number), folder / f"a{reader.suffix}")
-            counts["tried"] += 1
+            number = count["tried"]
+            result = try_file(reader, file_of(reader, seed, number), folder / f"a{reader.suffix}")
             if result in ("accepted", "refused"):
-                counts[result] += 1
+                count[result] += 1
             else:
-                counts["failures"].append({"number": number, "error": result[-2000:]})
-            number += 1
-        done.append(name)
-        sys.stdout.write(json.dumps(counts) + "\n")
-        sys.stdout.flush()
+                count["failures"].append({"number": number, "error": result[-2000:]})
+            count["tried"] += 1
+    (folder / "counts.json").write_text(json.dumps(counts))
 
 
 def _address_space() -> int:
@@ -184,36 +159,15 @@ def _address_space() -> int:
     return pages * resource.getpagesize()
 
 
-def _repeat(name: str, seed: int, number: int) -> None:
+def main(seed: str, name: str, number: str) -> None:
     """Read one file in this process, so that a debugger can follow."""
     from tests.torture.readers import readers
 
     reader = readers()[name]
     with tempfile.TemporaryDirectory() as folder:
-        result = try_file(reader, file_of(reader, seed, number), Path(folder, f"a{reader.suffix}"))
+        result = try_file(reader, file_of(reader, int(seed), int(number)), Path(folder, f"a{reader.suffix}"))
         sys.stdout.write(result + "\n")
 
 
-def main() -> int:
-    """Run the command line, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--reader", help="only this reader")
-    parser.add_argument("--number", type=int, help="read this file only, in this process")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--in", dest="folder", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        _child(json.loads(options.child), Path(options.folder))
-        return 0
-    if options.number is not None:
-        _repeat(options.reader, options.seed, options.number)
-        return 0
-    results = fuzz(options.seconds, options.seed, [options.reader] if options.reader else None)
-    sys.stdout.write(json.dumps(results) + "\n")
-    return 1 if any(counts["failures"] for counts in results.values()) else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(*sys.argv[1:])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from i2e_triton.pipeline.manifest import read_manifest
 from tests.torture.commands import FORMATS, DataSet, Run, check_no_partial_files, check_records, check_resume
+from tests.torture.repeat import try_cases
 
 _LONGEST_WAIT_S = 60
 
@@ -18,22 +19,17 @@ _LONGEST_WAIT_S = 60
 def try_runs(seed: int, seconds: float, folder: Path) -> tuple[int, list[str]]:
     """Interrupt runs in each way of :data:`SCENARIOS`, one after the other, and resume them."""
     data = DataSet(folder, rows=40)
-    tried, failed, end = 0, [], time.monotonic() + seconds
-    while time.monotonic() < end:
-        choices = random.Random(seed + tried)
-        scenario = SCENARIOS[(seed + tried) % len(SCENARIOS)]
-        out = folder / f"out-{tried}"
+
+    def check(seed: int) -> None:
+        choices = random.Random(seed)
+        out = folder / f"out-{seed}"
         options = ("--format", choices.choice(FORMATS), "--size", "400", "400")  # large, so that a run takes a while
-        workers = choices.choice((0, 1, 2))
-        try:
-            scenario(data, out, options, workers, choices)
-            check_records(out)
-            check_resume(data, out, *options, workers=choices.choice((0, 1, 2)))
-        except AssertionError as error:
-            failed.append(f"seed {seed + tried}: {scenario.__name__}, {options[1]}, {workers} workers: {error}")
-        shutil.rmtree(out, ignore_errors=True)
-        tried += 1
-    return tried, failed
+        SCENARIOS[seed % len(SCENARIOS)](data, out, options, choices.choice((0, 1, 2)), choices)
+        check_records(out)
+        check_resume(data, out, *options, workers=choices.choice((0, 1, 2)))
+        shutil.rmtree(out)
+
+    return try_cases(seed, seconds, check)
 
 
 def ctrl_c(data: DataSet, out: Path, options: tuple[str, ...], workers: int, choices: random.Random) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.baselines import emulator
-from tests.samples import PHOTOGRAPHS, noise, resized_photograph
+from tests.samples import noise, resized_photograph
 
 
 def pixel_counts(responses: list[np.float32], on_threshold: float, off_threshold: float) -> list[tuple[int, int]]:
@@ -60,9 +60,8 @@ def test_events_equal_a_computation_per_pixel(
     assert torch.equal(count_events(events, frames.shape), expected)
 
 
-@pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_events_of_photographs_equal_a_computation_per_pixel(name: str) -> None:
-    image = resized_photograph(name, 40)
+def test_events_of_a_photograph_equal_a_computation_per_pixel() -> None:
+    image = resized_photograph("coffee", 40)
     frames = emulator.shifted_frames(image)
     expected = expected_counts(frames, emulator.ON_THRESHOLD, emulator.OFF_THRESHOLD)
     assert bool((expected.sum(dim=(2, 3)) > 0).all())
@@ -75,14 +74,6 @@ def test_events_of_one_pixel_equal_a_calculation_by_hand() -> None:
     frames = torch.tensor([3.0, 3.5, 3.39, 2.95]).exp()[:, None, None]
     events = emulator.emulate(frames)
     assert events.tolist() == [[0.5, 0, 0, 1], [1, 0, 0, 1], [2.5, 0, 0, -1], [3, 0, 0, -1]]
-
-
-def test_reference_level_moves_by_whole_thresholds() -> None:
-    # Two steps of 0.11 exceed the threshold of 0.2. The remainder of 0.02 is kept for later events.
-    frames = (3.0 + 0.11 * torch.arange(11)).exp()[:, None, None]
-    counts = count_events(emulator.emulate(frames), (11, 1, 1))
-    assert counts[:, 0, 0, 0].tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
-    assert not counts[:, 1].any()
 
 
 def test_events_are_sorted_by_time_and_lie_between_frames(generator: torch.Generator) -> None:
@@ -99,22 +90,17 @@ def test_response_is_linear_near_zero_and_logarithmic_above() -> None:
     assert torch.allclose(emulator.log_response(levels), torch.tensor(expected), rtol=0, atol=1e-6)
 
 
-def test_frames_follow_the_path_with_replicated_borders() -> None:
+def test_frames_are_the_luma_along_the_path_with_replicated_borders() -> None:
     image = torch.zeros(3, 5, 6, dtype=torch.uint8)
-    image[:, 2, 3] = 200
+    image[:, 2, 3] = torch.tensor([100, 255, 200])
     image[:, 0, 0] = 100
     frames = emulator.shifted_frames(image)
     path = [(0, 1), (2, 0), (1, 2), (0, 1), (1, 0), (2, 2), (0, 1), (1, 1), (1, 2)]  # (y, x)
     assert frames.shape == (9, 5, 6)
     for frame, (y, x) in zip(frames, path):
-        assert frame[2 + y, 3 + x] == pytest.approx(200)
+        assert frame[2 + y, 3 + x] == pytest.approx(0.299 * 100 + 0.587 * 255 + 0.114 * 200)
         assert torch.allclose(frame[: y + 1, : x + 1], torch.tensor(100.0))
         assert int((frame > 150).sum()) == 1
-
-
-def test_frames_are_the_luma_of_the_image() -> None:
-    image = torch.tensor([10, 100, 200], dtype=torch.uint8)[:, None, None].expand(3, 2, 2)
-    assert emulator.shifted_frames(image)[0, 0, 0] == pytest.approx(0.299 * 10 + 0.587 * 100 + 0.114 * 200)
 
 
 def test_constant_frames_have_no_events() -> None:

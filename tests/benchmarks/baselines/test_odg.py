@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.baselines import odg
-from tests.samples import PHOTOGRAPHS, noise, photograph, resized_photograph
+from tests.samples import noise, resized_photograph
 
 Step = tuple[list[tuple[int, int]], list[tuple[int, int]]]
 
@@ -53,9 +53,8 @@ def test_events_equal_a_loop_over_pixels(shape: tuple[int, ...], generator: torc
         assert all(on and off for on, off in events)
 
 
-@pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_events_of_photographs_equal_a_loop_over_pixels(name: str) -> None:
-    image = resized_photograph(name, 64)
+def test_events_of_a_photograph_equal_a_loop_over_pixels() -> None:
+    image = resized_photograph("coffee", 64)
     events = as_lists(odg.convert(image))
     assert events == slow_odg(image)
     assert any(on for on, _ in events)
@@ -77,11 +76,6 @@ def test_threshold_is_strict_and_absolute(level: int, fires: bool) -> None:
     assert all(bool(on) is fires and bool(off) is fires for on, off in as_lists(odg.convert(image)))
 
 
-def test_flat_image_has_no_events() -> None:
-    for on, off in odg.convert(torch.full((3, 20, 30), 255, dtype=torch.uint8)):
-        assert on.shape == off.shape == (0, 2)
-
-
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [((254, 254), (254, 254)), ((254, 100), (254, 100)), ((508, 254), (254, 127)), ((300, 900), (85, 254))],
@@ -92,6 +86,8 @@ def test_large_images_are_scaled_down(
     image = noise((3, *shape), torch.uint8, generator)
     scaled = odg.scaled(image)
     assert scaled.dtype == torch.uint8
+    for events, of_scaled in zip(odg.convert(image), odg.convert(scaled)):
+        assert all(map(torch.equal, events, of_scaled))
     assert scaled.shape == (3, *expected)
     if shape == expected:
         assert torch.equal(scaled, image)
@@ -101,9 +97,3 @@ def test_scaling_by_two_averages_four_pixels(generator: torch.Generator) -> None
     image = noise((1, 508, 508), torch.uint8, generator)
     mean = image.float().view(1, 254, 2, 254, 2).mean(dim=(2, 4))
     assert float((odg.scaled(image) - mean).abs().max()) <= 0.5
-
-
-def test_large_photograph_is_scaled_before_conversion() -> None:
-    image = photograph("astronaut")
-    assert as_lists(odg.convert(image)) == as_lists(odg.convert(odg.scaled(image)))
-    assert max(int(on.max()) for on, _ in odg.convert(image)) < 254

@@ -10,13 +10,13 @@ import torch
 
 from i2e_triton import canonical_shifts, convert, reference
 from i2e_triton.ops import allocation, operator
+from tests.cases import EVENT_DTYPES
 from tests.samples import assert_same_events, poison_for, resized_photograph
 
 HUGE_PAGE = 2 * 1024 * 1024
-DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(8, 1, 2, 5, 7), (8, 0, 2, 5, 7), (8, 16, 2, 224, 224), (3 * HUGE_PAGE + 1,)])
 def test_results_are_contiguous_writable_and_do_not_overlap(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     result, other = allocation.empty(shape, dtype), allocation.empty(shape, dtype)
@@ -60,7 +60,7 @@ def test_errors_of_madvise_are_ignored() -> None:
     assert result.shape == (2 * HUGE_PAGE,)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", EVENT_DTYPES, ids=str)
 def test_convert_writes_every_element_of_its_result(dtype: torch.dtype) -> None:
     images = torch.stack([resized_photograph(name, 96) for name in ("chelsea", "coffee", "rocket")])
     expected = reference.convert(images, 0.12, canonical_shifts()).to(dtype)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.harness.timing import peak_memory
 from i2e_triton import canonical_shifts, convert, event_rate, reference, unpack
 
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.float32, torch.float64)
@@ -30,18 +29,11 @@ def operators(call: Callable[[], Tensor]) -> set[str]:
     return {event.name for event in trace.events()}
 
 
-def extra_bytes(call: Callable[[], Tensor], tmp_path: Path) -> int:
+def extra_bytes(call: Callable[[], Tensor]) -> int:
     """Return the peak of the bytes that PyTorch allocates during a call, without the result of the call."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
-        result = call()
-    file = tmp_path / "trace.json"
-    trace.export_chrome_trace(str(file))
-    changes = [event for event in json.loads(file.read_text())["traceEvents"] if event["name"] == "[memory]"]
-    held = peak = 0
-    for change in sorted(changes, key=lambda event: event["ts"]):
-        held += change["args"]["Bytes"]
-        peak = max(peak, held)
-    output = result.numel() * result.element_size()
+    results: list[Tensor] = []
+    peak = peak_memory(lambda: results.append(call()), "cpu")
+    output = results[0].numel() * results[0].element_size()
     assert peak >= output
     return peak - output
 
@@ -63,48 +55,46 @@ def test_no_convolution(dtype: torch.dtype, output: str, generator: torch.Genera
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_large_image_needs_less_memory_than_two_images_besides_the_output(
-    dtype: torch.dtype, output: str, generator: torch.Generator, tmp_path: Path
+    dtype: torch.dtype, output: str, generator: torch.Generator
 ) -> None:
     images = random_images((1, 3, 2048, 2048), dtype, generator)
     image_bytes = images.numel() * images.element_size()
-    assert extra_bytes(lambda: convert(images, **OUTPUTS[output]), tmp_path) < 2 * image_bytes
+    assert extra_bytes(lambda: convert(images, **OUTPUTS[output])) < 2 * image_bytes
 
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 def test_longer_batch_needs_no_more_memory_besides_the_output(
-    dtype: torch.dtype, one_thread: None, generator: torch.Generator, tmp_path: Path
+    dtype: torch.dtype, one_thread: None, generator: torch.Generator
 ) -> None:
     images = random_images((128, 3, 128, 128), dtype, generator)
-    half = extra_bytes(lambda: convert(images[:64], dtype=torch.bool), tmp_path)
-    whole = extra_bytes(lambda: convert(images, dtype=torch.bool), tmp_path)
+    half = extra_bytes(lambda: convert(images[:64], dtype=torch.bool))
+    whole = extra_bytes(lambda: convert(images, dtype=torch.bool))
     assert half > 0
     assert whole < 1.1 * half
 
 
 @pytest.mark.parametrize("dtype", IMAGE_DTYPES, ids=str)
 def test_long_motion_vectors_need_memory_of_a_few_images(
-    dtype: torch.dtype, one_thread: None, generator: torch.Generator, tmp_path: Path
+    dtype: torch.dtype, one_thread: None, generator: torch.Generator
 ) -> None:
     images = random_images((1, 3, 1024, 1024), dtype, generator)
     value_bytes = 1024 * 1024 * (1 if dtype == torch.uint8 else 8 if dtype == torch.float64 else 4)
     shifts = torch.randint(-1000, 1001, (8, 4), generator=generator)
-    assert extra_bytes(lambda: convert(images, shifts=shifts, dtype=torch.bool), tmp_path) < 12 * value_bytes
+    assert extra_bytes(lambda: convert(images, shifts=shifts, dtype=torch.bool)) < 12 * value_bytes
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8, torch.bool], ids=str)
 @pytest.mark.parametrize("dim", [None, (1, 3, 4), 0])
-def test_event_rate_needs_a_fixed_amount_of_memory(
-    dtype: torch.dtype, dim: int | tuple[int, ...] | None, tmp_path: Path
-) -> None:
+def test_event_rate_needs_a_fixed_amount_of_memory(dtype: torch.dtype, dim: int | tuple[int, ...] | None) -> None:
     events = torch.zeros(8, 16, 2, 128, 128, dtype=dtype)
     # At most four 8-byte numbers per rate, and 3 MiB for a chunk of the events.
     rates = 4 * 8 * event_rate(events, dim).numel()
-    assert extra_bytes(lambda: event_rate(events, dim), tmp_path) <= rates + 3 * 2**20
+    assert extra_bytes(lambda: event_rate(events, dim)) <= rates + 3 * 2**20
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool], ids=str)
-def test_unpacking_needs_memory_of_two_timesteps_besides_the_result(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_unpacking_needs_memory_of_two_timesteps_besides_the_result(dtype: torch.dtype) -> None:
     packed = torch.zeros(16, 2, 128, 128, dtype=torch.uint8)
     # The bits of two timesteps, and for float16 a float32 copy of one.
     timesteps = packed.numel() * (2 + 4 * (dtype == torch.float16))
-    assert extra_bytes(lambda: unpack(packed, 8, dtype), tmp_path) <= timesteps + 2**16
+    assert extra_bytes(lambda: unpack(packed, 8, dtype)) <= timesteps + 2**16

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import _lru_cache_wrapper
 from typing import Any
 
 import pytest
@@ -15,10 +15,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from i2e_triton import canonical_shifts, convert, random_shifts, reference, unpack
 from i2e_triton.ops import operator
-from tests.cases import pack
+from tests.cases import EVENT_DTYPES, pack
 from tests.samples import assert_same_events, noise, poison_for, resized_photograph
 
-EVENT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
 convert_op = torch.ops.i2e_triton.convert
 
 
@@ -27,11 +26,15 @@ def photographs(size: int = 32) -> Tensor:
 
 
 def arguments(kind: str) -> tuple[Any, ...]:
-    """Return arguments of the operator ``convert``: images, shifts, ratios, ratio, timesteps, dtype, packed."""
+    """Return arguments of the operator ``convert``.
+
+    They are images, shifts, ratios, ratio, timesteps, dtype, packed, and for augmentation crop, flip, size, nearest.
+    """
     images = photographs()
     floats = reference.scale(images)
     ratios = torch.tensor([0.1, 0.2], dtype=torch.float64)
     transposed = floats.to(memory_format=torch.channels_last)
+    crop, flip = torch.tensor([[-2, 5, 20, 60], [2, 9, 9, 4]]), torch.tensor([True, False])
     return {
         "default": (images, None, None, 0.12, 8, torch.float32, False),
         "floats": (floats, None, None, 0.12, 5, torch.bool, False),
@@ -42,10 +45,17 @@ def arguments(kind: str) -> tuple[Any, ...]:
         "strided": (transposed[:, :, ::2, 1:], None, None, 0.12, 8, torch.float32, False),
         "gradient": (floats.requires_grad_(), None, ratios.clone().requires_grad_(), 0.0, 2, torch.float32, False),
         "empty": (images[:0], None, None, 0.12, 8, torch.float32, False),
+        "augmented": (floats, canonical_shifts(), ratios, 0.0, 8, torch.float32, False, crop, flip, (12, 11), False),
+        "cropped": (images.mT, None, None, 0.12, 5, torch.bool, False, crop),
+        "flipped": (images, None, None, 0.12, 8, torch.float32, False, None, flip, None, True),
+        "resized": (floats.double(), None, None, 0.12, 8, torch.float32, False, None, None, (4, 30)),
+        "nearest": (images, None, None, 0.1, 8, torch.uint8, True, crop, flip, (20, 3), True),
+        "empty augmented": (images[:0], None, None, 0.1, 8, torch.float32, False, crop[:0], flip[:0], (5, 6), False),
     }[kind]
 
 
-KINDS = ("default", "floats", "double", "half", "ratios", "packed", "strided", "gradient", "empty")
+AUGMENTED = ("augmented", "cropped", "flipped", "resized", "nearest", "empty augmented")
+KINDS = ("default", "floats", "double", "half", "ratios", "packed", "strided", "gradient", "empty", *AUGMENTED)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -55,7 +65,7 @@ def test_convert_passes_opcheck(kind: str) -> None:
     assert {"test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"} <= set(results)
 
 
-@pytest.mark.parametrize("kind", ["default", "floats", "packed", "empty"])
+@pytest.mark.parametrize("kind", ["default", "floats", "packed", "empty", *AUGMENTED])
 def test_out_variant_passes_opcheck(kind: str) -> None:
     given = arguments(kind)
     out = torch.zeros_like(convert_op.default(*given))
@@ -93,9 +103,7 @@ def test_unpack_passes_opcheck(kind: str, dtype: torch.dtype, generator: torch.G
         assert (other.shape, other.stride(), other.dtype) == (real.shape, real.stride(), dtype)
 
 
-def test_unpack_is_registered_for_every_device() -> None:
-    for key in ("CPU", "CUDA", "Meta"):
-        assert torch._C._dispatch_has_kernel_for_dispatch_key("i2e_triton::unpack", key)
+def test_fake_unpack_is_on_the_device_of_the_events() -> None:
     with FakeTensorMode():
         assert unpack(torch.empty(3, 2, 4, 5, dtype=torch.uint8, device="cuda")).device.type == "cuda"
 
@@ -141,9 +149,9 @@ def test_fake_convert_of_more_than_2_to_the_31_events() -> None:
 
 
 @pytest.mark.parametrize("key", ["CPU", "CUDA", "Meta"])
-def test_convert_is_registered_for_every_device(key: str) -> None:
-    for overload in ("i2e_triton::convert", "i2e_triton::convert.out"):
-        assert torch._C._dispatch_has_kernel_for_dispatch_key(overload, key)
+def test_operators_are_registered_for_every_device(key: str) -> None:
+    for name in ("i2e_triton::convert", "i2e_triton::convert.out", "i2e_triton::unpack"):
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
 
 
 def test_schema_of_convert() -> None:
@@ -186,38 +194,18 @@ def test_every_mode_gives_the_same_events(mode: str, dtype: torch.dtype) -> None
     assert not events.requires_grad
 
 
-@pytest.mark.parametrize("first", ["inference_mode", "meta device", "deterministic"])
-@pytest.mark.slow
-def test_tables_cached_in_a_mode_work_without_the_mode(first: str) -> None:
-    # The first call in a process caches tables. Make it in a mode, and the next calls without the mode.
-    code = f"""
-import contextlib, torch, i2e_triton
-from i2e_triton import reference, canonical_shifts
-torch.use_deterministic_algorithms({first == "deterministic"})
-images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
-mode = {{"inference_mode": torch.inference_mode(), "meta device": torch.device("meta")}}
-with mode.get({first!r}, contextlib.nullcontext()):
-    one = i2e_triton.convert(images, 0.2)
-expected = reference.convert(images, 0.2, canonical_shifts()).float()
-assert torch.equal(one, expected)
-assert torch.equal(i2e_triton.convert(images, 0.2), expected)
-leaf = images.float().requires_grad_()
-layer = torch.nn.Linear(16, 2)
-layer(i2e_triton.convert(leaf, 0.2)).sum().backward()
-assert layer.weight.grad is not None and leaf.grad is None
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
-def test_events_have_no_gradient() -> None:
-    images = reference.scale(photographs()).requires_grad_()
-    layer = torch.nn.Linear(32, 2)
-    events = convert(images)
-    layer(events).sum().backward()
-    assert images.grad is None
-    expected = reference.convert(images.detach(), 0.12, canonical_shifts()).float().sum(dim=(0, 1, 2, 3))
-    assert layer.weight.grad is not None
-    assert torch.equal(layer.weight.grad, expected.expand(2, 32))
+@pytest.mark.parametrize("mode", [torch.inference_mode(), torch.device("meta")], ids=str)
+def test_tables_cached_in_a_mode_work_without_the_mode(mode: AbstractContextManager[Any]) -> None:
+    for module in [module for name, module in sys.modules.items() if name.startswith("i2e_triton.")]:
+        for cached in [value for value in vars(module).values() if isinstance(value, _lru_cache_wrapper)]:
+            cached.cache_clear()
+    images = photographs()
+    with mode:
+        first = convert(images, 0.2)
+    expected = reference.convert(images, 0.2, canonical_shifts()).float()
+    assert_same_events(first, expected)
+    assert_same_events(convert(images, 0.2), expected)
+    torch.nn.Linear(32, 2)(convert(images, 0.2)).sum().backward()
 
 
 def test_writing_out_invalidates_saved_tensors() -> None:
