@@ -7,7 +7,8 @@ import errno
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -65,17 +66,14 @@ class Terminated(KeyboardInterrupt):
     """The process received SIGTERM."""
 
 
-@dataclass(frozen=True)
-class ShardConverter:
-    """Converts the shards of a data set in any process."""
-
-    sources: Mapping[str, Source]
-    config: ConversionConfig
-    out: Path
-
-    def __call__(self, shard: Shard, rows_done: Callable[[int], None]) -> ShardRecord:
-        """Convert and record a shard. ``rows_done`` is called after each batch of rows."""
-        return convert_shard(self.sources[shard.split], shard, self.config, self.out, rows_done=rows_done)
+def _convert_shard(
+    sources: Mapping[str, Source],
+    config: ConversionConfig,
+    out: Path,
+    shard: Shard,
+    rows_done: Callable[[int], None],
+) -> ShardRecord:
+    return convert_shard(sources[shard.split], shard, config, out, rows_done=rows_done)
 
 
 def convert_dataset(
@@ -89,7 +87,8 @@ def convert_dataset(
 ) -> Manifest:
     """Convert every split of a data set of images into a folder: see :func:`write_dataset`."""
     out = out.absolute()  # workers may have another working directory
-    return write_dataset(sources, kind, out, config, ShardConverter(sources, config, out), engine, observer, redo)
+    convert = partial(_convert_shard, sources, config, out)
+    return write_dataset(sources, kind, out, config, convert, engine, observer, redo)
 
 
 def write_dataset(

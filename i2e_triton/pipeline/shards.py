@@ -39,16 +39,22 @@ def convert_shard(
         ValueError: if the source is damaged.
     """
     counts = ShardCounts(config.timesteps)
-    encoder = _Encoder(source, shard, config, rows_done, counts)
+    key = shard.name  # of the last row that was read
+
+    def numbered_rows() -> Iterator[tuple[int, ImageRow]]:
+        nonlocal key
+        for number, row in enumerate(source.read(shard.start, shard.stop), shard.start):
+            key = row.key
+            yield number, row
+
     try:
-        files = write_shard(out, shard, encoder.encoded_rows(), config, source.classes)
+        rows = _encoded_rows(numbered_rows(), config, counts, rows_done)
+        files = write_shard(out, shard, rows, config, source.classes)
     except (MemoryError, RuntimeError) as error:
         # PyTorch's CPU allocator raises RuntimeError.
         if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
             raise
-        raise MemoryError(
-            f"out of memory while converting {encoder.key}; use fewer --workers, or free memory"
-        ) from error
+        raise MemoryError(f"out of memory while converting {key}; use fewer --workers, or free memory") from error
     return record_files(out, shard, files, counts)
 
 
@@ -88,47 +94,28 @@ def record_files(out: Path, shard: Shard, files: WrittenFiles, counts: ShardCoun
     return record
 
 
-class _Encoder:
-    """Encodes the rows of a shard and counts them."""
-
-    def __init__(
-        self,
-        source: Source,
-        shard: Shard,
-        config: ConversionConfig,
-        rows_done: Callable[[int], None],
-        counts: ShardCounts,
-    ) -> None:
-        self._source = source
-        self._shard = shard
-        self._config = config
-        self._rows_done = rows_done
-        self.key = shard.name  #: key of the last row that was read, for error messages
-        self._counts = counts
-
-    def encoded_rows(self) -> Iterator[EncodedRow]:
-        """Yield the rows of the shard in the order of their numbers, without the skipped ones."""
-        rows = self._numbered_rows()
-        while (batch := read_batch(rows, self._config)).rows:
-            self._counts.skipped += batch.skipped
-            records: dict[int, bytes] = {}
-            groups = convert_batch(batch, self._config)
-            batch.groups.clear()  # free the memory of the images
-            while groups:
-                numbers, packed = groups.pop()
-                self._counts.add(packed)
-                records.update(zip(numbers, encode(packed, self._config)))
-                del packed
-            for number in sorted(records):
-                key, label = batch.rows[number]
-                self._counts.labels.append(label)
-                yield EncodedRow(number, key, label, records.pop(number))
-            self._rows_done(len(batch.rows))
-
-    def _numbered_rows(self) -> Iterator[tuple[int, ImageRow]]:
-        for number, row in enumerate(self._source.read(self._shard.start, self._shard.stop), self._shard.start):
-            self.key = row.key
-            yield number, row
+def _encoded_rows(
+    rows: Iterator[tuple[int, ImageRow]],
+    config: ConversionConfig,
+    counts: ShardCounts,
+    rows_done: Callable[[int], None],
+) -> Iterator[EncodedRow]:
+    """Convert, count and encode numbered rows. Yield them in order, without the skipped ones."""
+    while (batch := read_batch(rows, config)).rows:
+        counts.skipped += batch.skipped
+        records: dict[int, bytes] = {}
+        groups = convert_batch(batch, config)
+        batch.groups.clear()  # free the memory of the images
+        while groups:
+            numbers, packed = groups.pop()
+            counts.add(packed)
+            records.update(zip(numbers, encode(packed, config)))
+            del packed
+        for number in sorted(records):
+            key, label = batch.rows[number]
+            counts.labels.append(label)
+            yield EncodedRow(number, key, label, records.pop(number))
+        rows_done(len(batch.rows))
 
 
 def encode(packed: Tensor, config: ConversionConfig) -> list[bytes]:
