@@ -143,16 +143,6 @@ def test_processes_share_batches_without_overlap(processes: int) -> None:
         assert sorted(row for share in shares for row in share[step]) == sorted(batch)
 
 
-def test_validation_sees_every_row_once() -> None:
-    shares = [
-        GPUImageLoader(numbered(50), 12, random=False, shuffle=False, rank=rank, processes=3) for rank in range(3)
-    ]
-    rows = [[row for batch in labels_of(share) for row in batch] for share in shares]
-    assert [len(share) for share in shares] == [5, 5, 4]
-    assert rows[1] == list(range(1, 50, 3))
-    assert sorted(row for share in rows for row in share) == list(range(50))
-
-
 def test_the_last_batch_can_be_left_out() -> None:
     whole = GPUImageLoader(numbered(10), 4)
     cut = GPUImageLoader(numbered(10), 4, drop_last=True)
@@ -218,12 +208,8 @@ def test_a_last_batch_that_is_too_small_for_the_processes_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rank": 2, "processes": 2}, "rank must be 0 to processes - 1, got rank 2 of 2 processes"),
-        ({"rank": -1}, "rank must be 0 to processes - 1, got rank -1 of 1 processes"),
-        ({"processes": 0}, "rank must be"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"size": (0, 3)}, r"size must be 1 to \d+ pixels a side, got \(0, 3\)"),
-        ({"batch_size": 5, "processes": 2}, "a multiple of the 2 processes, got 5"),
         ({"batch_size": 11, "drop_last": True}, "10 samples are too few for 1 processes and a batch_size of 11"),
         ({"augment": AUGMENTS["crop"], "size": (8, 8)}, "is given twice"),
         ({"augment": RandomCropResizeFlip(8, crop=32)}, "is larger than images of"),

@@ -95,6 +95,8 @@ def test_dense_events_have_their_timesteps_first() -> None:
     ("settings", "message"),
     [
         ({"rank": 2, "processes": 2}, "rank must be 0 to processes - 1, got rank 2 of 2 processes"),
+        ({"rank": -1}, "rank must be 0 to processes - 1, got rank -1 of 1 processes"),
+        ({"processes": 0}, "rank must be"),
         ({"processes": 3}, "batch_size must be a multiple of the 3 processes, got 4"),
         ({"count": 3, "processes": 4}, "3 samples are too few for 4 processes"),
     ],
