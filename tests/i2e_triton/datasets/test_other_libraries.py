@@ -1,4 +1,4 @@
-"""Event data sets with Hugging Face ``datasets`` and with SpikingJelly."""
+"""Event data sets with Hugging Face ``datasets``."""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ from typing import Any
 import datasets
 import pytest
 import torch
-from spikingjelly.activation_based import functional, layer, neuron
-from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from i2e_triton import unpack
 from i2e_triton.datasets import EventDataset, RecordError, decode_batch
 from tests.i2e_triton.datasets.builders import (
     official_record,
     packed,
     packed_record,
-    photograph_events,
     random_events,
-    write_official,
     write_parquet,
 )
 from tests.samples import assert_same_events
@@ -66,37 +61,3 @@ def test_damaged_record_error_names_the_row_of_the_batch() -> None:
         decode_batch({"data": [good]}, packed=True, timesteps=5)
     with pytest.raises(RecordError, match=r"^row 1 of the batch: data is null"):
         decode_batch({"data": [good, None]})
-
-
-def network() -> nn.Module:
-    """Return a small multi-step network with fixed weights."""
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        layer.Conv2d(2, 4, 3, stride=2),
-        layer.BatchNorm2d(4),
-        neuron.LIFNode(v_threshold=0.1),
-        layer.Flatten(),
-        layer.Linear(900, 3),
-    )
-    functional.set_step_mode(net, "m")
-    return net.eval()
-
-
-def output(events: Tensor) -> Tensor:
-    """Return the output ``[T, B, 3]`` of a multi-step network for events ``[T, B, 2, H, W]``."""
-    with torch.no_grad():
-        result: Tensor = network()(events)
-    return result
-
-
-def test_spikingjelly_network_takes_dense_and_packed_events(tmp_path: Path) -> None:
-    events = photograph_events(32)
-    path = write_official(tmp_path / "x.parquet", events)
-    expected = output(events.float().transpose(0, 1).contiguous())
-    assert expected.shape == (8, 4, 3)
-    assert len(expected.unique(dim=1)[0]) == 4  # all photographs have different outputs
-    (dense, _) = next(iter(DataLoader(EventDataset(path), batch_size=4)))
-    assert torch.equal(output(dense.transpose(0, 1)), expected)
-    dataset = EventDataset(path, packed=True)
-    (batch, _) = next(iter(DataLoader(dataset, batch_size=4)))
-    assert torch.equal(output(unpack(batch, dataset.timesteps)), expected)

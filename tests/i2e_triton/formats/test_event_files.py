@@ -166,8 +166,6 @@ def test_invalid_npy_raises(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     for array, message in (
         (np.zeros((8, 2, 3, 3), bool), "must have integer fields x, y, t, p, got bool"),
-        (np.zeros(3, [("x", "f4"), ("y", "i2"), ("t", "i8"), ("p", "?")]), "must have integer fields"),
-        (np.zeros(3, [(name, "i8") for name in "xyt"]), "must have integer fields"),
         (np.zeros((2, 2), EVENT_DTYPE), r"must have shape \[N\], got \[2, 2\]"),
         (np.array([(-1, 0, 0, 0)], EVENT_DTYPE), "event 0: x must be 0 to 32767, got -1"),
     ):
@@ -220,20 +218,6 @@ def write_external_storage(path: Path) -> None:
             file.create_dataset(f"events/{name}", (100,), np.int64, external=[("secret", 0, 800)])
 
 
-def write_huge(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        for name in "xytp":
-            file.create_dataset(f"events/{name}", (10**12,), np.uint8, chunks=(1000,))
-
-
-def write_huge_chunks(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        for name in "xytp":
-            file.create_dataset(
-                f"events/{name}", (10,), np.uint8, chunks=(2**30,), maxshape=(None,), compression="gzip"
-            )
-
-
 def write_unallocated(path: Path, length: int, **options: Any) -> None:
     """Create datasets but write no values. HDF5 reads them as zeros."""
     with h5py.File(path, "w") as file:
@@ -276,7 +260,10 @@ H5: dict[str, tuple[Callable[[Path], Any], str]] = {
         write_external_storage,
         "must contain a dataset events/x that is not a link, virtual or external",
     ),
-    "10^12 events": (write_huge, "1,000,000,000,000 events take more than"),
+    "10^12 events": (
+        lambda path: write_unallocated(path, 10**12, chunks=(1000,)),
+        "1,000,000,000,000 events take more than",
+    ),
     "no values": (lambda path: write_unallocated(path, 1000), "but the file does not store all of them"),
     "no chunks": (
         lambda path: write_unallocated(path, 160_000_000, chunks=(2**20,)),
@@ -291,7 +278,7 @@ H5: dict[str, tuple[Callable[[Path], Any], str]] = {
         "events/p has 30 elements, but the file does not store all of them",
     ),
     "a chunk of 1 GB": (
-        write_huge_chunks,
+        lambda path: write_unallocated(path, 10, chunks=(2**30,), maxshape=(None,), compression="gzip"),
         "chunks of events/x must have at most 1,048,576 elements, got 1,073,741,824",
     ),
 }

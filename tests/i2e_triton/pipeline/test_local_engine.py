@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from i2e_triton.pipeline.dataset import convert_dataset
 from i2e_triton.pipeline.local_engine import convert_shards
 from i2e_triton.pipeline.manifest import read_manifest
-from i2e_triton.pipeline.plan import ConversionConfig
 from i2e_triton.sources import ImageRow, SourceError
-from tests.i2e_triton.pipeline.builders import MemorySource, RecordingObserver, png, run, some_images
+from tests.i2e_triton.pipeline.builders import MemorySource, png, run, some_images
 
 
 class Unreadable(MemorySource):
@@ -42,9 +40,7 @@ def test_unreadable_source_raises_its_message(
     source = Unreadable([png(image) for image in some_images(12, generator)], error)
     engine = partial(convert_shards, workers=workers)
     with pytest.raises(type(error())) as raised:
-        convert_dataset(
-            {"train": source}, "memory", tmp_path, ConversionConfig(0.1, rows_per_shard=4), engine, RecordingObserver()
-        )
+        run(source, tmp_path, engine=engine)
     assert str(raised.value) == str(error())
     assert not list(tmp_path.rglob("*.part"))
 

@@ -59,20 +59,6 @@ def test_files_in_data_folder_without_split_names(tmp_path: Path) -> None:
     assert files_by_split(tmp_path, ".parquet") == {"train": paths}
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        ["plain_text/train-00000-of-00001.parquet", "plain_text/test-00000-of-00001.parquet"],
-        ["default/train/0000.parquet", "default/test/0000.parquet"],
-        ["train/0000.parquet", "test/0000.parquet"],
-    ],
-)
-def test_hub_folders_are_recognized(names: list[str], tmp_path: Path, generator: torch.Generator) -> None:
-    location = str(put(tmp_path, [*names, "README.md"], generator))
-    assert (find_kind(location), splits(location)) == ("parquet", ("train", "test"))
-    assert len(open_source(location, split="test")) == 1
-
-
 def test_missing_shards_raise(tmp_path: Path) -> None:
     for name in ("train", "images"):
         for index in (0, 2):
@@ -104,6 +90,9 @@ def put(location: Path, names: list[str], generator: torch.Generator) -> Path:
     [
         (["train.parquet", "test.parquet"], "parquet", ("train", "test")),
         (["data/train-00000-of-00001.parquet"], "parquet", ("train",)),
+        (["text/train-00000-of-00001.parquet", "text/test-00000-of-00001.parquet"], "parquet", ("train", "test")),
+        (["default/train/0000.parquet", "default/test/0000.parquet"], "parquet", ("train", "test")),
+        (["train/0000.parquet", "test/0000.parquet"], "parquet", ("train", "test")),
         (["train-0.tar", "val-0.tar"], "tar", ("train", "validation")),
         (["data/0.tar"], "tar", ("train",)),
         (["ILSVRC2012_img_val.tar", "train/a/1.png", "val/a/1.png"], "folder", ("train", "validation")),
