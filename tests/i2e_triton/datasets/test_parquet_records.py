@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import pyarrow as pa
@@ -64,15 +63,6 @@ def test_failed_row_group_is_not_cached(
                 dataset[0]
     _, label = dataset[1]
     assert label == 1
-
-
-def test_cache_is_not_pickled(tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = EventDataset(write_official(tmp_path / "some.parquet", random_events(3, generator)))
-    dataset[0]
-    read_log = row_groups_read(monkeypatch)
-    _, label = pickle.loads(pickle.dumps(dataset))[1]
-    assert label == 1
-    assert read_log == [0]
 
 
 def test_records_are_views_of_the_row_group(tmp_path: Path, generator: torch.Generator) -> None:

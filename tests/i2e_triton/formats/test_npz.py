@@ -133,7 +133,6 @@ HOSTILE = {
     "a member that is not npy": (zipped({"arr_0.npy": b"text"}), "not written by np.save"),
     "LZMA compression": (zipped({"arr_0.npy": npy(EVENTS.numpy())}, zipfile.ZIP_LZMA), "got compression method 14"),
     "three dimensions": (savez(EVENTS.numpy()[0]), r"must be \[T, 2, H, W\], got \[2, 13, 21\]"),
-    "a batch": (savez(EVENTS.numpy()[:, None]), r"must be \[T, 2, H, W\], got \[8, 1, 2, 13, 21\]"),
     "one polarity": (savez(EVENTS.numpy()[:, :1]), r"got \[8, 1, 13, 21\]"),
     "no timestep": (savez(EVENTS.numpy()[:0]), r"got \[0, 2, 13, 21\]"),
     "text": (savez(np.full((8, 2, 1, 1), "1")), "must be bool or numbers"),
@@ -145,10 +144,6 @@ HOSTILE = {
     ),
     "one byte too many": (zipped({"arr_0.npy": npy(EVENTS.numpy()) + b"\0"}), "must have 4,496 bytes .*, got 4,497"),
     "4 TB": (zipped({"arr_0.npy": npy_of_shape((8, 2, 500_000, 500_000))}), "more than 2,147,483,648 bytes"),
-    "a length that is a bool": (
-        zipped({"arr_0.npy": npy_of_shape((1, 2, True, 4))}),
-        r"must be integers of at least 0, got \(1, 2, True, 4\)",
-    ),
     "overflow": (zipped({"arr_0.npy": npy_of_shape((2**62, 2, 2**62, 8))}), "more than 2,147,483,648 bytes"),
     "a header of 1 GB without the data": (
         zipped({"arr_0.npy": npy_of_shape((8, 2, 8192, 8192))}),

@@ -30,13 +30,6 @@ def test_images_of_equal_shape_form_one_group(generator: torch.Generator) -> Non
     assert batch.rows == {row: (str(row), source.label(row)) for row in range(5)}
 
 
-def test_damaged_image_is_skipped(generator: torch.Generator) -> None:
-    source = MemorySource([png(some_images(1, generator)[0]), DAMAGED])
-    batch = read_batch(enumerate(source.read(0, 2)), ConversionConfig(0.1))
-    assert [rows for rows, _ in batch.groups] == [[0]]
-    assert [(skipped.row, skipped.key) for skipped in batch.skipped] == [(1, "1")]
-
-
 @pytest.mark.parametrize("bits", ["official", "packed"])
 def test_image_too_large_for_a_record_is_skipped(generator: torch.Generator, bits: str) -> None:
     sizes = (1, 65535), (1, 65536), (65536, 1)

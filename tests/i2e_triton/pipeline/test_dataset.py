@@ -27,7 +27,6 @@ from tests.i2e_triton.pipeline.builders import (
     run,
     some_images,
 )
-from tests.samples import noise
 
 
 @pytest.fixture
@@ -214,14 +213,6 @@ def test_conversion_runs_outside_the_main_thread(tmp_path: Path, source: MemoryS
     thread.start()
     thread.join()
     assert results[0].complete
-
-
-def test_image_too_large_for_a_record_is_listed_as_skipped(tmp_path: Path, generator: torch.Generator) -> None:
-    too_wide = noise((3, 1, 65536), torch.uint8, generator)
-    manifest = run(MemorySource([png(image) for image in (*some_images(5, generator), too_wide)]), tmp_path)
-    assert manifest.complete
-    assert [record.rows for record in manifest.shards] == [4, 1]
-    assert [(skipped.row, skipped.key) for record in manifest.shards for skipped in record.skipped] == [(5, "5")]
 
 
 def test_empty_source_gives_one_empty_shard(tmp_path: Path) -> None:

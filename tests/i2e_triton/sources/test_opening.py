@@ -51,14 +51,6 @@ def test_files_by_split(tmp_path: Path) -> None:
         files_by_split(tmp_path / "val-0.tar", ".parquet")
 
 
-def test_files_in_data_folder_without_split_names(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    for name in ("b.parquet", "a.parquet"):
-        (tmp_path / "data" / name).touch()
-    paths = [tmp_path / "data/a.parquet", tmp_path / "data/b.parquet"]
-    assert files_by_split(tmp_path, ".parquet") == {"train": paths}
-
-
 def test_missing_shards_raise(tmp_path: Path) -> None:
     for name in ("train", "images"):
         for index in (0, 2):
