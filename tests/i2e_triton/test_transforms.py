@@ -205,21 +205,6 @@ def test_workers_draw_different_vectors() -> None:
     assert len(set(drawn)) > 12  # of 16: workers and epochs differ
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"ratio": -1}, ValueError, r"ratio must be in \[0, 1\], got -1"),
-        ({"order": "delta"}, ValueError, "order must be one of.*got 'delta'"),
-        ({"timesteps": 9}, ValueError, "timesteps must be 1 to 8, got 9"),
-    ],
-)
-def test_wrong_arguments_raise_error_in_the_constructor(
-    arguments: dict[str, Any], error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        ImageToEvents(**arguments)
-
-
 def test_image_of_the_wrong_dtype_raises_error() -> None:
     with pytest.raises(TypeError, match=r"got torch\.int64"):
         ImageToEvents()(torch.zeros(3, 4, 4, dtype=torch.int64))
