@@ -68,21 +68,23 @@ def convert(
     off = (-difference >= theta) & (difference < 0)
     if surrogate is None:
         return torch.stack([on, off], dim=2).transpose(0, 1)
-    steps = [_Step.apply(difference - theta, on, surrogate), _Step.apply(-difference - theta, off, surrogate)]
+    steps = [Step.apply(difference - theta, on, surrogate), Step.apply(-difference - theta, off, surrogate)]
     return torch.stack(steps, dim=2).transpose(0, 1)
 
 
-class _Step(torch.autograd.Function):
+class Step(torch.autograd.Function):
     """Events as numbers. In the backward pass, they are a function of ``u`` with the derivative of the surrogate."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, events: Tensor, surrogate: Surrogate) -> Tensor:
+        """Return the events in the dtype of ``u``."""
         ctx.save_for_backward(u)
         ctx.surrogate = surrogate
         return events.to(u.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient for ``u``."""
         return gradients[0] * ctx.surrogate.derivative(*ctx.saved_tensors), None, None
 
 

@@ -1,15 +1,14 @@
 """The backward pass of a conversion: gradients for the images and for the ratios. ``docs/gradients.md`` defines them.
 
 The event of a pixel is ``step(u)``, where ``u`` is its change in the direction of the event, minus theta. A *term* is
-the gradient for an event, times the derivative of the surrogate at ``u``. The terms are never stored: each launch
-computes those that it needs from the plane and from the gradients for the events.
+the gradient for an event, times the derivative of the surrogate at ``u``. The terms are never stored: they are
+computed from the plane and from the gradients for the events.
 
 1. ``measure_kernel`` of the forward pass writes the planes, and the ranges of its programs.
-2. ``sum_kernel`` adds up all terms of an image, which is the gradient for its theta, and counts the pixels that have
-   the largest and the smallest value.
-3. ``gather_kernel``: each pixel adds up the terms of the pixels whose motion vectors begin or end at it. A pixel with
-   the largest or the smallest value adds its share of the gradient for theta. The result is written to the image, or to
-   a plane for augmented images.
+2. ``gather_kernel``: each pixel adds up the terms of the pixels whose motion vectors begin or end at it. All terms of
+   an image together are the gradient for its theta. Pixels with the largest and with the smallest value are counted.
+3. ``write_kernel``: these pixels add their share of the gradient for theta. The gradient for a pixel is divided among
+   the channels that have its maximum, and written to the image, or to memory for augmented images.
 4. ``transpose_kernel`` (``transpose.py``), for augmented images: each raw pixel adds up its share of the augmented
    pixels that it is part of.
 
@@ -32,65 +31,56 @@ _HALF_PI = tl.constexpr(math.pi / 2)
 
 
 @triton.jit
-def sum_kernel(
-    planes, shifts, ratios, gradient, ranges_ptr, sums_ptr, alpha_bits, programs_per_image,
+def gather_kernel(
+    planes, shifts, ratios, gradient, ranges_ptr, sums_ptr, out, alpha_bits, programs_per_image,
     SURROGATE: tl.constexpr, OFFSET_DTYPE: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
-    """Write the sum of the terms of a part of one image, and how many of its values are the largest and the smallest.
+    """Write the sums of a part of one image, and the gradient for its values without that of theta.
 
-    ``sums_ptr`` is float64 ``[B, programs_per_image, 3]``.
+    ``sums_ptr`` is float64 ``[B, programs_per_image, 3]``: the sum of the terms, and how many values are the largest
+    and the smallest. ``out`` are planes, or None if only the gradients for the ratios are needed.
     """
     b = (tl.program_id(0) // programs_per_image).to(tl.int64)
     program = tl.program_id(0) % programs_per_image
     lowest, highest = combine_ranges(ranges_ptr, b, programs_per_image)
     theta = (highest - lowest) * load_ratio(ratios, b, lowest.dtype)
-    alpha = _alpha(alpha_bits)
+    alpha = tl.cast(alpha_bits, tl.int64).to(tl.float64, bitcast=True)
     plane_ptr = planes.ptr + b * planes.stride_b
-    total = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.float64)
-    largest = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.int32)
-    smallest = tl.zeros((BLOCK_Y, BLOCK_X), dtype=tl.int32)
     first, last = tile_range(program, programs_per_image, planes.height, planes.width, BLOCK_Y, BLOCK_X)
+    total = tl.full((), 0, dtype=tl.float64)
+    largest = tl.full((), 0, dtype=tl.int32)
+    smallest = tl.full((), 0, dtype=tl.int32)
     for tile in range(first, last):
         y, x, inside = tile_at(tile, planes.height, planes.width, BLOCK_Y, BLOCK_X)
+        result, terms = _gather(
+            planes, plane_ptr, shifts, gradient, b, theta, alpha, y, x, inside, out is None,
+            SURROGATE, OFFSET_DTYPE, BLOCK_Y, BLOCK_X,
+        )  # fmt: skip
+        total += tl.sum(tl.sum(terms.to(tl.float64), axis=1), axis=0)
+        if out is not None:
+            tl.store(out.ptr + b * out.stride_b + (y.to(OFFSET_DTYPE) * out.stride_y + x), result, mask=inside)
         value = _load_value(planes, plane_ptr, y, x, inside, OFFSET_DTYPE)
-        largest += (inside & (value == highest)).to(tl.int32)
-        smallest += (inside & (value == lowest)).to(tl.int32)
-        terms = tl.zeros((BLOCK_Y, BLOCK_X), dtype=theta.dtype)
-        gradient_ptr = gradient.ptr + b * gradient.stride_b
-        shift_ptr = shifts.ptr + b * shifts.stride_b
-        for _ in range(0, shifts.timesteps):
-            dy0, dx0, dy1, dx1 = _load_vector(shift_ptr, planes)
-            on, off = _terms(
-                planes, plane_ptr, gradient, gradient_ptr, dy0, dx0, dy1, dx1, theta, alpha, y, x, inside,
-                SURROGATE, OFFSET_DTYPE,
-            )  # fmt: skip
-            terms += on + off
-            gradient_ptr += gradient.stride_t
-            shift_ptr += 4
-        total += terms.to(tl.float64)
+        largest += tl.sum(tl.sum((inside & (value == highest)).to(tl.int32), axis=1), axis=0)
+        smallest += tl.sum(tl.sum((inside & (value == lowest)).to(tl.int32), axis=1), axis=0)
     sums_ptr += (b * programs_per_image + program) * 3
-    tl.store(sums_ptr, tl.sum(tl.sum(total, axis=1), axis=0))
-    tl.store(sums_ptr + 1, tl.sum(tl.sum(largest, axis=1), axis=0).to(tl.float64))
-    tl.store(sums_ptr + 2, tl.sum(tl.sum(smallest, axis=1), axis=0).to(tl.float64))
+    tl.store(sums_ptr, total)
+    tl.store(sums_ptr + 1, largest.to(tl.float64))
+    tl.store(sums_ptr + 2, smallest.to(tl.float64))
 
 
 @triton.jit
-def gather_kernel(
-    images, augmentation, planes, shifts, ratios, gradient, ranges_ptr, sums_ptr, out, ratios_out_ptr, alpha_bits,
-    programs_per_image,
-    INTERPOLATION: tl.constexpr, SURROGATE: tl.constexpr, OFFSET_DTYPE: tl.constexpr,
-    BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
+def write_kernel(
+    images, augmentation, planes, ratios, ranges_ptr, sums_ptr, value_gradient, out, ratios_out_ptr, programs_per_image,
+    INTERPOLATION: tl.constexpr, OFFSET_DTYPE: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
     """Write the gradient for the ratio of one image, and for a part of its pixels.
 
-    ``out`` has the layout of the images or, for augmented images, one channel of the augmented size: the gradient for
-    each channel that has the maximum of a pixel. It is None if only the gradients for the ratios are needed.
+    ``value_gradient`` are the planes that ``gather_kernel`` wrote. ``out`` has the channels of the images and the size
+    of the augmented images. Both are None if only the gradients for the ratios are needed.
     """
     b = (tl.program_id(0) // programs_per_image).to(tl.int64)
     program = tl.program_id(0) % programs_per_image
     lowest, highest = combine_ranges(ranges_ptr, b, programs_per_image)
-    ratio = load_ratio(ratios, b, lowest.dtype)
-    theta = (highest - lowest) * ratio
     finite = highest - lowest < float("inf")  # false for NaN
     position = tl.arange(0, MAX_PROGRAMS)
     part_ptr = sums_ptr + (b * programs_per_image + position) * 3
@@ -100,30 +90,23 @@ def gather_kernel(
     if program == 0:
         tl.store(ratios_out_ptr + b, tl.where(finite, theta_gradient * (highest - lowest), 0))
     if out is not None:
-        count_largest = tl.sum(tl.load(part_ptr + 1, mask=used, other=0), axis=0).to(lowest.dtype)
-        count_smallest = tl.sum(tl.load(part_ptr + 2, mask=used, other=0), axis=0).to(lowest.dtype)
-        share_largest = theta_gradient * ratio / count_largest
-        share_smallest = theta_gradient * ratio / count_smallest
-        alpha = _alpha(alpha_bits)
+        shared = theta_gradient * load_ratio(ratios, b, lowest.dtype)
+        share_largest = shared / tl.sum(tl.load(part_ptr + 1, mask=used, other=0), axis=0).to(lowest.dtype)
+        share_smallest = shared / tl.sum(tl.load(part_ptr + 2, mask=used, other=0), axis=0).to(lowest.dtype)
         plane_ptr = planes.ptr + b * planes.stride_b
+        gradient_ptr = value_gradient.ptr + b * value_gradient.stride_b
         first, last = tile_range(program, programs_per_image, planes.height, planes.width, BLOCK_Y, BLOCK_X)
         for tile in range(first, last):
             y, x, inside = tile_at(tile, planes.height, planes.width, BLOCK_Y, BLOCK_X)
-            result = _gather(
-                planes, plane_ptr, shifts, gradient, b, theta, alpha, y, x, inside,
-                SURROGATE, OFFSET_DTYPE, BLOCK_Y, BLOCK_X,
-            )  # fmt: skip
-            value = _load_value(planes, plane_ptr, y, x, inside, OFFSET_DTYPE)
-            result += tl.where(value == highest, share_largest, 0) - tl.where(value == lowest, share_smallest, 0)
+            offset = y.to(OFFSET_DTYPE) * planes.stride_y + x  # both planes have the same layout
+            value = comparable(tl.load(plane_ptr + offset, mask=inside, other=0))
+            result = tl.load(gradient_ptr + offset, mask=inside, other=0)
+            scaled = arithmetic(value)
+            result += tl.where(scaled == highest, share_largest, 0) - tl.where(scaled == lowest, share_smallest, 0)
             result = tl.where(finite, result, 0)
             _write_channels(
-                images, augmentation, planes, plane_ptr, out, b, y, x, inside, result, INTERPOLATION, OFFSET_DTYPE
+                images, augmentation, planes, out, b, y, x, inside, value, result, INTERPOLATION, OFFSET_DTYPE
             )  # fmt: skip
-
-
-@triton.jit
-def _alpha(bits):
-    return tl.cast(bits, tl.int64).to(tl.float64, bitcast=True)
 
 
 @triton.jit
@@ -174,19 +157,24 @@ def _derivative(u, alpha, SURROGATE: tl.constexpr):
 @triton.jit
 def _gather(
     planes, plane_ptr, shifts, gradient, b, theta, alpha, y, x, inside,
-    SURROGATE: tl.constexpr, OFFSET_DTYPE: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
+    ONLY_SUM: tl.constexpr, SURROGATE: tl.constexpr, OFFSET_DTYPE: tl.constexpr,
+    BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
-    """Return the gradient for the values of pixels, without that of theta."""
+    """Return the gradient for the values of pixels, without that of theta, and the sum of terms.
+
+    The sum is over the terms of the motion vectors that end at a pixel: over all pixels, each term is added once.
+    """
     result = tl.zeros((BLOCK_Y, BLOCK_X), dtype=theta.dtype)
+    terms = tl.zeros((BLOCK_Y, BLOCK_X), dtype=theta.dtype)
     border_y, border_x = _has_border(y, planes.height), _has_border(x, planes.width)
     gradient_ptr = gradient.ptr + b * gradient.stride_b
     shift_ptr = shifts.ptr + b * shifts.stride_b
     for _ in range(0, shifts.timesteps):
         dy0, dx0, dy1, dx1 = _load_vector(shift_ptr, planes)
-        for at_end in tl.static_range(2):
+        for at_end in range(1 if ONLY_SUM else 0, 2):
             # The pixels from which the end (or the start) of the motion vector reaches this pixel.
-            dy = dy1 if at_end else dy0
-            dx = dx1 if at_end else dx0
+            dy = tl.where(at_end != 0, dy1, dy0)
+            dx = tl.where(at_end != 0, dx1, dx0)
             first_y, last_y = _reached_from(y, dy, planes.height)
             first_x, last_x = _reached_from(x, dx, planes.width)
             rows = tl.where(border_y, tl.minimum(tl.abs(dy) + 1, planes.height), 1)
@@ -199,10 +187,11 @@ def _gather(
                         planes, plane_ptr, gradient, gradient_ptr, dy0, dx0, dy1, dx1, theta, alpha, from_y, from_x,
                         mask, SURROGATE, OFFSET_DTYPE,
                     )  # fmt: skip
-                    result += (on - off) if at_end else (off - on)
+                    result += tl.where(at_end != 0, on - off, off - on)
+                    terms += tl.where(at_end != 0, on + off, 0)
         gradient_ptr += gradient.stride_t
         shift_ptr += 4
-    return result
+    return result, terms
 
 
 @triton.jit
@@ -224,10 +213,10 @@ def _reached_from(index, shift, size):
 
 @triton.jit
 def _write_channels(
-    images, augmentation, planes, plane_ptr, out, b, y, x, inside, result,
+    images, augmentation, planes, out, b, y, x, inside, value, result,
     INTERPOLATION: tl.constexpr, OFFSET_DTYPE: tl.constexpr,
 ):  # fmt: skip
-    """Divide the gradient for values among the channels that have the maximum, and write it."""
+    """Divide the gradient for values among the channels that have the maximum ``value``, and write it."""
     bilinear: tl.constexpr = INTERPOLATION == "bilinear"
     image_ptr = images.ptr + b * images.stride_b
     if INTERPOLATION is None:
@@ -235,21 +224,16 @@ def _write_channels(
     else:
         box = load_box(images, augmentation, b)
         offsets, weights = augmented_offsets(images, box, planes.height, planes.width, y, x, bilinear, OFFSET_DTYPE)
-    value = comparable(tl.load(plane_ptr + (y.to(OFFSET_DTYPE) * planes.stride_y + x), mask=inside, other=0))
     count = tl.zeros(result.shape, dtype=tl.int32)
     channel_ptr = image_ptr
     for _ in range(0, images.channels):
         count += (load_channel(channel_ptr, offsets, weights, inside, bilinear) == value).to(tl.int32)
         channel_ptr += images.stride_c
     result /= tl.maximum(count, 1).to(result.dtype)  # an image with NaN has no largest channel, and a result of 0
+    channel_ptr = image_ptr
     out_ptr = out.ptr + b * out.stride_b + y.to(OFFSET_DTYPE) * out.stride_y + x.to(OFFSET_DTYPE) * out.stride_x
-    out_dtype: tl.constexpr = out.ptr.dtype.element_ty
-    if INTERPOLATION is None:
-        channel_ptr = image_ptr
-        for _ in range(0, images.channels):
-            largest = load_channel(channel_ptr, offsets, weights, inside, bilinear) == value
-            tl.store(out_ptr, tl.where(largest, result, 0).to(out_dtype), mask=inside)
-            channel_ptr += images.stride_c
-            out_ptr += out.stride_c
-    else:
-        tl.store(out_ptr, result.to(out_dtype), mask=inside)
+    for _ in range(0, images.channels):
+        largest = load_channel(channel_ptr, offsets, weights, inside, bilinear) == value
+        tl.store(out_ptr, tl.where(largest, result, 0).to(out.ptr.dtype.element_ty), mask=inside)
+        channel_ptr += images.stride_c
+        out_ptr += out.stride_c

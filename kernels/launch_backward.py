@@ -9,13 +9,13 @@ from torch import Tensor
 
 from . import launch
 from .arguments import Events, Images, Ratios, Shifts
-from .backward import gather_kernel, sum_kernel
+from .backward import gather_kernel, write_kernel
 from .convert import MAX_PROGRAMS, measure_kernel
 from .plan import Launch, Layout, Number, Pointer, Workspace
 from .tiles import ceil_div, tile_shape, tiles
 from .transpose import transpose_kernel
 
-_WARPS = 4
+_WARPS = 8
 # Pixels of a tile, per thread.
 _PIXELS = 2
 # Programs per multiprocessor.
@@ -80,63 +80,77 @@ def backward(
         layouts[name] for name in ("images", "gradient", "shifts", "ratio_gradient")
     )
     image_gradient, ratios, crop, flip = (layouts.get(name) for name in ("image_gradient", "ratios", "crop", "flip"))
-    batch, (height, width), threads = images.shape[0], gradient.shape[-2:], _WARPS * warp_size
-    augmented = crop is not None or flip is not None or images.shape[-2:] != gradient.shape[-2:]
+    batch, channels, raw_height, raw_width = images.shape
+    height, width = gradient.shape[-2:]
+    augmented = crop is not None or flip is not None or (raw_height, raw_width) != (height, width)
     interpolation = ("nearest" if nearest else "bilinear") if augmented else None
     arithmetic = launch.arithmetic(images.dtype)
+    threads = _WARPS * warp_size
+    programs_per_image = min(
+        ceil_div(height * width, threads * _PIXELS), ceil_div(_PROGRAMS * multiprocessors, batch), MAX_PROGRAMS.value
+    )
     workspace = Workspace()
     planes = launch.add_planes(
         workspace, batch, height, width, arithmetic if interpolation == "bilinear" else images.dtype
     )
-    programs_per_image = min(
-        ceil_div(height * width, threads * _PIXELS), ceil_div(_PROGRAMS * multiprocessors, batch), MAX_PROGRAMS.value
-    )
     ranges = workspace.add("ranges", 2 * batch * programs_per_image, arithmetic)
     sums = workspace.add("sums", 3 * batch * programs_per_image, torch.float64)
-    measure_tile, _ = tiles(height, width, programs_per_image, threads, images.dtype.itemsize, augmented, False)
+    value_gradient = out = augmented_gradient = None
+    if image_gradient is not None:
+        value_gradient = launch.add_planes(workspace, batch, height, width, arithmetic, name="value_gradient")
+        out = Images(Pointer.to("image_gradient", image_gradient), *images.shape[1:], *image_gradient.strides)
+        if augmented:
+            size = channels * height * width
+            pointer = workspace.add("augmented_gradient", batch * size, arithmetic)
+            augmented_gradient = Images(pointer, channels, height, width, size, height * width, width, 1)
     augmentation = launch.augmentation_arguments(crop, flip, height, width) if augmented else None
+    measure_tile, _ = tiles(height, width, programs_per_image, threads, images.dtype.itemsize, augmented, False)
     measure = launch.measure_arguments(images, augmentation, interpolation, measure_tile, threads)
     extents = [images.extent(-2, -1), gradient.extent(-2, -1), planes.stride_b]
-    shared: dict[str, Any] = {
-        "planes": planes,
+    common: dict[str, Any] = {
         "OFFSET_DTYPE": launch.offset_dtype(*extents, *([image_gradient.extent(-2, -1)] if image_gradient else [])),
         "programs_per_image": programs_per_image,
         "num_warps": _WARPS,
         "enable_fp_fusion": False,
     }
-    backward_tile = dict(zip(("BLOCK_Y", "BLOCK_X"), tile_shape(height, width, threads * _PIXELS)))
-    terms = {
-        **shared,
-        **backward_tile,
+    sums_of = {
+        **common,
+        **_block(height, width, threads),
+        "planes": planes,
+        "ratios": Ratios(ratios and Pointer.to("ratios", ratios), Number("ratio")),
+        "ranges_ptr": ranges,
+        "sums_ptr": sums,
+    }
+    gather = {
+        **sums_of,
         "shifts": Shifts(
             Pointer.to("shifts", shifts), shifts.shape[-2], shifts.strides[0] if len(shifts.shape) == 3 else 0
         ),
-        "ratios": Ratios(ratios and Pointer.to("ratios", ratios), Number("ratio")),
         "gradient": Events(Pointer.to("gradient", gradient), *gradient.strides),
-        "ranges_ptr": ranges,
-        "sums_ptr": sums,
+        "out": value_gradient,
         "alpha_bits": launch.float64_bits(alpha),
         "SURROGATE": surrogate,
     }
-    out = value_gradient = None
-    if image_gradient is not None:
-        out = Images(Pointer.to("image_gradient", image_gradient), *images.shape[1:], *image_gradient.strides)
-        if augmented:
-            value_gradient = launch.add_planes(workspace, batch, height, width, arithmetic, name="value_gradient")
-    written = value_gradient and Images(
-        value_gradient.ptr, 1, height, width, value_gradient.stride_b, 0, value_gradient.stride_y, 1
-    )
     source = {name: measure[name] for name in ("images", "augmentation", "INTERPOLATION")}
+    write = {
+        **sums_of,
+        **source,
+        "value_gradient": value_gradient,
+        "out": augmented_gradient or out,
+        "ratios_out_ptr": Pointer.to("ratio_gradient", ratio_gradient),
+    }
     grid = (batch * programs_per_image, 1, 1)
-    gather = {**terms, **source, "out": written or out, "ratios_out_ptr": Pointer.to("ratio_gradient", ratio_gradient)}
     launches = [
-        Launch(measure_kernel, grid, {**shared, **measure, "ranges_ptr": ranges}),
-        Launch(sum_kernel, grid, terms),
+        Launch(measure_kernel, grid, {**common, **measure, "planes": planes, "ranges_ptr": ranges}),
         Launch(gather_kernel, grid, gather),
+        Launch(write_kernel, grid, write),
     ]
-    if value_gradient is not None:
-        tile = dict(zip(("BLOCK_Y", "BLOCK_X"), tile_shape(images.shape[-2], images.shape[-1], threads * _PIXELS)))
-        steps = max(height, width).bit_length()
-        transpose = {**shared, **source, **tile, "value_gradient": value_gradient, "out": out, "search_steps": steps}
-        launches.append(Launch(transpose_kernel, grid, transpose))
+    if augmented_gradient is not None:
+        transpose = {**common, **source, **_block(raw_height, raw_width, threads)}
+        launches.append(Launch(transpose_kernel, grid, {**transpose, "gradient": augmented_gradient, "out": out}))
     return launches, workspace
+
+
+def _block(height: int, width: int, threads: int) -> dict[str, int]:
+    """Return the size of a tile of images of a size."""
+    return dict(zip(("BLOCK_Y", "BLOCK_X"), tile_shape(height, width, threads * _PIXELS)))

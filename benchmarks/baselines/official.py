@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from i2e_triton import Surrogate
+from i2e_triton.reference import Step
 from i2e_triton.shifts import canonical_shifts, convolution_weight
 
 
@@ -19,13 +21,14 @@ def motion_weight(device: torch.device | str | None = None) -> Tensor:
     return convolution_weight(canonical_shifts()).to(device)
 
 
-def convert(images: Tensor, weight: Tensor, ratio: float = 0.12) -> Tensor:
+def convert(images: Tensor, weight: Tensor, ratio: float = 0.12, surrogate: Surrogate | None = None) -> Tensor:
     """Return the events of a batch, on the device of the images.
 
     Args:
         images: float32 or uint8 ``[B, C, H, W]``. uint8 images are first scaled to [0, 1].
         weight: the result of :func:`motion_weight` on the same device.
         ratio: threshold theta as a fraction of the value range of each image.
+        surrogate: derivative of the step function, for events that have a gradient.
 
     Returns:
         float32 ``[8, B, 2, H, W]``; polarity 0 is ON, polarity 1 is OFF.
@@ -35,5 +38,8 @@ def convert(images: Tensor, weight: Tensor, ratio: float = 0.12) -> Tensor:
     value = images.amax(dim=1, keepdim=True)
     theta = (value.amax(dim=(2, 3), keepdim=True) - value.amin(dim=(2, 3), keepdim=True)) * ratio
     difference = F.conv2d(F.pad(value, (1, 1, 1, 1), mode="replicate"), weight)
-    events = torch.stack([difference >= theta, -difference >= theta], dim=2)
-    return events.transpose(0, 1).to(torch.float32)
+    events = [difference >= theta, -difference >= theta]
+    if surrogate is not None:
+        changes = [difference - theta, -difference - theta]
+        events = [Step.apply(change, fired, surrogate) for change, fired in zip(changes, events)]
+    return torch.stack(events, dim=2).transpose(0, 1).to(torch.float32)

@@ -22,7 +22,7 @@ from benchmarks.gpu.run import Run, say
 from benchmarks.harness.machine import cpu_model
 from benchmarks.harness.rows import DeviceRows, bandwidth_ratio, seconds_per_image, speed_up
 from benchmarks.harness.workload import FORMATS, INPUTS, MAIN_PAIRS, PAIRS, RATIO, Conversions, poison, random_images
-from benchmarks.suites import test_comparison, test_latency, test_limits, test_throughput
+from benchmarks.suites import test_comparison, test_gradients, test_latency, test_limits, test_throughput
 from i2e_triton import convert
 
 _SIZE = 224
@@ -221,6 +221,18 @@ def augmentation(run: Run) -> str:
     return f"{ratio:.2f}× the time of a conversion alone (→ {formats[-1]}); the draws alone {draws:.0f} µs"
 
 
+def gradients(run: Run) -> str:
+    """Measure the conversion and its gradients, and autograd through the official formulation."""
+    for method, part in test_gradients.CASES:
+        test_gradients.test_gradients(run.measure, run.device, method, part)
+    rows = {(row["case"]["method"], row["case"]["part"]): row for row in run.written().select("gradients")}
+    ours = rows["ours", "both"]
+    return (
+        f"the backward pass takes {speed_up(rows['ours', 'backward'], rows['ours', 'forward']):.1f}× the time of the "
+        f"forward pass; both together are {speed_up(rows['official', 'both'], ours):.1f}× as fast as autograd"
+    )
+
+
 def training(run: Run) -> str:
     """Measure a few training steps of this package's loop, of the official loop and of the bare network."""
     require("pytorch_lightning", "spikingjelly", "skimage", "pyarrow", "torchvision")
@@ -250,6 +262,7 @@ SECTIONS = {
     "comparison": Section("official formulation, ODG, and the claim of 300×", comparison),
     "options": Section("programs per image and warps per program", options),
     "augmentation": Section("augmentation and random draws", augmentation),
+    "gradients": Section("gradients, and autograd through the official formulation", gradients),
     "tests": Section("tests marked gpu", gpu_tests),
     "training": Section("training steps", training),
     "sanitizer": Section("compute-sanitizer on small images", sanitizer),

@@ -34,6 +34,7 @@ from benchmarks.report.tables import (
 _SIZE = 224
 _NAMES = {"ours": "this package", "official": "official formulation"}
 _LOOPS = {"ours": "this package", "bare": "bare network", "official": "official loop"}
+_PARTS = {"forward": "conversion", "backward": "gradients", "both": "conversion and gradients"}
 _CLOCKS = {
     "host": "until the call returns",
     "finished": "until the events are ready",
@@ -246,6 +247,16 @@ def augmentation(results: DeviceRows, plots: Plots, result: str) -> str:
     return pivot("", rows, _method, lambda row: f"→ {row['case']['format']}", cell)
 
 
+def gradients(results: DeviceRows, plots: Plots) -> str:
+    """Return a table of the times of a conversion and its gradients, and of autograd."""
+    forward = results.find("gradients", method="ours", part="forward")
+    body = []
+    for row in _sorted(_sorted(results.select("gradients"), "part", _PARTS), "method", _NAMES):
+        name = f"{_method(row)}, {_PARTS[row['case']['part']]}"
+        body.append([name, image_time(row), speed_up_text(row, forward), size(row["peak_memory"])])
+    return table(["", "time per image", "time / time of the conversion", "peak memory"], body)
+
+
 def training(results: DeviceRows, plots: Plots) -> str:
     """Return a table of the times of training steps."""
     body = []
@@ -290,6 +301,7 @@ SECTIONS: dict[str, Callable[[DeviceRows, Plots], str]] = {
     "on_the_fly": on_the_fly,
     "augmentation_new": partial(augmentation, result="new"),
     "augmentation_out": partial(augmentation, result="out"),
+    "gradients": gradients,
     "training": training,
     "training_stages": training_stages,
 }

@@ -84,7 +84,7 @@ def test_public_function(generator: torch.Generator) -> None:
     ratios = torch.tensor([0.1], requires_grad=True)
     with compiled.gpu() as launched:
         convert(images, ratios, surrogate=ATAN).square().sum().backward()
-    assert launched == ["convert_kernel", "measure_kernel", "sum_kernel", "gather_kernel"]
+    assert launched == ["convert_kernel", "measure_kernel", "gather_kernel", "write_kernel"]
     wanted = [tensor.detach().clone().requires_grad_() for tensor in (images, ratios)]
     reference.convert(wanted[0], wanted[1], canonical_shifts(), surrogate=ATAN).square().sum().backward()
     for tensor, expected in zip((images, ratios), wanted):
@@ -127,9 +127,7 @@ COMPILED = [
 @pytest.mark.parametrize("target", [*SOME_SLOW, "gfx942"])
 def test_no_spill(target: str, image_dtype: torch.dtype, name: str, interpolation: str | None) -> None:
     for launch in backward_launches(image_dtype, name, interpolation, target)[1:]:
-        # On sm_80, ptxas spills up to 16 bytes of some transpose kernels, to fit more programs on a multiprocessor.
-        allowed = 16 if (launch.kernel.__name__, target) == ("transpose_kernel", "sm_80") else 0
-        code_without_spills(launch, target, allowed)
+        code_without_spills(launch, target)
 
 
 def test_64_bit_offsets() -> None:

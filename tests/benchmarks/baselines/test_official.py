@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.baselines import official
-from i2e_triton import canonical_shifts, reference
+from i2e_triton import Surrogate, canonical_shifts, reference
 from tests.samples import PHOTOGRAPHS, assert_same_events, noise, photograph
 
 
@@ -42,6 +42,19 @@ def test_events_of_photographs_equal_the_reference(name: str) -> None:
     events = official.convert(images, official.motion_weight())
     assert 0.01 < float(events.mean()) < 0.2
     assert_same_events(events, expected(images, 0.12))
+
+
+def test_gradients_equal_those_of_the_reference(generator: torch.Generator) -> None:
+    images = noise((2, 3, 6, 7), torch.float32, generator).requires_grad_()
+    surrogate, gradient = Surrogate("atan", 20), torch.rand(8, 2, 2, 6, 7, generator=generator)
+    actual, expected = (
+        torch.autograd.grad(events, images, gradient)[0]
+        for events in (
+            official.convert(images, official.motion_weight(), surrogate=surrogate),
+            reference.convert(images, 0.12, canonical_shifts(), surrogate=surrogate),
+        )
+    )
+    torch.testing.assert_close(actual, expected)
 
 
 def test_flat_image_fires_everywhere() -> None:

@@ -72,6 +72,12 @@ def rows_of(device: str) -> list[Row]:
         whole = {"data": "CIFAR-10", "method": method, "size": 128, "workers": workers}
         cpu = {"cpu_s": 1.5 * seconds} if workers else {}  # rows of earlier versions have none
         rows.append(row("data set", whole, seconds, device=device, images=images, **cpu))
+    for method, part, seconds in (
+        *(("official", "both", 0.1), ("ours", "both", 0.04)),
+        *(("ours", "backward", 0.03), ("ours", "forward", 0.01)),
+    ):
+        case = {"method": method, "part": part, "batch": 10, "size": 224}
+        rows.append(row("gradients", case, seconds, device=device, images=10, peak_memory=int(1e9 * seconds)))
     for loop, seconds, parts in (("ours", 2.0, (1.2, 0.04)), ("official", 3.0, (2.4, 0.3))):
         step = {"loop": loop, "model": "resnet18", "precision": "float32", "batch": 4, "size": 128}
         rows.append(row("training", step, seconds, device=device, images=4, peak_memory=int(1e9 * seconds)))
@@ -222,6 +228,16 @@ def test_augmentation_is_compared_by_format_and_result(report_of_both: str) -> N
     assert [line[1:] for line in lines] == [
         ["200 µs ± 20.0 µs (2.00×)", "400 µs ± 40.0 µs (2.00×)"],
         ["600 µs ± 60.0 µs (2.00×)", "800 µs ± 80.0 µs (2.00×)"],
+    ]
+
+
+def test_gradients_are_compared_with_the_conversion_and_with_autograd(report_of_both: str) -> None:
+    assert lines_of(report_of_both, CPU, "Gradients") == [
+        ["", "time per image", "time / time of the conversion", "peak memory"],
+        ["this package, conversion", "1.00 ms ± 100 µs", "1.00×", "10.0 MB"],
+        ["this package, gradients", "3.00 ms ± 300 µs", "3.00×", "30.0 MB"],
+        ["this package, conversion and gradients", "4.00 ms ± 400 µs", "4.00×", "40.0 MB"],
+        ["official formulation, conversion and gradients", "10.0 ms ± 1.00 ms", "10.0×", "100 MB"],
     ]
 
 
