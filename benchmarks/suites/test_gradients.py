@@ -1,7 +1,7 @@
 """The backward pass of a conversion, and autograd through the official formulation.
 
-Goals: at most 3 times the time of the forward pass, and a third of the peak memory of autograd. Autograd frees what it
-saved, so that its backward pass needs a forward pass before each call.
+Goals: at most 3 times the time of the forward pass, and about a third of the peak memory of autograd. Autograd frees
+what it saved, so that its backward pass needs a forward pass before each call.
 """
 
 from __future__ import annotations
