@@ -36,7 +36,7 @@ class CheckpointFiles(TorchCheckpointIO):
 
 
 class ResumePoints(Checkpoint):
-    """Saves ``last.pt`` after each epoch and after each ``every`` steps of one, with the state of PyTorch's generators.
+    """Saves ``last.pt`` after each epoch and every ``every`` steps in it, with the state of PyTorch's generators.
 
     Args:
         folder: folder of the run.
@@ -56,7 +56,7 @@ class ResumePoints(Checkpoint):
         self._random = state_dict["random"]
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Restore the generators once after resuming; those of GPUs if there are as many as then."""
+        """Restore the generators once after resuming. Those of GPUs are restored if the number of GPUs is the same."""
         if self._random is not None:
             torch.set_rng_state(self._random["torch"])
             if len(self._random["cuda"]) == torch.cuda.device_count():
@@ -64,7 +64,7 @@ class ResumePoints(Checkpoint):
             self._random = None
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
-        """Save after each ``every`` optimizer steps of an epoch."""
+        """Save every ``every`` optimizer steps of an epoch."""
         if self._every and (index + 1) % (self._every * trainer.accumulate_grad_batches) == 0:
             trainer.save_checkpoint(self._path)
 

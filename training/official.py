@@ -79,8 +79,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch and Python raise a dozen types for damaged files
-        if isinstance(error, OSError) and error.filename is not None:
-            raise  # the file cannot be opened
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.filename is not None):
+            raise  # the file is not the cause, or cannot be opened
         if "unsupported global" in str(error).lower():
             raise CheckpointError(
                 f"{path} contains more than tensors, numbers and containers, whose loading could run code; save the "

@@ -139,8 +139,14 @@ def _checkpoint_to_resume(options: RunOptions, recipe: Recipe, record: RunRecord
     if not path.exists():
         record.say(f"{options.out} contains no checkpoint; starting from the beginning")
         return None
+    state = read_checkpoint(path)
+    if missing := {"callbacks", "loops", "optimizer_states", "pytorch-lightning_version"} - state.keys():
+        raise CheckpointError(
+            f"{path} is not the state of a run: it has no {', '.join(sorted(missing))}; start a new run from its "
+            f"weights with --init {path} and another --out"
+        )
     try:
-        found = Recipe(**read_checkpoint(path)["recipe"]).as_dict()
+        found = Recipe(**state["recipe"]).as_dict()
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} was written by another version of i2e-triton ({error}); start a new run with --init {path}"

@@ -23,7 +23,7 @@ _ZIP = b"PK"  # an npz file is a zip archive
 
 @dataclass(frozen=True)
 class SampleFormat:
-    """In which form data sets return events and labels: the arguments that all of them have."""
+    """The form in which data sets return events and labels."""
 
     packed: bool
     dtype: torch.dtype

@@ -99,8 +99,6 @@ class ParquetRecords(Records):
             self._cache.clear()
         content = self._cache[group] = self._read_group(group)
         return content
-        self._cache[group] = content
-        return content
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_cache": {}, "_file_metadata": {}}

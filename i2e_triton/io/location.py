@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -81,6 +81,14 @@ def find_shards(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     return []
 
 
+def check_one_data_set(files: Iterable[Path]) -> None:
+    """Raise a ValueError that names the folders if the files belong to more than one data set."""
+    # On the hub, each configuration of a data set has a folder, and a split may have a folder in it.
+    folders = {path.parent.parent if path.parent.name in SPLIT_NAMES else path.parent for path in files}
+    if len(folders) > 1:
+        raise ValueError(f"found more than one data set; choose one of {', '.join(map(str, sorted(folders)))}")
+
+
 def check_shards(files: Sequence[Path]) -> None:
     """Raise a ValueError if the files of a split belong to more than one data set, or a shard is missing.
 
@@ -89,10 +97,7 @@ def check_shards(files: Sequence[Path]) -> None:
     Raises:
         ValueError: the message names the folders, or the number of shards found and the total.
     """
-    # On the hub, each configuration of a data set has a folder, and a split may have a folder in it.
-    folders = {path.parent.parent if path.parent.name in SPLIT_NAMES else path.parent for path in files}
-    if len(folders) > 1:
-        raise ValueError(f"found more than one data set; choose one of {', '.join(map(str, sorted(folders)))}")
+    check_one_data_set(files)
     shards = [SHARD.fullmatch(path.stem) for path in files]
     found = sorted(int(shard["index"]) for shard in shards if shard)
     counts = {int(shard["count"]) for shard in shards if shard}

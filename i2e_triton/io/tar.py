@@ -147,9 +147,9 @@ def _files_by_sample(file: BinaryIO, is_data: Callable[[str], bool]) -> dict[str
 
 
 def _sample(file: BinaryIO, key: str, files: dict[str, TarMember]) -> TarSample:
-    content = _read_json(file, files["json"]) if "json" in files else {}
+    content = _read_label_file(file, files["json"], json.loads) if "json" in files else {}
     metadata = content if isinstance(content, dict) else {}
-    label = _read_json(file, files["cls"]) if "cls" in files else metadata.get("label", NO_LABEL)
+    label = _read_label_file(file, files["cls"], int) if "cls" in files else metadata.get("label", NO_LABEL)
     if type(label) is not int or not NO_LABEL <= label <= LARGEST_LABEL:
         raise ValueError(
             f"the label of the sample {key!r} must be 0 to {LARGEST_LABEL}, or {NO_LABEL} without a label, "
@@ -158,12 +158,11 @@ def _sample(file: BinaryIO, key: str, files: dict[str, TarMember]) -> TarSample:
     return TarSample(key, files["data"].offset, files["data"].size, label, metadata)
 
 
-def _read_json(file: BinaryIO, member: TarMember) -> Any:
-    """Return the content of a label file."""
+def _read_label_file(file: BinaryIO, member: TarMember, parse: Callable[[bytes], Any]) -> Any:
     if member.size > _LARGEST_LABEL_FILE:
         raise ValueError(f"{member.name!r} is too large for a label ({member.size:,} bytes)")
     try:
-        return json.loads(read_at(file, member.offset, member.size))
+        return parse(read_at(file, member.offset, member.size))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{member.name!r} contains no valid label ({error})") from error
 

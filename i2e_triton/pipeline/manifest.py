@@ -132,6 +132,8 @@ def finished_shards(out: Path) -> dict[str, ShardRecord]:
     for path in (out / WORK_FOLDER).glob("*.json"):
         try:
             record: ShardRecord = _parse(ShardRecord, _read_json(path))
+            for name in record.paths:
+                _check_path(name)
         except _INVALID:
             continue  # the shard is converted again
         if is_finished(out, record):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 
 from i2e_triton.io import location as io_location
-from i2e_triton.io.location import NUMBERED, SPLIT_NAMES, check_shards, find_shards
+from i2e_triton.io.location import NUMBERED, SPLIT_NAMES, check_one_data_set, check_shards, find_shards
 from i2e_triton.sources.folder import FolderSource, folder_splits
 from i2e_triton.sources.parquet import ParquetSource
 from i2e_triton.sources.source import WHOLE, Source, SourceError
@@ -57,9 +58,11 @@ def open_source(location: str, *, kind: str | None = None, split: str, download:
     if kind in FOLDERS:
         return open_torchvision(kind, path, split, download)
     if kind in _SUFFIXES:
-        files = files_by_split(path, _SUFFIXES[kind])[split]
+        found = files_by_split(path, _SUFFIXES[kind])
+        files = found[split]
         if path.is_dir():
             try:
+                check_one_data_set(chain.from_iterable(found.values()))
                 check_shards(files)
             except ValueError as error:
                 raise SourceError(str(error)) from error

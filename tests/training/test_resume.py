@@ -183,6 +183,12 @@ def test_a_broken_file_ends_with_one_line(tmp_path: Path, tiny: None, content: b
         train(tmp_path, FAKE, resume=True)
 
 
+def test_weights_alone_are_not_resumed(whole: Path, tmp_path: Path, tiny: None) -> None:
+    shutil.copy(whole / "best.pt", tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match=r"it has no callbacks, loops, optimizer_states, .*--init .*last\.pt"):
+        train(tmp_path, CROP, resume=True)
+
+
 def test_a_recipe_of_another_version_is_not_resumed(whole: Path, tmp_path: Path, tiny: None) -> None:
     state = torch.load(whole / "last.pt", weights_only=True)
     state["recipe"]["unknown"] = 1

@@ -145,7 +145,7 @@ def test_samples_have_the_files_of_one_name(tmp_path: Path) -> None:
     members = [
         ("a/1.json", b'{"label": 5, "caption": "a dog"}'),
         ("readme.txt", b"not a sample"),
-        ("a/2.cls", b" 7\n"),
+        ("a/2.cls", b" 07\n"),
         ("a/1.PNG", b"one"),
         ("a/1.seg.png", b"a mask"),
         ("a/._1.png", b"of macOS"),
@@ -173,7 +173,7 @@ def test_samples_have_the_files_of_one_name(tmp_path: Path) -> None:
     [
         ([("1.png", b""), ("1.png", b"")], r"the sample '1' has two data files; the second is '1\.png'"),
         ([("1.cls", b"1"), ("1.png", b""), ("1.cls", b"1")], r"the sample '1' has two cls files"),
-        ([("1.cls", b"dog")], r"'1\.cls' contains no valid label"),
+        ([("1.cls", b"dog")], r"'1\.cls' contains no valid label \(.* b'dog'\)"),
         ([("1.cls", "²".encode())], r"'1\.cls' contains no valid label"),
         ([("1.json", b"{")], r"'1\.json' contains no valid label"),
         ([("1.json", b"[" * 100_000)], r"'1\.json' contains no valid label"),

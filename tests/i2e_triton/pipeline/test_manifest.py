@@ -149,3 +149,10 @@ def test_shard_is_finished_if_its_record_is_intact_and_its_file_has_the_recorded
     for damaged in (path.read_bytes().replace(b'"rows": 7', b'"rows": 6'), b'{"name": '):
         path.write_bytes(damaged)
         assert finished_shards(tmp_path) == {}
+
+
+@pytest.mark.parametrize("path", ["../outside", "a\0b"])
+def test_shard_with_a_path_outside_the_folder_is_not_finished(tmp_path: Path, path: str) -> None:
+    (tmp_path / "outside").write_bytes(CONTENT)
+    record_shard(tmp_path / "out", replace(RECORD, paths=(path,)))
+    assert finished_shards(tmp_path / "out") == {}

@@ -108,8 +108,9 @@ def test_kind_and_splits_are_found(
         open_source(location, split="dev")
 
 
-def test_folder_with_two_data_sets_raises(tmp_path: Path, generator: torch.Generator) -> None:
-    location = str(put(tmp_path, ["mnist/train.parquet", "fashion/train.parquet"], generator))
+@pytest.mark.parametrize("other", ["fashion/train.parquet", "fashion/test.parquet"])
+def test_folder_with_two_data_sets_raises(other: str, tmp_path: Path, generator: torch.Generator) -> None:
+    location = str(put(tmp_path, ["mnist/train.parquet", other], generator))
     with pytest.raises(SourceError, match=r"more than one data set; choose one of .*fashion, .*mnist$"):
         open_source(location, split="train")
     assert splits(f"{location}/mnist") == ("train",)
