@@ -33,12 +33,13 @@ _HALF_PI = tl.constexpr(math.pi / 2)
 @triton.jit
 def gather_kernel(
     planes, shifts, ratios, gradient, ranges_ptr, sums_ptr, out, alpha_bits, programs_per_image,
-    SURROGATE: tl.constexpr, OFFSET_DTYPE: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
+    ONLY_SUMS: tl.constexpr, SURROGATE: tl.constexpr, OFFSET_DTYPE: tl.constexpr,
+    BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
     """Write the sums of a part of one image, and the gradient for its values without that of theta.
 
     ``sums_ptr`` is float64 ``[B, programs_per_image, 3]``: the sum of the terms, and how many values are the largest
-    and the smallest. ``out`` are planes, or None if only the gradients for the ratios are needed.
+    and the smallest. ``out`` are planes, or None with ``ONLY_SUMS``: Triton 3.6 cannot test planes for None.
     """
     b = (tl.program_id(0) // programs_per_image).to(tl.int64)
     program = tl.program_id(0) % programs_per_image
@@ -53,11 +54,11 @@ def gather_kernel(
     for tile in range(first, last):
         y, x, inside = tile_at(tile, planes.height, planes.width, BLOCK_Y, BLOCK_X)
         result, terms = _gather(
-            planes, plane_ptr, shifts, gradient, b, theta, alpha, y, x, inside, out is None,
-            SURROGATE, OFFSET_DTYPE, BLOCK_Y, BLOCK_X,
+            planes, plane_ptr, shifts, gradient, b, theta, alpha, y, x, inside,
+            ONLY_SUMS, SURROGATE, OFFSET_DTYPE, BLOCK_Y, BLOCK_X,
         )  # fmt: skip
         total += tl.sum(tl.sum(terms.to(tl.float64), axis=1), axis=0)
-        if out is not None:
+        if not ONLY_SUMS:
             tl.store(out.ptr + b * out.stride_b + (y.to(OFFSET_DTYPE) * out.stride_y + x), result, mask=inside)
         value = _load_value(planes, plane_ptr, y, x, inside, OFFSET_DTYPE)
         largest += tl.sum(tl.sum((inside & (value == highest)).to(tl.int32), axis=1), axis=0)
@@ -157,7 +158,7 @@ def _derivative(u, alpha, SURROGATE: tl.constexpr):
 @triton.jit
 def _gather(
     planes, plane_ptr, shifts, gradient, b, theta, alpha, y, x, inside,
-    ONLY_SUM: tl.constexpr, SURROGATE: tl.constexpr, OFFSET_DTYPE: tl.constexpr,
+    ONLY_SUMS: tl.constexpr, SURROGATE: tl.constexpr, OFFSET_DTYPE: tl.constexpr,
     BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
     """Return the gradient for the values of pixels, without that of theta, and the sum of terms.
@@ -171,7 +172,7 @@ def _gather(
     shift_ptr = shifts.ptr + b * shifts.stride_b
     for _ in range(0, shifts.timesteps):
         dy0, dx0, dy1, dx1 = _load_vector(shift_ptr, planes)
-        for at_end in range(1 if ONLY_SUM else 0, 2):
+        for at_end in range(1 if ONLY_SUMS else 0, 2):
             # The pixels from which the end (or the start) of the motion vector reaches this pixel.
             dy = tl.where(at_end != 0, dy1, dy0)
             dx = tl.where(at_end != 0, dx1, dx0)

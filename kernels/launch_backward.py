@@ -129,6 +129,7 @@ def backward(
         "gradient": Events(Pointer.to("gradient", gradient), *gradient.strides),
         "out": value_gradient,
         "alpha_bits": launch.float64_bits(alpha),
+        "ONLY_SUMS": image_gradient is None,
         "SURROGATE": surrogate,
     }
     source = {name: measure[name] for name in ("images", "augmentation", "INTERPOLATION")}
