@@ -28,7 +28,6 @@ FORMATS = [dtype for dtype in EVENT_DTYPES if dtype != torch.bool] + ["packed"]
 INTERPOLATIONS = ["bilinear", "nearest"]
 #: The suffix of the load instruction, by bytes read per thread.
 READS = {4: r"(?!\.)", 8: r"\.64", 16: r"\.128"}
-SPILLED_BY_TRITON_3_6 = ("sm_90", torch.float64, "nearest")
 
 
 def launches_for(target: str, image_dtype: torch.dtype, events: torch.dtype | str, size: int = 224) -> Iterator[Launch]:
@@ -122,10 +121,7 @@ def test_convert(target: str, image_dtype: torch.dtype, events: torch.dtype | st
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("image_dtype", IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize("target", TARGETS)
-def test_augmented(target: str, image_dtype: torch.dtype, interpolation: str, request: pytest.FixtureRequest) -> None:
-    if triton.__version__.startswith("3.6.") and (target, image_dtype, interpolation) == SPILLED_BY_TRITON_3_6:
-        reason = "ptxas spills 16 bytes per thread to fit three programs on a multiprocessor"
-        request.applymarker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=True))
+def test_augmented(target: str, image_dtype: torch.dtype, interpolation: str) -> None:
     for launch in augmented_launches_for(target, image_dtype, interpolation):
         code = code_without_fusion(launch, target)
         if "events" in launch.arguments:
