@@ -96,14 +96,14 @@ def calibrate(
     with a resolution of 0.0001. The printed event rate was measured at the printed ratio.
     """
     from i2e_triton.analysis.calibration import RATIOS, find_ratio, read_sample
-    from i2e_triton.sources import PRESETS, find_kind
+    from i2e_triton.sources import PRESETS, find_kind, splits
 
     rule = check_rule(size, resize, interpolation)
     shifts, torch_device = canonical_shifts(order, timesteps), check_device(device)
     errors = Console(stderr=True)
     with exit_on_errors(errors), new_progress(errors) as progress:
         source_kind = kind or find_kind(source, PRESETS[preset].kind if preset else None)
-        images = next(iter(open_sources(source, source_kind, split).values()))
+        (images,) = open_sources(source, source_kind, split or splits(source, source_kind)[0]).values()
         task = progress.add_task("reading", total=min(sample, len(images)))
         image_sample = read_sample(
             images,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -77,7 +78,8 @@ def convert_image(path: Path, target: Path, options: ConvertOptions) -> Converte
             with write_whole(file) as stream:
                 _write(stream, format, image, events, options)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):  # PyTorch's allocators raise RuntimeErrors
+        # PyTorch's allocators raise RuntimeErrors. Illegal memory accesses of kernels are RuntimeErrors, too.
+        if isinstance(error, RuntimeError) and not re.search(r"out of memory|allocate memory", str(error)):
             raise
         raise PictureError(f"not enough memory on {options.device}; pass a smaller --size") from error
     return ConvertedImage(path, (height, width), ratio, event_rate(events, dim=(2, 3)), files)

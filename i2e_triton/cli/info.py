@@ -69,8 +69,10 @@ def _version(package: str) -> str:
 def _triton_version() -> str:
     if not HAS_TRITON:
         return "not installed"
-    import triton  # the package may have another name, such as pytorch-triton
-
+    try:
+        import triton  # the package may have another name, such as pytorch-triton
+    except ImportError as error:
+        return f"cannot be imported: {error}"
     return str(triton.__version__)
 
 

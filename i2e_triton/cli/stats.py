@@ -116,14 +116,15 @@ def _only_split(manifest: Manifest | None) -> str | None:
 
 def _open_images(location: str, kind: str | None, split: str | None) -> Source:
     """Open the split of the source images that has this name, or their only split."""
-    from i2e_triton.sources import find_kind
+    from i2e_triton.sources import find_kind, splits
 
-    sources = open_sources(location, kind or find_kind(location))
-    name = next(iter(sources)) if len(sources) == 1 else split
-    if name not in sources:
-        found = f"{location} has the splits {', '.join(sources)}, but not {split!r}"
+    kind = kind or find_kind(location)
+    names = splits(location, kind)
+    name = names[0] if len(names) == 1 else split
+    if name not in names:
+        found = f"{location} has the splits {', '.join(names)}, but not {split!r}"
         raise option_error("--source", f"{found}; pass the file or the folder of one split")
-    return sources[name]
+    return open_sources(location, kind, name)[name]
 
 
 def _measure_source(

@@ -67,6 +67,16 @@ def test_printed_command_gives_the_printed_rate(
     assert float(rates.mean()) == pytest.approx(0.05, rel=0.1)
 
 
+def test_only_one_split_is_opened(run: I2E, images: Path) -> None:
+    for name in ("train", "val"):
+        (images / name).mkdir()
+    for path in images.glob("*.png"):
+        path.rename(images / "train" / path.name)
+    assert run(images, "--rate", 0.1, "--size", 16, 16).status == 0
+    result = run(images, "--rate", 0.1, "--size", 16, 16, "--split", "validation")
+    assert (result.status, "val" in result.err) == (1, True)
+
+
 def test_curve_is_written_as_csv_and_png(run: I2E, images: Path, tmp_path: Path) -> None:
     result = run(images, "--rate", 0.1, "--size", 16, 16, "-o", tmp_path / "out")
     assert result.status == 0, result.err

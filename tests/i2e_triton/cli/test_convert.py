@@ -287,6 +287,17 @@ def test_image_that_does_not_fit_in_memory_is_skipped(
     assert files_in("out") == ["b.npz"]
 
 
+def test_error_of_a_kernel_is_not_reported_as_lack_of_memory(
+    i2e: I2E, write_image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> Tensor:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(convert_image, "convert", fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        i2e("convert", write_image("a.png"), "-o", "out", "--format", "npz")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status"), [(("photos",), 0), (("photos", "photos/bad.png"), 1), (("photos/bad.png",), 1)]
 )

@@ -124,6 +124,15 @@ def test_old_triton_is_reported_with_the_error_of_a_conversion(i2e: I2E, monkeyp
     assert "cuda:0 converts" not in facts
 
 
+@pytest.mark.usefixtures("no_devices")
+def test_triton_that_cannot_be_imported_is_reported(i2e: I2E, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(info, "HAS_TRITON", True)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    finished = i2e("info")
+    assert finished.status == 0
+    assert facts_in(finished.out)["triton"].startswith("cannot be imported: ")
+
+
 @pytest.mark.parametrize("platform", ["linux", "win32", "darwin"])
 @pytest.mark.usefixtures("no_devices")
 def test_platforms_without_triton_are_reported(i2e: I2E, monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
