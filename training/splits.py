@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tarfile
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,10 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from i2e_triton.datasets import EventDataset
+from i2e_triton.datasets.location import MissingSplitError
 from i2e_triton.io.location import IMAGE_SUFFIXES, find_kind, find_shards
-from i2e_triton.io.parquet import open_parquet
+from i2e_triton.io.parquet import read_metadata
+from i2e_triton.io.tar import visible_files
 from i2e_triton.sources import ImageRow, Source, SourceError, open_source, prepare, splits
 from i2e_triton.sources.torchvision_sets import FOLDERS
 from i2e_triton.training.loaders import Samples, seed_of
@@ -120,7 +123,7 @@ def _open_events(path: Path, recipe: Recipe) -> Splits:
     for name in ("train", "validation", "test"):
         try:
             found[name] = EventDataset(path, name, packed=True)
-        except (FileNotFoundError, ValueError) as error:  # no such split; the message names those that exist
+        except (FileNotFoundError, MissingSplitError) as error:
             problem = str(error)
     if not found:
         raise ValueError(f"{path}: {problem}")
@@ -144,10 +147,12 @@ def _has_events(path: Path) -> bool:
         return kind == "npz"
     first = find_shards(path, (f".{kind}",))[0] if path.is_dir() else path
     if kind == "parquet":
-        with open_parquet(first) as file:
-            return "data" in file.schema_arrow.names
-    with tarfile.open(first) as archive:
-        return not any(member.name.lower().endswith(IMAGE_SUFFIXES) for member, _ in zip(archive, range(20)))
+        return "data" in read_metadata(first)[0].names
+    try:
+        with first.open("rb") as file:
+            return not any(member.name.lower().endswith(IMAGE_SUFFIXES) for member in islice(visible_files(file), 20))
+    except tarfile.TarError as error:
+        raise ValueError(f"{first}: not an uncompressed tar, or damaged: {error}") from error
 
 
 def _open_dvs(path: Path, recipe: Recipe, download: bool) -> Splits:

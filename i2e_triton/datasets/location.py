@@ -27,6 +27,10 @@ from i2e_triton.io.location import (
 Location = Union[str, "os.PathLike[str]", Sequence[Union[str, "os.PathLike[str]"]]]
 
 
+class MissingSplitError(ValueError):
+    """A location contains events, but not of this split. The message names the splits that exist."""
+
+
 def open_records(location: Location, split: str | None) -> Records:
     """Return the records of a split.
 
@@ -101,7 +105,7 @@ def _chosen_split(folder: Path, split: str | None, splits: Collection[str]) -> s
         return split or next(iter(splits))
     same_split = {name for name in splits if SPLIT_NAMES.get(name, name) == SPLIT_NAMES.get(split, split)}
     if len(same_split) != 1:
-        raise ValueError(f"{folder} has no split {split!r}; pass one of {_listed(splits)}")
+        raise MissingSplitError(f"{folder} has no split {split!r}; pass one of {_listed(splits)}")
     return same_split.pop()
 
 

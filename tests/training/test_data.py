@@ -83,6 +83,31 @@ def test_converted_events(tmp_path: Path) -> None:
             DataModule(OWN.changed(**given), tmp_path / "events", given=given)
 
 
+@pytest.mark.parametrize(
+    ("shard", "content", "message"),
+    [
+        ("test-00000-of-00002.parquet", None, r"found 1 of 2 shards like test-00000-of-00002\.parquet"),
+        ("test-00000-of-00001.parquet", b"PAR1", r"test-00000-of-00001\.parquet: not a Parquet file, or damaged"),
+        ("train-00000-of-00001.parquet", b"PAR1", r"train-00000-of-00001\.parquet: not a Parquet file, or damaged"),
+    ],
+)
+def test_a_damaged_split_of_events_is_not_replaced(
+    shard: str, content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    """Without an error, a part of the training split would be held out in place of the test split."""
+    write_events(tmp_path / "events", 40)
+    train = tmp_path / "events" / "train-00000-of-00001.parquet"
+    (tmp_path / "events" / shard).write_bytes(train.read_bytes() if content is None else content)
+    with pytest.raises(ValueError, match=message):
+        DataModule(OWN, tmp_path / "events")
+
+
+def test_a_file_that_is_no_tar_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.tar").write_bytes(b"no tar")
+    with pytest.raises(ValueError, match=r"train\.tar: not an uncompressed tar, or damaged"):
+        DataModule(OWN, tmp_path)
+
+
 def test_npz_files_of_few_timesteps(tmp_path: Path, generator: torch.Generator) -> None:
     events = convert(noise((3, 8, 8), torch.uint8, generator), 0.07, timesteps=3, dtype=torch.bool)
     for split in ("train", "test"):
