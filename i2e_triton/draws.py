@@ -109,7 +109,7 @@ class SeededModule(nn.Module):
         if seed is None:
             self.random_state = None
         else:
-            device = torch.get_default_device() if old is None else old.device
+            device = default_device() if old is None else old.device
             self.random_state = torch.tensor([signed(check_seed(seed)), 0], device=device)
 
     def source(self, device: torch.device, generator: torch.Generator | None = None) -> Source:
@@ -133,7 +133,7 @@ class SeededModule(nn.Module):
         if key not in state_dict and self.random_state is not None:
             state_dict = {**state_dict, key: self.random_state}
         elif key in state_dict and self.random_state is None:
-            self.random_state = torch.empty_like(state_dict[key], device=torch.get_default_device())
+            self.random_state = torch.empty_like(state_dict[key], device=default_device())
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
@@ -162,6 +162,11 @@ def source_of_rows(seed: int, number: int, rows: Tensor) -> Source:
     """Return what a draw for rows of a data set uses; ``number`` is the call number, 0 to 2^48 - 1."""
     state = copied_to(torch.tensor([signed(check_seed(seed)), number], device="cpu"), rows.device)
     return Source(state, rows, 0)
+
+
+def default_device() -> torch.device:
+    """Return the default device. In PyTorch 2.6, ``torch.get_default_device`` ignores ``with torch.device(...)``."""
+    return torch.empty(0).device
 
 
 def _seed_offset() -> int:

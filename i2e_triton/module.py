@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from i2e_triton.checks import check_format, check_ratio, check_timesteps
-from i2e_triton.draws import SeededModule, draw_shifts
+from i2e_triton.draws import SeededModule, default_device, draw_shifts
 from i2e_triton.functional import convert
 from i2e_triton.images import Images, as_image_tensor
 from i2e_triton.layout import check_layout
@@ -117,7 +117,7 @@ class I2E(SeededModule):
         self.layout = layout
         check_layout(layout)
         event_dtype = check_format(dtype, packed, self.timesteps)
-        device = torch.get_default_device()  # "meta" under torch.device("meta")
+        device = default_device()  # "meta" under torch.device("meta")
         if surrogate is not None:
             check_surrogate(surrogate, event_dtype, packed, None)
         if learn_ratio:
