@@ -1,4 +1,4 @@
-"""What a run keeps in its folder: a checkpoint that resumes exactly, the best weights, and lines to read."""
+"""Callbacks that write the files of a run: a checkpoint that resumes exactly, the best weights and a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets of images or events, opened wherever they are, and their training, validation and test splits."""
+"""Open data sets of images or events, and choose their training, validation and test splits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from i2e_triton.training.loaders import Samples, seed_of
 from i2e_triton.training.recipes import Recipe
 
 _DVS_FRAMES = 8
-_KEPT_BYTES = 2 * 2**30  #: images of a source up to this size are read once and kept, as they are encoded
+_KEPT_BYTES = 2 * 2**30  #: the encoded images of a source up to this size are kept in memory
 
 
 class Splits(NamedTuple):
@@ -180,7 +180,7 @@ def _load_frames(path: str) -> Tensor:
 
 
 def _open_fake(recipe: Recipe) -> Splits:
-    """Return noise without meaning, as the official ``--dummy``."""
+    """Return random images, as the official ``--dummy``."""
     size = 32 if recipe.augmentation == "crop" else recipe.size
     counts = {"train": 4096, "test": 1024}
     found = {name: datasets.FakeData(count, (3, size, size), recipe.classes) for name, count in counts.items()}

@@ -32,7 +32,8 @@ _BATCH_BYTES = 256 * 2**20
 class ParquetRecords(Records):
     """The rows of Parquet files, one file after the other, read by row group.
 
-    Opening reads only the metadata of the files. Each process caches row groups until they have 64 MiB.
+    Opening reads only the metadata of the files. Each process caches row groups, and empties the cache when it has
+    reached 64 MiB.
 
     A small file can take much memory, because Parquet stores repeated values once. Row groups with more than 2 GiB of
     records or 2**20 rows raise an error, and so do files with more than 2**24 rows. At most one row group and

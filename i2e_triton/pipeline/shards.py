@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from i2e_triton.formats import encode_records
@@ -133,8 +134,9 @@ def encode(packed: Tensor, config: ConversionConfig) -> list[bytes]:
 def count_events(packed: Tensor, timesteps: int) -> np.ndarray:
     """Count packed events ``[B, 2, H, W]`` by timestep and polarity: int64 ``[timesteps, 2]``."""
     bits = np.arange(256)[:, None] >> np.arange(timesteps) & 1
-    histograms = [np.bincount(packed[:, polarity].flatten().numpy(), minlength=256) for polarity in (0, 1)]
-    return np.stack([histogram @ bits for histogram in histograms], axis=1)
+    # np.bincount would copy uint8 as int64, which takes 8 times the memory and 2 to 20 times as long.
+    histograms = [torch.bincount(packed[:, polarity].flatten(), minlength=256) for polarity in (0, 1)]
+    return np.stack([histogram.numpy() @ bits for histogram in histograms], axis=1)
 
 
 def digest_labels(labels: npt.ArrayLike) -> str:
