@@ -66,8 +66,9 @@ def _open_folder(folder: Path, split: str | None) -> Records:
             return _open_npz(folder / _chosen_split(folder, split, splits), names)
     files = find_shards(folder, (".parquet", ".tar"))
     if not files:
+        hint = "; pass a folder in its snapshots" if (folder / "snapshots").is_dir() else ""
         raise FileNotFoundError(
-            f"{folder} contains no events: no Parquet files, uncompressed tars or class folders with npz files"
+            f"{folder} contains no events: no Parquet files, uncompressed tars or class folders with npz files{hint}"
         )
     shards = _of_one_split(files, split)
     check_shards(shards)

@@ -87,6 +87,9 @@ def test_location_without_events_raises(tmp_path: Path) -> None:
     (tmp_path / "folder" / "inner" / "image.png").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match="no Parquet files, uncompressed tars or class folders"):
         EventDataset(tmp_path / "folder")
+    (tmp_path / "folder" / "snapshots").mkdir()  # as in the cache of the Hugging Face hub
+    with pytest.raises(FileNotFoundError, match="pass a folder in its snapshots"):
+        EventDataset(tmp_path / "folder")
 
 
 def test_splits_of_class_folders_are_opened(tmp_path: Path) -> None:
