@@ -56,7 +56,6 @@ class ShardRecord:
     events: tuple[tuple[int, int], ...]  #: ON and OFF events of each timestep
     pixels: int  #: of all images together
     skipped: tuple[SkippedRow, ...]
-    labels_sha256: str  #: digest of the labels in order
 
 
 @dataclass(frozen=True)

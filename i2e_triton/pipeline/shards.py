@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -66,11 +64,10 @@ class ShardCounts:
         self.rows = 0
         self.pixels = 0
         self.events = np.zeros((timesteps, 2), dtype=np.int64)
-        self.labels: list[int] = []
         self.skipped: list[SkippedRow] = []
 
     def add(self, packed: Tensor) -> None:
-        """Count packed events ``[B, 2, H, W]``. Labels are appended by the caller, in the order of the rows."""
+        """Count packed events ``[B, 2, H, W]``."""
         self.rows += len(packed)
         self.pixels += packed.shape[0] * packed.shape[2] * packed.shape[3]
         self.events += count_events(packed, len(self.events))
@@ -86,7 +83,6 @@ def record_files(out: Path, shard: Shard, files: WrittenFiles, counts: ShardCoun
         paths=files.paths,
         bytes=files.bytes,
         sha256=files.sha256,
-        labels_sha256=digest_labels(counts.labels),
         events=tuple((int(on), int(off)) for on, off in counts.events),
         pixels=counts.pixels,
         skipped=tuple(counts.skipped),
@@ -114,7 +110,6 @@ def _encoded_rows(
             del packed
         for number in sorted(records):
             key, label = batch.rows[number]
-            counts.labels.append(label)
             yield EncodedRow(number, key, label, records.pop(number))
         rows_done(len(batch.rows))
 
@@ -137,8 +132,3 @@ def count_events(packed: Tensor, timesteps: int) -> np.ndarray:
     # np.bincount would copy uint8 as int64, which takes 8 times the memory and 2 to 20 times as long.
     histograms = [torch.bincount(packed[:, polarity].flatten(), minlength=256) for polarity in (0, 1)]
     return np.stack([histogram.numpy() @ bits for histogram in histograms], axis=1)
-
-
-def digest_labels(labels: npt.ArrayLike) -> str:
-    """Return the SHA-256 of labels as little-endian int64."""
-    return hashlib.sha256(np.asarray(labels, dtype="<i8").tobytes()).hexdigest()

@@ -176,7 +176,6 @@ class RecordingConverter:
         for number, file, time_us, packed in islice(self._rows, shard.stop - shard.start):
             (record,) = encode_records(packed, self._config.timesteps, self._config.bits)
             counts.add(packed)
-            counts.labels.append(file.label)
             yield EncodedRow(number, file.name, file.label, record, time_us)
             rows_done(1)
         if counts.rows != shard.stop - shard.start:

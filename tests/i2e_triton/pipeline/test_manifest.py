@@ -33,7 +33,6 @@ RECORD = ShardRecord(
     ((6, 3), (0, 12)),
     60,
     (SkippedRow(4, "cat/4", "damaged"),),
-    "cd" * 32,
 )
 ONE_SHARD = Manifest(
     ConversionConfig(0.1, (3, 4), timesteps=2).as_json(),
