@@ -14,7 +14,7 @@ from i2e_triton import Surrogate, canonical_shifts, convert, random_shifts, refe
 from i2e_triton.kernels import launch_backward
 from i2e_triton.kernels.plan import Launch, Layout
 from i2e_triton.surrogate import DEFAULT_ALPHAS
-from tests.augmented_cases import AugmentedCase
+from tests.augmented_cases import AugmentedCase, boxes, flips
 from tests.cases import Case
 from tests.gradient_cases import GradientCase, gradient_case, gradient_cases
 from tests.kernels import compiled
@@ -62,6 +62,22 @@ def test_augmented(backend: Backend, interpolation: str, target: str, generator:
     case.check(*backend.gradients(case, target=target))
 
 
+@interpreted_or_gpu
+@pytest.mark.parametrize("interpolation", [None, "nearest", "bilinear"])
+def test_several_tiles_and_programs(backend: Backend, interpolation: str | None, generator: torch.Generator) -> None:
+    """Two programs share an image of at least three tiles."""
+    height, width, tile = 30, 41, 32 * launch_backward._WARPS * launch_backward._PIXELS
+    assert height * width > 2 * tile
+    images = noise((4, 1, height, width), torch.float32, generator)
+    shifts = random_shifts(4, generator, timesteps=3)
+    conversion: Case | AugmentedCase = Case(images, shifts, 0.12)
+    if interpolation is not None:
+        crop, flip = boxes(4, generator), flips(4, generator)
+        conversion = AugmentedCase(images, shifts, crop, (width, height), flip, interpolation)
+    case = gradient_case(conversion, ATAN, generator)
+    case.check(*backend.gradients(case, ONE))
+
+
 def test_long_vectors(backend: Backend, generator: torch.Generator) -> None:
     shifts = torch.tensor([[0, 0, -3, 2], [100, -100, 1, 0], [5, 5, 5, 5]])
     conversion = Case(noise((1, 2, 6, 7), torch.float32, generator), shifts, 0.12)
@@ -72,11 +88,12 @@ def test_long_vectors(backend: Backend, generator: torch.Generator) -> None:
 @pytest.mark.parametrize("backend", ["compiled", GPU], indirect=True)
 def test_results_do_not_change(backend: Backend, generator: torch.Generator) -> None:
     """The order of the programs and warps, which is random in compiled code, does not change a bit."""
-    size = (19, 21) if backend.name == "compiled" else (224, 224)
+    size = (23, 27) if backend.name == "compiled" else (224, 224)
     conversion = Case(noise((1, 1, *size), torch.float32, generator), canonical_shifts(), 0.12)
     case = gradient_case(conversion, ATAN, generator)
     first, second = (backend.gradients(case, MANY) for _ in range(2))
     assert all(map(torch.equal, first, second))  # type: ignore[arg-type]
+    case.check(*first)
 
 
 @pytest.mark.usefixtures("cuda_implementations")
