@@ -194,7 +194,7 @@ def test_every_mode_gives_the_same_events(mode: str, dtype: torch.dtype) -> None
     assert not events.requires_grad
 
 
-@pytest.mark.parametrize("mode", [torch.inference_mode(), torch.device("meta")], ids=str)
+@pytest.mark.parametrize("mode", [torch.inference_mode(), torch.device("meta")], ids=["inference", "meta"])
 def test_tables_cached_in_a_mode_work_without_the_mode(mode: AbstractContextManager[Any]) -> None:
     for module in [module for name, module in sys.modules.items() if name.startswith("i2e_triton.")]:
         for cached in [value for value in vars(module).values() if isinstance(value, _lru_cache_wrapper)]:
