@@ -8,6 +8,7 @@ reading them would wait for the device.
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
@@ -130,6 +131,10 @@ def _convert_out_cuda(*arguments: Any, out: Tensor) -> None:
 
 
 def _convert_fake(*arguments: Any) -> Tensor:
+    # Where the environment variable CI is set, torch.compile refuses operators that have a decomposition, except these.
+    lowering: Any = sys.modules.get("torch._inductor.lowering")
+    if hasattr(lowering, "FALLBACK_ALLOW_LIST"):
+        lowering.FALLBACK_ALLOW_LIST.add("i2e_triton::convert")
     args = Arguments(*arguments)
     return args.images.new_empty(args.event_shape(), dtype=args.dtype)
 

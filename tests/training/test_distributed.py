@@ -27,6 +27,7 @@ def run_under_torchrun(out: Path, rank: int, port: int) -> None:
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "none"}
     os.environ |= {name: str(value) for name, value in (ranks | address).items()}
     vars(rank_zero_only)["rank"] = rank  # Lightning reads RANK when it is imported
+    module.build_network = settled.build_settled
     run(settled.options(out, 2))
 
 
@@ -39,8 +40,10 @@ def test_two_processes_equal_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        fork = multiprocessing.get_context("fork").Process  # everything is imported already
-        processes = [fork(target=run_under_torchrun, args=(tmp_path / "torchrun", rank, port)) for rank in range(2)]
+        spawn = multiprocessing.get_context(
+            "spawn"
+        ).Process  # autograd does not work in a fork of a process that used it
+        processes = [spawn(target=run_under_torchrun, args=(tmp_path / "torchrun", rank, port)) for rank in range(2)]
         for process in processes:
             process.start()
         run(settled.options(tmp_path / "one", 1))

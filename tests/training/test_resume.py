@@ -86,12 +86,16 @@ def test_a_killed_run_resumes_to_the_same_losses(
     assert len(record.history) == 2
 
 
+def train_until_killed(out: Path) -> None:
+    kill_after(10, pytest.MonkeyPatch(), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    train(out, CROP, workers=2, **OPTIONS)
+
+
 def test_a_process_that_is_killed_by_a_signal_resumes(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kill_after(10, monkeypatch, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    fork = multiprocessing.get_context("fork").Process
-    process = fork(target=train, args=(tmp_path, CROP), kwargs={"workers": 2, **OPTIONS})
+    # Not a fork: autograd does not work in a fork of a process that used it.
+    process = multiprocessing.get_context("spawn").Process(target=train_until_killed, args=(tmp_path,))
     process.start()
     process.join(300)
     assert process.exitcode == -signal.SIGKILL

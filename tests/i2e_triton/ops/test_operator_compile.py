@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -57,11 +58,17 @@ def test_compiles_as_one_graph(program: str, dynamic: bool, generator: torch.Gen
             assert_same_events(compiled(images), function(images))
 
 
-def test_compiles_with_the_default_backend(generator: torch.Generator) -> None:
+@pytest.mark.parametrize("ci", ["", "true"])
+def test_compiles_with_the_default_backend(
+    ci: str, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    importlib.import_module("torch._inductor.lowering").lowerings.pop(torch.ops.i2e_triton.convert.default, None)
     compiled = torch.compile(lambda images: convert(images, 0.1), fullgraph=True)
-    for _ in range(2):
-        images = noise((2, 3, 8, 9), torch.uint8, generator)
-        assert_same_events(compiled(images), expected_events(images, 0.1).float())
+    with torch._inductor.config.patch(force_disable_caches=True):
+        for _ in range(2):
+            images = noise((2, 3, 8, 9), torch.uint8, generator)
+            assert_same_events(compiled(images), expected_events(images, 0.1).float())
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
