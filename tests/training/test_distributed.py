@@ -40,9 +40,8 @@ def test_two_processes_equal_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        spawn = multiprocessing.get_context(
-            "spawn"
-        ).Process  # autograd does not work in a fork of a process that used it
+        # Not forks: autograd does not work in a fork of a process that used it.
+        spawn = multiprocessing.get_context("spawn").Process
         processes = [spawn(target=run_under_torchrun, args=(tmp_path / "torchrun", rank, port)) for rank in range(2)]
         for process in processes:
             process.start()
