@@ -47,7 +47,9 @@ def test_readme_is_short() -> None:
     assert len(README.split()) <= 900
 
 
-@pytest.fixture(scope="module", params=PAGES)
+@pytest.fixture(
+    scope="module", params=[pytest.param(page, marks=[] if page == "README.md" else pytest.mark.slow) for page in PAGES]
+)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """Return a page, and a folder with photographs in which the ``i2e`` commands of the page were run in order."""
     folder = tmp_path_factory.mktemp("page")

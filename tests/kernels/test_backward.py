@@ -63,7 +63,7 @@ def test_augmented(backend: Backend, interpolation: str, target: str, generator:
 
 
 @interpreted_or_gpu
-@pytest.mark.parametrize("interpolation", [None, "nearest", "bilinear"])
+@pytest.mark.parametrize("interpolation", [None, "nearest", pytest.param("bilinear", marks=pytest.mark.slow)])
 def test_several_tiles_and_programs(backend: Backend, interpolation: str | None, generator: torch.Generator) -> None:
     """Two programs share an image of at least three tiles."""
     height, width, tile = 30, 41, 32 * launch_backward._WARPS * launch_backward._PIXELS

@@ -34,7 +34,7 @@ def events_seen(network: MSResNet, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_logits_are_those_of_the_official_network(name: str, generator: torch.Generator) -> None:
     official = enliven(OfficialNetwork(name, 10, RATIO), generator)
     network = build_model(name, 10, ratio=RATIO).eval()

@@ -91,6 +91,7 @@ def train_until_killed(out: Path) -> None:
     train(out, CROP, workers=2, **OPTIONS)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_by_a_signal_resumes(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +105,8 @@ def test_a_process_that_is_killed_by_a_signal_resumes(
     assert_equal_weights(tmp_path, whole)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_on_converted_events_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     write_events(tmp_path / "events", 40)
     recipe = find_recipe("own").changed(batch_size=4, epochs=2)

@@ -112,7 +112,7 @@ def test_wrong_suffixes_and_videos_without_frames_are_refused(found: list[FrameE
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".h5", ".csv"])
+@pytest.mark.parametrize("suffix", [".parquet", ".h5", pytest.param(".csv", marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_video(found: list[FrameEvents], tmp_path: Path, suffix: str) -> None:
     def repeated(times: int) -> Iterator[FrameEvents]:
         for n in range(times):
