@@ -88,12 +88,18 @@ def resized_crop(words: Tensor, size: Sequence[int], box: ResizedBox) -> Tensor:
     image, centre = torch.tensor([size, (box.centre_height, box.centre_width)], device="cpu")
     areas, logs = words[:, 4:].to(torch.float64).unflatten(1, (-1, 2)).unbind(2)
     logs = logs * box.log_ratio_step + box.smallest_log_ratio
-    sides = (areas * box.area_step + box.smallest_area).sqrt_()
+    sides = square_roots(areas * box.area_step + box.smallest_area)
     tries = exp(torch.stack([-logs, logs], dim=2)).mul_(sides[..., None]).add_(0.5).long()  # [B, tries, 2]
     found, first = ((tries > 0) & (tries <= image)).all(2).max(1, keepdim=True)
     lengths = torch.where(found, tries.gather(1, first[..., None].expand(-1, 1, 2))[:, 0], centre)
     corners = torch.where(found, below(words[:, 1:3], image - lengths + 1), (image - centre) // 2)
     return torch.cat([corners, lengths], dim=1).to(torch.int32)
+
+
+def square_roots(numbers: Tensor) -> Tensor:
+    """Return correctly rounded square roots of float64. With MKL, ``torch.sqrt`` rounds 1 % of them incorrectly."""
+    roots = [math.sqrt(number) for number in numbers.flatten().tolist()]
+    return torch.tensor(roots, dtype=torch.float64, device="cpu").view(numbers.shape)
 
 
 def exp(logs: Tensor) -> Tensor:

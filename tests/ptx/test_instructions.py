@@ -232,7 +232,8 @@ def test_doubles_to_integers(generator: torch.Generator) -> None:
 
 def test_square_root(generator: torch.Generator) -> None:
     a = random_floats(generator).double().abs()
-    assert same_numbers(calculate("sqrt.rn.f64", 64, a), a.sqrt())
+    # With MKL, torch.sqrt of float64 is not rounded correctly.
+    assert same_numbers(calculate("sqrt.rn.f64", 64, a), torch.from_numpy(np.sqrt(a.numpy())))
 
 
 def test_division_of_floats(generator: torch.Generator) -> None:

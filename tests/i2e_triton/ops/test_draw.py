@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -81,6 +82,11 @@ def test_few_and_many_images_draw_the_same() -> None:
         words = torch.ops.i2e_triton.draw_words(torch.tensor([1, 2]), None, 0, batch, 5, 1)
         expected = [draw_cpu.philox(1, 2, row, 5) for row in range(batch)]
         assert words.tolist() == [list(block) for block in expected]
+
+
+def test_square_roots_are_correctly_rounded(generator: torch.Generator) -> None:
+    numbers = torch.rand(100, 100, dtype=torch.float64, generator=generator) * 2.0**40
+    assert torch.equal(draw_cpu.square_roots(numbers), torch.from_numpy(np.sqrt(numbers.numpy())))
 
 
 def test_words_are_uniform_and_independent() -> None:
