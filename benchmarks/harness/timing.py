@@ -36,7 +36,7 @@ def cpu_seconds() -> float:
 
 
 def device_param(device: str, *values: Any, use_cuda_timer: bool = True) -> Any:
-    """Return the pytest parameters ``(device, *values)``, which are skipped if they need CUDA and there is none.
+    """Return the pytest parameters ``(device, *values)``, skipped if they need a CUDA device that is missing.
 
     Args:
         device: ``"cpu"`` or ``"cuda"``.

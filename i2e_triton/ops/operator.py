@@ -131,7 +131,8 @@ def _convert_out_cuda(*arguments: Any, out: Tensor) -> None:
 
 
 def _convert_fake(*arguments: Any) -> Tensor:
-    # Where the environment variable CI is set, torch.compile refuses operators that have a decomposition, except these.
+    # If the environment variable CI is set, torch.compile fails for an operator that has a decomposition and is not in
+    # this list.
     lowering: Any = sys.modules.get("torch._inductor.lowering")
     if hasattr(lowering, "FALLBACK_ALLOW_LIST"):
         lowering.FALLBACK_ALLOW_LIST.add("i2e_triton::convert")

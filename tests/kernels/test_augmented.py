@@ -8,16 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from i2e_triton import canonical_shifts, random_shifts
 from i2e_triton.reference import augment
 from tests.augmented_cases import AugmentedCase, augmented_cases, boxes, flips
-from tests.cases import EVENT_DTYPES, IMAGE_DTYPES, LAYOUTS, arrange
+from tests.cases import IMAGE_DTYPES, LAYOUTS, arrange
 from tests.kernels import launching
 from tests.kernels.conftest import GPU, MANY, ONE, Backend
-from tests.kernels.test_compile import NVIDIA
-from tests.kernels.test_convert import PHASES, interpreted_or_gpu
+from tests.kernels.test_convert import OPTIONS, PHASES, interpreted_or_gpu
 from tests.samples import assert_same_events, noise, photograph
 
 EXAMPLES = {
@@ -34,14 +32,7 @@ def test_equals_reference(backend: Backend) -> None:
     number, strategy = EXAMPLES[backend.name]
 
     @settings(max_examples=number, phases=PHASES)
-    @given(
-        case=strategy,
-        dtype=st.sampled_from(EVENT_DTYPES),
-        packed=st.booleans(),
-        multiprocessors=st.sampled_from([ONE, MANY]),
-        layout=st.sampled_from(["contiguous", "strided"]),
-        target=st.sampled_from(NVIDIA),
-    )
+    @given(case=strategy, **OPTIONS)
     def check(case: AugmentedCase, dtype: torch.dtype, packed: bool, **options: int | str) -> None:
         dtype = torch.uint8 if packed else dtype
         events = backend.convert(case, dtype, packed=packed, **options)  # type: ignore[arg-type]

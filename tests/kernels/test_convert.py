@@ -6,6 +6,8 @@ reductions over threads, barriers.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import Phase, given, settings
@@ -26,6 +28,14 @@ EXAMPLES = {
 }
 #: All phases of Hypothesis except shrinking, which would take minutes for compiled code.
 PHASES = tuple(phase for phase in Phase if phase != Phase.shrink)
+#: Options of a conversion on a backend that random tests draw.
+OPTIONS: dict[str, Any] = {
+    "dtype": st.sampled_from(EVENT_DTYPES),
+    "packed": st.booleans(),
+    "multiprocessors": st.sampled_from([ONE, MANY]),
+    "layout": st.sampled_from(["contiguous", "strided"]),
+    "target": st.sampled_from(NVIDIA),
+}
 RIGHT = torch.tensor([[0, 0, 0, 1]])
 
 both = pytest.mark.parametrize("multiprocessors", [ONE, MANY])
@@ -39,12 +49,8 @@ def test_equals_reference(backend: Backend) -> None:
     @settings(max_examples=number, phases=PHASES)
     @given(
         case=strategy,
-        dtype=st.sampled_from(EVENT_DTYPES),
-        packed=st.booleans(),
-        multiprocessors=st.sampled_from([ONE, MANY]),
-        layout=st.sampled_from(["contiguous", "strided"]),
         constant=st.booleans(),
-        target=st.sampled_from(NVIDIA),
+        **OPTIONS,
     )
     def check(case: Case, dtype: torch.dtype, packed: bool, **options: int | str | bool) -> None:
         packed = packed and case.packable
